@@ -1,0 +1,280 @@
+//! One password per Elasticsearch user, agreed by any number of replicas.
+//!
+//! The order is: agree in the store first, write to Elasticsearch after, and only then hand out. The loop is a
+//! pure state machine ([`agreement`]) that [`broker`] drives.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::identity::{Millis, Owner, Username};
+use crate::roles::Roles;
+
+pub mod agreement;
+pub mod broker;
+mod flight;
+pub mod password;
+pub mod record;
+pub mod seal;
+
+pub use password::Password;
+
+/// What Envoy injects. Its `Debug` shows the name only.
+#[derive(Clone)]
+pub struct Credential {
+    username: Username,
+    basic: Arc<SecretString>,
+}
+
+impl Credential {
+    /// Builds the value of the `Authorization` header (RFC 7617 §2).
+    #[must_use]
+    pub fn new(username: Username, password: &Password) -> Self {
+        use base64::Engine as _;
+        let pair = format!("{username}:{}", password.expose());
+        let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+        Self { username, basic: Arc::new(basic.into()) }
+    }
+
+    /// Whose credential it is.
+    #[must_use]
+    pub fn username(&self) -> &Username {
+        &self.username
+    }
+
+    /// `Basic …`, for the reply and for nothing else.
+    #[must_use]
+    pub fn expose_header(&self) -> &str {
+        self.basic.expose_secret()
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({})", self.username)
+    }
+}
+
+/// Where a credential came from; for logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The store held it, ready and fitting.
+    Store,
+    /// This request had to write to Elasticsearch, or to wait for another replica that did.
+    Provisioned,
+}
+
+/// A credential and where it came from.
+#[derive(Clone, Debug)]
+pub struct Obtained {
+    /// What to inject.
+    pub credential: Credential,
+    /// Where it was found.
+    pub source: Source,
+}
+
+/// The name of a record in the store: `elastauth-` and the percent-encoded standard base64 of the username.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct CacheKey(Arc<str>);
+
+impl CacheKey {
+    /// `john.doe` → `elastauth-am9obi5kb2U%3D`, the format of the Go service.
+    #[must_use]
+    pub fn of(username: &Username) -> Self {
+        use base64::Engine as _;
+        let encoded = base64::engine::general_purpose::STANDARD.encode(username.as_str());
+        let escaped = percent_encoding::utf8_percent_encode(&encoded, percent_encoding::NON_ALPHANUMERIC);
+        Self(format!("elastauth-{escaped}").into())
+    }
+
+    /// The key as Redis sees it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a store holds under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The sealed record.
+    pub bytes: Vec<u8>,
+    /// How long the store will keep it.
+    pub remaining: Duration,
+}
+
+/// How a compare-and-set ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Replaced {
+    /// The expected bytes were there, and are gone.
+    Yes,
+    /// Other bytes were there.
+    Changed,
+    /// Nothing was there.
+    Missing,
+}
+
+/// A store that cannot answer. The outcome of a write is unknown.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+/// Where the replicas agree. It moves opaque sealed bytes and knows no cryptography. Implemented by edges.
+pub trait Store: Send + Sync + 'static {
+    /// Reads a record and its remaining life, in one round trip.
+    fn get(&self, key: &CacheKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
+
+    /// Writes only if nothing is there. Answers the bytes that were there and stay.
+    fn put_if_absent(
+        &self,
+        key: &CacheKey,
+        bytes: &[u8],
+        life: Duration,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+
+    /// Compare-and-set.
+    fn replace(
+        &self,
+        key: &CacheKey,
+        expected: &[u8],
+        new: &[u8],
+        life: Duration,
+    ) -> impl Future<Output = Result<Replaced, StoreError>> + Send;
+
+    /// Compare-and-delete; `false` when other bytes or none were there.
+    fn remove(&self, key: &CacheKey, expected: &[u8]) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Whether the store answers; for `/ready`.
+    fn reachable(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// The user as Elasticsearch is to have it.
+#[derive(Clone, Debug)]
+pub struct UserSpec {
+    /// The user's name.
+    pub username: Username,
+    /// Goes into the user's metadata, with our stamp.
+    pub owner: Owner,
+    /// The complete set.
+    pub roles: Roles,
+    /// When the roles were true; goes into the metadata.
+    pub as_of: Millis,
+    /// Shown in Kibana.
+    pub full_name: Option<String>,
+    /// Shown in Kibana.
+    pub email: Option<String>,
+}
+
+/// What stands in Elasticsearch under a name, seen from one owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Existing {
+    /// Nobody.
+    Absent,
+    /// Ours, this owner's, and enabled.
+    Ours,
+}
+
+/// Why Elasticsearch's user must be left exactly as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refused {
+    /// A person, or the Go service, made this user.
+    #[error("the Elasticsearch user was not made by elastauth")]
+    NotOurs,
+    /// The user belongs to another (issuer, subject).
+    #[error("the Elasticsearch user belongs to another subject")]
+    OtherOwner,
+    /// An administrator disabled the user.
+    #[error("the Elasticsearch user is disabled")]
+    Disabled,
+    /// A built-in user, or the account elastauth itself uses.
+    #[error("the username is reserved")]
+    Reserved,
+    /// Elasticsearch answered 400 to the write.
+    #[error("Elasticsearch refused the user")]
+    Rejected,
+}
+
+/// How a read of the user ended, if it ended well.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InspectError {
+    /// The user is not to be touched.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Elasticsearch, or the administrator's account, does not work: an outage, never the user's fault.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Why a write did not get a 2xx.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// Refused for good.
+    #[error("{refused}: {detail}")]
+    Refused {
+        /// The kind.
+        refused: Refused,
+        /// Elasticsearch's reason.
+        detail: String,
+    },
+    /// A role-only write found no user.
+    #[error("the user is missing")]
+    Missing,
+    /// Certainly not applied: no connection, or an answer that says so.
+    #[error("{0}")]
+    Unavailable(String),
+    /// May have been applied, now or later.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// Who makes users. Implemented by edges.
+pub trait Provisioner: Send + Sync + 'static {
+    /// Looks at the user before every write.
+    fn inspect(
+        &self,
+        username: &Username,
+        owner: &Owner,
+    ) -> impl Future<Output = Result<Existing, InspectError>> + Send;
+
+    /// Writes the user; without a password only roles and names change. Takes no longer than the write time-out.
+    fn write(
+        &self,
+        user: &UserSpec,
+        password: Option<&Password>,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
+}
+
+/// How long things last.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `cache.expiration`: the life of a ready record.
+    pub expiration: Duration,
+    /// `extend_cache`: a use past half the life extends it.
+    pub extend: bool,
+    /// `elasticsearch.write_timeout`; a claim lasts this and two seconds more.
+    pub write_timeout: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_key_has_the_documented_format() {
+        let key = CacheKey::of(&Username::parse("john.doe").unwrap());
+        assert_eq!(key.as_str(), "elastauth-am9obi5kb2U%3D");
+        let key = CacheKey::of(&Username::parse("a>>>?".replace(['>', '?'], "+").as_str()).unwrap());
+        assert!(!key.as_str()["elastauth-".len()..].contains(['+', '/', '=']));
+    }
+
+    #[test]
+    fn a_credential_never_shows_its_password() {
+        let password = Password::generate().unwrap();
+        let credential = Credential::new(Username::parse("ann").unwrap(), &password);
+        assert_eq!(format!("{credential:?}"), "Credential(ann)");
+        assert!(credential.expose_header().starts_with("Basic "));
+    }
+}

@@ -1,0 +1,75 @@
+//! The generated password.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use ring::rand::SecureRandom;
+use secrecy::{ExposeSecret, SecretString};
+
+/// 32 random bytes from the operating system as base64url: 43 characters, no `:`; cannot be printed.
+#[derive(Clone)]
+pub struct Password(Arc<SecretString>);
+
+/// The operating system gave no randomness.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the operating system gave no randomness")]
+pub struct NoRandomness;
+
+impl Password {
+    /// A fresh one.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let mut bytes = [0_u8; 32];
+        ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+        Ok(Self::known(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// One that a record holds.
+    #[must_use]
+    pub fn known(text: String) -> Self {
+        Self(Arc::new(text.into()))
+    }
+
+    /// For the seal, the PUT and the header, and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Password {}
+
+impl Hash for Password {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.expose().hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_long_distinct_and_fit_basic_and_bcrypt() {
+        let all: std::collections::HashSet<String> =
+            (0..1000).map(|_| Password::generate().unwrap().expose().to_owned()).collect();
+        assert_eq!(all.len(), 1000);
+        for p in all {
+            assert_eq!(p.len(), 43, "256 bits, under bcrypt's 72 bytes");
+            assert!(p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+        }
+    }
+}

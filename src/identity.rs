@@ -1,0 +1,123 @@
+//! Who the caller is: the types that a verified token ends in.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub mod algorithm;
+pub mod claims;
+pub mod keyring;
+pub mod token;
+
+/// A name that Elasticsearch accepts and that Basic authentication can carry:
+/// `[A-Za-z0-9][A-Za-z0-9._@+-]{0,254}`. Other names are refused, never rewritten: rewriting would let two
+/// people end in one user.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Username(Arc<str>);
+
+impl Username {
+    /// Checks a name against the allow-list.
+    pub fn parse(name: &str) -> Result<Self, UsernameError> {
+        let bytes = name.as_bytes();
+        let Some(first) = bytes.first() else {
+            return Err(UsernameError::Empty);
+        };
+        if bytes.len() > 255 {
+            return Err(UsernameError::TooLong);
+        }
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._@+-".contains(b);
+        if !first.is_ascii_alphanumeric() || !bytes.iter().all(allowed) {
+            return Err(UsernameError::Characters);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a name is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UsernameError {
+    /// Nothing between the quotes.
+    #[error("the username is empty")]
+    Empty,
+    /// Over 255 bytes.
+    #[error("the username is longer than 255 bytes")]
+    TooLong,
+    /// A byte outside the allow-list.
+    #[error("the username has a character outside [A-Za-z0-9._@+-] or does not begin with a letter or digit")]
+    Characters,
+}
+
+/// Whose a username is: one (issuer, subject) pair, for as long as the user exists.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Owner {
+    /// The `iss` claim.
+    pub issuer: Arc<str>,
+    /// The `sub` claim.
+    pub subject: Arc<str>,
+}
+
+/// A moment by which two tokens of one user are put in order: milliseconds since the Unix epoch.
+pub type Millis = u64;
+
+/// A verified caller.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The name of the Elasticsearch user.
+    pub username: Username,
+    /// Whose name it is.
+    pub owner: Owner,
+    /// Shown in Kibana.
+    pub email: Option<String>,
+    /// Shown in Kibana.
+    pub full_name: Option<String>,
+    /// As the provider named them; never split.
+    pub groups: Vec<String>,
+    /// When the groups were true: the token's `iat`.
+    pub as_of: Millis,
+    /// The token's `exp`.
+    pub expires: SystemTime,
+}
+
+/// Where verification keys come from. Implemented by an edge.
+pub trait KeySource: Send + Sync + 'static {
+    /// Fetches the whole key set, a JSON Web Key Set document (RFC 7517 §5).
+    fn fetch(&self) -> impl Future<Output = Result<Vec<u8>, KeySourceError>> + Send;
+}
+
+/// The provider could not be asked, or answered nonsense.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct KeySourceError(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_elasticsearch_and_basic_can_carry_pass() {
+        for name in ["a", "john.doe", "John_Doe", "j+d@example.com", "0-9", &"x".repeat(255)] {
+            assert_eq!(Username::parse(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn other_names_are_refused_not_rewritten() {
+        let long = "x".repeat(256);
+        for name in ["", "_password", ".", "..", "-a", "a:b", "a/b", "a b", "a%2fb", "jürgen", "a\0", "a\n", &long] {
+            assert!(Username::parse(name).is_err(), "{name:?}");
+        }
+    }
+}

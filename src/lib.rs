@@ -1,0 +1,37 @@
+//! elastauth: single sign-on for Elasticsearch and Kibana behind Envoy.
+//!
+//! ```text
+//! Envoy ──CheckRequest──▶ envoy ──Request──▶ authz ─┬─▶ identity     token             ─▶ Identity
+//!                           ▲                       ├─▶ roles        groups            ─▶ Roles
+//!                           │                       └─▶ credentials  Identity + Roles  ─▶ Credential
+//!                           └───────── Decision ◀────┘        │
+//!                                                             ├─ Store        (Redis | memory)
+//!                                                             └─ Provisioner  (Elasticsearch)
+//! ```
+//!
+//! Data flows one way, and each type is built by one stage only. Who may import whom (held by
+//! `tests/layers.rs`):
+//!
+//! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`]) knows no tonic, prost, reqwest, redis
+//!   or axum;
+//! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`elastic`]) never import one another;
+//! - [`app`] is the composition root: the only file that names concrete edge types;
+//! - only `main` and [`app`] import [`config`]; every part owns its own `Settings`.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking"))]
+
+pub mod app;
+pub mod authz;
+pub mod config;
+pub mod credentials;
+pub mod elastic;
+pub mod envoy;
+pub mod http;
+pub mod identity;
+pub mod memory;
+pub mod oidc;
+pub mod redis;
+pub mod roles;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,134 @@
+//! Groups to roles.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+/// A set of Elasticsearch role names: sorted, without repetition.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Roles(Arc<[Arc<str>]>);
+
+impl Roles {
+    /// Unites and sorts.
+    pub fn new<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Self {
+        let set: BTreeSet<Arc<str>> = names.into_iter().map(|n| Arc::from(n.as_ref())).collect();
+        Self(set.into_iter().collect())
+    }
+
+    /// The names, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
+/// How groups become roles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `default_roles`: used when no mapping matched.
+    pub default_roles: Vec<String>,
+    /// `group_mappings`: group to roles, in the file's order.
+    pub group_mappings: Vec<(String, Vec<String>)>,
+    /// `allow_no_roles`: lets a caller without any role through.
+    pub allow_no_roles: bool,
+}
+
+/// The caller has no role and the settings do not say that this is fine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no group of the user is mapped to a role and there are no default roles")]
+pub struct NoRoles;
+
+/// The mapping, ready for use.
+#[derive(Debug)]
+pub struct Mapping {
+    by_group: HashMap<String, Vec<String>>,
+    default: Roles,
+    allow_none: bool,
+}
+
+impl Mapping {
+    /// Group names match without regard to case, as the Go service matched them.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let mut by_group: HashMap<String, Vec<String>> = HashMap::new();
+        for (group, roles) in &settings.group_mappings {
+            by_group.entry(group.to_lowercase()).or_default().extend(roles.iter().cloned());
+        }
+        Self { by_group, default: Roles::new(&settings.default_roles), allow_none: settings.allow_no_roles }
+    }
+
+    /// The union over all groups, or the default when none matched.
+    pub fn roles<T: AsRef<str>>(&self, groups: impl IntoIterator<Item = T>) -> Result<Roles, NoRoles> {
+        let mut matched = false;
+        let mut names: Vec<&str> = Vec::new();
+        for group in groups {
+            if let Some(roles) = self.by_group.get(&group.as_ref().to_lowercase()) {
+                matched = true;
+                names.extend(roles.iter().map(String::as_str));
+            }
+        }
+        let roles = if matched { Roles::new(names) } else { self.default.clone() };
+        if roles.is_empty() && !self.allow_none { Err(NoRoles) } else { Ok(roles) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(default: &[&str]) -> Mapping {
+        let to = |r: &[&str]| r.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Mapping::new(&Settings {
+            default_roles: to(default),
+            group_mappings: vec![
+                ("Admin".into(), to(&["superuser", "kibana_admin"])),
+                ("developers".into(), to(&["kibana_admin", "dev"])),
+                ("empty".into(), vec![]),
+                ("a,b".into(), to(&["joined"])),
+            ],
+            allow_no_roles: false,
+        })
+    }
+
+    #[test]
+    fn roles_of_all_groups_are_united_and_sorted() {
+        let roles = mapping(&["viewer"]).roles(["developers", "admin"]).unwrap();
+        assert_eq!(roles.to_string(), "dev,kibana_admin,superuser");
+    }
+
+    #[test]
+    fn group_names_match_without_regard_to_case() {
+        assert_eq!(mapping(&[]).roles(["DEVELOPERS"]).unwrap().to_string(), "dev,kibana_admin");
+    }
+
+    #[test]
+    fn default_roles_apply_only_when_nothing_matched() {
+        assert_eq!(mapping(&["viewer"]).roles(["other"]).unwrap().to_string(), "viewer");
+        assert_eq!(mapping(&["viewer"]).roles(["other", "developers"]).unwrap().to_string(), "dev,kibana_admin");
+    }
+
+    #[test]
+    fn a_group_with_a_comma_is_one_group() {
+        assert_eq!(mapping(&[]).roles(["a,b"]).unwrap().to_string(), "joined");
+    }
+
+    #[test]
+    fn nobody_without_a_role_passes_unless_told_so() {
+        assert_eq!(mapping(&[]).roles(["other"]), Err(NoRoles));
+        assert_eq!(mapping(&["viewer"]).roles(["empty"]), Err(NoRoles));
+        let mut open = mapping(&[]);
+        open.allow_none = true;
+        assert!(open.roles(["other"]).unwrap().is_empty());
+    }
+}
