@@ -1,1 +1,118 @@
-//!
+//! The composition root: configuration → parts → servers → drain. The only file that names concrete edge types.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::authz::Authorizer;
+use crate::config::{Cache, Settings};
+use crate::credentials::Store;
+use crate::credentials::broker::{self, Broker};
+use crate::credentials::seal::{Seal, SealError};
+use crate::elastic::{self, Elastic};
+use crate::identity::algorithm;
+use crate::identity::keyring::Keyring;
+use crate::identity::token::Verifier;
+use crate::memory::MemoryStore;
+use crate::oidc::{self, OidcKeys};
+use crate::redis::{self, RedisStore};
+use crate::roles::Mapping;
+use crate::shutdown::{self, Phase};
+use crate::{envoy, http, telemetry};
+
+/// Why the service did not start, or ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// Signals.
+    #[error("signals: {0}")]
+    Signals(io::Error),
+    /// The sealing key.
+    #[error("secret_key: {0}")]
+    Seal(#[from] SealError),
+    /// The broker.
+    #[error("{0}")]
+    Broker(#[from] broker::Error),
+    /// The Redis client.
+    #[error("cache: {0}")]
+    Redis(#[from] redis::Error),
+    /// The Elasticsearch client.
+    #[error("elasticsearch: {0}")]
+    Elastic(#[from] elastic::Error),
+    /// The provider's client.
+    #[error("oidc: {0}")]
+    Oidc(#[from] oidc::Error),
+    /// The gRPC server.
+    #[error("{0}")]
+    Grpc(#[from] envoy::Error),
+    /// The HTTP server.
+    #[error("HTTP server: {0}")]
+    Http(io::Error),
+}
+
+/// Serves until a signal. Start-up needs neither the identity provider nor Redis nor Elasticsearch.
+pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error> {
+    telemetry::install(settings.logs);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    algorithm::install();
+    match &settings.cache {
+        Cache::Memory(memory) => {
+            let store = MemoryStore::new(*memory);
+            serve_with(store, &settings).await
+        }
+        Cache::Redis(redis) => {
+            let store = RedisStore::new(redis.clone())?;
+            serve_with(store, &settings).await
+        }
+    }
+}
+
+async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error> {
+    let keyring = Keyring::new(OidcKeys::new(settings.provider.clone())?, settings.keyring.clone());
+    let verifier = Verifier::new(keyring, settings.token.clone());
+    let provisioner = Elastic::new(settings.elasticsearch.clone())?;
+    let seal = Seal::new(&settings.seal)?;
+    let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
+    let authorizer = Arc::new(Authorizer::new(verifier, Mapping::new(&settings.roles), broker));
+
+    let grpc = envoy::bind(&settings.grpc.listen)
+        .await
+        .map_err(|error| Error::Listen { address: format!("{:?}", settings.grpc.listen), error })?;
+    let health = TcpListener::bind(settings.http.listen)
+        .await
+        .map_err(|error| Error::Listen { address: settings.http.listen.to_string(), error })?;
+    let shutdown = shutdown::on_signals().map_err(Error::Signals)?;
+    tracing::info!(grpc = ?settings.grpc.listen, http = %settings.http.listen, "elastauth serves");
+
+    let ready = {
+        let (authorizer, shutdown) = (Arc::clone(&authorizer), shutdown.clone());
+        move || {
+            let (authorizer, phase) = (Arc::clone(&authorizer), shutdown.phase());
+            async move { if phase == Phase::Running { Some(authorizer.readiness().await) } else { None } }
+        }
+    };
+    let service = envoy::Service::new(authorizer, &settings.grpc);
+    let (draining, stopping) = (shutdown.clone().reached(Phase::Draining), shutdown.clone().reached(Phase::Stopping));
+    let grpc = envoy::serve(grpc, service, &settings.grpc, draining, stopping);
+    let http = http::serve(health, ready, shutdown.reached(Phase::Stopping));
+    both(async { grpc.await.map_err(Error::from) }, async { http.await.map_err(Error::Http) }).await
+}
+
+/// Ends when either fails, or when both have ended.
+async fn both(
+    one: impl Future<Output = Result<(), Error>>,
+    other: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    tokio::try_join!(one, other).map(|_| ())
+}

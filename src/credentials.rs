@@ -111,6 +111,8 @@ pub struct Entry {
 pub enum Replaced {
     /// The expected bytes were there, and are gone.
     Yes,
+    /// Other bytes were there, and are gone: a store without scripting finds out too late.
+    Overwrote,
     /// Other bytes were there.
     Changed,
     /// Nothing was there.
@@ -186,6 +188,9 @@ pub enum Refused {
     /// The user belongs to another (issuer, subject).
     #[error("the Elasticsearch user belongs to another subject")]
     OtherOwner,
+    /// `elasticsearch.dry_run`
+    #[error("dry run: nothing is written")]
+    DryRun,
     /// An administrator disabled the user.
     #[error("the Elasticsearch user is disabled")]
     Disabled,

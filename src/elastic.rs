@@ -1,10 +1,21 @@
-//! Provisioner over Elasticsearch's security API.
+//! Provisioner over Elasticsearch's security API: `GET` and `PUT /_security/user/{name}`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use url::Url;
+
+use crate::credentials::{Existing, InspectError, Password, Provisioner, Refused, UserSpec, WriteError};
+use crate::identity::{Owner, Username};
+
+mod client;
+mod stamp;
+
+use client::{Answer, Client, Lost};
 
 /// `elasticsearch.*`
 #[derive(Clone, Debug)]
@@ -28,3 +39,107 @@ pub struct Settings {
     /// Names the deployment in the ownership stamp.
     pub cluster: String,
 }
+
+/// The client could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// TLS or HTTP settings.
+    #[error("HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// `elasticsearch.ca_file`
+    #[error("{0}")]
+    CaFile(String),
+}
+
+/// Users that exist without our making: Elasticsearch's `ClientReservedRealm`.
+const RESERVED: [&str; 7] =
+    ["elastic", "kibana", "kibana_system", "logstash_system", "beats_system", "apm_system", "remote_monitoring_user"];
+
+/// Makes native users.
+pub struct Elastic {
+    client: Client,
+    settings: Settings,
+    writes: Semaphore,
+}
+
+impl Elastic {
+    /// Connects on first use.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let client = Client::new(&settings)?;
+        let writes = Semaphore::new(settings.max_writes);
+        Ok(Self { client, settings, writes })
+    }
+
+    fn reserved(&self, username: &Username) -> bool {
+        RESERVED.contains(&username.as_str()) || username.as_str() == self.settings.username
+    }
+
+    fn body(&self, user: &UserSpec, password: Option<&Password>) -> Value {
+        let mut body = json!({
+            "roles": user.roles.iter().collect::<Vec<_>>(),
+            "full_name": user.full_name,
+            "email": user.email,
+            "metadata": stamp::of(&self.settings.cluster, &user.owner, user.as_of),
+            // the look at the user came just before: a disabled one is never written
+            "enabled": true,
+        });
+        if let (Some(password), Some(body)) = (password, body.as_object_mut()) {
+            body.insert("password".into(), password.expose().into());
+        }
+        body
+    }
+}
+
+impl Provisioner for Elastic {
+    async fn inspect(&self, username: &Username, owner: &Owner) -> Result<Existing, InspectError> {
+        if self.reserved(username) {
+            return Err(Refused::Reserved.into());
+        }
+        let answer = self.client.send(Method::GET, username, None, self.settings.timeout).await;
+        let answer = answer.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(Existing::Absent),
+            StatusCode::OK => {
+                let user = answer.json().and_then(|mut body| body.get_mut(username.as_str()).map(Value::take));
+                let user = user.ok_or_else(|| InspectError::Unavailable("an answer that is no user".into()))?;
+                Ok(stamp::check(&user, &self.settings.cluster, owner)?)
+            }
+            // the administrator's 401, 403 and 410 too are an outage, never the user's fault
+            _ => Err(InspectError::Unavailable(answer.describe())),
+        }
+    }
+
+    async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
+        if self.settings.dry_run {
+            tracing::info!(user = user.username.as_str(), roles = %user.roles, "Dry run: the user is not written");
+            return Err(WriteError::Refused { refused: Refused::DryRun, detail: String::new() });
+        }
+        let permit = tokio::time::timeout(self.settings.write_timeout, self.writes.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
+            return Err(WriteError::Unavailable("too many writes are waiting".into()));
+        };
+        let body = self.body(user, password);
+        let sent = self.client.send(Method::PUT, &user.username, Some(&body), self.settings.write_timeout).await;
+        outcome(sent)
+    }
+}
+
+/// Errors are read by their status first.
+fn outcome(sent: Result<Answer, Lost>) -> Result<(), WriteError> {
+    let answer = match sent {
+        Ok(answer) => answer,
+        Err(Lost { why, sent: false }) => return Err(WriteError::Unavailable(why)),
+        Err(Lost { why, sent: true }) => return Err(WriteError::Unknown(why)),
+    };
+    match answer.status {
+        status if status.is_success() => Ok(()),
+        StatusCode::BAD_REQUEST if answer.reason().contains("password must be specified") => Err(WriteError::Missing),
+        StatusCode::BAD_REQUEST => Err(WriteError::Refused { refused: Refused::Rejected, detail: answer.describe() }),
+        // 500 `clearing the cache … failed` means that the write was applied
+        status if status.is_server_error() => Err(WriteError::Unknown(answer.describe())),
+        _ => Err(WriteError::Unavailable(answer.describe())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

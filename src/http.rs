@@ -1,8 +1,66 @@
-//! Health and readiness over HTTP.
+//! Health and readiness over HTTP, as JSON: `/health` and `/live` say that the process lives, `/ready` that it can
+//! serve.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::authz::Readiness;
+
+/// How long `/ready` looks.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// `listen`
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Default `127.0.0.1:5000`.
-    pub listen: std::net::SocketAddr,
+    pub listen: SocketAddr,
+}
+
+/// Serves until `stopped`. `ready` answers `None` while draining.
+pub async fn serve<R, F>(
+    listener: TcpListener,
+    ready: R,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()>
+where
+    R: Fn() -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Option<Readiness>> + Send,
+{
+    let router = Router::new()
+        .route("/health", get(alive))
+        .route("/live", get(alive))
+        .route("/ready", get(move || readiness(ready.clone())));
+    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+}
+
+async fn alive() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+async fn readiness<R, F>(ready: R) -> Response
+where
+    R: Fn() -> F,
+    F: Future<Output = Option<Readiness>> + Send,
+{
+    let Ok(Some(found)) = tokio::time::timeout(PATIENCE, ready()).await else {
+        let body = json!({ "status": "unavailable", "why": "draining, or no answer in time" });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    };
+    let part = |result: &Result<(), String>| match result {
+        Ok(()) => json!("ok"),
+        Err(why) => json!(why),
+    };
+    let able = found.cache.is_ok() && found.keys.is_ok();
+    let (code, status) = if able { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
+    let body = json!({ "status": status, "cache": part(&found.cache), "keys": part(&found.keys) });
+    (code, Json(body)).into_response()
 }

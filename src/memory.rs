@@ -1,8 +1,129 @@
-//! Store for one process.
+//! Store for one process: bounded, with expiry.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
 
 /// `cache.memory_*`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The most records kept; the oldest are dropped. Default 100,000.
+    /// The most records kept; the one nearest to its end goes first. Default 100,000.
     pub max_entries: usize,
+}
+
+/// Records in this process's memory. Two replicas, each with a store of its own, lock each other's users out: one
+/// process only.
+pub struct MemoryStore {
+    settings: Settings,
+    entries: Mutex<HashMap<CacheKey, Held>>,
+}
+
+struct Held {
+    bytes: Vec<u8>,
+    ends: Instant,
+}
+
+impl MemoryStore {
+    /// Empty.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, entries: Mutex::default() }
+    }
+
+    /// Runs on the map with the key's entry removed if it has expired.
+    fn with<T>(&self, key: &CacheKey, run: impl FnOnce(&mut HashMap<CacheKey, Held>) -> T) -> T {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.get(key).is_some_and(|held| held.ends <= Instant::now()) {
+            entries.remove(key);
+        }
+        run(&mut entries)
+    }
+
+    /// Makes room for one more: the expired go, else a tenth of those that end first, so that the search is rare.
+    fn make_room(&self, entries: &mut HashMap<CacheKey, Held>) {
+        if entries.len() < self.settings.max_entries {
+            return;
+        }
+        let now = Instant::now();
+        entries.retain(|_, held| held.ends > now);
+        if entries.len() < self.settings.max_entries {
+            return;
+        }
+        let mut ends: Vec<Instant> = entries.values().map(|held| held.ends).collect();
+        let tenth = ends.len() / 10;
+        let (_, last, _) = ends.select_nth_unstable(tenth);
+        let last = *last;
+        entries.retain(|_, held| held.ends > last);
+    }
+}
+
+impl Store for MemoryStore {
+    async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
+        Ok(self.with(key, |entries| {
+            let held = entries.get(key)?;
+            let remaining = held.ends.saturating_duration_since(Instant::now());
+            Some(Entry { bytes: held.bytes.clone(), remaining })
+        }))
+    }
+
+    async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.with(key, |entries| {
+            if let Some(held) = entries.get(key) {
+                return Some(held.bytes.clone());
+            }
+            self.make_room(entries);
+            entries.insert(key.clone(), Held { bytes: bytes.to_vec(), ends: Instant::now() + life });
+            None
+        }))
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        expected: &[u8],
+        new: &[u8],
+        life: Duration,
+    ) -> Result<Replaced, StoreError> {
+        Ok(self.with(key, |entries| match entries.get_mut(key) {
+            None => Replaced::Missing,
+            Some(held) if held.bytes != expected => Replaced::Changed,
+            Some(held) => {
+                *held = Held { bytes: new.to_vec(), ends: Instant::now() + life };
+                Replaced::Yes
+            }
+        }))
+    }
+
+    async fn remove(&self, key: &CacheKey, expected: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.with(key, |entries| {
+            let same = entries.get(key).is_some_and(|held| held.bytes == expected);
+            same && entries.remove(key).is_some()
+        }))
+    }
+
+    async fn reachable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Username;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_records_is_bounded_and_the_nearest_to_their_end_go_first() {
+        let store = MemoryStore::new(Settings { max_entries: 20 });
+        let key = |n: u64| CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
+        for n in 0..100 {
+            store.put_if_absent(&key(n), b"x", Duration::from_secs(100 + n)).await.unwrap();
+            assert!(store.entries.lock().unwrap().len() <= 20);
+        }
+        assert!(store.get(&key(99)).await.unwrap().is_some());
+        assert!(store.get(&key(0)).await.unwrap().is_none());
+    }
 }

@@ -1,10 +1,22 @@
-//! Logs.
+//! Logs: one JSON object a line on stderr with lower-case `level` and `msg`, as the Go service wrote them; or text.
+
+use std::fmt;
+use std::io;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 /// `log_level`, `log_format`
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Governs elastauth's own targets; dependencies stay at `warn`.
-    pub level: tracing::Level,
+    pub level: Level,
     /// How a line looks.
     pub format: Format,
 }
@@ -16,4 +28,104 @@ pub enum Format {
     Json,
     /// For people.
     Text,
+}
+
+/// Installs the logger for the process. A second call changes nothing.
+pub fn install(settings: Settings) {
+    let level = settings.level.to_string().to_lowercase();
+    // dependencies may print what they handle: never below warn
+    let filter = EnvFilter::new(format!("warn,elastauth={level}"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let _ = match settings.format {
+        Format::Json => builder.event_format(JsonLine).try_init(),
+        Format::Text => builder.with_ansi(false).with_target(false).try_init(),
+    };
+}
+
+struct JsonLine;
+
+impl<S, N> FormatEvent<S, N> for JsonLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = Map::new();
+        line.insert("time".into(), humantime::format_rfc3339_millis(SystemTime::now()).to_string().into());
+        line.insert("level".into(), event.metadata().level().as_str().to_lowercase().into());
+        event.record(&mut Fields(&mut line));
+        let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
+        writeln!(out, "{line}")
+    }
+}
+
+struct Fields<'a>(&'a mut Map<String, Value>);
+
+impl Fields<'_> {
+    fn put(&mut self, field: &Field, value: Value) {
+        let name = if field.name() == "message" { "msg" } else { field.name() };
+        self.0.insert(name.to_owned(), value);
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_with_lower_case_level_and_msg() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().event_format(JsonLine).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(cacheKey = "elastauth-x", n = 3_u64, ok = true, shown = %"a \"quoted\" b", "Cache\nhit");
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "info");
+        assert_eq!(line["msg"], "Cache\nhit");
+        assert_eq!(line["cacheKey"], "elastauth-x");
+        assert_eq!((&line["n"], &line["ok"]), (&Value::from(3), &Value::from(true)));
+        assert_eq!(line["shown"], "a \"quoted\" b");
+    }
 }

@@ -1,1 +1,131 @@
-//!
+//! What the replicas agree on, and how it is written down.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+use super::Password;
+use crate::identity::{Millis, Owner};
+use crate::roles::Roles;
+
+/// Who has announced a write: one per process, random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claim(pub u128);
+
+/// How far a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    /// Elasticsearch may not have heard of it.
+    Pending {
+        /// Whose turn it is to write.
+        claim: Claim,
+        /// The record changed after its holder read it: the holder writes once more.
+        again: bool,
+        /// Elasticsearch has this password already: roles alone are to be written.
+        password_known: bool,
+    },
+    /// A write of it was acknowledged.
+    Ready,
+}
+
+/// One user's agreed credential. The password of a record never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Record {
+    /// How far it is.
+    pub phase: Phase,
+    /// The agreed password.
+    pub password: Password,
+    /// The agreed roles.
+    pub roles: Roles,
+    /// When the roles were true.
+    pub as_of: Millis,
+    /// Whose username it is.
+    pub owner: Owner,
+    /// When the password was made, by the clock of its maker.
+    pub born: Millis,
+}
+
+impl Record {
+    /// The same record in another phase.
+    #[must_use]
+    pub fn in_phase(&self, phase: Phase) -> Self {
+        Self { phase, ..self.clone() }
+    }
+}
+
+/// A record together with the life it was first written with: the age of a claim is that life less what remains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The record.
+    pub record: Record,
+    /// The life that the store was given when the phase began.
+    pub life: Duration,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plain {
+    phase: Phase,
+    password: String,
+    roles: Vec<String>,
+    as_of: Millis,
+    issuer: String,
+    subject: String,
+    born: Millis,
+    life_ms: u64,
+}
+
+impl Written {
+    /// Serialises for the seal.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+        let record = &self.record;
+        let plain = Plain {
+            phase: record.phase,
+            password: record.password.expose().to_owned(),
+            roles: record.roles.iter().map(str::to_owned).collect(),
+            as_of: record.as_of,
+            issuer: record.owner.issuer.to_string(),
+            subject: record.owner.subject.to_string(),
+            born: record.born,
+            life_ms: u64::try_from(self.life.as_millis()).unwrap_or(u64::MAX),
+        };
+        serde_json::to_vec(&plain).map(Zeroizing::new)
+    }
+
+    /// Reads what the seal protected.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let plain: Plain = serde_json::from_slice(bytes)?;
+        let owner = Owner { issuer: Arc::from(plain.issuer), subject: Arc::from(plain.subject) };
+        let record = Record {
+            phase: plain.phase,
+            password: Password::known(plain.password),
+            roles: Roles::new(plain.roles),
+            as_of: plain.as_of,
+            owner,
+            born: plain.born,
+        };
+        Ok(Self { record, life: Duration::from_millis(plain.life_ms) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_survives_the_round_trip() {
+        for phase in [Phase::Ready, Phase::Pending { claim: Claim(u128::MAX), again: true, password_known: false }] {
+            let record = Record {
+                phase,
+                password: Password::generate().unwrap(),
+                roles: Roles::new(["b", "a"]),
+                as_of: 7,
+                owner: Owner { issuer: "https://i".into(), subject: "s".into() },
+                born: 9,
+            };
+            let written = Written { record, life: Duration::from_millis(1234) };
+            assert_eq!(Written::decode(&written.encode().unwrap()).unwrap(), written);
+        }
+    }
+}

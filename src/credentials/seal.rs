@@ -1,9 +1,24 @@
-//! Sealed records: AES-256-GCM.
+//! Sealed records: AES-256-GCM with a fresh nonce, bound to cluster and key, so that an entry cannot be moved to
+//! another user.
+//!
+//! ```text
+//! version (1) ‖ key id (4) ‖ nonce (12) ‖ ciphertext ‖ tag (16)
+//! ```
 
-use secrecy::{SecretBox, SecretString};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
+use ring::rand::SecureRandom;
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::CacheKey;
+
+const VERSION: u8 = 1;
+const KEY_ID_LEN: usize = 4;
+const HEADER_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
 
 /// `secret_key`, `cluster`
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Which key seals.
     pub key: Key,
@@ -22,7 +37,6 @@ pub enum Key {
 
 impl Clone for Key {
     fn clone(&self) -> Self {
-        use secrecy::ExposeSecret;
         match self {
             Self::Given(key) => Self::Given(SecretBox::new(Box::new(*key.expose_secret()))),
             Self::Derived(text) => Self::Derived(text.clone()),
@@ -30,8 +44,166 @@ impl Clone for Key {
     }
 }
 
-impl Clone for Settings {
-    fn clone(&self) -> Self {
-        Self { key: self.key.clone(), cluster: self.cluster.clone() }
+/// The cryptographic library refused, or there is no randomness.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("sealing failed")]
+pub struct SealError;
+
+/// Why stored bytes do not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Sealed by another `secret_key`: left alone.
+    #[error("the record was sealed with another secret_key")]
+    UnknownKey,
+    /// Not ours, cut, changed, or moved here from another user or cluster: replaced.
+    #[error("the record is broken")]
+    Broken,
+}
+
+/// Seals and opens.
+pub struct Seal {
+    key: LessSafeKey,
+    id: [u8; KEY_ID_LEN],
+    cluster: String,
+}
+
+struct Length(usize);
+
+impl KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+fn derive<const N: usize>(secret: &[u8], purpose: &[u8]) -> Result<Zeroizing<[u8; N]>, SealError> {
+    let pseudo_random = Salt::new(HKDF_SHA256, b"elastauth seal").extract(secret);
+    let mut out = Zeroizing::new([0_u8; N]);
+    let info = [purpose];
+    let derived = pseudo_random.expand(&info, Length(N)).map_err(|_| SealError)?;
+    derived.fill(out.as_mut()).map_err(|_| SealError)?;
+    Ok(out)
+}
+
+impl Seal {
+    /// Derives the sealing key and its public id.
+    pub fn new(settings: &Settings) -> Result<Self, SealError> {
+        let (secret, purpose): (&[u8], &[u8]) = match &settings.key {
+            Key::Given(key) => (key.expose_secret(), b"secret_key"),
+            Key::Derived(text) => (text.expose_secret().as_bytes(), b"elasticsearch password"),
+        };
+        let key = derive::<32>(secret, purpose)?;
+        let id = derive::<KEY_ID_LEN>(key.as_ref(), b"key id")?;
+        let unbound = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(|_| SealError)?;
+        Ok(Self { key: LessSafeKey::new(unbound), id: *id, cluster: settings.cluster.clone() })
+    }
+
+    /// Each part with its length before it, so that no two (cluster, key) pairs share their bytes.
+    fn additional_data(&self, key: &CacheKey) -> Vec<u8> {
+        let mut data = vec![VERSION];
+        for part in [self.cluster.as_str(), key.as_str()] {
+            data.extend((part.len() as u64).to_be_bytes());
+            data.extend(part.as_bytes());
+        }
+        data
+    }
+
+    /// Seals a record for one key.
+    pub fn seal(&self, key: &CacheKey, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut nonce = [0_u8; NONCE_LEN];
+        ring::rand::SystemRandom::new().fill(&mut nonce).map_err(|_| SealError)?;
+        let mut body = plain.to_vec();
+        let aad = Aad::from(self.additional_data(key));
+        let sealed = self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut body);
+        if sealed.is_err() {
+            body.zeroize();
+            return Err(SealError);
+        }
+        let mut out = Vec::with_capacity(HEADER_LEN + body.len());
+        out.push(VERSION);
+        out.extend(self.id);
+        out.extend(nonce);
+        out.append(&mut body);
+        Ok(out)
+    }
+
+    /// Opens what was sealed for this key.
+    pub fn open(&self, key: &CacheKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (header, body) = sealed.split_at_checked(HEADER_LEN).ok_or(OpenError::Broken)?;
+        if header.first() != Some(&VERSION) {
+            return Err(OpenError::Broken);
+        }
+        let (id, nonce) = header.get(1..).unwrap_or_default().split_at(KEY_ID_LEN);
+        if id != self.id {
+            return Err(OpenError::UnknownKey);
+        }
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError::Broken)?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let aad = Aad::from(self.additional_data(key));
+        let length = self.key.open_in_place(nonce, aad, &mut body).map_err(|_| OpenError::Broken)?.len();
+        body.truncate(length);
+        Ok(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Username;
+
+    fn seal(key: u8, cluster: &str) -> Seal {
+        let key = Key::Given(SecretBox::new(Box::new([key; 32])));
+        Seal::new(&Settings { key, cluster: cluster.into() }).unwrap()
+    }
+
+    fn key(name: &str) -> CacheKey {
+        CacheKey::of(&Username::parse(name).unwrap())
+    }
+
+    #[test]
+    fn what_is_sealed_opens_again() {
+        let sealed = seal(1, "c").seal(&key("ann"), b"plain").unwrap();
+        assert_eq!(seal(1, "c").open(&key("ann"), &sealed).unwrap().as_slice(), b"plain");
+        assert!(!sealed.windows(5).any(|w| w == b"plain"));
+    }
+
+    #[test]
+    fn every_seal_has_a_fresh_nonce() {
+        let s = seal(1, "c");
+        assert_ne!(s.seal(&key("ann"), b"x").unwrap(), s.seal(&key("ann"), b"x").unwrap());
+    }
+
+    #[test]
+    fn an_entry_cannot_be_moved_to_another_user_or_cluster() {
+        let sealed = seal(1, "c").seal(&key("ann"), b"x").unwrap();
+        assert_eq!(seal(1, "c").open(&key("bob"), &sealed), Err(OpenError::Broken));
+        assert_eq!(seal(1, "d").open(&key("ann"), &sealed), Err(OpenError::Broken));
+    }
+
+    #[test]
+    fn a_changed_or_cut_entry_does_not_open() {
+        let s = seal(1, "c");
+        let sealed = s.seal(&key("ann"), b"x").unwrap();
+        for at in (0..sealed.len()).filter(|at| !(1..=KEY_ID_LEN).contains(at)) {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(s.open(&key("ann"), &changed), Err(OpenError::Broken), "byte {at}");
+        }
+        for len in [0, 1, HEADER_LEN, sealed.len() - 1] {
+            assert_eq!(s.open(&key("ann"), &sealed[..len]), Err(OpenError::Broken), "length {len}");
+        }
+    }
+
+    #[test]
+    fn another_key_is_known_by_its_id() {
+        let sealed = seal(1, "c").seal(&key("ann"), b"x").unwrap();
+        assert_eq!(seal(2, "c").open(&key("ann"), &sealed), Err(OpenError::UnknownKey));
+    }
+
+    #[test]
+    fn a_derived_key_is_the_same_on_every_replica() {
+        let derived =
+            || Seal::new(&Settings { key: Key::Derived("pw".to_owned().into()), cluster: "c".into() }).unwrap();
+        let sealed = derived().seal(&key("ann"), b"x").unwrap();
+        assert!(derived().open(&key("ann"), &sealed).is_ok());
     }
 }

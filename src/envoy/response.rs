@@ -1,0 +1,127 @@
+//! [`Decision`](crate::authz::Decision) → reply bytes.
+//!
+//! An unset `CheckResponse.status` means *allow* to Envoy, so replies are built here, by three constructors, and nowhere
+//! else.
+
+use super::wire::auth::{CheckResponse, DeniedHttpResponse, OkHttpResponse, check_response::HttpResponse};
+use super::wire::core::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction};
+use super::wire::{Reply, rpc, status::HttpStatus};
+use crate::authz::Refusal;
+use crate::credentials::Credential;
+
+/// Taken off every allowed request: Elasticsearch's run-as and secondary authentication, and what proxies read.
+const REMOVED: [&str; 3] = ["es-security-runas-user", "es-secondary-authorization", "proxy-authorization"];
+
+/// Seconds after which a client may try again.
+const RETRY_AFTER: &str = "1";
+
+/// Lets the request through with this credential.
+pub(super) fn allow(credential: &Credential) -> Reply {
+    let ok = OkHttpResponse {
+        headers: vec![overwrite("authorization", credential.expose_header())],
+        headers_to_remove: REMOVED.map(str::to_owned).to_vec(),
+        ..OkHttpResponse::default()
+    };
+    reply(0, HttpResponse::OkResponse(ok))
+}
+
+/// Refuses the caller: 4xx.
+pub(super) fn deny(refusal: &Refusal) -> Reply {
+    let verdict = refusal.verdict();
+    let mut headers = Vec::new();
+    if let Some(challenge) = refusal.challenge() {
+        headers.push(plain("www-authenticate", challenge));
+    }
+    reply(verdict.code, denied(verdict.http, headers, verdict.text))
+}
+
+/// Refuses because something is down: 503. A denial and not a gRPC error, which Envoy's `failure_mode_allow` would
+/// turn into a pass.
+pub(super) fn unavailable(refusal: &Refusal) -> Reply {
+    let verdict = refusal.verdict();
+    reply(verdict.code, denied(verdict.http, vec![plain("retry-after", RETRY_AFTER)], verdict.text))
+}
+
+fn denied(http: u16, mut headers: Vec<HeaderValueOption>, text: &str) -> HttpResponse {
+    headers.push(plain("content-type", "text/plain; charset=utf-8"));
+    HttpResponse::DeniedResponse(DeniedHttpResponse {
+        status: Some(HttpStatus { code: i32::from(http) }),
+        headers,
+        // clients that speak gRPC get it as grpc-message
+        body: text.to_owned(),
+    })
+}
+
+fn reply(code: i32, http_response: HttpResponse) -> Reply {
+    let status = rpc::Status { code, ..rpc::Status::default() };
+    Reply::encode(&CheckResponse {
+        status: Some(status),
+        http_response: Some(http_response),
+        ..CheckResponse::default()
+    })
+}
+
+/// Released Envoys look at `append` only, one development line at `append_action` only: both say overwrite. Values go
+/// into `value`: `raw_value` is ignored there.
+fn overwrite(name: &'static str, value: &str) -> HeaderValueOption {
+    #[expect(deprecated, reason = "the only field that released Envoys look at")]
+    HeaderValueOption {
+        append: Some(false),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..plain(name, value)
+    }
+}
+
+/// For denied replies, where Envoy drops entries that say append.
+fn plain(name: &'static str, value: &str) -> HeaderValueOption {
+    let header = HeaderValue { key: name.into(), value: value.to_owned().into(), ..HeaderValue::default() };
+    HeaderValueOption { header: Some(header), ..HeaderValueOption::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::credentials::Password;
+    use crate::identity::Username;
+
+    fn decode(reply: &Reply) -> CheckResponse {
+        CheckResponse::decode(reply.as_bytes().clone()).unwrap()
+    }
+
+    #[test]
+    fn allow_overwrites_authorization_and_removes_what_impersonates() {
+        let credential = Credential::new(Username::parse("ann").unwrap(), &Password::generate().unwrap());
+        let response = decode(&allow(&credential));
+        assert_eq!(response.status.unwrap().code, 0);
+        let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("not ok_response") };
+        let [header] = ok.headers.as_slice() else { panic!("one header") };
+        #[expect(deprecated, reason = "what released Envoys look at")]
+        let append = header.append;
+        assert_eq!(append, Some(false));
+        assert_eq!(header.append_action(), HeaderAppendAction::OverwriteIfExistsOrAdd);
+        let value = header.header.clone().unwrap();
+        assert_eq!((&value.key[..], &value.value[..]), (&b"authorization"[..], credential.expose_header().as_bytes()));
+        assert!(value.raw_value.is_empty());
+        assert_eq!(ok.headers_to_remove, REMOVED);
+        assert!(!ok.headers_to_remove.iter().any(|h| h == "authorization"), "Envoy removes after it sets");
+    }
+
+    #[test]
+    fn every_refusal_has_a_status_an_http_status_and_a_short_text() {
+        for refusal in Refusal::all() {
+            let reply = if refusal.is_outage() { unavailable(&refusal) } else { deny(&refusal) };
+            let response = decode(&reply);
+            assert_ne!(response.status.unwrap().code, 0, "{refusal:?}");
+            let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else { panic!("{refusal:?}") };
+            let code = denied.status.unwrap().code;
+            assert!((400..600).contains(&code), "{refusal:?}");
+            assert!(!denied.body.is_empty() && denied.body.len() < 100, "{refusal:?}");
+            let has = |name: &str| denied.headers.iter().any(|h| h.header.as_ref().unwrap().key == name);
+            assert_eq!(has("www-authenticate"), code == 401, "{refusal:?}");
+            assert_eq!(has("retry-after"), code == 503, "{refusal:?}");
+            assert!(denied.headers.iter().all(|h| !h.header.as_ref().unwrap().value.is_empty()));
+        }
+    }
+}

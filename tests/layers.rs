@@ -1,0 +1,109 @@
+//! Who may import whom, read off the `use` lines: the cut that `src/lib.rs` draws.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const MIDDLE: [&str; 4] = ["authz", "identity", "roles", "credentials"];
+const EDGES: [&str; 6] = ["envoy", "http", "oidc", "redis", "memory", "elastic"];
+const FOREIGN: [&str; 6] = ["tonic", "prost", "reqwest", "redis", "deadpool_redis", "axum"];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Each source file with the module that it belongs to (`src/envoy/wire.rs` → `envoy`), without its tests.
+fn modules() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    assert!(files.len() > 20, "the sources were found");
+    let module = |path: &Path| {
+        let first = path.strip_prefix(&root).unwrap().iter().next().unwrap().to_str().unwrap().to_owned();
+        first.trim_end_matches(".rs").to_owned()
+    };
+    let shipped = |path: &PathBuf| path.file_name().is_some_and(|name| name != "tests.rs");
+    files
+        .into_iter()
+        .filter(shipped)
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+            (module(&path), path, code)
+        })
+        .collect()
+}
+
+/// Own modules named with `crate::`, in `use` lines (nested ones too) and in the code.
+fn imports(code: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let code: String = code.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let list = rest
+            .strip_prefix('{')
+            .map_or_else(|| vec![rest], |inner| inner.split('}').next().unwrap().split(',').map(str::trim).collect());
+        for item in list {
+            names.push(item.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+        }
+    }
+    names
+}
+
+#[test]
+fn the_middle_knows_no_protocol() {
+    for (module, path, code) in modules().iter().filter(|(m, ..)| MIDDLE.contains(&m.as_str())) {
+        for foreign in FOREIGN {
+            let used = code.contains(&format!("use {foreign}::")) || code.contains(&format!(" {foreign}::"));
+            assert!(!used, "{module} imports {foreign}: {}", path.display());
+        }
+        for import in imports(code) {
+            assert!(!EDGES.contains(&import.as_str()), "{module} imports the edge {import}: {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn edges_never_import_one_another() {
+    for (module, path, code) in modules().iter().filter(|(m, ..)| EDGES.contains(&m.as_str())) {
+        for import in imports(code) {
+            let other = EDGES.contains(&import.as_str()) && import != *module;
+            assert!(!other, "{module} imports {import}: {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_composition_root_imports_the_configuration() {
+    for (module, path, code) in &modules() {
+        let allowed = ["app", "main", "config"].contains(&module.as_str());
+        assert!(allowed || !imports(code).iter().any(|i| i == "config"), "{}", path.display());
+    }
+}
+
+#[test]
+fn only_the_composition_root_names_stores_and_provisioners() {
+    for (module, path, code) in &modules() {
+        for concrete in ["RedisStore", "MemoryStore", "Elastic::new", "OidcKeys"] {
+            let own = EDGES.contains(&module.as_str());
+            assert!(own || module == "app" || !code.contains(concrete), "{}: {concrete}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_is_much_longer_than_one_idea() {
+    let mut long = Vec::new();
+    for (_, path, code) in &modules() {
+        if code.lines().count() > 250 {
+            long.push(format!("{} ({})", path.display(), code.lines().count()));
+        }
+    }
+    assert!(long.is_empty(), "over 250 lines: {long:?}");
+}
