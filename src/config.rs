@@ -1,6 +1,17 @@
 //! Raw YAML and environment to valid settings.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
 use crate::{credentials, elastic, envoy, http, identity, memory, oidc, redis, roles, telemetry};
+
+mod build;
+mod keys;
+mod tree;
+mod values;
+
+pub use keys::reference;
 
 /// Everything, valid.
 #[derive(Clone, Debug)]
@@ -37,3 +48,65 @@ pub enum Cache {
     /// `cache.type: redis`
     Redis(redis::Settings),
 }
+
+/// Where a file is looked for when nobody names one. The last is where the Go service's image has it.
+const PLACES: [&str; 3] = ["config.yml", "/etc/elastauth/config.yml", "/config.yml"];
+
+/// A valid configuration and what is odd about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// Things to know that are no errors.
+    pub warnings: Vec<String>,
+    /// The file, if there was one.
+    pub source: Option<PathBuf>,
+    /// Every setting in force by key, secrets redacted.
+    pub effective: Vec<(&'static str, String)>,
+}
+
+/// Every problem of a configuration, each with its key path.
+#[derive(Debug)]
+pub struct Problems(pub Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the configuration has {} problem(s):", self.0.len())?;
+        self.0.iter().try_for_each(|problem| writeln!(f, "  - {problem}"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The process's environment; names and values that are not UTF-8 are left out.
+#[must_use]
+pub fn environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// Reads the file (`explicit`, else `ELASTAUTH_CONFIG`, else the first of the usual places, else none) under the
+/// environment, and reports all problems at once.
+pub fn load(explicit: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let one = |problem: String| Problems(vec![problem]);
+    let named = explicit.map(Path::to_owned).or_else(|| env.get("ELASTAUTH_CONFIG").map(PathBuf::from));
+    let source = named.or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.is_file()));
+    let text = match &source {
+        Some(path) => std::fs::read_to_string(path).map_err(|e| one(format!("{}: {e}", path.display())))?,
+        None => String::new(),
+    };
+    let tree = tree::parse(&text, env).map_err(one)?;
+    let mut values = values::Values::new(&tree, env);
+    let settings = build::settings(&mut values);
+    if values.problems.is_empty() {
+        let (warnings, effective) = (values.warnings, values.effective);
+        Ok(Loaded { settings, warnings, source, effective })
+    } else {
+        Err(Problems(values.problems))
+    }
+}
+
+#[cfg(test)]
+mod tests;

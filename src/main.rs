@@ -1,1 +1,98 @@
-fn main() {}
+//! Commands: serve (default) · check · generate-key.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use elastauth::{app, config};
+use ring::rand::SecureRandom;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `EX_CONFIG` of sysexits.h
+const EXIT_CONFIG: u8 = 78;
+
+/// Single sign-on for Elasticsearch and Kibana behind Envoy.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file; else `ELASTAUTH_CONFIG`, ./config.yml, /etc/elastauth/config.yml, /config.yml.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answers Envoy (the default).
+    Serve,
+    /// Validates the configuration and prints the effective settings, secrets redacted.
+    Check,
+    /// Prints a fresh `secret_key`.
+    GenerateKey,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::GenerateKey => generate_key(),
+        Command::Check => with(arguments.config, |loaded| {
+            check(&loaded);
+            ExitCode::SUCCESS
+        }),
+        Command::Serve => with(arguments.config, serve),
+    }
+}
+
+fn with(file: Option<PathBuf>, run: impl FnOnce(config::Loaded) -> ExitCode) -> ExitCode {
+    match config::load(file.as_deref(), &config::environment()) {
+        Ok(loaded) => run(loaded),
+        Err(problems) => {
+            eprint!("elastauth: {problems}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
+}
+
+fn check(loaded: &config::Loaded) {
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    match &loaded.source {
+        Some(path) => println!("# {}", path.display()),
+        None => println!("# no file, environment only"),
+    }
+    for (key, value) in &loaded.effective {
+        println!("{key}: {value}");
+    }
+}
+
+fn serve(loaded: config::Loaded) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("elastauth: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(app::serve(loaded.settings, &loaded.warnings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "elastauth ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn generate_key() -> ExitCode {
+    let mut bytes = [0_u8; 32];
+    if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
+        eprintln!("elastauth: the operating system gave no randomness");
+        return ExitCode::FAILURE;
+    }
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("{hex}");
+    ExitCode::SUCCESS
+}

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use deadpool::{Runtime, managed};
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{AsyncConnectionConfig, Client, RedisError};
-use deadpool::{Runtime, managed};
 
 use super::Settings;
 

@@ -1,1 +1,25 @@
+//! What the tests and the demonstration run elastauth against. Never part of the shipped binary.
+//!
+//! Real servers are real processes ([`process`], [`servers`]); stand-ins are for what cannot be had: an
+//! [`issuer`] and an [`elasticsearch`] that answers as the real one does and keeps a history of every write.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::missing_panics_doc, reason = "everything here panics when something is wrong")]
+
+pub mod elasticsearch;
+pub mod issuer;
+pub mod process;
+pub mod servers;
+pub mod users;
+
+/// An HTTP client without proxy, redirects or patience.
+#[must_use]
+pub fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(std::time::Duration::from_secs(20))
+        .build()
+        .unwrap()
+}

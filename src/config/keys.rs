@@ -1,0 +1,118 @@
+//! Every key there is: the one list from which unknown keys, environment names and the README's table follow.
+
+/// What a value is, for the table and for `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    /// Also readable from a file named by `…_FILE`; never shown.
+    Secret,
+    List,
+    /// Group to roles; from the file only.
+    Mapping,
+}
+
+/// A key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    pub(super) default: &'static str,
+    pub(super) help: &'static str,
+}
+
+const fn key(path: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key { path, kind: Kind::Text, default, help }
+}
+
+const fn secret(path: &'static str, help: &'static str) -> Key {
+    Key { path, kind: Kind::Secret, default: "", help }
+}
+
+const fn list(path: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key { path, kind: Kind::List, default, help }
+}
+
+const IGNORED: &str = "accepted for the Go service's files, not used: logging in is the proxy's work";
+
+pub(super) const KEYS: &[Key] = &[
+    key("auth_provider", "oidc", "`oidc`"),
+    key("oidc.issuer", "", "required; compared exactly with `iss` and with the discovery document"),
+    key("oidc.client_id", "", "the audience that tokens must have, unless `oidc.audience` is set"),
+    secret("oidc.client_secret", IGNORED),
+    list("oidc.audience", "`oidc.client_id`", "accepted values of `aud`"),
+    list("oidc.algorithms", "RS256…PS512, ES256, ES384, EdDSA", "accepted values of `alg`"),
+    list("oidc.scopes", "", IGNORED),
+    key("oidc.claim_mappings.username", "preferred_username", "claim name, or path with dots"),
+    key("oidc.claim_mappings.email", "email", "claim name, or path with dots"),
+    key("oidc.claim_mappings.groups", "groups", "claim name, or path with dots: an array, or one string"),
+    key("oidc.claim_mappings.full_name", "name", "claim name, or path with dots"),
+    key("oidc.token_validation", "jwks", "`jwks`, or `both` (verified locally all the same)"),
+    key("oidc.use_pkce", "", IGNORED),
+    key("oidc.authorization_endpoint", "", IGNORED),
+    key("oidc.token_endpoint", "", IGNORED),
+    key("oidc.userinfo_endpoint", "", IGNORED),
+    key("oidc.jwks_uri", "from discovery", "where the keys are"),
+    key("oidc.ca_file", "the system's", "PEM file with the authorities to trust"),
+    key("oidc.timeout", "3s", "one request to the provider"),
+    key("oidc.leeway", "60s", "tolerated clock difference for `exp`, `nbf`, `iat`"),
+    key("oidc.keys_refresh", "5m", "age at which the keys are fetched again"),
+    key("oidc.keys_max_stale", "24h", "age up to which old keys serve while the provider is down"),
+    key("oidc.keys_cooldown", "10s", "between two fetches for an unknown key id, or after a failure"),
+    key("cache.type", "", "`redis`, or `memory` (also `\"\"`: one process only)"),
+    key("cache.expiration", "1h", "life of a credential in the cache"),
+    key("cache.path", "", "accepted for the Go service's file cache, not used"),
+    key("cache.memory_max_entries", "100000", "records kept by `memory`"),
+    key("cache.redis_host", "localhost:6379", "host and port"),
+    key("cache.redis_db", "0", "database number"),
+    key("cache.redis_username", "", "ACL user"),
+    secret("cache.redis_password", "password"),
+    key("cache.redis_connect_timeout", "5s", "connecting"),
+    key("cache.redis_command_timeout", "250ms", "one command"),
+    key("cache.redis_pool_size", "10 × CPUs", "connections"),
+    key("extend_cache", "false", "a use past half the life of a credential renews it"),
+    list("elasticsearch.hosts", "", "required; base addresses"),
+    key("elasticsearch.username", "", "required; an account with `manage_security`"),
+    secret("elasticsearch.password", "required; its password"),
+    key("elasticsearch.ca_file", "the system's", "PEM file with the authorities to trust"),
+    key("elasticsearch.timeout", "2s", "one read"),
+    key("elasticsearch.write_timeout", "5s", "one write"),
+    key("elasticsearch.max_writes", "4", "concurrent writes of this process"),
+    key("elasticsearch.dry_run", "false", "decide and log, write nothing, deny"),
+    secret("secret_key", "64 hex digits or base64 of 32 bytes; the same on every replica"),
+    key("cluster", "default", "name of the Elasticsearch that records and users are bound to"),
+    list("default_roles", "", "roles when no mapping matched"),
+    Key { path: "group_mappings", kind: Kind::Mapping, default: "", help: "group to list of roles, any case" },
+    key("allow_no_roles", "false", "let callers without any role through"),
+    key("listen", "127.0.0.1:5000", "HTTP: `/health`, `/live`, `/ready`"),
+    key("grpc.listen", "127.0.0.1:9001", "where Envoy asks; or `unix:/path`"),
+    key("grpc.allow_insecure", "false", "listen beyond loopback without TLS: whoever reaches the port gets passwords"),
+    key("grpc.reflection", "false", "for `grpcurl`"),
+    key("grpc.max_message_size", "4194304", "bytes of one request"),
+    key("grpc.deadline", "3s", "longest time for an answer, whatever Envoy allows"),
+    key("grpc.max_in_flight", "4096", "requests at once; more are answered 503"),
+    key("log_level", "info", "`error`, `warn`, `info`, `debug`, `trace`"),
+    key("log_format", "json", "`json` or `text`"),
+    key("enable_metrics", "", "accepted for the Go service's files, not used yet"),
+];
+
+/// `cache.redis_host` → `CACHE_REDIS_HOST`
+pub(super) fn variable(path: &str) -> String {
+    path.replace('.', "_").to_uppercase()
+}
+
+/// The nearest known name, if any is near.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |other: &&str| strsim::damerau_levenshtein(name, other);
+    known.min_by_key(distance).filter(|best| distance(best) <= 1 + name.len() / 4)
+}
+
+/// The README's table.
+#[must_use]
+pub fn reference() -> String {
+    let mut table = String::from("| key | default | meaning |\n|---|---|---|\n");
+    for Key { path, default, help, .. } in KEYS {
+        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+        table.push_str(&format!("| `{path}` | {default} | {help} |\n"));
+    }
+    table.replace("``", "`")
+}

@@ -1,0 +1,251 @@
+//! Looks keys up, in the environment first, and collects every problem.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::keys::{self, KEYS, Key, Kind};
+use super::tree::{Node, Tree, Value};
+
+/// The file and the environment, and what is wrong with them.
+pub(super) struct Values<'a> {
+    tree: &'a Tree,
+    env: &'a BTreeMap<String, String>,
+    pub(super) problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    /// What `check` prints.
+    pub(super) effective: Vec<(&'static str, String)>,
+}
+
+const PREFIX: &str = "ELASTAUTH_";
+
+impl<'a> Values<'a> {
+    pub(super) fn new(tree: &'a Tree, env: &'a BTreeMap<String, String>) -> Self {
+        let warnings = tree.warnings.clone();
+        let mut values = Self { tree, env, problems: Vec::new(), warnings, effective: Vec::new() };
+        values.unknown_keys("", &tree.root);
+        values.unknown_variables();
+        values
+    }
+
+    fn unknown_keys(&mut self, prefix: &str, entries: &[(String, Node)]) {
+        for (name, node) in entries {
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            if KEYS.iter().any(|key| key.path == path) {
+                continue;
+            }
+            let section = format!("{path}.");
+            if KEYS.iter().any(|key| key.path.starts_with(&section)) {
+                match &node.value {
+                    Value::Map(entries) => self.unknown_keys(&path, entries),
+                    Value::Scalar(text) if text.is_empty() => {}
+                    _ => self
+                        .problems
+                        .push(format!("{path} (line {}): must be a section with keys of its own", node.line)),
+                }
+                continue;
+            }
+            let hint = keys::nearest(&path, KEYS.iter().map(|key| key.path));
+            let hint = hint.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            self.problems.push(format!("{path} (line {}): unknown key{hint}", node.line));
+        }
+    }
+
+    fn unknown_variables(&mut self) {
+        let known: Vec<String> = KEYS.iter().map(|key| keys::variable(key.path)).collect();
+        for name in self.env.keys().filter_map(|name| name.strip_prefix(PREFIX)) {
+            let base = name.strip_suffix("_FILE").unwrap_or(name);
+            if name == "CONFIG" || known.iter().any(|k| k == name || k == base) {
+                continue;
+            }
+            let hint = keys::nearest(name, known.iter().map(String::as_str));
+            let hint = hint.map_or_else(String::new, |near| format!("; did you mean {PREFIX}{near}?"));
+            self.problems.push(format!("{PREFIX}{name} (environment): unknown setting{hint}"));
+        }
+    }
+
+    pub(super) fn problem(&mut self, path: &str, what: impl std::fmt::Display) {
+        let line = self.node(path).map_or_else(String::new, |node| format!(" (line {})", node.line));
+        self.problems.push(format!("{path}{line}: {what}"));
+    }
+
+    fn node(&self, path: &str) -> Option<&'a Node> {
+        let mut entries = &self.tree.root;
+        let mut found = None;
+        for name in path.split('.') {
+            let node = entries.iter().find(|(known, _)| known == name).map(|(_, node)| node)?;
+            found = Some(node);
+            entries = match &node.value {
+                Value::Map(inner) => inner,
+                _ => return found.filter(|_| path.ends_with(name)),
+            };
+        }
+        found
+    }
+
+    /// From the environment: the prefixed name wins over the bare one, a value over a `…_FILE`. Empty counts as unset.
+    fn from_env(&mut self, key: &Key) -> Option<String> {
+        let variable = keys::variable(key.path);
+        for name in [format!("{PREFIX}{variable}"), variable] {
+            if let Some(value) = self.env.get(&name).filter(|value| !value.is_empty()) {
+                return Some(value.clone());
+            }
+            let file = self.env.get(&format!("{name}_FILE")).filter(|_| key.kind == Kind::Secret);
+            if let Some(file) = file.filter(|file| !file.is_empty()) {
+                match std::fs::read_to_string(file) {
+                    Ok(text) => return Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                    Err(error) => self.problems.push(format!("{name}_FILE (environment): {file}: {error}")),
+                }
+            }
+        }
+        None
+    }
+
+    fn raw(&mut self, path: &'static str) -> Option<String> {
+        let key = KEYS.iter().find(|key| key.path == path)?;
+        if let Some(value) = self.from_env(key) {
+            return Some(value);
+        }
+        match &self.node(path)?.value {
+            Value::Scalar(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            _ => {
+                self.problem(path, "must be one value");
+                None
+            }
+        }
+    }
+
+    fn show(&mut self, path: &'static str, value: impl Into<String>) {
+        self.effective.push((path, value.into()));
+    }
+
+    pub(super) fn text(&mut self, path: &'static str) -> Option<String> {
+        let value = self.raw(path);
+        if let Some(value) = &value {
+            self.show(path, value.clone());
+        }
+        value
+    }
+
+    pub(super) fn text_or(&mut self, path: &'static str, default: &str) -> String {
+        let value = self.raw(path).unwrap_or_else(|| default.to_owned());
+        self.show(path, value.clone());
+        value
+    }
+
+    pub(super) fn required(&mut self, path: &'static str) -> String {
+        self.text(path).unwrap_or_else(|| {
+            self.problem(path, format!("is required; set it in the file or as {}", keys::variable(path)));
+            String::new()
+        })
+    }
+
+    pub(super) fn secret(&mut self, path: &'static str) -> Option<SecretString> {
+        let value = self.raw(path)?;
+        self.show(path, "[redacted]");
+        Some(value.into())
+    }
+
+    /// Numbers and booleans, quoted or not.
+    pub(super) fn parsed<T: FromStr + ToString>(&mut self, path: &'static str, default: T, what: &str) -> T {
+        let value = match self.raw(path).map(|text| text.trim().parse()) {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(_)) => {
+                self.problem(path, format!("must be {what}"));
+                default
+            }
+        };
+        self.show(path, value.to_string());
+        value
+    }
+
+    pub(super) fn boolean(&mut self, path: &'static str) -> bool {
+        let value = match self.raw(path).map(|text| text.trim().to_lowercase()).as_deref() {
+            None | Some("false" | "no" | "off" | "0") => false,
+            Some("true" | "yes" | "on" | "1") => true,
+            Some(_) => {
+                self.problem(path, "must be true or false");
+                false
+            }
+        };
+        self.show(path, value.to_string());
+        value
+    }
+
+    /// `250ms`, `90s`, `1h30m`
+    pub(super) fn duration(&mut self, path: &'static str, default: &str) -> Duration {
+        let text = self.text_or(path, default);
+        match humantime::parse_duration(&text) {
+            Ok(duration) if duration.is_zero() => {
+                self.problem(path, "must be longer than nothing");
+                Duration::from_secs(1)
+            }
+            Ok(duration) => duration,
+            Err(_) => {
+                self.problem(path, "must be a duration such as 250ms, 90s or 1h30m");
+                Duration::from_secs(1)
+            }
+        }
+    }
+
+    /// A YAML list, or comma-separated text; empty items (unset variables) are left out.
+    pub(super) fn list(&mut self, path: &'static str) -> Vec<String> {
+        let Some(key) = KEYS.iter().find(|key| key.path == path) else { return Vec::new() };
+        let items = match (self.from_env(key), self.node(path).map(|node| &node.value)) {
+            (Some(text), _) => split(&text),
+            (None, Some(Value::Scalar(text))) => split(text),
+            (None, Some(value)) => self.strings(path, value),
+            (None, None) => Vec::new(),
+        };
+        if !items.is_empty() {
+            self.show(path, format!("{items:?}"));
+        }
+        items
+    }
+
+    fn strings(&mut self, path: &str, value: &Value) -> Vec<String> {
+        let Value::List(items) = value else {
+            self.problem(path, "must be a list");
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            match &item.value {
+                Value::Scalar(text) => texts.push(text.clone()),
+                _ => self.problem(path, "must be a list of plain values"),
+            }
+        }
+        texts.retain(|text| !text.is_empty());
+        texts
+    }
+
+    /// Group to roles, in the file's order.
+    pub(super) fn mapping(&mut self, path: &'static str) -> Vec<(String, Vec<String>)> {
+        let Some(node) = self.node(path) else { return Vec::new() };
+        let entries = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Scalar(text) if text.is_empty() => return Vec::new(),
+            _ => {
+                self.problem(path, "must map groups to lists of roles");
+                return Vec::new();
+            }
+        };
+        let mut mapping = Vec::new();
+        for (group, node) in entries {
+            let roles = match &node.value {
+                Value::Scalar(text) => split(text),
+                value => self.strings(path, value),
+            };
+            mapping.push((group.clone(), roles));
+        }
+        self.show(path, format!("{mapping:?}"));
+        mapping
+    }
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,164 @@
+//! A small OpenID issuer: discovery, a key set, and tokens on demand.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// An ES256 key and its id.
+pub struct SigningKey {
+    id: String,
+    pair: EcdsaKeyPair,
+}
+
+impl SigningKey {
+    /// A fresh one.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        let random = SystemRandom::new();
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
+        Self { id: id.to_owned(), pair }
+    }
+
+    /// As a JSON Web Key.
+    #[must_use]
+    pub fn jwk(&self) -> Value {
+        let point = self.pair.public_key().as_ref();
+        let (x, y) = point[1..].split_at(32);
+        json!({ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.id,
+                "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) })
+    }
+
+    /// A token with these claims.
+    #[must_use]
+    pub fn sign(&self, claims: &Value) -> String {
+        self.sign_raw(&json!({ "alg": "ES256", "typ": "JWT", "kid": self.id }).to_string(), &claims.to_string())
+    }
+
+    /// A token with any header and payload.
+    #[must_use]
+    pub fn sign_raw(&self, header: &str, payload: &str) -> String {
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+        let signature = self.pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+struct Shared {
+    url: String,
+    key: Mutex<SigningKey>,
+    down: AtomicBool,
+    requests: AtomicUsize,
+}
+
+/// A running issuer; it ends when dropped.
+pub struct Issuer {
+    /// The `iss` claim.
+    pub url: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Seconds since the epoch.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+impl Issuer {
+    /// On a free port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            url: url.clone(),
+            key: Mutex::new(SigningKey::new("key-1")),
+            down: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
+        });
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/keys", get(keys))
+            .with_state(Arc::clone(&shared));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, shared, task }
+    }
+
+    /// The claims of a good token for elastauth, `age` seconds old.
+    #[must_use]
+    pub fn claims(&self, user: &str, groups: &[&str], age: u64) -> Value {
+        json!({ "iss": self.url, "aud": "elastauth", "sub": format!("id-of-{user}"), "preferred_username": user,
+                "email": format!("{user}@example.com"), "name": user, "groups": groups,
+                "iat": now() - age, "exp": now() + 300 })
+    }
+
+    /// A good token.
+    #[must_use]
+    pub fn token(&self, user: &str, groups: &[&str]) -> String {
+        self.sign(&self.claims(user, groups, 0))
+    }
+
+    /// Any claims, signed with the current key.
+    #[must_use]
+    pub fn sign(&self, claims: &Value) -> String {
+        self.shared.key.lock().unwrap().sign(claims)
+    }
+
+    /// The same claims under the same key id, signed by somebody else.
+    #[must_use]
+    pub fn forge(&self, claims: &Value) -> String {
+        SigningKey::new(&self.shared.key.lock().unwrap().id).sign(claims)
+    }
+
+    /// A new key replaces the old one.
+    pub fn rotate(&self, id: &str) {
+        *self.shared.key.lock().unwrap() = SigningKey::new(id);
+    }
+
+    /// Answers 503 from now on, or again as usual.
+    pub fn set_down(&self, down: bool) {
+        self.shared.down.store(down, Ordering::SeqCst);
+    }
+
+    /// How often anything was asked.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::SeqCst)
+    }
+}
+
+fn reply(shared: &Shared, body: Value) -> Response {
+    shared.requests.fetch_add(1, Ordering::SeqCst);
+    if shared.down.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    axum::Json(body).into_response()
+}
+
+async fn discovery(State(shared): State<Arc<Shared>>) -> Response {
+    reply(&shared, json!({ "issuer": shared.url, "jwks_uri": format!("{}/keys", shared.url) }))
+}
+
+async fn keys(State(shared): State<Arc<Shared>>) -> Response {
+    let jwk = shared.key.lock().unwrap().jwk();
+    reply(&shared, json!({ "keys": [jwk] }))
+}

@@ -1,0 +1,119 @@
+//! Child processes that end with the test that started them.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long anything may take to start.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;
+
+/// A running process and what it printed.
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: Lines,
+}
+
+impl Process {
+    /// Starts it with both outputs captured.
+    #[must_use]
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        let lines = Lines::default();
+        for output in [
+            Box::new(child.stdout.take().unwrap()) as Box<dyn std::io::Read + Send>,
+            Box::new(child.stderr.take().unwrap()),
+        ] {
+            let lines = Arc::clone(&lines);
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    lines.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    lines.1.notify_all();
+                }
+            });
+        }
+        Self { name: name.to_owned(), child, lines }
+    }
+
+    /// Everything printed so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until a line from `from` on contains all parts, and answers it.
+    pub fn wait_for_line(&self, from: usize, parts: &[&str]) -> String {
+        let ends = Instant::now() + PATIENCE;
+        let mut lines = self.lines.0.lock().unwrap();
+        loop {
+            if let Some(line) = lines.iter().skip(from).find(|line| parts.iter().all(|part| line.contains(part))) {
+                return line.clone();
+            }
+            let left = ends.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{} never printed {parts:?}:\n{}", self.name, lines.join("\n"));
+            lines = self.lines.1.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// SIGSTOP: it neither answers nor ends.
+    pub fn stall(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGKILL, and gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let lines = self.lines();
+            let tail = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("--- {} ---\n{}", self.name, tail.join("\n"));
+        }
+    }
+}
+
+/// A port that nobody listens on.
+#[must_use]
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Asks until the answer is yes; ten times a second is often enough for a start.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+    let ends = Instant::now() + PATIENCE;
+    while !ask().await {
+        assert!(Instant::now() < ends, "{what}: not in time");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

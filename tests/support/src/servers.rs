@@ -1,0 +1,153 @@
+//! The real servers: Envoy, Redis, and elastauth itself, each on its own ports and in its own directory.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::process::{Process, free_port, until};
+
+/// The root of the repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A tool that `tests/tools.sh` gets, or one named by the environment. Without it a test is skipped, loudly; with
+/// `CI=true` that is a failure.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "test support reads the environment of the test run")]
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let variable = name.to_uppercase().replace('-', "_");
+    let found = env::var(&variable).ok().map(PathBuf::from).or_else(|| {
+        let path = root().join(".tools/bin").join(name);
+        path.exists().then_some(path)
+    });
+    if found.is_none() {
+        println!("skipped: no {name}; `make tools` gets it, or set {variable}");
+        assert!(env::var("CI").is_err(), "no {name}: with CI=true a skipped test is a failure");
+    }
+    found
+}
+
+/// A running redis-server with a password.
+pub struct Redis {
+    /// `127.0.0.1:port`
+    pub address: String,
+    /// To stall or kill it.
+    pub process: Process,
+    _folder: TempDir,
+}
+
+/// The password of every Redis that tests start.
+pub const REDIS_PASSWORD: &str = "redis-password";
+
+impl Redis {
+    /// On a free port; `extra` are more options of redis-server.
+    pub async fn start(extra: &[&str]) -> Option<Self> {
+        let binary = tool("redis-server")?;
+        let (port, folder) = (free_port().to_string(), tempfile::tempdir().unwrap());
+        let mut command = Command::new(binary);
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(["--requirepass", REDIS_PASSWORD]).args(extra).current_dir(folder.path());
+        let process = Process::start("redis", &mut command);
+        process.wait_for_line(0, &["Ready to accept connections"]);
+        Some(Self { address: format!("127.0.0.1:{port}"), process, _folder: folder })
+    }
+}
+
+/// A running elastauth.
+pub struct Elastauth {
+    /// `127.0.0.1:port` of the gRPC service.
+    pub grpc: String,
+    /// `http://127.0.0.1:port` of health.
+    pub http: String,
+    /// To read its log, to stop it.
+    pub process: Process,
+    _folder: TempDir,
+}
+
+impl Elastauth {
+    /// Starts with this configuration on free ports and waits until it listens.
+    pub async fn start(binary: &Path, config: &str) -> Self {
+        let (grpc, http) = (free_port(), free_port());
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yml");
+        let listen =
+            format!("listen: \"127.0.0.1:{http}\"\ngrpc:\n  listen: \"127.0.0.1:{grpc}\"\n  reflection: true\n");
+        fs::write(&file, format!("{listen}{config}")).unwrap();
+        let mut command = Command::new(binary);
+        command.env_clear().arg("--config").arg(&file).current_dir(folder.path());
+        let process = Process::start("elastauth", &mut command);
+        process.wait_for_line(0, &["elastauth serves"]);
+        let (grpc, http) = (format!("127.0.0.1:{grpc}"), format!("http://127.0.0.1:{http}"));
+        Self { grpc, http, process, _folder: folder }
+    }
+}
+
+/// A running Envoy with `envoy/envoy.yaml`.
+pub struct Envoy {
+    /// `http://127.0.0.1:port` that clients talk to.
+    pub url: String,
+    /// To read its log.
+    pub process: Process,
+    _folder: TempDir,
+}
+
+impl Envoy {
+    /// The shipped file with its addresses exchanged, and with or without `encode_raw_headers`.
+    pub async fn start(elastauth: &str, elasticsearch: &str, raw_headers: bool) -> Option<Self> {
+        let binary = tool("envoy")?;
+        let (listener, admin) = (free_port(), free_port());
+        let folder = tempfile::tempdir().unwrap();
+        let port = |address: &str| address.rsplit_once(':').unwrap().1.to_owned();
+        let mut text = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
+        for (from, to) in [
+            ("0.0.0.0, port_value: 10000", format!("127.0.0.1, port_value: {listener}")),
+            ("127.0.0.1, port_value: 9901", format!("127.0.0.1, port_value: {admin}")),
+            ("127.0.0.1, port_value: 9001", format!("127.0.0.1, port_value: {}", port(elastauth))),
+            ("127.0.0.1, port_value: 9200", format!("127.0.0.1, port_value: {}", port(elasticsearch))),
+            ("encode_raw_headers: true", format!("encode_raw_headers: {raw_headers}")),
+        ] {
+            assert!(text.contains(from), "envoy/envoy.yaml has no {from}");
+            text = text.replace(from, &to);
+        }
+        let file = folder.path().join("envoy.yaml");
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(binary);
+        command.arg("-c").arg(&file).args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
+        let process = Process::start("envoy", &mut command);
+        let (http, admin) = (crate::http(), format!("http://127.0.0.1:{admin}"));
+        until("Envoy's listener and its healthy elastauth", || async {
+            let text = async |path: &str| http.get(format!("{admin}{path}")).send().await.ok()?.text().await.ok();
+            let ready = text("/ready").await.is_some_and(|t| t.contains("LIVE"));
+            let healthy = text("/stats?filter=cluster.elastauth.membership_healthy").await;
+            ready && healthy.is_some_and(|t| t.trim().ends_with(": 1"))
+        })
+        .await;
+        Some(Self { url: format!("http://127.0.0.1:{listener}"), process, _folder: folder })
+    }
+}
+
+/// A configuration for these servers; `cache` is the YAML of that section.
+#[must_use]
+pub fn config(issuer: &str, elasticsearch: &str, cache: &str) -> String {
+    let (user, password) = crate::elasticsearch::ADMIN;
+    format!(
+        "oidc:\n  issuer: \"{issuer}\"\n  client_id: elastauth\n\
+         cache:\n{cache}\n\
+         elasticsearch:\n  hosts: [\"{elasticsearch}\"]\n  username: {user}\n  password: {password}\n\
+         secret_key: \"{}\"\n\
+         group_mappings:\n  Admins: [kibana_admin, monitoring_user]\n  developers: [kibana_user, dev]\n\
+         log_level: debug\n",
+        "0123456789abcdef".repeat(4)
+    )
+}
+
+/// The `cache` section for a Redis that tests started.
+#[must_use]
+pub fn redis_cache(address: &str) -> String {
+    format!("  type: redis\n  redis_host: \"{address}\"\n  redis_password: {REDIS_PASSWORD}")
+}

