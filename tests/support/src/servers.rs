@@ -78,6 +78,7 @@ impl Elastauth {
         let listen =
             format!("listen: \"127.0.0.1:{http}\"\ngrpc:\n  listen: \"127.0.0.1:{grpc}\"\n  reflection: true\n");
         fs::write(&file, format!("{listen}{config}")).unwrap();
+        let binary = binary.canonicalize().expect("the elastauth binary");
         let mut command = Command::new(binary);
         command.env_clear().arg("--config").arg(&file).current_dir(folder.path());
         let process = Process::start("elastauth", &mut command);
