@@ -10,7 +10,7 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
     let mut files = protox::compile(["envoy/service/auth/v3/external_auth.proto"], ["proto"])?;
     fs::write(out.join("descriptors.bin"), files.encode_to_vec())?;
 

@@ -1,18 +1,22 @@
 //! Values to settings, section by section.
 
 use std::net::SocketAddr;
-use std::thread::available_parallelism;
 
-use base64::Engine as _;
-use jsonwebtoken::Algorithm;
-use secrecy::{ExposeSecret, SecretBox, SecretString};
+use secrecy::SecretString;
 use url::{Host, Url};
 
+use super::Settings;
 use super::values::Values;
-use super::{Cache, Settings};
+
 use crate::credentials::{self, seal};
-use crate::identity::{algorithm, claims, keyring, token};
-use crate::{elastic, envoy, http, memory, oidc, redis, roles, telemetry};
+use crate::identity::keyring;
+use crate::{elastic, envoy, http, roles, telemetry};
+
+mod identity;
+mod store;
+
+use identity::provider;
+use store::{cache, key};
 
 pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     if v.text_or("auth_provider", "oidc") != "oidc" {
@@ -52,58 +56,6 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         cache,
         elasticsearch,
     }
-}
-
-fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) {
-    let issuer = v.required("oidc.issuer");
-    if !issuer.is_empty() {
-        url(v, "oidc.issuer", &issuer);
-    }
-    match v.text_or("oidc.token_validation", "jwks").as_str() {
-        "jwks" => {}
-        "both" => v.warnings.push("oidc.token_validation: both: userinfo is not asked in this version".into()),
-        "userinfo" => v.problem("oidc.token_validation", "userinfo is not available in this version; use jwks"),
-        _ => v.problem("oidc.token_validation", "must be jwks or both"),
-    }
-    v.text("oidc.userinfo_endpoint");
-    let client_id = v.text("oidc.client_id");
-    let mut audiences = v.list("oidc.audience");
-    if audiences.is_empty() {
-        audiences.extend(client_id);
-    }
-    if audiences.is_empty() {
-        v.problem("oidc.client_id", "is required, or oidc.audience: a token for another service must not pass");
-    }
-    let jwks_uri = v.text("oidc.jwks_uri").and_then(|text| url(v, "oidc.jwks_uri", &text));
-    let claims = claims::Settings {
-        username: v.text_or("oidc.claim_mappings.username", "preferred_username"),
-        email: v.text_or("oidc.claim_mappings.email", "email"),
-        groups: v.text_or("oidc.claim_mappings.groups", "groups"),
-        full_name: v.text_or("oidc.claim_mappings.full_name", "name"),
-    };
-    let provider = oidc::Settings {
-        issuer: issuer.clone(),
-        jwks_uri,
-        timeout: v.duration("oidc.timeout", "3s"),
-        ca_file: v.text("oidc.ca_file").map(Into::into),
-    };
-    let (algorithms, leeway) = (algorithms(v), v.duration("oidc.leeway", "60s"));
-    (provider, token::Settings { issuer, audiences, algorithms, leeway, claims })
-}
-
-fn algorithms(v: &mut Values<'_>) -> Vec<Algorithm> {
-    let names = v.list("oidc.algorithms");
-    if names.is_empty() {
-        return algorithm::SUPPORTED.to_vec();
-    }
-    let mut algorithms = Vec::new();
-    for name in names {
-        match name.parse().ok().filter(|algorithm| algorithm::SUPPORTED.contains(algorithm)) {
-            Some(algorithm) => algorithms.push(algorithm),
-            None => v.problem("oidc.algorithms", format!("{name} is not supported, or not safe here")),
-        }
-    }
-    algorithms
 }
 
 /// http(s), without a user part, which would end in logs.
@@ -163,84 +115,6 @@ fn at_least_one(v: &mut Values<'_>, path: &'static str, default: usize) -> usize
         v.problem(path, "must be at least 1");
     }
     number
-}
-
-fn cache(v: &mut Values<'_>) -> Cache {
-    let kind = v.text_or("cache.type", "");
-    v.text("cache.path");
-    match kind.as_str() {
-        "redis" => Cache::Redis(redis(v)),
-        "" | "memory" => {
-            Cache::Memory(memory::Settings { max_entries: at_least_one(v, "cache.memory_max_entries", 100_000) })
-        }
-        "file" => {
-            v.problem("cache.type", "file is not available in this version; use redis or memory");
-            Cache::Memory(memory::Settings { max_entries: 1 })
-        }
-        _ => {
-            v.problem("cache.type", "must be redis or memory");
-            Cache::Memory(memory::Settings { max_entries: 1 })
-        }
-    }
-}
-
-fn redis(v: &mut Values<'_>) -> redis::Settings {
-    let text = v.text_or("cache.redis_host", "localhost:6379");
-    let (host, port) = match text.rsplit_once(':') {
-        // an IPv6 address without brackets has no port
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
-        _ => (text.as_str(), Some(6379)),
-    };
-    let port = port.unwrap_or_else(|| {
-        v.problem("cache.redis_host", "must be host:port");
-        0
-    });
-    let cpus = available_parallelism().map_or(1, std::num::NonZero::get);
-    redis::Settings {
-        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-        port,
-        db: v.parsed("cache.redis_db", 0, "a whole number"),
-        username: v.text("cache.redis_username"),
-        password: v.secret("cache.redis_password"),
-        connect_timeout: v.duration("cache.redis_connect_timeout", "5s"),
-        command_timeout: v.duration("cache.redis_command_timeout", "250ms"),
-        pool_size: at_least_one(v, "cache.redis_pool_size", 10 * cpus),
-    }
-}
-
-/// Without a `secret_key`, replicas still need the same key; one process alone may roll dice.
-fn key(v: &mut Values<'_>, cache: &Cache, password: &SecretString) -> seal::Key {
-    if let Some(text) = v.secret("secret_key") {
-        let bytes = decode_key(text.expose_secret());
-        if bytes.is_none() {
-            v.problem("secret_key", "must be 64 hex digits or base64 of 32 bytes; `elastauth generate-key` makes one");
-        }
-        return seal::Key::Given(SecretBox::new(Box::new(bytes.unwrap_or_default())));
-    }
-    if let Cache::Redis(_) = cache {
-        v.warnings.push("secret_key is not set: records are sealed with a key made from elasticsearch.password".into());
-        return seal::Key::Derived(password.clone());
-    }
-    let mut bytes = [0_u8; 32];
-    if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).is_err() {
-        v.problem("secret_key", "is required: the operating system gives no randomness");
-    }
-    seal::Key::Given(SecretBox::new(Box::new(bytes)))
-}
-
-fn decode_key(text: &str) -> Option<[u8; 32]> {
-    let hex = || {
-        let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
-        Some(digits?.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
-    };
-    let bytes: Vec<u8> = if text.len() == 64 { hex()? } else { base64_any(text)? };
-    bytes.try_into().ok()
-}
-
-fn base64_any(text: &str) -> Option<Vec<u8>> {
-    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-    let text = text.trim_end_matches('=');
-    STANDARD_NO_PAD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok()
 }
 
 fn roles(v: &mut Values<'_>) -> roles::Settings {

@@ -86,7 +86,7 @@ impl<'a> Values<'a> {
     }
 
     /// From the environment: the prefixed name wins over the bare one, a value over a `…_FILE`. Empty counts as unset.
-    fn from_env(&mut self, key: &Key) -> Option<String> {
+    fn environment(&mut self, key: &Key) -> Option<String> {
         let variable = keys::variable(key.path);
         for name in [format!("{PREFIX}{variable}"), variable] {
             if let Some(value) = self.env.get(&name).filter(|value| !value.is_empty()) {
@@ -105,7 +105,7 @@ impl<'a> Values<'a> {
 
     fn raw(&mut self, path: &'static str) -> Option<String> {
         let key = KEYS.iter().find(|key| key.path == path)?;
-        if let Some(value) = self.from_env(key) {
+        if let Some(value) = self.environment(key) {
             return Some(value);
         }
         match &self.node(path)?.value {
@@ -194,7 +194,7 @@ impl<'a> Values<'a> {
     /// A YAML list, or comma-separated text; empty items (unset variables) are left out.
     pub(super) fn list(&mut self, path: &'static str) -> Vec<String> {
         let Some(key) = KEYS.iter().find(|key| key.path == path) else { return Vec::new() };
-        let items = match (self.from_env(key), self.node(path).map(|node| &node.value)) {
+        let items = match (self.environment(key), self.node(path).map(|node| &node.value)) {
             (Some(text), _) => split(&text),
             (None, Some(Value::Scalar(text))) => split(text),
             (None, Some(value)) => self.strings(path, value),

@@ -46,7 +46,7 @@ pub const REDIS_PASSWORD: &str = "redis-password";
 
 impl Redis {
     /// On a free port; `extra` are more options of redis-server.
-    pub async fn start(extra: &[&str]) -> Option<Self> {
+    pub fn start(extra: &[&str]) -> Option<Self> {
         let binary = tool("redis-server")?;
         let (port, folder) = (free_port().to_string(), tempfile::tempdir().unwrap());
         let mut command = Command::new(binary);
@@ -71,7 +71,7 @@ pub struct Elastauth {
 
 impl Elastauth {
     /// Starts with this configuration on free ports and waits until it listens.
-    pub async fn start(binary: &Path, config: &str) -> Self {
+    pub fn start(binary: &Path, config: &str) -> Self {
         let (grpc, http) = (free_port(), free_port());
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");

@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
     };
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let yaml = config(&issuer.url, &elasticsearch.url, "  type: \"\"");
-    let elastauth = Elastauth::start(&binary, &yaml).await;
+    let elastauth = Elastauth::start(&binary, &yaml);
     let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else {
         return ExitCode::FAILURE;
     };

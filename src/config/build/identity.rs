@@ -1,0 +1,60 @@
+//! `oidc.*`
+
+use jsonwebtoken::Algorithm;
+
+use super::url;
+use crate::config::values::Values;
+use crate::identity::{algorithm, claims, token};
+use crate::oidc;
+
+pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) {
+    let issuer = v.required("oidc.issuer");
+    if !issuer.is_empty() {
+        url(v, "oidc.issuer", &issuer);
+    }
+    match v.text_or("oidc.token_validation", "jwks").as_str() {
+        "jwks" => {}
+        "both" => v.warnings.push("oidc.token_validation: both: userinfo is not asked in this version".into()),
+        "userinfo" => v.problem("oidc.token_validation", "userinfo is not available in this version; use jwks"),
+        _ => v.problem("oidc.token_validation", "must be jwks or both"),
+    }
+    v.text("oidc.userinfo_endpoint");
+    let client_id = v.text("oidc.client_id");
+    let mut audiences = v.list("oidc.audience");
+    if audiences.is_empty() {
+        audiences.extend(client_id);
+    }
+    if audiences.is_empty() {
+        v.problem("oidc.client_id", "is required, or oidc.audience: a token for another service must not pass");
+    }
+    let jwks_uri = v.text("oidc.jwks_uri").and_then(|text| url(v, "oidc.jwks_uri", &text));
+    let claims = claims::Settings {
+        username: v.text_or("oidc.claim_mappings.username", "preferred_username"),
+        email: v.text_or("oidc.claim_mappings.email", "email"),
+        groups: v.text_or("oidc.claim_mappings.groups", "groups"),
+        full_name: v.text_or("oidc.claim_mappings.full_name", "name"),
+    };
+    let provider = oidc::Settings {
+        issuer: issuer.clone(),
+        jwks_uri,
+        timeout: v.duration("oidc.timeout", "3s"),
+        ca_file: v.text("oidc.ca_file").map(Into::into),
+    };
+    let (algorithms, leeway) = (algorithms(v), v.duration("oidc.leeway", "60s"));
+    (provider, token::Settings { issuer, audiences, algorithms, leeway, claims })
+}
+
+fn algorithms(v: &mut Values<'_>) -> Vec<Algorithm> {
+    let names = v.list("oidc.algorithms");
+    if names.is_empty() {
+        return algorithm::SUPPORTED.to_vec();
+    }
+    let mut algorithms = Vec::new();
+    for name in names {
+        match name.parse().ok().filter(|algorithm| algorithm::SUPPORTED.contains(algorithm)) {
+            Some(algorithm) => algorithms.push(algorithm),
+            None => v.problem("oidc.algorithms", format!("{name} is not supported, or not safe here")),
+        }
+    }
+    algorithms
+}

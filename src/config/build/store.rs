@@ -1,0 +1,90 @@
+//! `cache.*`, `secret_key`
+
+use std::thread::available_parallelism;
+
+use base64::Engine as _;
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+
+use super::at_least_one;
+use crate::config::Cache;
+use crate::config::values::Values;
+use crate::credentials::seal;
+use crate::{memory, redis};
+
+pub(super) fn cache(v: &mut Values<'_>) -> Cache {
+    let kind = v.text_or("cache.type", "");
+    v.text("cache.path");
+    match kind.as_str() {
+        "redis" => Cache::Redis(redis(v)),
+        "" | "memory" => {
+            Cache::Memory(memory::Settings { max_entries: at_least_one(v, "cache.memory_max_entries", 100_000) })
+        }
+        "file" => {
+            v.problem("cache.type", "file is not available in this version; use redis or memory");
+            Cache::Memory(memory::Settings { max_entries: 1 })
+        }
+        _ => {
+            v.problem("cache.type", "must be redis or memory");
+            Cache::Memory(memory::Settings { max_entries: 1 })
+        }
+    }
+}
+
+fn redis(v: &mut Values<'_>) -> redis::Settings {
+    let text = v.text_or("cache.redis_host", "localhost:6379");
+    let (host, port) = match text.rsplit_once(':') {
+        // an IPv6 address without brackets has no port
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
+        _ => (text.as_str(), Some(6379)),
+    };
+    let port = port.unwrap_or_else(|| {
+        v.problem("cache.redis_host", "must be host:port");
+        0
+    });
+    let cpus = available_parallelism().map_or(1, std::num::NonZero::get);
+    redis::Settings {
+        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port,
+        db: v.parsed("cache.redis_db", 0, "a whole number"),
+        username: v.text("cache.redis_username"),
+        password: v.secret("cache.redis_password"),
+        connect_timeout: v.duration("cache.redis_connect_timeout", "5s"),
+        command_timeout: v.duration("cache.redis_command_timeout", "250ms"),
+        pool_size: at_least_one(v, "cache.redis_pool_size", 10 * cpus),
+    }
+}
+
+/// Without a `secret_key`, replicas still need the same key; one process alone may roll dice.
+pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: &SecretString) -> seal::Key {
+    if let Some(text) = v.secret("secret_key") {
+        let bytes = decode_key(text.expose_secret());
+        if bytes.is_none() {
+            v.problem("secret_key", "must be 64 hex digits or base64 of 32 bytes; `elastauth generate-key` makes one");
+        }
+        return seal::Key::Given(SecretBox::new(Box::new(bytes.unwrap_or_default())));
+    }
+    if let Cache::Redis(_) = cache {
+        v.warnings.push("secret_key is not set: records are sealed with a key made from elasticsearch.password".into());
+        return seal::Key::Derived(password.clone());
+    }
+    let mut bytes = [0_u8; 32];
+    if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).is_err() {
+        v.problem("secret_key", "is required: the operating system gives no randomness");
+    }
+    seal::Key::Given(SecretBox::new(Box::new(bytes)))
+}
+
+fn decode_key(text: &str) -> Option<[u8; 32]> {
+    let hex = || {
+        let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+        Some(digits?.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+    };
+    let bytes: Vec<u8> = if text.len() == 64 { hex()? } else { base64_any(text)? };
+    bytes.try_into().ok()
+}
+
+fn base64_any(text: &str) -> Option<Vec<u8>> {
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+    let text = text.trim_end_matches('=');
+    STANDARD_NO_PAD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok()
+}

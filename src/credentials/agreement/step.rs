@@ -1,0 +1,177 @@
+//! The transitions.
+
+use super::*;
+
+/// One step of the loop. An event that does not belong to the state makes the loop read again, which is always safe.
+#[must_use]
+pub fn step(mut state: State, event: Event) -> (State, Action) {
+    match (state.step.clone(), event) {
+        (Step::Reading, Event::Absent(fresh)) => {
+            let record = state.draft(fresh);
+            state.step = Step::Creating(record.clone());
+            (state, Action::Create(record))
+        }
+        (Step::Reading, Event::Broken(fresh)) => {
+            let record = state.draft(fresh);
+            state.replace(record, Life::Claim, Then::PayDebt)
+        }
+        (Step::Reading, Event::Found { record, overdue }) => {
+            if state.acknowledged {
+                // lost the compare-and-set to ready: a debt, unless the record still waits under my claim
+                state.acknowledged = false;
+                let still_mine = matches!(record.phase, Phase::Pending { claim, .. } if claim == state.me);
+                state.debt |= !still_mine;
+            }
+            decide(state, record, overdue)
+        }
+        (Step::Creating(record), Event::Created) => {
+            // whatever I wrote before, this record will be written after it
+            state.debt = false;
+            state.acknowledged = false;
+            state.made = true;
+            inspect(state, record)
+        }
+        (Step::Replacing(new, then), Event::Replaced(outcome)) => replaced(state, new, then, outcome),
+        (Step::Removing(refused), Event::Removed) => state.finish(Outcome::Refused(refused)),
+        (Step::Inspecting(record), Event::Inspected(result)) => inspected(state, record, result),
+        (Step::Writing(record), Event::Written(result)) => written(state, &record, result),
+        _ => state.get(),
+    }
+}
+
+fn decide(state: State, record: Record, overdue: bool) -> (State, Action) {
+    let same_owner = record.owner == state.want.owner;
+    let met = state.want.is_met_by(&record);
+    match record.phase {
+        Phase::Ready if state.debt => {
+            let new = record.in_phase(state.mine(false));
+            state.replace(new, Life::Claim, Then::PayDebt)
+        }
+        Phase::Ready if !same_owner => state.finish(Outcome::OtherOwner),
+        Phase::Ready if met => state.finish(Outcome::Ready(record)),
+        Phase::Ready => {
+            let new = state.raised(&record, state.mine(true));
+            let (mut state, action) = state.replace(new, Life::Claim, Then::Decide);
+            state.previous = Some(record);
+            (state, action)
+        }
+        Phase::Pending { claim, password_known, .. } if claim == state.me && state.debt && password_known => {
+            let new = record.in_phase(state.mine(false));
+            state.replace(new, Life::Claim, Then::PayDebt)
+        }
+        Phase::Pending { claim, again, .. } if claim != state.me && state.debt => {
+            let new = record.in_phase(Phase::Pending { claim, again: true, password_known: false });
+            if again && new.phase == record.phase {
+                // its holder will write after my write was acknowledged
+                return decide(State { debt: false, ..state }, record, overdue);
+            }
+            state.replace(new, Life::Remaining, Then::PayDebt)
+        }
+        Phase::Pending { .. } if !same_owner => wait(State { debt: false, ..state }),
+        Phase::Pending { claim, again, password_known } if claim == state.me => {
+            if again || !met {
+                let new = state.raised(&record, state.mine(password_known));
+                return state.replace(new, Life::Claim, Then::Decide);
+            }
+            // pending, mine, with the password to be written: that pays a debt too
+            inspect(State { debt: false, ..state }, record)
+        }
+        Phase::Pending { password_known, .. } if overdue => {
+            let new = record.in_phase(state.mine(password_known));
+            state.replace(new, Life::Claim, Then::Decide)
+        }
+        Phase::Pending { claim, password_known, .. } if !met => {
+            let new = state.raised(&record, Phase::Pending { claim, again: true, password_known });
+            state.replace(new, Life::Remaining, Then::Decide)
+        }
+        Phase::Pending { .. } => wait(state),
+    }
+}
+
+fn wait(mut state: State) -> (State, Action) {
+    state.step = Step::Idle;
+    (state, Action::Wait)
+}
+
+fn inspect(mut state: State, record: Record) -> (State, Action) {
+    state.step = Step::Inspecting(record);
+    (state, Action::Inspect)
+}
+
+fn replaced(mut state: State, new: Record, then: Then, outcome: Replaced) -> (State, Action) {
+    match outcome {
+        Replaced::Yes => match then {
+            Then::Finish => {
+                state.acknowledged = false;
+                state.finish(Outcome::Ready(new))
+            }
+            Then::Deny(refused) => state.finish(Outcome::Refused(refused)),
+            Then::Decide => decide(state, new, false),
+            Then::PayDebt => {
+                state.debt = false;
+                state.acknowledged = false;
+                decide(state, new, false)
+            }
+        },
+        // a store without scripting overwrote something that nobody read: it must be written once more
+        Replaced::Overwrote => {
+            state.debt = true;
+            state.previous = None;
+            state.get()
+        }
+        Replaced::Changed | Replaced::Missing => {
+            state.previous = None;
+            state.get()
+        }
+    }
+}
+
+fn inspected(mut state: State, record: Record, result: Result<Existing, Failure>) -> (State, Action) {
+    let Phase::Pending { password_known, .. } = record.phase else {
+        return state.get();
+    };
+    match result {
+        Ok(Existing::Absent) if password_known => {
+            let new = record.in_phase(state.mine(false));
+            state.replace(new, Life::Claim, Then::Decide)
+        }
+        Ok(_) => {
+            state.step = Step::Writing(record.clone());
+            (state, Action::Write { record, with_password: !password_known })
+        }
+        Err(Failure::Refused(refused)) => {
+            state.previous = None;
+            refuse(state, refused)
+        }
+        Err(Failure::Unavailable) => state.finish(Outcome::Unavailable),
+    }
+}
+
+fn written(mut state: State, record: &Record, result: Result<(), WriteFailure>) -> (State, Action) {
+    match result {
+        Ok(()) => {
+            state.acknowledged = true;
+            state.previous = None;
+            state.replace(record.in_phase(Phase::Ready), Life::Ready, Then::Finish)
+        }
+        Err(WriteFailure::Missing) => {
+            let new = record.in_phase(state.mine(false));
+            state.replace(new, Life::Claim, Then::Decide)
+        }
+        Err(WriteFailure::Refused(refused)) => refuse(state, refused),
+        Err(WriteFailure::Unfinished) => state.finish(Outcome::Unavailable),
+    }
+}
+
+/// A refused first write removes the record that I made: left pending, it would deny the rightful owner of the name.
+/// A refused role change puts the previous record back.
+fn refuse(mut state: State, refused: Refused) -> (State, Action) {
+    if let Some(previous) = state.previous.take() {
+        return state.replace(previous, Life::Ready, Then::Deny(refused));
+    }
+    if state.made {
+        state.step = Step::Removing(refused);
+        return (state, Action::Remove);
+    }
+    state.finish(Outcome::Refused(refused))
+}

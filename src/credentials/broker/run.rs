@@ -1,0 +1,181 @@
+//! One run of the loop.
+
+use super::*;
+
+/// The state of a run.
+pub(super) struct Flight<'a, S, P> {
+    pub(super) core: &'a Core<S, P>,
+    pub(super) key: CacheKey,
+    pub(super) identity: Identity,
+    pub(super) current: Option<Current>,
+    /// The last failure of Elasticsearch, for the log.
+    pub(super) why: String,
+}
+
+impl<S: Store, P: Provisioner> Flight<'_, S, P> {
+    pub(super) async fn run(mut self, want: Want, known: Option<Peek>) -> Result<Record, Error> {
+        let (mut state, mut action) = step(State::new(self.core.me, want), Event::Start);
+        if let Some(peek) = known {
+            let event = self.seen(peek)?;
+            (state, action) = step(state, event);
+        }
+        let mut patience = Instant::now() + DEBT_PATIENCE;
+        loop {
+            if let Action::Finish(outcome) = action {
+                return self.finish(outcome);
+            }
+            let event = match self.perform(action).await {
+                Ok(event) => {
+                    patience = Instant::now() + DEBT_PATIENCE;
+                    event
+                }
+                // the outcome of a failed write to the store is unknown: whoever owes a write reads again
+                Err(_) if state.owes() && Instant::now() < patience => {
+                    tokio::time::sleep(DEBT_RETRY).await;
+                    Event::Waited
+                }
+                Err(error) => return Err(error),
+            };
+            (state, action) = step(state, event);
+        }
+    }
+
+    fn seen(&mut self, peek: Peek) -> Result<Event, Error> {
+        match peek {
+            Peek::Nothing => {
+                self.current = None;
+                Ok(Event::Absent(fresh()?))
+            }
+            Peek::Broken(entry) => {
+                let fresh = fresh()?;
+                let record = placeholder(&self.identity, &fresh);
+                let written = Written { record, life: entry.remaining };
+                let (bytes, remaining) = (entry.bytes, entry.remaining);
+                self.current = Some(Current { bytes, written, remaining, at: Instant::now() });
+                Ok(Event::Broken(fresh))
+            }
+            Peek::Record(current) => {
+                let age = current.written.life.saturating_sub(current.remaining);
+                let record = current.written.record.clone();
+                self.current = Some(*current);
+                Ok(Event::Found { record, overdue: age > self.core.claim_time() })
+            }
+        }
+    }
+
+    async fn perform(&mut self, action: Action) -> Result<Event, Error> {
+        match action {
+            Action::Get => {
+                let peek = self.core.peek(&self.key).await?;
+                self.seen(peek)
+            }
+            Action::Create(record) => self.create(record).await,
+            Action::Replace(record, life) => self.replace(record, life).await.map(Event::Replaced),
+            Action::Remove => {
+                if let Some(current) = &self.current {
+                    self.core.store.remove(&self.key, &current.bytes).await?;
+                }
+                Ok(Event::Removed)
+            }
+            Action::Inspect => Ok(Event::Inspected(self.inspect().await)),
+            Action::Write { record, with_password } => Ok(self.write(record, with_password).await),
+            Action::Wait => {
+                tokio::time::sleep(POLL).await;
+                Ok(Event::Waited)
+            }
+            Action::Finish(_) => Err(Error::Internal("the loop had ended".into())),
+        }
+    }
+
+    fn seal(&self, written: &Written) -> Result<Vec<u8>, Error> {
+        let plain = written.encode().map_err(|e| Error::Internal(e.to_string()))?;
+        Ok(self.core.seal.seal(&self.key, &plain)?)
+    }
+
+    async fn create(&mut self, record: Record) -> Result<Event, Error> {
+        let life = self.core.claim_time() + PENDING_MARGIN;
+        let written = Written { record, life };
+        let bytes = self.seal(&written)?;
+        let at = Instant::now();
+        if self.core.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
+            return Ok(Event::Existed);
+        }
+        self.current = Some(Current { bytes, written, remaining: life, at });
+        Ok(Event::Created)
+    }
+
+    async fn replace(&mut self, record: Record, life: Life) -> Result<Replaced, Error> {
+        let Some(current) = &self.current else {
+            return Ok(Replaced::Missing);
+        };
+        let (life, remaining) = match life {
+            Life::Claim => (self.core.claim_time() + PENDING_MARGIN, None),
+            Life::Ready => (self.core.ready_life(), None),
+            // the same claim goes on ageing
+            Life::Remaining => (current.written.life, Some(current.remaining.saturating_sub(current.at.elapsed()))),
+        };
+        let remaining = remaining.unwrap_or(life).max(Duration::from_millis(1));
+        let written = Written { record, life };
+        let bytes = self.seal(&written)?;
+        let at = Instant::now();
+        let replaced = self.core.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;
+        if replaced == Replaced::Yes {
+            self.current = Some(Current { bytes, written, remaining, at });
+        }
+        Ok(replaced)
+    }
+
+    async fn inspect(&mut self) -> Result<crate::credentials::Existing, Failure> {
+        let (username, owner) = (&self.identity.username, &self.identity.owner);
+        self.core.provisioner.inspect(username, owner).await.map_err(|error| match error {
+            InspectError::Refused(refused) => Failure::Refused(refused),
+            InspectError::Unavailable(why) => {
+                self.why = why;
+                Failure::Unavailable
+            }
+        })
+    }
+
+    /// Sends the write only while the claim that was read still lasts: an overdue one may have been taken over.
+    async fn write(&mut self, record: Record, with_password: bool) -> Event {
+        let fresh = self.current.as_ref().is_some_and(|current| current.at.elapsed() < self.core.claim_time());
+        if !fresh {
+            return Event::Expired;
+        }
+        let spec = UserSpec {
+            username: self.identity.username.clone(),
+            owner: record.owner,
+            roles: record.roles,
+            as_of: record.as_of,
+            full_name: self.identity.full_name.clone(),
+            email: self.identity.email.clone(),
+        };
+        let result = self.core.provisioner.write(&spec, with_password.then_some(&record.password)).await;
+        if let Err(error) = &result {
+            self.why = error.to_string();
+        } else {
+            let (user, roles) = (spec.username.as_str(), spec.roles.to_string());
+            tracing::info!(user, roles, password = with_password, "User provisioned");
+        }
+        Event::Written(result.map_err(|error| match error {
+            WriteError::Refused { refused, detail } => {
+                tracing::warn!(user = spec.username.as_str(), detail, "Elasticsearch refused the user");
+                WriteFailure::Refused(refused)
+            }
+            WriteError::Missing => WriteFailure::Missing,
+            WriteError::Unavailable(_) | WriteError::Unknown(_) => WriteFailure::Unfinished,
+        }))
+    }
+
+    fn finish(self, outcome: Outcome) -> Result<Record, Error> {
+        match outcome {
+            Outcome::Ready(record) => Ok(record),
+            Outcome::OtherOwner => Err(Error::OtherOwner),
+            Outcome::Refused(refused) => {
+                self.core.remember(&self.identity, refused);
+                Err(Error::Refused(refused))
+            }
+            Outcome::Unavailable => Err(Error::Elasticsearch(self.why)),
+        }
+    }
+}
