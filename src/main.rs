@@ -92,7 +92,9 @@ fn generate_key() -> ExitCode {
         eprintln!("elastauth: the operating system gave no randomness");
         return ExitCode::FAILURE;
     }
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("{hex}");
+    for byte in bytes {
+        print!("{byte:02x}");
+    }
+    println!();
     ExitCode::SUCCESS
 }

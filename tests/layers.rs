@@ -1,5 +1,7 @@
 //! Who may import whom, read off the `use` lines: the cut that `src/lib.rs` draws.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -8,12 +8,7 @@ use prost::Message as _;
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-#[expect(
-    missing_docs,
-    clippy::pedantic,
-    clippy::allow_attributes,
-    reason = "generated from proto/, where the comments are"
-)]
+#[expect(missing_docs, clippy::pedantic, reason = "generated from proto/, where the comments are")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/wire.rs"));
 }
