@@ -92,7 +92,8 @@ fn the_environment_counts_in_both_spellings_and_the_prefixed_one_wins() {
 
 #[test]
 fn all_problems_are_reported_at_once_and_no_secret_is_shown() {
-    let text = "oidc: {issuer: x}\nelasticsearch: {hosts: \"http://u:hidden@es\"}\ncache: {typ: redis}\nsecret_key: hidden\n";
+    let text =
+        "oidc: {issuer: x}\nelasticsearch: {hosts: \"http://u:hidden@es\"}\ncache: {typ: redis}\nsecret_key: hidden\n";
     let Problems(problems) = load_text(text, &env(&[("ELASTAUTH_LISTN", "x")])).unwrap_err();
     let all = problems.join("\n");
     for expected in [
