@@ -34,7 +34,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 /// A received message: bytes that are no `CheckRequest` reach the service too, so that the refusal is logged there.
 pub type Call = Result<auth::CheckRequest, prost::DecodeError>;
 
-/// An encoded `CheckResponse`. Made by [`super::response`] only.
+/// An encoded `CheckResponse`. Made by `response.rs` only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply(Bytes);
 
