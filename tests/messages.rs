@@ -1,8 +1,6 @@
 //! Our compact messages against the complete API: the crate `envoy-types` encodes, we decode, and encode back to the same
 //! message.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::HashMap;
 
 use elastauth::envoy::wire::auth;
