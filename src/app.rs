@@ -11,8 +11,7 @@ use crate::config::{Cache, Settings};
 use crate::credentials::Store;
 use crate::credentials::broker::{self, Broker};
 use crate::credentials::seal::{Seal, SealError};
-use crate::elastic::{self, Elastic};
-use crate::identity::algorithm;
+use crate::elastic::Elastic;
 use crate::identity::keyring::Keyring;
 use crate::identity::token::Verifier;
 use crate::memory::MemoryStore;
@@ -20,7 +19,7 @@ use crate::oidc::{self, OidcKeys};
 use crate::redis::{self, RedisStore};
 use crate::roles::Mapping;
 use crate::shutdown::{self, Phase};
-use crate::{envoy, http, telemetry};
+use crate::{envoy, http, outbound, telemetry};
 
 /// Why the service did not start, or ended early.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +46,7 @@ pub enum Error {
     Redis(#[from] redis::Error),
     /// The Elasticsearch client.
     #[error("elasticsearch: {0}")]
-    Elastic(#[from] elastic::Error),
+    Elastic(#[from] outbound::Error),
     /// The provider's client.
     #[error("oidc: {0}")]
     Oidc(#[from] oidc::Error),
@@ -65,7 +64,6 @@ pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error>
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    algorithm::install();
     match &settings.cache {
         Cache::Memory(memory) => {
             let store = MemoryStore::new(*memory);
@@ -79,7 +77,8 @@ pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error>
 }
 
 async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error> {
-    let keyring = Keyring::new(OidcKeys::new(settings.provider.clone())?, settings.keyring.clone());
+    let provider = OidcKeys::new(settings.provider.clone())?;
+    let keyring = Keyring::new(provider, settings.keyring.clone(), &settings.token.algorithms);
     let verifier = Verifier::new(keyring, settings.token.clone());
     let provisioner = Elastic::new(settings.elasticsearch.clone())?;
     let seal = Seal::new(&settings.seal)?;

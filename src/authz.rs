@@ -91,7 +91,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 
     /// What `/ready` reports: the store answers, and keys are known or can be had.
     pub async fn readiness(&self) -> Readiness {
-        let (cache, keys) = tokio::join!(self.broker.store().reachable(), self.verifier.ready());
+        let (cache, keys) = tokio::join!(self.broker.store().reachable(), self.verifier.keyring().ready());
         Readiness { cache: cache.map_err(|e| e.to_string()), keys: keys.map_err(|e| e.to_string()) }
     }
 }

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::credentials::{Existing, InspectError, Password, Provisioner, Refused, UserSpec, WriteError};
 use crate::identity::{Owner, Username};
+use crate::outbound::Error;
 
 mod client;
 mod stamp;
@@ -38,17 +39,6 @@ pub struct Settings {
     pub dry_run: bool,
     /// Names the deployment in the ownership stamp.
     pub cluster: String,
-}
-
-/// The client could not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// TLS or HTTP settings.
-    #[error("HTTP client: {0}")]
-    Client(#[from] reqwest::Error),
-    /// `elasticsearch.ca_file`
-    #[error("{0}")]
-    CaFile(String),
 }
 
 /// Users that exist without our making: Elasticsearch's `ClientReservedRealm`.

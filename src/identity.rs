@@ -7,8 +7,15 @@ use std::time::SystemTime;
 
 pub mod algorithm;
 pub mod claims;
+pub mod jwks;
+mod jws;
 pub mod keyring;
+pub mod object;
+#[cfg(test)]
+mod testing;
 pub mod token;
+
+pub use token::Error;
 
 /// A name that Elasticsearch accepts and that Basic authentication can carry:
 /// `[A-Za-z0-9][A-Za-z0-9._@+-]{0,254}`. Other names are refused, never rewritten: rewriting would let two

@@ -15,6 +15,7 @@
 //! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`]) knows no tonic, prost, reqwest, redis
 //!   or axum;
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`elastic`]) never import one another;
+//! - [`outbound`] is the HTTP client that edges share; it knows none of them;
 //! - [`app`] is the composition root: the only file that names concrete edge types;
 //! - only `main` and [`app`] import [`config`]; every part owns its own `Settings`.
 
@@ -31,6 +32,7 @@ pub mod http;
 pub mod identity;
 pub mod memory;
 pub mod oidc;
+pub mod outbound;
 pub mod redis;
 pub mod roles;
 pub mod shutdown;

@@ -1,17 +1,18 @@
-//! The OpenID provider over HTTP: discovery (OpenID Connect Discovery 1.0 §4) and the key set.
+//! The OpenID provider over HTTP: discovery and the key set.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, redirect};
+use reqwest::{Client, StatusCode};
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
 use crate::identity::{KeySource, KeySourceError};
+use crate::outbound::{self, loopback, shown};
 
-/// Documents are a few kilobytes.
-const MAX_DOCUMENT: usize = 1024 * 1024;
+/// Above this an answer is given up. Key sets are a few KiB.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// `oidc.*`, as far as the network is concerned.
 #[derive(Clone, Debug)]
@@ -26,127 +27,118 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
 }
 
-/// The client could not be built.
+/// Why the settings cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// TLS or HTTP settings.
-    #[error("HTTP client: {0}")]
-    Client(#[from] reqwest::Error),
-    /// `oidc.ca_file`
-    #[error("{0}")]
-    CaFile(String),
+    /// `OpenID` Connect Discovery §3: an http(s) URL without query and fragment.
+    #[error("the issuer is not an http or https URL without query and fragment")]
+    Issuer,
+    /// The key set's address, by the rule of [`OidcKeys`].
+    #[error("the key set's address {0} is neither https nor on this machine")]
+    Insecure(String),
+    /// `ca_file`, or the client as such.
+    #[error(transparent)]
+    Client(#[from] outbound::Error),
 }
 
-/// The provider's keys.
+/// The key set of one provider, found by `OpenID` Connect Discovery 1.0 or configured.
+///
+/// The set must come over https, unless the issuer is plain http itself or the set is on a loopback address.
+/// Redirects are not followed: they could lead where that rule no longer holds.
+#[derive(Debug)]
 pub struct OidcKeys {
-    http: Client,
-    settings: Settings,
+    client: Client,
+    issuer: String,
+    discovery: Url,
+    configured: Option<Url>,
+    /// Kept while it works.
     discovered: Mutex<Option<Url>>,
 }
 
+/// `OpenID` Connect Discovery §3, what is needed of it.
 #[derive(Deserialize)]
-struct Discovery {
+struct Document {
     issuer: String,
-    jwks_uri: Url,
+    jwks_uri: String,
 }
 
 impl OidcKeys {
-    /// Connects on first use.
+    /// Checks the settings, reads `ca_file`, and asks nobody yet.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        // ring for the whole process; an error means that it is there already
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut http = Client::builder()
-            // another host must not get to name the keys
-            .redirect(redirect::Policy::none())
-            .timeout(settings.timeout)
-            .user_agent(concat!("elastauth/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &settings.ca_file {
-            let pem = std::fs::read(path).map_err(|e| Error::CaFile(format!("{}: {e}", path.display())))?;
-            http = http.tls_certs_only(Certificate::from_pem_bundle(&pem)?);
+        let Settings { issuer, jwks_uri, timeout, ca_file } = settings;
+        // §4: a terminating slash is removed before the well-known path is appended
+        let discovery = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let discovery = Url::parse(&discovery).map_err(|_| Error::Issuer)?;
+        let plain = matches!(discovery.scheme(), "http" | "https") && !issuer.contains(['?', '#']);
+        if !plain || !discovery.has_host() {
+            return Err(Error::Issuer);
         }
-        Ok(Self { http: http.build()?, settings, discovered: Mutex::default() })
+        if let Some(uri) = jwks_uri.as_ref().filter(|uri| !secure(uri, &discovery)) {
+            return Err(Error::Insecure(shown(uri)));
+        }
+
+        let client = outbound::client(ca_file.as_deref(), [jwks_uri.as_ref().unwrap_or(&discovery)])?;
+        let client = client.timeout(timeout).connect_timeout(timeout).build().map_err(outbound::Error::from)?;
+        Ok(Self { client, issuer, discovery, configured: jwks_uri, discovered: Mutex::default() })
     }
 
-    fn remember(&self, url: Option<Url>) {
-        *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = url;
-    }
-
-    async fn jwks_uri(&self) -> Result<Url, KeySourceError> {
-        if let Some(url) = &self.settings.jwks_uri {
-            return Ok(url.clone());
+    async fn discover(&self) -> Result<Url, KeySourceError> {
+        let body = self.get(&self.discovery).await?;
+        let nonsense = |why: &str| KeySourceError(format!("{}: {why}", shown(&self.discovery)));
+        let document: Document =
+            serde_json::from_slice(&body).map_err(|_| nonsense("not a document with issuer and jwks_uri"))?;
+        // §4.3: exactly, or keys of one issuer would vouch for another
+        if document.issuer != self.issuer {
+            return Err(nonsense("the issuer in the document is not the configured one"));
         }
-        let known = self.discovered.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(url) = known {
-            return Ok(url);
+        let uri = Url::parse(&document.jwks_uri).map_err(|_| nonsense("the jwks_uri is not a URL"))?;
+        if !secure(&uri, &self.discovery) {
+            return Err(nonsense("the jwks_uri is neither https nor on this machine"));
         }
-        let issuer = &self.settings.issuer;
-        let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let address = Url::parse(&address).map_err(|e| KeySourceError(format!("oidc.issuer: {e}")))?;
-        let document = self.get(&address).await?;
-        let found: Discovery = serde_json::from_slice(&document)
-            .map_err(|e| KeySourceError(format!("{}: no discovery document: {e}", shown(&address))))?;
-        if found.issuer != *issuer {
-            return Err(KeySourceError(format!("{}: the document names another issuer", shown(&address))));
-        }
-        if !as_safe(&found.jwks_uri, &address) {
-            return Err(KeySourceError(format!("{}: its jwks_uri is not https", shown(&address))));
-        }
-        self.remember(Some(found.jwks_uri.clone()));
-        Ok(found.jwks_uri)
+        Ok(uri)
     }
 
     async fn get(&self, url: &Url) -> Result<Vec<u8>, KeySourceError> {
         let failed = |why: String| KeySourceError(format!("{}: {why}", shown(url)));
-        let lost = |error: reqwest::Error| failed(chain(&error.without_url()));
-        let mut response = self.http.get(url.clone()).send().await.map_err(lost)?;
-        if response.status() != reqwest::StatusCode::OK {
-            return Err(failed(format!("answered {}", response.status().as_u16())));
+        let response = self.client.get(url.clone()).send().await.map_err(|error| failed(outbound::chain(error)))?;
+        if response.status() != StatusCode::OK {
+            return Err(failed(format!("answered {}", response.status())));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(lost)? {
-            if body.len() + chunk.len() > MAX_DOCUMENT {
-                return Err(failed("answered more than 1 MiB".into()));
-            }
-            body.extend(chunk);
-        }
-        Ok(body)
+        outbound::body(response, MAX_BYTES).await.map_err(failed)
+    }
+
+    fn remember(&self, uri: Option<Url>) {
+        *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = uri;
+    }
+
+    fn remembered(&self) -> Option<Url> {
+        self.discovered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl KeySource for OidcKeys {
     async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
-        let url = self.jwks_uri().await?;
-        let document = self.get(&url).await;
-        if document.is_err() {
-            // the provider may have moved its keys
-            self.remember(None);
+        if let Some(uri) = &self.configured {
+            return self.get(uri).await;
         }
-        document
+        let uri = match self.remembered() {
+            Some(uri) => uri,
+            None => self.discover().await?,
+        };
+        let keys = self.get(&uri).await;
+        // the provider may have moved its keys: ask where they are next time
+        self.remember(keys.is_ok().then_some(uri));
+        keys
     }
 }
 
-/// Keys come by https, or as the discovery document came, or from this machine.
-fn as_safe(url: &Url, document: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url.scheme() == "https" || loopback || (url.scheme() == "http" && document.scheme() == "http")
-}
-
-/// Without user part and query.
-fn shown(url: &Url) -> String {
-    format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+fn secure(uri: &Url, issuer: &Url) -> bool {
+    match uri.scheme() {
+        "https" => true,
+        "http" => issuer.scheme() == "http" || loopback(uri),
+        _ => false,
     }
-    text
 }
+
+#[cfg(test)]
+mod tests;

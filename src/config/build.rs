@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 
 use super::Settings;
 use super::values::Values;
 
 use crate::credentials::{self, seal};
 use crate::identity::keyring;
-use crate::{elastic, envoy, http, roles, telemetry};
+use crate::{elastic, envoy, http, outbound, roles, telemetry};
 
 mod identity;
 mod store;
@@ -73,13 +73,7 @@ fn url(v: &mut Values<'_>, path: &'static str, text: &str) -> Option<Url> {
         v.effective.retain(|(shown, _)| *shown != path);
         return None;
     }
-    let loopback = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    if url.scheme() == "http" && !loopback {
+    if url.scheme() == "http" && !outbound::loopback(&url) {
         v.warnings.push(format!("{path}: http without TLS: whoever is on the way can read and change what is sent"));
     }
     Some(url)

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Certificate, Method, StatusCode, redirect};
+use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{Error, Settings};
+use super::Settings;
 use crate::identity::Username;
+use crate::outbound::{self, Error};
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -60,21 +61,11 @@ pub(super) struct Lost {
 
 impl Client {
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
-        // ring for the whole process; an error means that it is there already
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut http = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("elastauth/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &settings.ca_file {
-            let shown = path.display();
-            let pem = std::fs::read(path).map_err(|e| Error::CaFile(format!("{shown}: {e}")))?;
-            let authorities = Certificate::from_pem_bundle(&pem)?;
-            http = http.tls_certs_only(authorities);
-        }
+        let http = outbound::client(settings.ca_file.as_deref(), &settings.hosts)?;
+        let http = http.connect_timeout(CONNECT_TIMEOUT).build()?;
         let nodes = settings.hosts.iter().map(|base| Node { base: base.clone(), health: Mutex::default() }).collect();
         let (username, password) = (settings.username.clone(), settings.password.clone());
-        Ok(Self { http: http.build()?, nodes, next: AtomicUsize::new(0), username, password })
+        Ok(Self { http, nodes, next: AtomicUsize::new(0), username, password })
     }
 
     /// Tries the nodes in turn until one answers, under one total deadline. A write goes on to the next node only while
@@ -170,30 +161,14 @@ fn user_url(base: &Url, user: &Username, write: bool) -> Option<Url> {
 }
 
 async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, Lost> {
-    let lost = |error: reqwest::Error, sent: bool| {
-        let sent = sent && !error.is_connect();
-        Lost { why: chain(&error.without_url()), sent }
-    };
-    let mut response = request.send().await.map_err(|e| lost(e, true))?;
+    let response = request.send().await.map_err(|error| {
+        let sent = !error.is_connect();
+        Lost { why: outbound::chain(error), sent }
+    })?;
     let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| lost(e, true))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(Lost { why: format!("{status}, and an answer over {MAX_ANSWER} bytes"), sent: true });
-        }
-        body.extend(chunk);
-    }
+    let body = outbound::body(response, MAX_ANSWER).await;
+    let body = body.map_err(|why| Lost { why: format!("{}, then: {why}", status.as_u16()), sent: true })?;
     Ok(Answer { status, body })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl Answer {

@@ -1,11 +1,9 @@
-//! Claims to an identity.
+//! Claims to an identity: which claim holds what.
 
-use std::sync::Arc;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{Owner, Username, UsernameError};
+use super::Username;
+use super::token::{Claims, Error};
 
 /// `oidc.claim_mappings`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,103 +18,61 @@ pub struct Settings {
     pub full_name: String,
 }
 
-/// A JSON object in which no name stands twice: of two, each reader would take another one.
-#[derive(Debug, Clone)]
-pub(super) struct Object(pub(super) Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-
-        impl<'de> Visitor<'de> for Names {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Object, A::Error> {
-                let mut map = Map::new();
-                while let Some((name, value)) = access.next_entry::<String, Value>()? {
-                    if map.insert(name, value).is_some() {
-                        return Err(serde::de::Error::custom("a name stands twice"));
-                    }
-                }
-                Ok(Object(map))
-            }
-        }
-
-        deserializer.deserialize_map(Names)
-    }
-}
-
-/// A claim that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Not there.
-    #[error("the claim {0:?} is missing")]
-    Missing(String),
-    /// Of a type that means nothing here.
-    #[error("the claim {0:?} has the wrong type")]
-    Type(String),
-    /// No name for an Elasticsearch user.
-    #[error("{0}")]
-    Username(#[from] UsernameError),
-}
-
-/// What the mapped claims say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the mapping takes from a token.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mapped {
     pub(super) username: Username,
-    pub(super) owner: Owner,
     pub(super) email: Option<String>,
     pub(super) full_name: Option<String>,
     pub(super) groups: Vec<String>,
 }
 
-/// Reads the mapped claims of a verified token.
-pub(super) fn map(settings: &Settings, claims: &Map<String, Value>) -> Result<Mapped, Error> {
-    let issuer = Arc::from(required(claims, "iss")?);
-    let subject: Arc<str> = Arc::from(required(claims, "sub")?);
-    if subject.is_empty() {
-        return Err(Error::Missing("sub".into()));
+impl Settings {
+    /// Applies the mapping. A username and groups that cannot be read refuse the token; what is only shown
+    /// to people (e-mail, full name) is left out instead.
+    pub(super) fn apply(&self, claims: &Claims) -> Result<Mapped, Error> {
+        let members = claims.members();
+        let username = match find(members, &self.username) {
+            Some(Value::String(name)) => Username::parse(name)?,
+            Some(_) => return Err(Error::ClaimType(self.username.clone())),
+            None => return Err(Error::ClaimMissing(self.username.clone())),
+        };
+        let shown = |name: &str| match find(members, name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            _ => None,
+        };
+        Ok(Mapped {
+            username,
+            email: shown(&self.email),
+            full_name: shown(&self.full_name),
+            groups: self.groups(members)?,
+        })
     }
-    let text = |path: &str| find(claims, path).and_then(Value::as_str).map(str::to_owned);
-    Ok(Mapped {
-        username: Username::parse(required(claims, &settings.username)?)?,
-        owner: Owner { issuer, subject },
-        email: text(&settings.email),
-        full_name: text(&settings.full_name),
-        groups: groups(claims, &settings.groups)?,
-    })
+
+    /// One string is one group: splitting it at commas would let whoever names a group `a,admin` into
+    /// `admin`. Other types are refused, since leaving a group out could also mean more rights, by way of
+    /// `default_roles`.
+    fn groups(&self, members: &Map<String, Value>) -> Result<Vec<String>, Error> {
+        let wrong = || Error::ClaimType(self.groups.clone());
+        match find(members, &self.groups) {
+            None => Ok(Vec::new()),
+            Some(Value::String(group)) => Ok(vec![group.clone()]),
+            Some(Value::Array(groups)) => {
+                groups.iter().map(|group| group.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+            }
+            Some(_) => Err(wrong()),
+        }
+    }
 }
 
-fn required<'a>(claims: &'a Map<String, Value>, path: &str) -> Result<&'a str, Error> {
-    let value = find(claims, path).ok_or_else(|| Error::Missing(path.to_owned()))?;
-    value.as_str().ok_or_else(|| Error::Type(path.to_owned()))
-}
-
-/// A literal name first (`https://example.com/roles`), then a path (`realm_access.roles`).
-fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    if let Some(value) = claims.get(path) {
+/// A claim by its literal name first (`https://example.com/roles`, `a.b`), then by a path of names joined
+/// with dots (`realm_access.roles`), longest name first, so that a name within a path may have dots too
+/// (`resource_access.my.client.roles`). `null` is absence.
+fn find<'a>(members: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    if let Some(value) = members.get(path).filter(|value| !value.is_null()) {
         return Some(value);
     }
-    let mut names = path.split('.');
-    let first = claims.get(names.next()?)?;
-    names.try_fold(first, |value, name| value.get(name))
-}
-
-/// An array of strings, or one string that is one group: a group may hold a comma.
-fn groups(claims: &Map<String, Value>, path: &str) -> Result<Vec<String>, Error> {
-    let wrong = || Error::Type(path.to_owned());
-    match find(claims, path) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::String(group)) => Ok(vec![group.clone()]),
-        Some(Value::Array(items)) => {
-            items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
-        }
-        Some(_) => Err(wrong()),
-    }
+    path.rmatch_indices('.').find_map(|(dot, _)| find(members.get(&path[..dot])?.as_object()?, &path[dot + 1..]))
 }
 
 #[cfg(test)]
@@ -125,52 +81,76 @@ mod tests {
 
     use super::*;
 
-    fn mapped(groups: &str, claims: Value) -> Result<Mapped, Error> {
-        let settings = Settings {
-            username: "preferred_username".into(),
+    fn settings(username: &str, groups: &str) -> Settings {
+        Settings {
+            username: username.into(),
             email: "email".into(),
             groups: groups.into(),
-            full_name: "name".into(),
-        };
-        let mut all = json!({ "iss": "i", "sub": "s", "preferred_username": "ann" });
-        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-        map(&settings, all.as_object().unwrap())
+            full_name: "profile.name".into(),
+        }
+    }
+
+    fn groups(name: &str, claims: Value) -> Result<Vec<String>, &'static str> {
+        let mut claims = claims;
+        claims["u"] = json!("jane");
+        settings("u", name).apply(&Claims::unverified(&claims)).map(|mapped| mapped.groups).map_err(|e| e.reason())
     }
 
     #[test]
-    fn groups_are_an_array_or_one_string_and_never_split() {
-        for (claims, expected) in [
-            (json!({ "groups": ["a", "b,c"] }), vec!["a", "b,c"]),
-            (json!({ "groups": "a,b c" }), vec!["a,b c"]),
-            (json!({ "groups": null }), vec![]),
-            (json!({}), vec![]),
+    fn a_groups_value_is_kept_whole() {
+        assert_eq!(groups("groups", json!({"groups": ["a,b", "ü ", "a"]})).unwrap(), ["a,b", "ü ", "a"]);
+        assert_eq!(groups("groups", json!({"groups": "a,b c"})).unwrap(), ["a,b c"]);
+    }
+
+    #[test]
+    fn absent_groups_are_none() {
+        for claims in [json!({}), json!({"groups": null}), json!({"groups": []})] {
+            assert_eq!(groups("groups", claims).unwrap(), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn groups_of_another_type_refuse_the_token() {
+        for value in [json!(1), json!(true), json!({"a": 1}), json!(["a", 1]), json!([["a"]]), json!(["a", null])] {
+            assert_eq!(groups("groups", json!({"groups": value})).unwrap_err(), "token_claim_type", "{value}");
+        }
+    }
+
+    #[test]
+    fn a_literal_name_wins_over_a_path() {
+        assert_eq!(groups("https://example.com/roles", json!({"https://example.com/roles": ["a"]})).unwrap(), ["a"]);
+        assert_eq!(groups("a.b", json!({"a.b": ["literal"], "a": {"b": ["path"]}})).unwrap(), ["literal"]);
+        assert_eq!(groups("a.b", json!({"a.b": null, "a": {"b": ["path"]}})).unwrap(), ["path"]);
+    }
+
+    #[test]
+    fn a_path_leads_through_objects() {
+        assert_eq!(groups("realm_access.roles", json!({"realm_access": {"roles": ["a"]}})).unwrap(), ["a"]);
+        let nested = json!({"resource_access": {"my.client": {"roles": ["a"]}}});
+        assert_eq!(groups("resource_access.my.client.roles", nested).unwrap(), ["a"]);
+        assert_eq!(groups("a.b.c", json!({"a": {"b": "x"}})).unwrap(), [""; 0]);
+        assert_eq!(groups("a.0", json!({"a": ["x"]})).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_username_must_be_a_string_that_elasticsearch_accepts() {
+        for (value, reason) in [
+            (json!(null), "token_claim_missing"),
+            (json!(5), "token_claim_type"),
+            (json!(["jane"]), "token_claim_type"),
+            (json!(""), "username_refused"),
+            (json!("jürgen"), "username_refused"),
+            (json!("a:b"), "username_refused"),
         ] {
-            assert_eq!(mapped("groups", claims).unwrap().groups, expected);
-        }
-        for claims in [json!({ "groups": 7 }), json!({ "groups": { "a": 1 } }), json!({ "groups": ["a", 7] })] {
-            assert_eq!(mapped("groups", claims), Err(Error::Type("groups".into())));
+            let claims = Claims::unverified(&json!({"u": value}));
+            assert_eq!(settings("u", "g").apply(&claims).unwrap_err().reason(), reason, "{value}");
         }
     }
 
     #[test]
-    fn a_literal_claim_name_comes_before_a_path() {
-        let claims = json!({ "a.b": "literal", "a": { "b": "path", "c": ["deep"] }, "https://x.y/z": ["url"] });
-        for (path, expected) in [("a.b", "literal"), ("a.c", "deep"), ("https://x.y/z", "url")] {
-            assert_eq!(mapped(path, claims.clone()).unwrap().groups, [expected]);
-        }
-    }
-
-    #[test]
-    fn a_username_is_a_string_that_elasticsearch_can_have() {
-        assert_eq!(mapped("g", json!({ "preferred_username": 7 })), Err(Error::Type("preferred_username".into())));
-        assert_eq!(mapped("g", json!({ "preferred_username": "a b" })), Err(UsernameError::Characters.into()));
-        assert_eq!(mapped("g", json!({ "sub": "" })), Err(Error::Missing("sub".into())));
-    }
-
-    #[test]
-    fn a_name_that_stands_twice_is_refused() {
-        assert!(serde_json::from_str::<Object>(r#"{"a":1,"b":2}"#).is_ok());
-        assert!(serde_json::from_str::<Object>(r#"{"a":1,"a":1}"#).is_err());
-        assert!(serde_json::from_str::<Object>("[]").is_err());
+    fn what_is_only_shown_never_refuses() {
+        let claims = json!({"u": "jane", "email": 5, "profile": {"name": "Jürgen"}});
+        let mapped = settings("u", "g").apply(&Claims::unverified(&claims)).unwrap();
+        assert_eq!((mapped.email, mapped.full_name.as_deref()), (None, Some("Jürgen")));
     }
 }

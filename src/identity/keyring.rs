@@ -1,14 +1,17 @@
-//! Verification keys, kept in memory. Readers never wait for a fetch while an old set serves.
+//! Verification keys, kept in memory.
+//!
+//! Readers take what is there and never wait for a fetch while a set that is young enough is there. A fetch
+//! runs in a task of its own, one at a time, so that a caller who goes away does not end it for the others.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::Deserialize;
+use jsonwebtoken::Algorithm;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::KeySource;
+use super::jwks::{self, Key};
 
 /// How long keys are trusted.
 #[derive(Clone, Debug)]
@@ -24,205 +27,218 @@ pub struct Settings {
 /// Why there is no key for a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The set has no key of that id and type.
-    #[error("the token's key is not in the key set")]
-    Unknown,
-    /// The set has several keys and the token does not say which.
-    #[error("the token names no key and the key set has several")]
-    NoKeyId,
-    /// There is no set.
-    #[error("the verification keys cannot be had: {0}")]
-    Unavailable(String),
+    /// The provider does not publish the key: the token's fault.
+    #[error("the provider has no key with the token's key id")]
+    UnknownKey,
+    /// The provider publishes several keys, and `OpenID` Connect Core §10.1 then demands a `kid`.
+    #[error("the token names no key, and the provider has several")]
+    MissingKid,
+    /// The key that the token names is of another type or curve, or for another algorithm.
+    #[error("the token's algorithm does not fit its key")]
+    Algorithm,
+    /// Keys are not known and cannot be asked for now. Nobody's token is at fault.
+    #[error("the provider's keys are not available: {0}")]
+    Unavailable(Arc<str>),
 }
 
-/// One usable key.
-pub struct Key {
-    id: Option<String>,
-    algorithm: Option<String>,
-    kind: Kind,
-    decoding: DecodingKey,
+/// The keys of one provider.
+#[derive(Debug)]
+pub struct Keyring<K> {
+    shared: Arc<Shared<K>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Rsa,
-    P256,
-    P384,
-    Ed25519,
-}
-
-impl Key {
-    /// For jsonwebtoken.
-    #[must_use]
-    pub fn decoding(&self) -> &DecodingKey {
-        &self.decoding
-    }
-
-    /// The key decides which algorithms it serves: its type, and its `alg` where it has one (RFC 7517 §4.4).
-    fn serves(&self, algorithm: Algorithm) -> bool {
-        let kind = match algorithm {
-            Algorithm::ES256 => Kind::P256,
-            Algorithm::ES384 => Kind::P384,
-            Algorithm::EdDSA => Kind::Ed25519,
-            _ => Kind::Rsa,
-        };
-        let named = format!("{algorithm:?}");
-        self.kind == kind && self.algorithm.as_ref().is_none_or(|own| *own == named || *own == "Ed25519")
-    }
-}
-
-#[derive(Clone, Default)]
-struct Set {
-    keys: Arc<[Arc<Key>]>,
-    fetched: Option<Instant>,
-    tried: Option<Instant>,
-    failure: String,
-}
-
-impl Set {
-    fn older_than(&self, age: Duration) -> bool {
-        self.fetched.is_none_or(|at| at.elapsed() > age)
-    }
-
-    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Error> {
-        let mut serving = self.keys.iter().filter(|key| key.serves(algorithm));
-        let found = match id {
-            Some(id) => serving.find(|key| key.id.as_deref() == Some(id)),
-            None if self.keys.len() > 1 => return Err(Error::NoKeyId),
-            None => serving.next(),
-        };
-        found.cloned().ok_or(Error::Unknown)
-    }
-}
-
-/// The keys of one issuer.
-pub struct Keyring<K>(Arc<Inner<K>>);
-
-struct Inner<K> {
+#[derive(Debug)]
+struct Shared<K> {
     source: K,
     settings: Settings,
-    set: RwLock<Set>,
-    fetching: tokio::sync::Mutex<()>,
+    algorithms: Vec<Algorithm>,
+    /// Swapped as a whole. Held for a clone of the `Arc` only.
+    set: RwLock<Option<Arc<Set>>>,
+    /// Never held across an await. Taken before `set` where both are.
+    fetches: Mutex<Fetches>,
+}
+
+#[derive(Debug)]
+struct Set {
+    keys: Vec<Arc<Key>>,
+    /// When the fetch began: the set is at least as new as this.
+    asked: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Fetches {
+    /// The task of the running fetch holds the sender: it is over when that is gone, panic or not.
+    running: Option<watch::Receiver<()>>,
+    /// The last fetch, unless it succeeded.
+    failure: Option<Failure>,
+    /// When the last fetch for an unknown key began.
+    for_unknown: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    asked: Instant,
+    ended: Instant,
+    why: Arc<str>,
 }
 
 impl<K: KeySource> Keyring<K> {
-    /// Empty: the first token fetches.
-    pub fn new(source: K, settings: Settings) -> Self {
-        Self(Arc::new(Inner { source, settings, set: RwLock::default(), fetching: tokio::sync::Mutex::default() }))
+    /// A ring without keys: the first use fetches them, so that start-up does not need the provider. Keys
+    /// that fit none of the `algorithms` are left out.
+    pub fn new(source: K, settings: Settings, algorithms: &[Algorithm]) -> Self {
+        let shared = Shared {
+            source,
+            settings,
+            algorithms: algorithms.to_vec(),
+            set: RwLock::default(),
+            fetches: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Whether keys are known or can be had now.
+    /// The key for a token's `kid` and algorithm.
+    ///
+    /// Waits for a fetch only when no set is young enough, or when none of its keys has that id.
+    pub async fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Error> {
+        let called = Instant::now();
+        loop {
+            let set = self.shared.usable();
+            if let Some(set) = &set {
+                if set.asked.elapsed() >= self.shared.settings.refresh {
+                    self.refresh();
+                }
+                match jwks::choose(&set.keys, kid, algorithm) {
+                    // an answer older than the question proves nothing: the key may be new
+                    Err(Error::UnknownKey) if set.asked < called => {}
+                    found => return found,
+                }
+            }
+            self.newer_than(set.as_deref(), called).await?;
+        }
+    }
+
+    /// Whether keys are in hand that may still be used.
+    fn known(&self) -> bool {
+        self.shared.usable().is_some_and(|set| !set.keys.is_empty())
+    }
+
+    /// Whether keys are in hand or can be had now; tries at most once per cool-down.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.usable().await.map(|_| ())
+        if self.known() {
+            return Ok(());
+        }
+        let seen = self.shared.usable();
+        self.newer_than(seen.as_deref(), Instant::now()).await?;
+        if self.known() {
+            return Ok(());
+        }
+        let failure = self.shared.fetches().failure.as_ref().map(|failure| failure.why.clone());
+        Err(Error::Unavailable(failure.unwrap_or_else(|| "the provider publishes no usable key".into())))
     }
 
-    /// The key for a token. An unknown key id fetches the set again, at most once per cool-down.
-    pub async fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Error> {
-        let set = self.usable().await?;
-        match set.find(id, algorithm) {
-            Err(Error::Unknown) => {
-                self.fetched().await;
-                self.0.snapshot().find(id, algorithm)
+    /// Starts a fetch unless one runs or failed just now. Nobody waits for it.
+    fn refresh(&self) {
+        let mut fetches = self.shared.fetches();
+        let resting = fetches.failure.as_ref().is_some_and(|failure| self.cooling(failure.ended));
+        let stale = self.shared.usable().is_none_or(|set| set.asked.elapsed() >= self.shared.settings.refresh);
+        if stale && !resting && fetches.running().is_none() {
+            self.start(&mut fetches);
+        }
+    }
+
+    /// Returns when a set other than `seen` may be there: at once if it is, after the running fetch or one
+    /// of our own otherwise. Fails when the cool-down forbids to ask.
+    async fn newer_than(&self, seen: Option<&Set>, called: Instant) -> Result<(), Error> {
+        let mut running = {
+            let mut fetches = self.shared.fetches();
+            if let Some(set) = self.shared.usable()
+                && seen.is_none_or(|seen| seen.asked < set.asked)
+            {
+                return Ok(());
             }
-            found => found,
-        }
+            if let Some(running) = fetches.running() {
+                running
+            } else {
+                if let Some(failure) = &fetches.failure
+                    && (failure.asked >= called || self.cooling(failure.ended))
+                {
+                    return Err(Error::Unavailable(failure.why.clone()));
+                }
+                if seen.is_some() {
+                    if fetches.for_unknown.is_some_and(|began| self.cooling(began)) {
+                        return Err(Error::UnknownKey);
+                    }
+                    fetches.for_unknown = Some(Instant::now());
+                }
+                self.start(&mut fetches)
+            }
+        };
+        // nothing is ever sent: this ends with the sender
+        let _ = running.changed().await;
+        Ok(())
     }
 
-    async fn usable(&self) -> Result<Set, Error> {
-        let mut set = self.0.snapshot();
-        if set.older_than(self.0.settings.max_stale) {
-            self.fetched().await;
-            set = self.0.snapshot();
-        } else if set.older_than(self.0.settings.refresh) && self.0.may_try() {
-            tokio::spawn(Arc::clone(&self.0).fetch());
-        }
-        if set.older_than(self.0.settings.max_stale) {
-            return Err(Error::Unavailable(set.failure));
-        }
-        Ok(set)
+    fn cooling(&self, since: Instant) -> bool {
+        since.elapsed() < self.shared.settings.cooldown
     }
 
-    /// Waits for a fetch that goes on when the caller is gone.
-    async fn fetched(&self) {
-        if tokio::spawn(Arc::clone(&self.0).fetch()).await.is_err() {
-            tracing::error!("the key fetch was lost");
-        }
+    fn start(&self, fetches: &mut Fetches) -> watch::Receiver<()> {
+        let (done, running) = watch::channel(());
+        let asked = Instant::now();
+        // stands if the task ends without saying anything
+        fetches.failure = Some(Failure { asked, ended: asked, why: "the fetch was abandoned".into() });
+        fetches.running = Some(running.clone());
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            shared.fetch(asked).await;
+            drop(done);
+        });
+        running
     }
 }
 
-impl<K: KeySource> Inner<K> {
-    fn snapshot(&self) -> Set {
-        self.set.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The cool-down covers failures too, so that a provider that is down is not asked for every token.
-    fn may_try(&self) -> bool {
-        let tried = self.set.read().unwrap_or_else(PoisonError::into_inner).tried;
-        tried.is_none_or(|at| at.elapsed() >= self.settings.cooldown)
-    }
-
-    /// One at a time; whoever waited finds the result of the one before inside the cool-down.
-    async fn fetch(self: Arc<Self>) {
-        let _one = self.fetching.lock().await;
-        if !self.may_try() {
-            return;
-        }
-        let fetched = self.source.fetch().await.map_err(|e| e.to_string()).and_then(|document| parse(&document));
-        let now = Some(Instant::now());
-        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
-        match fetched {
-            Ok(keys) => *set = Set { keys: keys.into(), fetched: now, tried: now, failure: String::new() },
-            Err(failure) => {
-                tracing::warn!(error = failure, "the verification keys could not be fetched");
-                set.tried = now;
-                set.failure = failure;
+impl<K: KeySource> Shared<K> {
+    async fn fetch(&self, asked: Instant) {
+        let outcome = match self.source.fetch().await {
+            Ok(document) => jwks::parse(&document, &self.algorithms).map_err(Arc::from),
+            Err(error) => Err(Arc::from(error.to_string())),
+        };
+        let mut fetches = self.fetches();
+        match outcome {
+            Ok(parsed) => {
+                if let Some(first) = parsed.bad.first() {
+                    tracing::warn!(skipped = parsed.bad.len(), usable = parsed.keys.len(), first, "Bad keys skipped");
+                }
+                if parsed.keys.is_empty() {
+                    // Believed all the same: a provider may withdraw all its keys, and then nothing verifies.
+                    tracing::warn!("The provider publishes no usable key");
+                }
+                let set = Arc::new(Set { keys: parsed.keys, asked });
+                *self.set.write().unwrap_or_else(PoisonError::into_inner) = Some(set);
+                fetches.failure = None;
+            }
+            Err(why) => {
+                tracing::warn!(error = %why, "Keys not fetched");
+                fetches.failure = Some(Failure { asked, ended: Instant::now(), why });
             }
         }
     }
+
+    /// The set, unless it is too old.
+    fn usable(&self) -> Option<Arc<Set>> {
+        let set = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
+        set.filter(|set| set.asked.elapsed() < self.settings.max_stale)
+    }
+
+    fn fetches(&self) -> MutexGuard<'_, Fetches> {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-#[derive(Deserialize)]
-struct Document {
-    keys: Vec<serde_json::Value>,
-}
-
-/// The usable keys of a set. A bad key is skipped alone; a set without any is no set.
-fn parse(document: &[u8]) -> Result<Vec<Arc<Key>>, String> {
-    let document: Document = serde_json::from_slice(document).map_err(|e| format!("no key set: {e}"))?;
-    let mut keys = Vec::new();
-    for value in document.keys {
-        let id = value["kid"].as_str().unwrap_or("").to_owned();
-        match usable(value) {
-            Ok(key) => keys.push(Arc::new(key)),
-            Err(why) => tracing::debug!(kid = id, why, "a key of the set is not used"),
-        }
+impl Fetches {
+    fn running(&self) -> Option<watch::Receiver<()>> {
+        self.running.clone().filter(|running| running.has_changed().is_ok())
     }
-    if keys.is_empty() { Err("the key set has no usable key".into()) } else { Ok(keys) }
-}
-
-fn usable(value: serde_json::Value) -> Result<Key, &'static str> {
-    let jwk: Jwk = serde_json::from_value(value).map_err(|_| "not understood")?;
-    if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
-        return Err("not for signatures");
-    }
-    if jwk.common.key_operations.as_ref().is_some_and(|ops| !ops.contains(&KeyOperations::Verify)) {
-        return Err("not for verification");
-    }
-    let kind = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => Kind::Rsa,
-        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => Kind::P256,
-        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P384 => Kind::P384,
-        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Kind::Ed25519,
-        _ => return Err("type or curve not supported"),
-    };
-    let decoding = DecodingKey::from_jwk(&jwk).map_err(|_| "malformed")?;
-    if let jsonwebtoken::DecodingKeyKind::RsaModulusExponent { n, .. } = decoding.kind()
-        && n.iter().skip_while(|byte| **byte == 0).count() < 256
-    {
-        return Err("an RSA modulus under 2048 bits");
-    }
-    let algorithm = jwk.common.key_algorithm.map(|algorithm| algorithm.to_string());
-    Ok(Key { id: jwk.common.key_id, algorithm, kind, decoding })
 }
 
 #[cfg(test)]

@@ -47,11 +47,11 @@ pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) 
 fn algorithms(v: &mut Values<'_>) -> Vec<Algorithm> {
     let names = v.list("oidc.algorithms");
     if names.is_empty() {
-        return algorithm::SUPPORTED.to_vec();
+        return algorithm::ALL.to_vec();
     }
     let mut algorithms = Vec::new();
     for name in names {
-        match name.parse().ok().filter(|algorithm| algorithm::SUPPORTED.contains(algorithm)) {
+        match name.parse().ok().filter(|algorithm| algorithm::supported(*algorithm)) {
             Some(algorithm) => algorithms.push(algorithm),
             None => v.problem("oidc.algorithms", format!("{name} is not supported, or not safe here")),
         }

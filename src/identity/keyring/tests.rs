@@ -1,127 +1,235 @@
-use std::sync::Mutex;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::advance;
 
 use super::*;
-use crate::identity::KeySourceError;
+use crate::identity::testing::{Provider, Signer, key_set};
 
-/// Answers with the key ids it is given, or not at all.
-#[derive(Default)]
-struct Script {
-    ids: Mutex<Option<Vec<&'static str>>>,
-    fetches: std::sync::atomic::AtomicUsize,
+const REFRESH: Duration = Duration::from_secs(5 * 60);
+const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+const COOLDOWN: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ring_of(provider: &Provider) -> Arc<Keyring<Provider>> {
+    let settings = Settings { refresh: REFRESH, max_stale: MAX_STALE, cooldown: COOLDOWN };
+    Arc::new(Keyring::new(provider.clone(), settings, &[Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA]))
 }
 
-impl KeySource for Script {
-    async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
-        self.fetches.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let ids = self.ids.lock().unwrap().clone().ok_or_else(|| KeySourceError("down".into()))?;
-        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"; // RFC 8037 appendix A.2
-        let keys: Vec<_> = ids.iter().map(|id| json!({ "kty": "OKP", "crv": "Ed25519", "kid": id, "x": x })).collect();
-        Ok(json!({ "keys": keys }).to_string().into_bytes())
-    }
+fn set(ids: &[&str]) -> Vec<u8> {
+    let keys: Vec<Value> = ids.iter().map(|id| Signer::for_algorithm(Algorithm::ES256).jwk(Some(id))).collect();
+    key_set(&keys)
 }
 
-impl<K> Keyring<K> {
-    pub(in crate::identity) fn source(&self) -> &K {
-        &self.0.source
-    }
+async fn ask(ring: &Keyring<Provider>, kid: &str) -> Result<(), Error> {
+    ring.key(Some(kid), Algorithm::ES256).await.map(|key| assert_eq!(key.id(), Some(kid)))
 }
 
-fn keyring(ids: Option<Vec<&'static str>>) -> Keyring<Script> {
-    let settings = Settings {
-        refresh: Duration::from_secs(300),
-        max_stale: Duration::from_secs(3600),
-        cooldown: Duration::from_secs(10),
-    };
-    Keyring::new(Script { ids: Mutex::new(ids), ..Script::default() }, settings)
-}
-
-impl Keyring<Script> {
-    fn now(&self, ids: Option<Vec<&'static str>>) {
-        *self.source().ids.lock().unwrap() = ids;
-    }
-
-    fn fetches(&self) -> usize {
-        self.source().fetches.load(std::sync::atomic::Ordering::SeqCst)
-    }
-
-    async fn get(&self, id: &str) -> Result<(), Error> {
-        self.key(Some(id), Algorithm::EdDSA).await.map(|_| ())
+/// Lets background tasks run to where they wait.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_key_id_fetches_once_per_cool_down() {
-    let ring = keyring(Some(vec!["one"]));
-    ring.get("one").await.unwrap();
-    ring.now(Some(vec!["two"]));
-    assert_eq!(ring.get("two").await, Err(Error::Unknown), "the cool-down after the first fetch");
-    tokio::time::advance(Duration::from_secs(10)).await;
-    ring.get("two").await.unwrap();
-    for _ in 0..100 {
-        assert_eq!(ring.get("three").await, Err(Error::Unknown));
+async fn the_first_use_fetches_and_later_ones_do_not() {
+    let provider = Provider::new([Ok(set(&["a"]))]);
+    let ring = ring_of(&provider);
+    assert!(!ring.known());
+    assert_eq!(provider.asked(), 0);
+    for _ in 0..3 {
+        ask(&ring, "a").await.unwrap();
     }
-    assert_eq!(ring.fetches(), 2);
+    assert!(ring.known());
+    assert_eq!(provider.asked(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_that_is_down_is_not_asked_for_every_token() {
-    let ring = keyring(None);
-    for _ in 0..100 {
-        assert_eq!(ring.get("one").await, Err(Error::Unavailable("down".into())));
+async fn concurrent_first_uses_share_one_fetch_even_when_the_first_caller_leaves() {
+    let provider = Provider::new([Ok(set(&["a"]))]);
+    provider.hold();
+    let ring = ring_of(&provider);
+    {
+        let mut leaver = pin!(ask(&ring, "a"));
+        poll_fn(|cx| {
+            assert!(leaver.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
     }
-    assert_eq!(ring.fetches(), 1);
-    ring.now(Some(vec!["one"]));
-    tokio::time::advance(Duration::from_secs(10)).await;
-    ring.get("one").await.unwrap();
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let ring = ring.clone();
+            tokio::spawn(async move { ask(&ring, "a").await })
+        })
+        .collect();
+    settle().await;
+    provider.release();
+    for caller in callers {
+        caller.await.unwrap().unwrap();
+    }
+    assert_eq!(provider.asked(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_keys_serve_while_the_provider_is_down_up_to_a_limit() {
-    let ring = keyring(Some(vec!["one"]));
-    ring.get("one").await.unwrap();
-    ring.now(None);
-    tokio::time::advance(Duration::from_secs(3599)).await;
-    ring.get("one").await.unwrap();
-    tokio::time::advance(Duration::from_secs(20)).await;
-    assert_eq!(ring.get("one").await, Err(Error::Unavailable("down".into())));
+async fn an_old_set_serves_while_one_fetch_renews_it() {
+    let provider = Provider::new([Ok(set(&["a"])), Ok(set(&["b"]))]);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    advance(REFRESH).await;
+    provider.hold();
+    for _ in 0..5 {
+        ask(&ring, "a").await.unwrap();
+        settle().await;
+    }
+    assert_eq!(provider.asked(), 2);
+    provider.release();
+    settle().await;
+    ask(&ring, "b").await.unwrap();
+    advance(SECOND).await;
+    assert_eq!(ask(&ring, "a").await, Err(Error::UnknownKey), "a key that left the set is not used");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_first_tokens_share_one_fetch() {
-    let ring = keyring(Some(vec!["one"]));
-    let all = futures_util::future::join_all((0..100).map(|_| ring.get("one"))).await;
-    assert!(all.into_iter().all(|result| result.is_ok()));
-    assert_eq!(ring.fetches(), 1);
-}
-
-#[tokio::test]
-async fn a_token_without_key_id_needs_a_set_of_one() {
-    let one = keyring(Some(vec!["one"]));
-    assert!(one.key(None, Algorithm::EdDSA).await.is_ok());
-    let two = keyring(Some(vec!["one", "two"]));
-    assert_eq!(two.key(None, Algorithm::EdDSA).await.map(|_| ()), Err(Error::NoKeyId));
-}
-
-#[test]
-fn keys_that_must_not_verify_are_never_used() {
-    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
-    let ed = |extra: serde_json::Value| {
-        let mut key = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x });
-        key.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        key
-    };
-    let short_rsa = json!({ "kty": "RSA", "kid": "k", "n": "AQAB".repeat(40), "e": "AQAB" });
-    for key in [
-        ed(json!({ "use": "enc" })),
-        ed(json!({ "key_ops": ["sign"] })),
-        json!({ "kty": "oct", "k": "c2VjcmV0" }),
-        short_rsa,
-        json!({ "kty": "EC", "crv": "P-521", "x": x, "y": x }),
-        json!({ "kty": "nonsense" }),
-    ] {
-        assert!(usable(key.clone()).is_err(), "{key}");
+async fn an_unknown_key_id_asks_once_per_cool_down() {
+    let provider = Provider::new([Ok(set(&["a"]))]);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    advance(SECOND).await;
+    for kid in ["x", "y", "x"] {
+        assert_eq!(ask(&ring, kid).await, Err(Error::UnknownKey));
     }
-    assert!(usable(ed(json!({ "use": "sig", "key_ops": ["verify"] }))).is_ok());
+    assert_eq!(provider.asked(), 2);
+    advance(COOLDOWN).await;
+    assert_eq!(ask(&ring, "x").await, Err(Error::UnknownKey));
+    assert_eq!(provider.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_found_right_after_a_regular_fetch() {
+    let provider = Provider::new([Ok(set(&["a"])), Ok(set(&["a", "b"]))]);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    advance(SECOND).await;
+    ask(&ring, "b").await.unwrap();
+    assert_eq!(provider.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_begun_before_the_question_is_not_its_answer() {
+    let provider = Provider::new([Ok(set(&["a"])), Ok(set(&["a"])), Ok(set(&["a", "b"]))]);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    advance(REFRESH).await;
+    provider.hold();
+    ask(&ring, "a").await.unwrap();
+    settle().await;
+    advance(SECOND).await;
+    let asking = tokio::spawn({
+        let ring = ring.clone();
+        async move { ask(&ring, "b").await }
+    });
+    settle().await;
+    assert_eq!(provider.asked(), 2, "it joins the running fetch first");
+    provider.release();
+    asking.await.unwrap().unwrap();
+    assert_eq!(provider.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_keys_a_provider_that_is_down_is_asked_once_per_cool_down() {
+    let provider = Provider::new([Provider::down(), Ok(set(&["a"]))]);
+    let ring = ring_of(&provider);
+    for _ in 0..3 {
+        assert_eq!(ask(&ring, "a").await, Err(Error::Unavailable("connection refused".into())));
+        assert!(ring.ready().await.is_err());
+    }
+    assert_eq!(provider.asked(), 1);
+    advance(COOLDOWN).await;
+    assert!(ring.ready().await.is_ok());
+    ask(&ring, "a").await.unwrap();
+    assert_eq!(provider.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_provider_is_down_old_keys_serve_up_to_max_stale() {
+    let provider = Provider::new([Ok(set(&["a"])), Provider::down()]);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    advance(REFRESH).await;
+    for _ in 0..3 {
+        ask(&ring, "a").await.unwrap();
+        settle().await;
+    }
+    assert_eq!(provider.asked(), 2, "the cool-down covers failures");
+    assert!(matches!(ask(&ring, "new").await, Err(Error::Unavailable(_))), "nobody can say that it is unknown");
+    assert_eq!(provider.asked(), 2);
+
+    advance(Duration::from_secs(24 * 3600 - 5 * 60 - 1)).await;
+    ask(&ring, "a").await.unwrap();
+    settle().await;
+    advance(SECOND).await;
+    assert!(!ring.known());
+    assert!(matches!(ask(&ring, "a").await, Err(Error::Unavailable(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_key_set_is_a_failure() {
+    let provider = Provider::new([Ok(set(&["a"])), Ok(b"<html>".to_vec())]);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    advance(REFRESH).await;
+    ask(&ring, "a").await.unwrap();
+    settle().await;
+    assert_eq!(provider.asked(), 2);
+    ask(&ring, "a").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_cool_down_a_failure_still_ends_the_call() {
+    let provider = Provider::new([Provider::down()]);
+    let settings = Settings { refresh: REFRESH, max_stale: MAX_STALE, cooldown: Duration::ZERO };
+    let ring = Keyring::new(provider.clone(), settings, &[Algorithm::ES256]);
+    assert!(matches!(ask(&ring, "a").await, Err(Error::Unavailable(_))));
+    assert_eq!(provider.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_id_is_needed_only_among_several_usable_keys() {
+    let ec = Signer::for_algorithm(Algorithm::ES256);
+    let mut encryption = Signer::for_algorithm(Algorithm::RS256).jwk(Some("e"));
+    encryption["use"] = json!("enc");
+    let one = ring_of(&Provider::new([Ok(key_set(&[encryption, ec.jwk(None)]))]));
+    assert!(one.key(None, Algorithm::ES256).await.is_ok());
+    assert_eq!(one.key(None, Algorithm::RS256).await.unwrap_err(), Error::Algorithm);
+
+    let several = ring_of(&Provider::new([Ok(set(&["a", "b"]))]));
+    assert_eq!(several.key(None, Algorithm::ES256).await.unwrap_err(), Error::MissingKid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_chosen_by_id_and_must_fit_the_algorithm() {
+    let rsa = Signer::for_algorithm(Algorithm::RS256).jwk(Some("same"));
+    let ec = Signer::for_algorithm(Algorithm::ES256).jwk(Some("same"));
+    let ring = ring_of(&Provider::new([Ok(key_set(&[rsa, ec]))]));
+    for algorithm in [Algorithm::RS256, Algorithm::ES256] {
+        assert!(ring.key(Some("same"), algorithm).await.unwrap().verifies(algorithm));
+    }
+    assert_eq!(ring.key(Some("same"), Algorithm::EdDSA).await.unwrap_err(), Error::Algorithm);
+    assert_eq!(ring.key(Some("same"), Algorithm::HS256).await.unwrap_err(), Error::Algorithm);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_withdraws_all_keys_is_believed() {
+    let provider = Provider::new([Ok(set(&["a"])), Ok(set(&[]))]);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    advance(REFRESH).await;
+    ask(&ring, "a").await.unwrap();
+    settle().await;
+    assert!(!ring.known());
+    assert_eq!(ask(&ring, "a").await, Err(Error::UnknownKey));
 }

@@ -1,204 +1,211 @@
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
-use crate::identity::{KeySourceError, algorithm};
+use crate::identity::keyring;
+use crate::identity::testing::{Provider, Signer, key_set};
 
-/// Signs with a fresh ES256 and a fresh Ed25519 key.
-struct Signer {
-    ec: EcdsaKeyPair,
-    ed: Ed25519KeyPair,
+mod forgery;
+
+const ISSUER: &str = "https://id.example.com/realms/main";
+const NOW: u64 = 1_800_000_000;
+
+fn verifier(keys: &[Value]) -> Verifier<Provider> {
+    verifier_over(Provider::new([Ok(key_set(keys))]), &algorithm::ALL)
 }
 
-impl Signer {
-    fn new() -> Self {
-        let random = SystemRandom::new();
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        let ec = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
-        Self { ec, ed: Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap() }
-    }
-
-    fn jwks(&self) -> Value {
-        let (x, y) = self.ec.public_key().as_ref()[1..].split_at(32);
-        let ed = URL_SAFE_NO_PAD.encode(self.ed.public_key());
-        json!({ "keys": [
-            { "kty": "EC", "crv": "P-256", "kid": "ec", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) },
-            { "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": ed },
-            { "kty": "oct", "kid": "shared", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0" },
-            { "kty": "EC", "crv": "P-256", "kid": "broken", "x": "AA" },
-        ] })
-    }
-
-    fn sign(&self, header: &str, payload: &str) -> String {
-        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-        let signature = if header.contains("EdDSA") {
-            self.ed.sign(message.as_bytes()).as_ref().to_vec()
-        } else {
-            self.ec.sign(&SystemRandom::new(), message.as_bytes()).unwrap().as_ref().to_vec()
-        };
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-}
-
-struct Keys(Vec<u8>, AtomicUsize);
-
-impl KeySource for Keys {
-    async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
-        self.1.fetch_add(1, SeqCst);
-        Ok(self.0.clone())
-    }
-}
-
-fn verifier(signer: &Signer) -> Verifier<Keys> {
-    algorithm::install();
-    let keys = Keys(signer.jwks().to_string().into_bytes(), AtomicUsize::new(0));
-    let hour = Duration::from_secs(3600);
-    let times = keyring::Settings { refresh: hour, max_stale: hour, cooldown: hour };
-    let claims = claims::Settings {
-        username: "preferred_username".into(),
-        email: "email".into(),
-        groups: "groups".into(),
-        full_name: "name".into(),
-    };
+fn verifier_over(provider: Provider, algorithms: &[Algorithm]) -> Verifier<Provider> {
+    let minute = Duration::from_secs(60);
+    let times = keyring::Settings { refresh: minute, max_stale: minute, cooldown: minute };
     let settings = Settings {
-        issuer: "https://issuer".into(),
-        audiences: vec!["elastauth".into(), "other".into()],
-        algorithms: algorithm::SUPPORTED.to_vec(),
-        leeway: Duration::from_secs(60),
-        claims,
+        issuer: ISSUER.into(),
+        audiences: vec!["elastauth".into(), "kibana".into()],
+        algorithms: algorithms.to_vec(),
+        leeway: minute,
+        claims: claims::Settings {
+            username: "preferred_username".into(),
+            email: "email".into(),
+            groups: "realm_access.roles".into(),
+            full_name: "name".into(),
+        },
     };
-    Verifier::new(Keyring::new(keys, times), settings)
+    Verifier::new(Keyring::new(provider, times, algorithms), settings)
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
 fn claims() -> Value {
-    json!({ "iss": "https://issuer", "aud": "elastauth", "sub": "s", "preferred_username": "ann",
-            "groups": ["a"], "iat": now(), "exp": now() + 300 })
+    json!({
+        "iss": ISSUER, "sub": "4711", "aud": "elastauth", "iat": NOW - 10, "exp": NOW + 300,
+        "preferred_username": "jane.doe", "email": "jane@example.com", "name": "Jäne Doe",
+        "realm_access": {"roles": ["admins", "a,b"]},
+    })
 }
 
-fn changed(name: &str, value: Value) -> String {
-    let mut claims = claims();
-    let map = claims.as_object_mut().unwrap();
-    if value.is_null() {
-        map.remove(name)
-    } else {
-        map.insert(name.into(), value)
-    };
-    claims.to_string()
+fn header(algorithm: Algorithm) -> String {
+    json!({"alg": algorithm, "kid": "k", "typ": "JWT"}).to_string()
 }
 
-async fn reason(verifier: &Verifier<Keys>, token: &str) -> &'static str {
-    match verifier.verify(token, SystemTime::now()).await {
-        Ok(_) => "ok",
-        Err(error) => error.reason(),
+/// A provider with one ES256 key, for everything that does not turn on the algorithm.
+struct Bench {
+    signer: Signer,
+    verifier: Verifier<Provider>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let signer = Signer::for_algorithm(Algorithm::ES256);
+        let verifier = verifier(&[signer.jwk(Some("k"))]);
+        Self { signer, verifier }
     }
-}
 
-const EC: &str = r#"{"alg":"ES256","kid":"ec"}"#;
-
-#[tokio::test]
-async fn a_good_token_gives_an_identity() {
-    let signer = Signer::new();
-    for header in [EC, r#"{"alg":"EdDSA","kid":"ed"}"#] {
-        let token = signer.sign(header, &claims().to_string());
-        let identity = verifier(&signer).verify(&token, SystemTime::now()).await.unwrap();
-        assert_eq!(identity.username.as_str(), "ann");
-        assert_eq!((&*identity.owner.issuer, &*identity.owner.subject), ("https://issuer", "s"));
-        assert_eq!(identity.as_of / 1000, claims()["iat"].as_u64().unwrap());
+    fn sign(&self, payload: &str) -> String {
+        self.signer.sign(Algorithm::ES256, &header(Algorithm::ES256), payload)
     }
-}
 
-#[tokio::test]
-async fn every_claim_is_checked() {
-    let signer = Signer::new();
-    let verifier = verifier(&signer);
-    let now = now();
-    for (name, value, expected) in [
-        ("iss", json!("https://issuer/"), "token_issuer"),
-        ("iss", Value::Null, "token_claim"),
-        ("aud", json!("elsewhere"), "token_audience"),
-        ("aud", json!(["elsewhere", "other"]), "ok"),
-        ("aud", Value::Null, "token_claim"),
-        ("exp", json!(now - 120), "token_expired"),
-        ("exp", json!(now - 30), "ok"),
-        ("exp", Value::Null, "token_claim"),
-        ("nbf", json!(now + 120), "token_not_yet_valid"),
-        ("nbf", json!(now + 30), "ok"),
-        ("iat", json!(now + 120), "token_issued_in_future"),
-        ("iat", Value::Null, "token_claim"),
-        ("iat", json!("yesterday"), "token_claim"),
-        ("iat", json!(-5), "token_claim"),
-        ("sub", Value::Null, "token_claim"),
-        ("sub", json!(""), "token_claim"),
-        ("preferred_username", Value::Null, "token_claim"),
-        ("preferred_username", json!("a:b"), "username_refused"),
-        ("groups", json!({ "a": 1 }), "token_claim"),
-        ("groups", Value::Null, "ok"),
-    ] {
-        let token = signer.sign(EC, &changed(name, value.clone()));
-        assert_eq!(reason(&verifier, &token).await, expected, "{name} = {value}");
+    async fn verify(&self, token: &str) -> Result<Identity, &'static str> {
+        self.verifier.verify(token, now()).await.map_err(|error| error.reason())
+    }
+
+    /// The outcome for a good token with one claim set, or taken away.
+    async fn with(&self, claim: &str, value: Option<Value>) -> Result<Identity, &'static str> {
+        let mut claims = claims();
+        match value {
+            Some(value) => claims[claim] = value,
+            None => drop(claims.as_object_mut().unwrap().remove(claim)),
+        }
+        self.verify(&self.sign(&claims.to_string())).await
     }
 }
 
 #[tokio::test]
-async fn the_token_alone_never_chooses_the_algorithm() {
-    let signer = Signer::new();
-    let verifier = verifier(&signer);
-    for (header, expected) in [
-        (r#"{"alg":"none","kid":"ec"}"#, "token_algorithm"),
-        (r#"{"alg":"HS256","kid":"shared"}"#, "token_algorithm"),
-        (r#"{"alg":"HS256","kid":"ec"}"#, "token_algorithm"),
-        (r#"{"alg":"ES384","kid":"ec"}"#, "token_key_unknown"),
-        (r#"{"alg":"RS256","kid":"ec"}"#, "token_key_unknown"),
-        (r#"{"alg":"ES256","kid":"ed"}"#, "token_key_unknown"),
-        (r#"{"alg":"ES256","kid":"broken"}"#, "token_key_unknown"),
-        (r#"{"alg":"ES256"}"#, "token_key_id_missing"),
-        (r#"{"alg":"ES256","kid":7}"#, "token_malformed"),
-        (r#"{"alg":"ES256","kid":"ec","crit":["x"],"x":1}"#, "token_malformed"),
-        (r#"{"alg":"ES256","alg":"ES256","kid":"ec"}"#, "token_malformed"),
-        (r#"{"kid":"ec"}"#, "token_malformed"),
-    ] {
-        let token = signer.sign(header, &claims().to_string());
-        assert_eq!(reason(&verifier, &token).await, expected, "{header}");
+async fn each_algorithm_is_accepted_with_its_key() {
+    for algorithm in algorithm::ALL {
+        let signer = Signer::for_algorithm(algorithm);
+        let token = signer.sign(algorithm, &header(algorithm), &claims().to_string());
+        let identity = verifier(&[signer.jwk(Some("k"))]).verify(&token, now()).await.unwrap();
+        let expected = Identity {
+            username: crate::identity::Username::parse("jane.doe").unwrap(),
+            owner: Owner { issuer: ISSUER.into(), subject: "4711".into() },
+            email: Some("jane@example.com".into()),
+            full_name: Some("Jäne Doe".into()),
+            groups: vec!["admins".into(), "a,b".into()],
+            as_of: (NOW - 10) * 1000,
+            expires: now() + Duration::from_secs(300),
+        };
+        assert_eq!(identity, expected, "{algorithm:?}");
     }
 }
 
 #[tokio::test]
-async fn a_changed_token_does_not_verify() {
-    let signer = Signer::new();
-    let verifier = verifier(&signer);
-    let token = signer.sign(EC, &claims().to_string());
-    let parts: Vec<&str> = token.split('.').collect();
-    let admin = URL_SAFE_NO_PAD.encode(changed("groups", json!(["admin"])));
-    let swapped = format!("{}.{admin}.{}", parts[0], parts[2]);
-    assert_eq!(reason(&verifier, &swapped).await, "token_signature");
-    let stranger = Signer::new().sign(EC, &claims().to_string());
-    assert_eq!(reason(&verifier, &stranger).await, "token_signature");
-    let twice = claims().to_string().replacen('{', r#"{"sub":"other","#, 1);
-    assert_eq!(reason(&verifier, &signer.sign(EC, &twice)).await, "token_malformed");
+async fn a_token_must_name_its_key_among_several() {
+    let (a, b) = (Signer::for_algorithm(Algorithm::ES256), Signer::for_algorithm(Algorithm::ES256));
+    let token = a.sign(Algorithm::ES256, r#"{"alg":"ES256"}"#, &claims().to_string());
+    assert!(verifier(&[a.jwk(Some("a"))]).verify(&token, now()).await.is_ok());
+    let error = verifier(&[a.jwk(Some("a")), b.jwk(Some("b"))]).verify(&token, now()).await.unwrap_err();
+    assert_eq!((error.reason(), error.is_outage()), ("token_key_id_missing", false));
+    let token = a.sign(Algorithm::ES256, &header(Algorithm::ES256), &claims().to_string());
+    let error = verifier(&[a.jwk(Some("a"))]).verify(&token, now()).await.unwrap_err();
+    assert_eq!((error.reason(), error.is_outage()), ("token_key_unknown", false));
 }
 
 #[tokio::test]
-async fn broken_shapes_are_refused() {
-    let signer = Signer::new();
-    let verifier = verifier(&signer);
-    let huge = "a".repeat(MAX_TOKEN + 1);
-    for token in ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", "e30.e30.", "e30.e30.e30", "!!.e30.e30", &huge] {
-        assert_eq!(reason(&verifier, token).await, "token_malformed", "{token:.20}");
-    }
-    assert_eq!(verifier.keyring_fetches(), 0, "nothing is fetched for nonsense");
+async fn a_provider_that_cannot_be_asked_is_an_outage_but_a_bad_token_stays_the_tokens_fault() {
+    let verifier = verifier_over(Provider::new([Provider::down()]), &algorithm::ALL);
+    let token = Bench::new().sign(&claims().to_string());
+    let error = verifier.verify(&token, now()).await.unwrap_err();
+    assert_eq!((error.reason(), error.is_outage()), ("keys_unavailable", true));
+    assert_eq!(verifier.verify("a.b.c", now()).await.unwrap_err().reason(), "token_malformed");
 }
 
-impl Verifier<Keys> {
-    fn keyring_fetches(&self) -> usize {
-        self.keyring.source().1.load(SeqCst)
+#[tokio::test]
+async fn claims_must_be_there_of_their_type_and_right() {
+    let bench = Bench::new();
+    let cases = [
+        ("iss", None, "token_claim_missing"),
+        ("iss", Some(json!("https://evil.example")), "token_issuer"),
+        ("iss", Some(json!(format!("{ISSUER}/"))), "token_issuer"),
+        ("iss", Some(json!([ISSUER])), "token_claim_type"),
+        ("iss", Some(json!(["https://evil.example"])), "token_issuer"),
+        ("aud", None, "token_claim_missing"),
+        ("aud", Some(json!("other")), "token_audience"),
+        ("aud", Some(json!(["other", "more"])), "token_audience"),
+        ("aud", Some(json!([])), "token_audience"),
+        ("aud", Some(json!("elastauth ")), "token_audience"),
+        ("aud", Some(json!(5)), "token_claim_missing"),
+        ("exp", None, "token_claim_missing"),
+        ("exp", Some(json!(null)), "token_claim_type"),
+        ("exp", Some(json!("1900000000")), "token_claim_type"),
+        ("exp", Some(json!(-1)), "token_claim_type"),
+        ("exp", Some(json!(1e300)), "token_claim_type"),
+        ("exp", Some(json!(u64::MAX)), "token_claim_type"),
+        ("nbf", Some(json!("soon")), "token_claim_type"),
+        ("iat", None, "token_claim_missing"),
+        ("iat", Some(json!({})), "token_claim_type"),
+        ("sub", None, "token_claim_missing"),
+        ("sub", Some(json!("")), "token_claim_missing"),
+        ("sub", Some(json!(5)), "token_claim_type"),
+        ("preferred_username", None, "token_claim_missing"),
+        ("preferred_username", Some(json!("_root")), "username_refused"),
+        ("realm_access", Some(json!({"roles": [1]})), "token_claim_type"),
+    ];
+    for (claim, value, reason) in cases {
+        assert_eq!(bench.with(claim, value.clone()).await, Err(reason), "{claim} {value:?}");
+    }
+    assert!(bench.with("aud", Some(json!(["other", "kibana"]))).await.is_ok());
+}
+
+#[tokio::test]
+async fn times_hold_within_the_leeway_to_the_second() {
+    let bench = Bench::new();
+    let cases = [
+        ("exp", json!(NOW - 59), None),
+        ("exp", json!(NOW - 60), Some("token_expired")),
+        ("exp", json!(0), Some("token_expired")),
+        ("nbf", json!(NOW + 60), None),
+        ("nbf", json!(NOW + 61), Some("token_not_yet_valid")),
+        ("iat", json!(NOW + 60), None),
+        ("iat", json!(NOW + 61), Some("token_issued_in_future")),
+        ("iat", json!(0), None),
+    ];
+    for (claim, value, reason) in cases {
+        assert_eq!(bench.with(claim, Some(value.clone())).await.err(), reason, "{claim} {value}");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "NOW is small")]
+    let fraction = NOW as f64 - 10.25;
+    assert_eq!(bench.with("iat", Some(json!(fraction))).await.unwrap().as_of, (NOW - 11) * 1000);
+}
+
+#[tokio::test]
+async fn repeated_claims_are_refused_although_signed() {
+    let bench = Bench::new();
+    let text = claims().to_string();
+    for extra in [r#""sub":"0","#, r#""\u0073ub":"0","#, r#""x":{"a":1,"a":2},"#] {
+        let payload = text.replacen('{', &format!("{{{extra}"), 1);
+        assert_eq!(bench.verify(&bench.sign(&payload)).await, Err("token_malformed"), "{extra}");
+    }
+    for payload in ["[]", "\"x\"", "{", "", "null"] {
+        assert_eq!(bench.verify(&bench.sign(payload)).await, Err("token_malformed"), "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn a_huge_token_is_refused_before_anything_is_asked() {
+    let provider = Provider::new([Provider::down()]);
+    let verifier = verifier_over(provider.clone(), &algorithm::ALL);
+    assert_eq!(verifier.verify(&"a".repeat(16 * 1024 + 1), now()).await, Err(Error::TooLong));
+    assert_eq!(provider.asked(), 0);
+}
+
+#[tokio::test]
+async fn errors_tell_nothing_of_the_token() {
+    let bench = Bench::new();
+    for (claim, value) in [("iss", json!("SECRET")), ("preferred_username", json!("SECRET!")), ("exp", json!("SECRET"))]
+    {
+        let mut claims = claims();
+        claims[claim] = value;
+        let error = bench.verifier.verify(&bench.sign(&claims.to_string()), now()).await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("SECRET"), "{error:?}");
     }
 }

@@ -1,0 +1,111 @@
+//! The outer form of a token: JWS Compact Serialization (RFC 7515 §3.1) and what its header may say.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde_json::Value;
+
+use super::object::Object;
+use super::token::Error;
+
+/// Above this a token is not looked at. Envoy's own limit for all headers together is 60 KiB by default.
+pub(super) const MAX_BYTES: usize = 16 * 1024;
+
+/// What the header says. Nothing is verified yet: good for choosing a key and for nothing else.
+#[derive(Debug, PartialEq)]
+pub(super) struct Unverified {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+}
+
+/// Reads the header of a token that has the form of a signed one.
+pub(super) fn read(token: &str) -> Result<Unverified, Error> {
+    if token.len() > MAX_BYTES {
+        return Err(Error::TooLong);
+    }
+    let mut parts = token.split('.');
+    let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Error::Malformed("it has not three parts"));
+    };
+    if signature.is_empty() {
+        return Err(Error::Malformed("it is not signed"));
+    }
+    let header = decode(header)?;
+    decode(payload)?;
+    decode(signature)?;
+    let header: Object = serde_json::from_slice(&header)
+        .map_err(|_| Error::Malformed("its header is not a JSON object without repeated names"))?;
+    let header = header.members();
+
+    // RFC 7515 §4.1.11: extensions that we do not understand, and we understand none. It covers `b64`
+    // (RFC 7797 §6) too.
+    if header.contains_key("crit") {
+        return Err(Error::Critical);
+    }
+    // RFC 7519 §5.2: a token within a token
+    if header.get("cty").is_some_and(|cty| cty.as_str().is_none_or(|cty| cty.eq_ignore_ascii_case("jwt"))) {
+        return Err(Error::Malformed("it holds another token"));
+    }
+    let algorithm = match header.get("alg") {
+        Some(Value::String(name)) => name.parse().map_err(|_| Error::Algorithm)?,
+        _ => return Err(Error::Malformed("its header names no algorithm")),
+    };
+    let kid = match header.get("kid") {
+        None => None,
+        Some(Value::String(kid)) => Some(kid.clone()),
+        Some(_) => return Err(Error::Malformed("its key id is not a string")),
+    };
+    Ok(Unverified { algorithm, kid })
+}
+
+/// RFC 7515 §2: base64url without padding; a part that decodes in two ways is refused too.
+fn decode(part: &str) -> Result<Vec<u8>, Error> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Error::Malformed("a part is not base64url"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: &str) -> String {
+        format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header))
+    }
+
+    #[test]
+    fn a_header_yields_algorithm_and_key_id_and_ignores_the_rest() {
+        let read = read(&token(r#"{"alg":"ES256","kid":"ü","typ":"at+jwt","jku":"https://evil"}"#)).unwrap();
+        assert_eq!(read, Unverified { algorithm: Algorithm::ES256, kid: Some("ü".into()) });
+    }
+
+    #[test]
+    fn what_is_not_a_plain_signed_token_is_refused_with_its_reason() {
+        let long = "a".repeat(MAX_BYTES + 1);
+        let cases = [
+            (long.as_str(), "token_too_long"),
+            ("", "token_malformed"),
+            ("e30.e30", "token_malformed"),
+            ("e30.e30.", "token_malformed"),
+            (".e30.AA", "token_malformed"),
+            ("e30.e30.AA.AA.AA", "token_malformed"),
+            ("e30=.e30.AA", "token_malformed"),
+            ("jürgen.e30.AA", "token_malformed"),
+            (&token("[]"), "token_malformed"),
+            (&token("{}"), "token_malformed"),
+            (&token(r#"{"alg":5}"#), "token_malformed"),
+            (&token(r#"{"alg":"none"}"#), "token_algorithm"),
+            (&token(r#"{"alg":"ES512"}"#), "token_algorithm"),
+            (&token(r#"{"alg":"RS256","alg":"none"}"#), "token_malformed"),
+            (&token(r#"{"alg":"RS256","kid":1}"#), "token_malformed"),
+            (&token(r#"{"alg":"RS256","kid":null}"#), "token_malformed"),
+            (&token(r#"{"alg":"RS256","cty":"JWT"}"#), "token_malformed"),
+            (&token(r#"{"alg":"RS256","cty":null}"#), "token_malformed"),
+            (&token(r#"{"alg":"RS256","crit":["exp"]}"#), "token_critical_header"),
+            (&token(r#"{"alg":"RS256","crit":[]}"#), "token_critical_header"),
+            (&token(r#"{"alg":"RS256","b64":false,"crit":["b64"]}"#), "token_critical_header"),
+        ];
+        for (token, reason) in cases {
+            assert_eq!(read(token).unwrap_err().reason(), reason, "{token:.60}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Why a token is refused.
+
+use crate::identity::{UsernameError, keyring};
+
+/// Why a token does not make an identity. No text holds the token or the value of a claim.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Over 16 KiB.
+    #[error("the token is longer than 16 KiB")]
+    TooLong,
+    /// Not a signed JSON Web Token in compact form.
+    #[error("the token is malformed: {0}")]
+    Malformed(&'static str),
+    /// The header has `crit` (RFC 7515 §4.1.11).
+    #[error("the token demands extensions that are not supported")]
+    Critical,
+    /// Not an allowed algorithm.
+    #[error("the token's algorithm is not allowed")]
+    Algorithm,
+    /// No key for it, or none now.
+    #[error(transparent)]
+    Key(#[from] keyring::Error),
+    /// The key did not sign this.
+    #[error("the token's signature is wrong")]
+    Signature,
+    /// `iss` is not the configured issuer.
+    #[error("the token is from another issuer")]
+    Issuer,
+    /// None of the configured audiences is in `aud`.
+    #[error("the token is for another audience")]
+    Audience,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` is to come.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `iat` is to come.
+    #[error("the token was issued in the future")]
+    IssuedInFuture,
+    /// A claim that is needed; the name is ours or the configuration's.
+    #[error("the token has no claim {0}")]
+    ClaimMissing(String),
+    /// A claim that is there but not of its type.
+    #[error("the token's claim {0} has the wrong type")]
+    ClaimType(String),
+    /// The name cannot be an Elasticsearch user.
+    #[error(transparent)]
+    Username(#[from] UsernameError),
+}
+
+impl Error {
+    /// A stable name for logs and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLong => "token_too_long",
+            Self::Malformed(_) => "token_malformed",
+            Self::Critical => "token_critical_header",
+            Self::Algorithm | Self::Key(keyring::Error::Algorithm) => "token_algorithm",
+            Self::Key(keyring::Error::UnknownKey) => "token_key_unknown",
+            Self::Key(keyring::Error::MissingKid) => "token_key_id_missing",
+            Self::Key(keyring::Error::Unavailable(_)) => "keys_unavailable",
+            Self::Signature => "token_signature",
+            Self::Issuer => "token_issuer",
+            Self::Audience => "token_audience",
+            Self::Expired => "token_expired",
+            Self::NotYetValid => "token_not_yet_valid",
+            Self::IssuedInFuture => "token_issued_in_future",
+            Self::ClaimMissing(_) => "token_claim_missing",
+            Self::ClaimType(_) => "token_claim_type",
+            Self::Username(_) => "username_refused",
+        }
+    }
+
+    /// Whether the provider is at fault and not the token: 503, not 401.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Key(keyring::Error::Unavailable(_)))
+    }
+
+    /// Whether the token verifies but its bearer cannot be let in: 403, not 401.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Username(_))
+    }
+
+    /// One of each kind, for tests over all of them.
+    #[cfg(test)]
+    pub(crate) fn examples() -> Vec<Self> {
+        vec![
+            Self::TooLong,
+            Self::Malformed("x"),
+            Self::Critical,
+            Self::Algorithm,
+            Self::Key(keyring::Error::Algorithm),
+            Self::Key(keyring::Error::UnknownKey),
+            Self::Key(keyring::Error::MissingKid),
+            Self::Key(keyring::Error::Unavailable("down".into())),
+            Self::Signature,
+            Self::Issuer,
+            Self::Audience,
+            Self::Expired,
+            Self::NotYetValid,
+            Self::IssuedInFuture,
+            Self::ClaimMissing("sub".into()),
+            Self::ClaimType("sub".into()),
+            Self::Username(UsernameError::Empty),
+        ]
+    }
+}
