@@ -1,11 +1,15 @@
-//! Our compact messages against the complete API: the crate `envoy-types` encodes, we decode, and encode back to the same
-//! message.
+//! Our compact messages against the complete API, both ways: what the crate `envoy-types` encodes, we decode and encode
+//! back to the same message. Every field that `proto/` declares is filled, so a wrong number or type shows.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 
 use elastauth::envoy::wire::auth;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::service::auth::v3 as official;
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Any, BoolValue, ListValue, Struct, Timestamp, Value};
 use official::attribute_context as context;
 use prost::Message as _;
 
@@ -13,17 +17,53 @@ fn pairs(prefix: &str) -> HashMap<String, String> {
     (0..3).map(|n| (format!("{prefix}-{n}"), format!("value {n}"))).collect()
 }
 
-fn peer(name: &str) -> context::Peer {
-    let port = core::socket_address::PortSpecifier::PortValue(4711);
-    let address = core::SocketAddress {
+fn structure() -> Struct {
+    let value = |kind| Value { kind: Some(kind) };
+    let list = ListValue { values: vec![value(Kind::NumberValue(1.5)), value(Kind::BoolValue(true))] };
+    let inner = Struct { fields: HashMap::from([("s".into(), value(Kind::StringValue("t".into())))]) };
+    let fields = [("list", Kind::ListValue(list)), ("inner", Kind::StructValue(inner)), ("null", Kind::NullValue(0))];
+    Struct { fields: fields.map(|(name, kind)| (name.to_owned(), value(kind))).into() }
+}
+
+fn any() -> Any {
+    Any { type_url: "type.googleapis.com/x".into(), value: vec![1, 2] }
+}
+
+fn metadata() -> core::Metadata {
+    core::Metadata {
+        filter_metadata: HashMap::from([("filter".into(), structure())]),
+        typed_filter_metadata: HashMap::from([("typed".into(), any())]),
+    }
+}
+
+fn socket(port: core::socket_address::PortSpecifier) -> core::address::Address {
+    core::address::Address::SocketAddress(core::SocketAddress {
+        protocol: core::socket_address::Protocol::Udp.into(),
         address: "10.0.0.1".into(),
         resolver_name: "r".into(),
         ipv4_compat: true,
+        network_namespace_filepath: "/run/netns/x".into(),
         port_specifier: Some(port),
-        ..core::SocketAddress::default()
-    };
+    })
+}
+
+fn addresses() -> [core::address::Address; 4] {
+    use core::envoy_internal_address::AddressNameSpecifier::ServerListenerName;
+    use core::socket_address::PortSpecifier;
+    [
+        socket(PortSpecifier::PortValue(4711)),
+        socket(PortSpecifier::NamedPort("http".into())),
+        core::address::Address::Pipe(core::Pipe { path: "/run/x".into(), mode: 0o600 }),
+        core::address::Address::EnvoyInternalAddress(core::EnvoyInternalAddress {
+            endpoint_id: "e".into(),
+            address_name_specifier: Some(ServerListenerName("l".into())),
+        }),
+    ]
+}
+
+fn peer(name: &str, address: core::address::Address) -> context::Peer {
     context::Peer {
-        address: Some(core::Address { address: Some(core::address::Address::SocketAddress(address)) }),
+        address: Some(core::Address { address: Some(address) }),
         service: format!("{name}-service"),
         labels: pairs(name),
         principal: format!("spiffe://{name}"),
@@ -31,7 +71,7 @@ fn peer(name: &str) -> context::Peer {
     }
 }
 
-fn check_request() -> official::CheckRequest {
+fn check_request(address: core::address::Address) -> official::CheckRequest {
     let raw =
         core::HeaderValue { key: "authorization".into(), value: String::new(), raw_value: b"Bearer \xff".to_vec() };
     let http = context::HttpRequest {
@@ -49,32 +89,97 @@ fn check_request() -> official::CheckRequest {
         body: "b".into(),
         raw_body: vec![0, 255],
     };
+    let time = Some(Timestamp { seconds: 5, nanos: 7 });
     let attributes = official::AttributeContext {
-        source: Some(peer("source")),
-        destination: Some(peer("destination")),
-        request: Some(context::Request { time: None, http: Some(http) }),
+        source: Some(peer("source", address.clone())),
+        destination: Some(peer("destination", address)),
+        request: Some(context::Request { time, http: Some(http) }),
         context_extensions: pairs("extension"),
-        metadata_context: Some(core::Metadata::default()),
-        route_metadata_context: Some(core::Metadata::default()),
+        metadata_context: Some(metadata()),
+        route_metadata_context: Some(metadata()),
         tls_session: Some(context::TlsSession { sni: "sni".into() }),
     };
     official::CheckRequest { attributes: Some(attributes) }
 }
 
+#[expect(deprecated, reason = "`append` is what released Envoys look at")]
+fn header(name: &str, action: core::header_value_option::HeaderAppendAction) -> core::HeaderValueOption {
+    let value = core::HeaderValue { key: name.into(), value: "v".into(), raw_value: vec![1] };
+    core::HeaderValueOption {
+        header: Some(value),
+        append: Some(BoolValue { value: false }),
+        append_action: action.into(),
+        keep_empty_value: true,
+    }
+}
+
+fn denied(code: i32) -> official::DeniedHttpResponse {
+    use core::header_value_option::HeaderAppendAction::{AddIfAbsent, OverwriteIfExists};
+    official::DeniedHttpResponse {
+        status: Some(envoy_types::pb::envoy::r#type::v3::HttpStatus { code }),
+        headers: vec![header("a", AddIfAbsent), header("b", OverwriteIfExists)],
+        body: "no".into(),
+    }
+}
+
+#[expect(deprecated, reason = "declared, so it is compared")]
+fn replies() -> Vec<official::CheckResponse> {
+    use core::header_value_option::HeaderAppendAction::{AppendIfExistsOrAdd, OverwriteIfExistsOrAdd};
+    use official::check_response::HttpResponse;
+    let ok = official::OkHttpResponse {
+        headers: vec![header("authorization", OverwriteIfExistsOrAdd)],
+        headers_to_remove: vec!["x".into(), "y".into()],
+        dynamic_metadata: Some(structure()),
+        response_headers_to_add: vec![header("r", AppendIfExistsOrAdd)],
+        query_parameters_to_set: vec![core::QueryParameter { key: "k".into(), value: "v".into() }],
+        query_parameters_to_remove: vec!["q".into()],
+    };
+    let status = envoy_types::pb::google::rpc::Status { code: 16, message: "m".into(), details: vec![any()] };
+    [HttpResponse::OkResponse(ok), HttpResponse::DeniedResponse(denied(401)), HttpResponse::ErrorResponse(denied(503))]
+        .map(|http| official::CheckResponse {
+            status: Some(status.clone()),
+            dynamic_metadata: Some(structure()),
+            http_response: Some(http),
+        })
+        .into()
+}
+
 #[test]
 fn a_request_of_the_complete_api_survives_our_view_field_by_field() {
-    let sent = check_request();
-    let ours = auth::CheckRequest::decode(sent.encode_to_vec().as_slice()).unwrap();
-    let http = ours.attributes.clone().unwrap().request.unwrap().http.unwrap();
-    assert_eq!((&http.method[..], &http.path[..], &http.host[..]), (&b"GET"[..], &b"/a?b"[..], &b"h:1"[..]));
-    assert_eq!((http.headers.len(), http.header_map.clone().unwrap().headers.len()), (3, 2));
-    let back = official::CheckRequest::decode(ours.encode_to_vec().as_slice()).unwrap();
-    assert_eq!(back, sent, "no field is lost or renumbered");
+    for address in addresses() {
+        let sent = check_request(address);
+        let ours = auth::CheckRequest::decode(sent.encode_to_vec().as_slice()).unwrap();
+        let http = ours.attributes.clone().unwrap().request.unwrap().http.unwrap();
+        assert_eq!((&http.method[..], &http.path[..], &http.host[..]), (&b"GET"[..], &b"/a?b"[..], &b"h:1"[..]));
+        assert_eq!((http.headers.len(), http.header_map.clone().unwrap().headers.len()), (3, 2));
+        let back = official::CheckRequest::decode(ours.encode_to_vec().as_slice()).unwrap();
+        assert_eq!(back, sent, "no field is lost or renumbered");
+    }
+}
+
+#[test]
+fn a_reply_of_the_complete_api_survives_our_view_field_by_field() {
+    for sent in replies() {
+        let ours = auth::CheckResponse::decode(sent.encode_to_vec().as_slice()).unwrap();
+        let back = official::CheckResponse::decode(ours.encode_to_vec().as_slice()).unwrap();
+        assert_eq!(back, sent, "no field is lost or renumbered");
+    }
+}
+
+#[test]
+fn every_http_status_of_the_complete_api_has_the_same_number() {
+    use elastauth::envoy::wire::status::StatusCode as Ours;
+    use envoy_types::pb::envoy::r#type::v3::StatusCode as Official;
+    for code in 0..600 {
+        let (ours, official) = (Ours::try_from(code).ok(), Official::try_from(code).ok());
+        assert_eq!(ours.map(|c| c.as_str_name()), official.map(|c| c.as_str_name()), "{code}");
+    }
 }
 
 #[test]
 fn unknown_fields_are_passed_over() {
-    let mut bytes = check_request().encode_to_vec();
+    let [address, ..] = addresses();
+    let mut bytes = check_request(address).encode_to_vec();
     // field 999, length-delimited, three bytes
     bytes.extend([0xba, 0x3e, 0x03, 1, 2, 3]);
     assert!(auth::CheckRequest::decode(bytes.as_slice()).unwrap().attributes.is_some());

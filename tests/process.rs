@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
+use elastauth_support::process::until;
 use elastauth_support::servers::{Elastauth, Envoy, Redis, config, redis_cache};
+use elastauth_support::users::User;
 
 fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_elastauth"))
@@ -88,6 +90,105 @@ async fn without_redis_nothing_is_written_and_the_client_is_told_to_come_back() 
     assert_eq!(status(&envoy.url, Some(&issuer.token("ann", &["admins"]))).await.0, 503);
     assert!(elasticsearch.history().is_empty());
     elastauth.process.wait_for_line(0, &["cache_unavailable"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_acl_line_is_enough_and_the_log_says_what_to_grant() {
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let acl = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@read", "+@write"];
+    let Some(redis) = Redis::start(&acl) else { return };
+    let cache =
+        format!("  type: redis\n  redis_host: {}\n  redis_username: elastauth\n  redis_password: pw", redis.address);
+    let yaml = config(&issuer.url, &elasticsearch.url, &cache);
+    let (one, two) = (Elastauth::start(binary(), &yaml), Elastauth::start(binary(), &yaml));
+    let Some(first) = Envoy::start(&one.grpc, elasticsearch.address(), true).await else { return };
+    let Some(second) = Envoy::start(&two.grpc, elasticsearch.address(), true).await else { return };
+    for (envoy, groups, age) in [(&first, "developers", 9), (&second, "developers", 8), (&second, "admins", 1)] {
+        let token = issuer.sign(&issuer.claims("ann", &[groups], age));
+        assert_eq!(status(&envoy.url, Some(&token)).await.0, 200);
+    }
+    let writes = elasticsearch.history();
+    assert_eq!(writes.len(), 2, "made once, changed once");
+    assert!(writes[1].password.is_none(), "a change of roles alone breaks no session");
+    two.process.wait_for_line(0, &["warn", "+eval", "+evalsha"]);
+    let key = redis.command(&["KEYS", "*"]);
+    assert!(key.contains("elastauth-YW5u"), "{key}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_that_are_not_ours_or_disabled_are_left_exactly_as_they_are() {
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let person = User {
+        password: "of-a-person".into(),
+        roles: vec!["superuser".into()],
+        full_name: "P".into(),
+        email: serde_json::Value::Null,
+        metadata: serde_json::Map::new(),
+        enabled: true,
+    };
+    elasticsearch.seed("person", person.clone());
+    let elastauth = Elastauth::start(binary(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
+    let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else { return };
+    assert_eq!(status(&envoy.url, Some(&issuer.token("person", &["admins"]))).await.0, 403);
+    elastauth.process.wait_for_line(0, &["user_not_managed"]);
+    assert_eq!(elasticsearch.user("person").unwrap().password, "of-a-person");
+    assert_eq!(elasticsearch.user("person").unwrap().roles, ["superuser"]);
+
+    assert_eq!(status(&envoy.url, Some(&issuer.sign(&issuer.claims("ann", &["admins"], 5)))).await.0, 200);
+    let made = elasticsearch.user("ann").unwrap();
+    elasticsearch.seed("ann", User { enabled: false, ..made });
+    let newer = issuer.sign(&issuer.claims("ann", &["developers"], 1));
+    assert_eq!(status(&envoy.url, Some(&newer)).await.0, 403);
+    elastauth.process.wait_for_line(0, &["user_disabled"]);
+    assert!(!elasticsearch.user("ann").unwrap().enabled, "nobody enabled it again");
+
+    let mut stranger = issuer.claims("bob", &["admins"], 0);
+    assert_eq!(status(&envoy.url, Some(&issuer.sign(&stranger))).await.0, 200);
+    stranger["sub"] = "somebody-else".into();
+    assert_eq!(status(&envoy.url, Some(&issuer.sign(&stranger))).await.0, 403);
+    elastauth.process.wait_for_line(0, &["username_taken"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_says_that_the_process_lives_and_readiness_that_it_can_serve() {
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let Some(mut redis) = Redis::start(&[]) else { return };
+    issuer.set_down(true);
+    let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis.address));
+    // the shorter the wait between two tries, the sooner the test sees the provider again
+    let yaml = yaml.replace("  client_id:", "  keys_cooldown: 10ms\n  client_id:");
+    let elastauth = Elastauth::start(binary(), &yaml);
+    let get = async |path: &str| {
+        let answer = elastauth_support::http().get(format!("{}{path}", elastauth.http)).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap())
+    };
+    for path in ["/health", "/live"] {
+        assert_eq!(get(path).await, (200, serde_json::json!({ "status": "ok" })));
+    }
+    let (code, body) = get("/ready").await;
+    assert_eq!((code, body["cache"].as_str()), (503, Some("ok")));
+    assert!(body["keys"].as_str().unwrap().contains("503"), "{body}");
+    issuer.set_down(false);
+    until("the keys", || async { get("/ready").await.0 == 200 }).await;
+    redis.process.kill();
+    let (code, body) = get("/ready").await;
+    assert_eq!((code, body["keys"].as_str()), (503, Some("ok")));
+    assert!(body["cache"].as_str().unwrap().contains(&redis.address), "{body}");
+    assert_eq!(get("/live").await.0, 200, "an outage elsewhere is no reason to be restarted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_told_to_end_says_so_serves_on_and_ends() {
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let mut elastauth = Elastauth::start(binary(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
+    let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else { return };
+    elastauth.process.terminate();
+    elastauth.process.wait_for_line(0, &["Draining"]);
+    assert_eq!(status(&envoy.url, Some(&issuer.token("ann", &["admins"]))).await.0, 200, "still served");
+    let ready = elastauth_support::http().get(format!("{}/ready", elastauth.http)).send().await.unwrap();
+    assert_eq!(ready.status().as_u16(), 503);
+    elastauth.process.wait_for_line(0, &["Stopping"]);
+    assert!(elastauth.process.wait().success());
 }
 
 #[tokio::test]

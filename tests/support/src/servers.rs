@@ -2,6 +2,8 @@
 
 use std::env;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -55,6 +57,26 @@ impl Redis {
         let process = Process::start("redis", &mut command);
         process.wait_for_line(0, &["Ready to accept connections"]);
         Some(Self { address: format!("127.0.0.1:{port}"), process, _folder: folder })
+    }
+
+    /// What an operator would type into redis-cli; answers the reply's text.
+    pub fn command(&self, words: &[&str]) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let mut send = |words: &[&str]| {
+            let mut message = format!("*{}\r\n", words.len());
+            for word in words {
+                message.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+            }
+            stream.write_all(message.as_bytes()).unwrap();
+        };
+        send(&["AUTH", REDIS_PASSWORD]);
+        send(words);
+        send(&["QUIT"]);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let answer = answer.strip_prefix("+OK\r\n").unwrap().strip_suffix("+OK\r\n").unwrap();
+        assert!(!answer.starts_with('-'), "{words:?}: {answer}");
+        answer.to_owned()
     }
 }
 
