@@ -87,12 +87,12 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
 
     let grpc = envoy::bind(&settings.grpc.listen)
         .await
-        .map_err(|error| Error::Listen { address: format!("{:?}", settings.grpc.listen), error })?;
+        .map_err(|error| Error::Listen { address: settings.grpc.listen.to_string(), error })?;
     let health = TcpListener::bind(settings.http.listen)
         .await
         .map_err(|error| Error::Listen { address: settings.http.listen.to_string(), error })?;
     let shutdown = shutdown::on_signals().map_err(Error::Signals)?;
-    tracing::info!(grpc = ?settings.grpc.listen, http = %settings.http.listen, "elastauth serves");
+    tracing::info!(grpc = %settings.grpc.listen, http = %settings.http.listen, "elastauth serves");
 
     let ready = {
         let (authorizer, shutdown) = (Arc::clone(&authorizer), shutdown.clone());

@@ -167,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_names_every_reason_and_its_cure() {
+        let readme = include_str!("../README.md");
+        let reasons = Refusal::all().into_iter().map(|refusal| refusal.verdict().reason);
+        for reason in reasons.chain(["message_undecodable", "call_refused"]) {
+            assert!(readme.contains(&format!("| `{reason}` |")), "README.md has no line for {reason}");
+        }
+    }
+
+    #[test]
     fn a_request_never_shows_its_credentials() {
         let shown = format!("{:?}", Authorization::One(Bytes::from_static(b"Bearer secret")));
         assert!(!shown.contains("secret"));

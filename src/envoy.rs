@@ -1,5 +1,6 @@
 //! The ext_authz service: `envoy.service.auth.v3.Authorization/Check` on tonic.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -45,13 +46,20 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// `grpc.*`
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Default `127.0.0.1:9001`.
     pub listen: Listen,
-    /// `grpc.allow_insecure`: an address other than loopback without TLS.
-    pub allow_insecure: bool,
     /// `grpc.reflection`: for `grpcurl`. Default off.
     pub reflection: bool,
     /// `grpc.max_message_size`: bytes of one request. Default 4 MiB.

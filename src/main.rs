@@ -1,4 +1,4 @@
-//! Commands: serve (default) · check · generate-key.
+//! Commands: serve (default) · check · keys · generate-key.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +30,8 @@ enum Command {
     Serve,
     /// Validates the configuration and prints the effective settings, secrets redacted.
     Check,
+    /// Prints every key of the configuration with its default and meaning, as a Markdown table.
+    Keys,
     /// Prints a fresh `secret_key`.
     GenerateKey,
 }
@@ -38,6 +40,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or(Command::Serve) {
         Command::GenerateKey => generate_key(),
+        Command::Keys => {
+            print!("{}", config::reference());
+            ExitCode::SUCCESS
+        }
         Command::Check => with(arguments.config, |loaded| {
             check(&loaded);
             ExitCode::SUCCESS

@@ -100,6 +100,18 @@ fn only_the_composition_root_names_stores_and_provisioners() {
 }
 
 #[test]
+fn there_is_one_crypto_library_and_one_tls_stack() {
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let named = |name: &str| lock.lines().filter(|line| *line == format!("name = \"{name}\"")).count();
+    for one in ["ring", "rustls", "hyper", "reqwest", "tonic", "redis"] {
+        assert_eq!(named(one), 1, "{one}");
+    }
+    for none in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "boring"] {
+        assert_eq!(named(none), 0, "{none}");
+    }
+}
+
+#[test]
 fn no_file_is_much_longer_than_one_idea() {
     let mut long = Vec::new();
     for (_, path, code) in &modules() {

@@ -57,23 +57,27 @@ get_redis() {
   ln -sf "$found" "$tools/bin/redis-server"
 }
 
-# Without root: Debian's packages, unpacked. libc and libssl are there on every machine with a C compiler and TLS.
+# Without root: Debian's packages and what they need beyond what is installed, unpacked. The lists of packages are our own,
+# since only root may update the system's.
 unpack_redis() {
-  rm -rf "$tools/redis"
-  mkdir -p "$tools/redis/debs"
-  (cd "$tools/redis/debs" && apt-get download -qq redis-tools libjemalloc2 liblua5.1-0 liblzf1 libhiredis0.14 \
-    lua-cjson lua-bitop libatomic1 >/dev/null) ||
+  local at=$tools/redis own wanted missing=() name
+  rm -rf "$at"
+  mkdir -p "$at/debs" "$at/state/lists/partial" "$at/cache/archives/partial"
+  own=(-o "Dir::State=$at/state" -o Dir::State::status=/var/lib/dpkg/status -o "Dir::Cache=$at/cache")
+  apt-get "${own[@]}" update -qq >&2 || true
+  wanted=$(apt-cache "${own[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+    --no-replaces --no-enhances redis-server | grep '^[a-z]' | sort -u)
+  for name in $wanted; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing+=("$name")
+  done
+  (cd "$at/debs" && apt-get "${own[@]}" download -qq "${missing[@]}" >/dev/null) ||
     { say "apt-get download failed; as root run: apt-get update && apt-get install redis-server"; exit 1; }
-  for deb in "$tools/redis/debs"/*.deb; do dpkg -x "$deb" "$tools/redis/root"; done
-  cat > "$tools/redis/run" <<RUN
+  for name in "$at/debs"/*.deb; do dpkg -x "$name" "$at/root"; done
+  cat > "$at/run" <<RUN
 #!/bin/sh
-LD_LIBRARY_PATH="$(echo "$tools"/redis/root/usr/lib/*-linux-gnu)" exec -a redis-server "$tools/redis/root/usr/bin/redis-check-rdb" "\$@"
+LD_LIBRARY_PATH=$(echo "$at"/root/usr/lib/*-linux-gnu) exec "$at/root/usr/bin/redis-server" "\$@"
 RUN
-  sed -i 's/exec -a redis-server/exec/; s/^#!\/bin\/sh$/#!\/bin\/bash/' "$tools/redis/run"
-  # Debian's redis-check-rdb is the server under another name
-  ln -sf redis-check-rdb "$tools/redis/root/usr/bin/redis-server"
-  sed -i 's/usr\/bin\/redis-check-rdb/usr\/bin\/redis-server/' "$tools/redis/run"
-  chmod +x "$tools/redis/run"
+  chmod +x "$at/run"
 }
 
 for tool in "$@"; do

@@ -19,7 +19,7 @@ use identity::provider;
 use store::{cache, key};
 
 pub(super) fn settings(v: &mut Values<'_>) -> Settings {
-    if v.text_or("auth_provider", "oidc") != "oidc" {
+    if v.setting("auth_provider") != "oidc" {
         v.problem("auth_provider", "only oidc is available in this version");
     }
     for unused in ["oidc.use_pkce", "oidc.authorization_endpoint", "oidc.token_endpoint"] {
@@ -29,20 +29,20 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     v.list("oidc.scopes");
     let (provider, token) = provider(v);
     let keyring = keyring::Settings {
-        refresh: v.duration("oidc.keys_refresh", "5m"),
-        max_stale: v.duration("oidc.keys_max_stale", "24h"),
-        cooldown: v.duration("oidc.keys_cooldown", "10s"),
+        refresh: v.duration("oidc.keys_refresh"),
+        max_stale: v.duration("oidc.keys_max_stale"),
+        cooldown: v.duration("oidc.keys_cooldown"),
     };
-    let cluster = v.text_or("cluster", "default");
+    let cluster = v.setting("cluster");
     let elasticsearch = elasticsearch(v, &cluster);
     let cache = cache(v);
     let key = key(v, &cache, &elasticsearch.password);
     let credentials = credentials::Settings {
-        expiration: v.duration("cache.expiration", "1h"),
+        expiration: v.duration("cache.expiration"),
         extend: v.boolean("extend_cache"),
         write_timeout: elasticsearch.write_timeout,
     };
-    let http = http::Settings { listen: address(v, "listen", "127.0.0.1:5000") };
+    let http = http::Settings { listen: address(v, "listen") };
     Settings {
         http,
         grpc: grpc(v),
@@ -95,16 +95,17 @@ fn elasticsearch(v: &mut Values<'_>, cluster: &str) -> elastic::Settings {
         username,
         password,
         ca_file: v.text("elasticsearch.ca_file").map(Into::into),
-        timeout: v.duration("elasticsearch.timeout", "2s"),
-        write_timeout: v.duration("elasticsearch.write_timeout", "5s"),
-        max_writes: at_least_one(v, "elasticsearch.max_writes", 4),
+        timeout: v.duration("elasticsearch.timeout"),
+        write_timeout: v.duration("elasticsearch.write_timeout"),
+        max_writes: at_least_one(v, "elasticsearch.max_writes", None),
         dry_run: v.boolean("elasticsearch.dry_run"),
         cluster: cluster.to_owned(),
     }
 }
 
-fn at_least_one(v: &mut Values<'_>, path: &'static str, default: usize) -> usize {
-    let number = v.parsed(path, default, "a whole number");
+/// `default` is for what the table of keys can only describe.
+fn at_least_one(v: &mut Values<'_>, path: &'static str, default: Option<usize>) -> usize {
+    let number = v.number(path, default);
     if number == 0 {
         v.problem(path, "must be at least 1");
     }
@@ -125,8 +126,8 @@ fn roles(v: &mut Values<'_>) -> roles::Settings {
 }
 
 /// `:5000` means every address, as in Go.
-fn address(v: &mut Values<'_>, path: &'static str, default: &str) -> SocketAddr {
-    let text = v.text_or(path, default).replace("localhost:", "127.0.0.1:");
+fn address(v: &mut Values<'_>, path: &'static str) -> SocketAddr {
+    let text = v.setting(path).replace("localhost:", "127.0.0.1:");
     let full = if text.starts_with(':') { format!("[::]{text}") } else { text };
     full.parse().unwrap_or_else(|_| {
         v.problem(path, "must be address:port, such as 127.0.0.1:5000");
@@ -137,11 +138,11 @@ fn address(v: &mut Values<'_>, path: &'static str, default: &str) -> SocketAddr 
 fn grpc(v: &mut Values<'_>) -> envoy::Settings {
     const PATH: &str = "grpc.listen";
     let allow_insecure = v.boolean("grpc.allow_insecure");
-    let text = v.text_or(PATH, "127.0.0.1:9001");
+    let text = v.setting(PATH);
     v.effective.retain(|(path, _)| *path != PATH);
     let listen = match text.strip_prefix("unix:") {
         Some(path) => envoy::Listen::Unix(path.into()),
-        None => envoy::Listen::Tcp(address(v, PATH, "127.0.0.1:9001")),
+        None => envoy::Listen::Tcp(address(v, PATH)),
     };
     if let envoy::Listen::Tcp(address) = listen
         && !address.ip().is_loopback()
@@ -154,24 +155,23 @@ fn grpc(v: &mut Values<'_>) -> envoy::Settings {
     }
     envoy::Settings {
         listen,
-        allow_insecure,
         reflection: v.boolean("grpc.reflection"),
-        max_message_size: at_least_one(v, "grpc.max_message_size", 4 * 1024 * 1024),
-        deadline: v.duration("grpc.deadline", "3s"),
-        max_in_flight: at_least_one(v, "grpc.max_in_flight", 4096),
+        max_message_size: at_least_one(v, "grpc.max_message_size", None),
+        deadline: v.duration("grpc.deadline"),
+        max_in_flight: at_least_one(v, "grpc.max_in_flight", None),
     }
 }
 
 fn logs(v: &mut Values<'_>) -> telemetry::Settings {
     v.text("enable_metrics");
-    let level = match v.text_or("log_level", "info").to_lowercase().as_str() {
+    let level = match v.setting("log_level").to_lowercase().as_str() {
         "warning" => tracing::Level::WARN,
         other => other.parse().unwrap_or_else(|_| {
             v.problem("log_level", "must be error, warn, info, debug or trace");
             tracing::Level::INFO
         }),
     };
-    let format = match v.text_or("log_format", "json").as_str() {
+    let format = match v.setting("log_format").as_str() {
         "json" => telemetry::Format::Json,
         "text" => telemetry::Format::Text,
         _ => {

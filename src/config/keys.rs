@@ -39,8 +39,8 @@ pub(super) const KEYS: &[Key] = &[
     key("oidc.issuer", "", "required; compared exactly with `iss` and with the discovery document"),
     key("oidc.client_id", "", "the audience that tokens must have, unless `oidc.audience` is set"),
     secret("oidc.client_secret", IGNORED),
-    list("oidc.audience", "`oidc.client_id`", "accepted values of `aud`"),
-    list("oidc.algorithms", "RS256…PS512, ES256, ES384, EdDSA", "accepted values of `alg`"),
+    list("oidc.audience", "the client id", "accepted values of `aud`"),
+    list("oidc.algorithms", "RS256 to PS512, ES256, ES384, EdDSA", "accepted values of `alg`"),
     list("oidc.scopes", "", IGNORED),
     key("oidc.claim_mappings.username", "preferred_username", "claim name, or path with dots"),
     key("oidc.claim_mappings.email", "email", "claim name, or path with dots"),
@@ -106,13 +106,19 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     known.min_by_key(distance).filter(|best| distance(best) <= 1 + name.len() / 4)
 }
 
-/// The README's table.
+/// What holds when nobody says otherwise; empty for none.
+pub(super) fn default(path: &str) -> &'static str {
+    KEYS.iter().find(|key| key.path == path).map_or("", |key| key.default)
+}
+
+/// Every key with its default and its meaning, as the Markdown table of the README.
 #[must_use]
 pub fn reference() -> String {
     let mut table = String::from("| key | default | meaning |\n|---|---|---|\n");
     for Key { path, default, help, .. } in KEYS {
-        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+        let described = default.is_empty() || default.contains(' ') || default.contains('\'');
+        let default = if described { (*default).to_owned() } else { format!("`{default}`") };
         table.push_str(&format!("| `{path}` | {default} | {help} |\n"));
     }
-    table.replace("``", "`")
+    table
 }

@@ -18,61 +18,147 @@ oidc: {issuer: \"https://auth.example.com\", client_id: elastauth}
 elasticsearch: {hosts: [\"https://es:9200\"], username: elastauth, password: pw}
 ";
 
-/// The documentation's production example, with its repeated `cache` and its variables.
-const PRODUCTION: &str = r#"
-cache:
-  type: "redis"
-  expiration: "2h"
-  redis_db: "${REDIS_DB:-0}"
-auth_provider: "oidc"
-oidc:
-  issuer: "${OIDC_ISSUER}"
-  client_id: "${OIDC_CLIENT_ID}"
-  client_secret: "${OIDC_CLIENT_SECRET}"
-  token_validation: "both"
-  use_pkce: true
-cache:
-  type: "redis"
-  expiration: "${CACHE_EXPIRATION:-4h}"
-  redis_host: "${REDIS_HOST}"
-  redis_db: "${REDIS_DB:-0}"
-  redis_password: "${REDIS_PASSWORD}"
-  redis_username: "${REDIS_USERNAME:-elastauth}"
-elasticsearch:
-  hosts:
-    - "${ELASTICSEARCH_HOST_1}"
-    - "${ELASTICSEARCH_HOST_2}"
-  username: "${ELASTICSEARCH_USERNAME}"
-  password: "${ELASTICSEARCH_PASSWORD}"
-secret_key: "${SECRET_KEY}"
-default_roles:
-  - "kibana_user"
-group_mappings:
-  admin:
-    - "kibana_admin"
-    - "superuser"
-"#;
-
-#[test]
-fn the_documented_production_file_loads_and_means_what_it_says() {
-    let env = env(&[
+/// What the documentation's files name, as an operator would set it.
+fn deployment() -> BTreeMap<String, String> {
+    env(&[
         ("OIDC_ISSUER", "https://auth.example.com"),
         ("OIDC_CLIENT_ID", "elastauth"),
+        ("OIDC_CLIENT_SECRET", "client-secret"),
         ("REDIS_HOST", "redis:6380"),
+        ("REDIS_CLUSTER_HOST", "redis-cluster:6379"),
         ("ELASTICSEARCH_HOST_1", "https://es1:9200"),
+        ("ELASTICSEARCH_HOST_2", "https://es2:9200"),
         ("ELASTICSEARCH_USERNAME", "elastauth"),
         ("ELASTICSEARCH_PASSWORD", "pw"),
         ("SECRET_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
-    ]);
-    let loaded = load_text(PRODUCTION, &env).unwrap();
-    let Cache::Redis(redis) = loaded.settings.cache else { panic!("redis") };
-    assert_eq!((redis.host.as_str(), redis.port, redis.db), ("redis", 6380, 0));
-    assert_eq!(redis.username.as_deref(), Some("elastauth"));
-    assert!(redis.password.is_none(), "an empty optional is absent");
+    ])
+}
+
+fn redis(loaded: &Loaded) -> &redis::Settings {
+    let Cache::Redis(redis) = &loaded.settings.cache else { panic!("redis") };
+    redis
+}
+
+fn warns(loaded: &Loaded, part: &str) -> bool {
+    loaded.warnings.iter().any(|warning| warning.contains(part))
+}
+
+#[test]
+fn the_documented_single_instance_file_loads_and_means_what_it_says() {
+    let env = env(&[("OIDC_CLIENT_SECRET", "s"), ("ELASTICSEARCH_PASSWORD", "pw")]);
+    let loaded = load_text(include_str!("testdata/single-instance.yml"), &env).unwrap();
+    let store = redis(&loaded);
+    assert_eq!((store.host.as_str(), store.port, store.db), ("cache", 6379, 0), "the last cache counts");
+    assert!(store.username.is_none() && store.password.is_none());
+    let settings = &loaded.settings;
+    assert_eq!(settings.credentials.expiration.as_secs(), 3600);
+    assert_eq!((settings.token.issuer.as_str(), settings.token.audiences.len()), ("https://id.example.org", 1));
+    assert_eq!(settings.elasticsearch.hosts[0].as_str(), "https://es:9200/");
+    assert_eq!(settings.roles.default_roles, ["kibana_user"]);
+    assert!(warns(&loaded, "cache stands twice, on lines 2 and 15"));
+    assert!(warns(&loaded, "secret_key is not set"), "it starts all the same, with the same key on every replica");
+}
+
+#[test]
+fn the_documented_production_file_loads_and_means_what_it_says() {
+    let loaded = load_text(include_str!("testdata/production.yml"), &deployment()).unwrap();
+    let store = redis(&loaded);
+    assert_eq!((store.host.as_str(), store.port, store.db), ("redis", 6380, 0));
+    assert_eq!(store.username.as_deref(), Some("elastauth"));
+    assert!(store.password.is_none(), "an empty optional is absent");
     assert_eq!(loaded.settings.credentials.expiration.as_secs(), 4 * 3600);
-    assert_eq!(loaded.settings.elasticsearch.hosts.len(), 1, "an unset host is left out");
-    assert!(loaded.warnings.iter().any(|w| w.contains("cache stands twice")));
-    assert!(loaded.warnings.iter().any(|w| w.contains("superuser")));
+    assert_eq!(loaded.settings.elasticsearch.hosts.len(), 2, "an unset host is left out");
+    assert_eq!(loaded.settings.roles.group_mappings.len(), 2);
+    assert!(warns(&loaded, "cache stands twice"));
+    assert!(warns(&loaded, "the group admin becomes superuser"));
+}
+
+#[test]
+fn the_documented_high_availability_file_loads_and_means_what_it_says() {
+    let mut env = deployment();
+    env.extend([("REDIS_DB".into(), "3".into()), ("OIDC_GROUPS_CLAIM".into(), "realm_access.roles".into())]);
+    let loaded = load_text(include_str!("testdata/high-availability.yml"), &env).unwrap();
+    assert_eq!((redis(&loaded).host.as_str(), redis(&loaded).db), ("redis-cluster", 3), "a quoted number is a number");
+    assert_eq!(redis(&loaded).username.as_deref(), Some("elastauth-prod"));
+    let claims = &loaded.settings.token.claims;
+    assert_eq!((claims.username.as_str(), claims.groups.as_str()), ("preferred_username", "realm_access.roles"));
+    assert_eq!(loaded.settings.credentials.expiration.as_secs(), 6 * 3600);
+    assert_eq!(loaded.settings.roles.group_mappings[1].1, ["viewer", "dev_full"]);
+}
+
+#[test]
+fn every_documented_environment_block_loads_over_a_mounted_file() {
+    // the page's Compose and Kubernetes manifests, each over its own /config.yml
+    let secrets = [("OIDC_CLIENT_SECRET", "s"), ("ELASTICSEARCH_PASSWORD", "pw2"), ("SECRET_KEY", &"ab".repeat(32))];
+    let full = |expiration| {
+        let mut block =
+            vec![("CACHE_TYPE", "redis"), ("CACHE_REDIS_HOST", "redis:6379"), ("CACHE_REDIS_PASSWORD", "p")];
+        block.push(("CACHE_EXPIRATION", expiration));
+        block.extend(secrets);
+        block
+    };
+    let redis_file = format!("{BASE}cache: {{type: redis, redis_host: \"other:1\", redis_db: 2}}\n");
+    for (file, block, hours, db) in [
+        (BASE, full("2h"), 2, 0),
+        (BASE, full("4h"), 4, 0),
+        (
+            &redis_file,
+            vec![("CACHE_REDIS_HOST", "redis:6379"), ("CACHE_REDIS_DB", "0"), ("CACHE_EXPIRATION", "1h")],
+            1,
+            0,
+        ),
+        (
+            &redis_file,
+            vec![("CACHE_REDIS_HOST", "redis:6379"), ("CACHE_REDIS_PASSWORD", "p"), ("CACHE_EXPIRATION", "1h")],
+            1,
+            2,
+        ),
+        (&redis_file, vec![("CACHE_REDIS_HOST", "redis:6379")], 1, 2),
+    ] {
+        let loaded = load_text(file, &env(&block)).unwrap();
+        assert_eq!((redis(&loaded).host.as_str(), redis(&loaded).port, redis(&loaded).db), ("redis", 6379, db));
+        assert_eq!(loaded.settings.credentials.expiration.as_secs(), hours * 3600);
+        let with_password = block.iter().any(|(name, _)| *name == "CACHE_REDIS_PASSWORD");
+        assert_eq!(redis(&loaded).password.is_some(), with_password);
+    }
+}
+
+#[test]
+fn a_secret_may_come_from_a_file_and_the_line_end_is_not_part_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, format!("{}\n", "ab".repeat(32))).unwrap();
+    let path = file.to_str().unwrap();
+    for name in ["SECRET_KEY_FILE", "ELASTAUTH_SECRET_KEY_FILE"] {
+        let loaded = load_text(BASE, &env(&[("CACHE_TYPE", "redis"), (name, path)])).unwrap();
+        assert!(!warns(&loaded, "secret_key is not set"));
+    }
+    let Problems(problems) = load_text(BASE, &env(&[("SECRET_KEY_FILE", "/nowhere/key")])).unwrap_err();
+    assert!(problems.iter().any(|problem| problem.contains("SECRET_KEY_FILE (environment): /nowhere/key")));
+    let problems = load_text(BASE, &env(&[("ELASTAUTH_LOG_LEVEL_FILE", path)])).unwrap_err();
+    assert!(problems.0.iter().any(|problem| problem.contains("ELASTAUTH_LOG_LEVEL_FILE")), "only secrets have files");
+}
+
+#[test]
+fn every_default_of_the_table_is_the_one_in_force() {
+    let loaded = load_text(BASE, &env(&[])).unwrap();
+    let shown: BTreeMap<_, _> = loaded.effective.iter().map(|(path, value)| (*path, value.as_str())).collect();
+    for line in reference().lines().skip(2) {
+        let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let described = !line.split('|').nth(2).unwrap().contains('`');
+        let given = cells[1].starts_with("oidc.issuer") || cells[1].starts_with("elasticsearch.hosts");
+        // a cache in memory reads none of Redis's
+        if described || given || cells[1].starts_with("cache.redis_") {
+            continue;
+        }
+        assert_eq!(shown.get(cells[1]), Some(&cells[2]), "{line}");
+    }
+}
+
+#[test]
+fn the_readme_has_the_table_of_keys() {
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&reference()), "README.md: put in what `elastauth keys` prints:\n{}", reference());
 }
 
 #[test]

@@ -55,9 +55,10 @@ impl<'a> Values<'a> {
 
     fn unknown_variables(&mut self) {
         let known: Vec<String> = KEYS.iter().map(|key| keys::variable(key.path)).collect();
+        let secrets = KEYS.iter().filter(|key| key.kind == Kind::Secret).map(|key| keys::variable(key.path));
+        let files: Vec<String> = secrets.map(|name| format!("{name}_FILE")).collect();
         for name in self.env.keys().filter_map(|name| name.strip_prefix(PREFIX)) {
-            let base = name.strip_suffix("_FILE").unwrap_or(name);
-            if name == "CONFIG" || known.iter().any(|k| k == name || k == base) {
+            if name == "CONFIG" || known.iter().chain(&files).any(|known| known == name) {
                 continue;
             }
             let hint = keys::nearest(name, known.iter().map(String::as_str));
@@ -129,8 +130,9 @@ impl<'a> Values<'a> {
         value
     }
 
-    pub(super) fn text_or(&mut self, path: &'static str, default: &str) -> String {
-        let value = self.raw(path).unwrap_or_else(|| default.to_owned());
+    /// As text, or the default of the table of keys.
+    pub(super) fn setting(&mut self, path: &'static str) -> String {
+        let value = self.raw(path).unwrap_or_else(|| keys::default(path).to_owned());
         self.show(path, value.clone());
         value
     }
@@ -148,13 +150,14 @@ impl<'a> Values<'a> {
         Some(value.into())
     }
 
-    /// Numbers and booleans, quoted or not.
-    pub(super) fn parsed<T: FromStr + ToString>(&mut self, path: &'static str, default: T, what: &str) -> T {
+    /// Whole numbers, quoted or not; `default` is for what the table of keys can only describe.
+    pub(super) fn number<T: FromStr + ToString + Default>(&mut self, path: &'static str, default: Option<T>) -> T {
+        let default = default.or_else(|| keys::default(path).parse().ok()).unwrap_or_default();
         let value = match self.raw(path).map(|text| text.trim().parse()) {
             None => default,
             Some(Ok(value)) => value,
             Some(Err(_)) => {
-                self.problem(path, format!("must be {what}"));
+                self.problem(path, "must be a whole number");
                 default
             }
         };
@@ -176,8 +179,8 @@ impl<'a> Values<'a> {
     }
 
     /// `250ms`, `90s`, `1h30m`
-    pub(super) fn duration(&mut self, path: &'static str, default: &str) -> Duration {
-        let text = self.text_or(path, default);
+    pub(super) fn duration(&mut self, path: &'static str) -> Duration {
+        let text = self.setting(path);
         match humantime::parse_duration(&text) {
             Ok(duration) if duration.is_zero() => {
                 self.problem(path, "must be longer than nothing");

@@ -12,7 +12,7 @@ pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) 
     if !issuer.is_empty() {
         url(v, "oidc.issuer", &issuer);
     }
-    match v.text_or("oidc.token_validation", "jwks").as_str() {
+    match v.setting("oidc.token_validation").as_str() {
         "jwks" => {}
         "both" => v.warnings.push("oidc.token_validation: both: userinfo is not asked in this version".into()),
         "userinfo" => v.problem("oidc.token_validation", "userinfo is not available in this version; use jwks"),
@@ -29,18 +29,18 @@ pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) 
     }
     let jwks_uri = v.text("oidc.jwks_uri").and_then(|text| url(v, "oidc.jwks_uri", &text));
     let claims = claims::Settings {
-        username: v.text_or("oidc.claim_mappings.username", "preferred_username"),
-        email: v.text_or("oidc.claim_mappings.email", "email"),
-        groups: v.text_or("oidc.claim_mappings.groups", "groups"),
-        full_name: v.text_or("oidc.claim_mappings.full_name", "name"),
+        username: v.setting("oidc.claim_mappings.username"),
+        email: v.setting("oidc.claim_mappings.email"),
+        groups: v.setting("oidc.claim_mappings.groups"),
+        full_name: v.setting("oidc.claim_mappings.full_name"),
     };
     let provider = oidc::Settings {
         issuer: issuer.clone(),
         jwks_uri,
-        timeout: v.duration("oidc.timeout", "3s"),
+        timeout: v.duration("oidc.timeout"),
         ca_file: v.text("oidc.ca_file").map(Into::into),
     };
-    let (algorithms, leeway) = (algorithms(v), v.duration("oidc.leeway", "60s"));
+    let (algorithms, leeway) = (algorithms(v), v.duration("oidc.leeway"));
     (provider, token::Settings { issuer, audiences, algorithms, leeway, claims })
 }
 

@@ -12,12 +12,12 @@ use crate::credentials::seal;
 use crate::{memory, redis};
 
 pub(super) fn cache(v: &mut Values<'_>) -> Cache {
-    let kind = v.text_or("cache.type", "");
+    let kind = v.setting("cache.type");
     v.text("cache.path");
     match kind.as_str() {
         "redis" => Cache::Redis(redis(v)),
         "" | "memory" => {
-            Cache::Memory(memory::Settings { max_entries: at_least_one(v, "cache.memory_max_entries", 100_000) })
+            Cache::Memory(memory::Settings { max_entries: at_least_one(v, "cache.memory_max_entries", None) })
         }
         "file" => {
             v.problem("cache.type", "file is not available in this version; use redis or memory");
@@ -31,7 +31,7 @@ pub(super) fn cache(v: &mut Values<'_>) -> Cache {
 }
 
 fn redis(v: &mut Values<'_>) -> redis::Settings {
-    let text = v.text_or("cache.redis_host", "localhost:6379");
+    let text = v.setting("cache.redis_host");
     let (host, port) = match text.rsplit_once(':') {
         // an IPv6 address without brackets has no port
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
@@ -45,12 +45,12 @@ fn redis(v: &mut Values<'_>) -> redis::Settings {
     redis::Settings {
         host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
         port,
-        db: v.parsed("cache.redis_db", 0, "a whole number"),
+        db: v.number("cache.redis_db", None),
         username: v.text("cache.redis_username"),
         password: v.secret("cache.redis_password"),
-        connect_timeout: v.duration("cache.redis_connect_timeout", "5s"),
-        command_timeout: v.duration("cache.redis_command_timeout", "250ms"),
-        pool_size: at_least_one(v, "cache.redis_pool_size", 10 * cpus),
+        connect_timeout: v.duration("cache.redis_connect_timeout"),
+        command_timeout: v.duration("cache.redis_command_timeout"),
+        pool_size: at_least_one(v, "cache.redis_pool_size", Some(10 * cpus)),
     }
 }
 
