@@ -1,7 +1,6 @@
 //! Our compact messages against the complete API, both ways: what the crate `envoy-types` encodes, we decode and encode
 //! back to the same message. Every field that `proto/` declares is filled, so a wrong number or type shows.
 
-
 use std::collections::HashMap;
 
 use elastauth::envoy::wire::auth;
