@@ -94,7 +94,7 @@ async fn requests_without_a_usable_credential_are_refused_with_their_reason() {
         attributes: Some(AttributeContext { request: Some(Request::default()), ..AttributeContext::default() }),
     };
     let cut = &bearer[..bearer.len() - 2];
-    for (request, status, reason) in [
+    for (request, status, reason) in vec![
         (CheckRequest::default(), 400, "no_http_request"),
         (CheckRequest { attributes: Some(AttributeContext::default()) }, 400, "no_http_request"),
         (no_http, 400, "no_http_request"),
