@@ -83,6 +83,7 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
     let provisioner = Elastic::new(settings.elasticsearch.clone())?;
     let seal = Seal::new(&settings.seal)?;
     let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
+    tokio::spawn(broker.watch());
     let authorizer = Arc::new(Authorizer::new(verifier, Mapping::new(&settings.roles), broker));
 
     let grpc = envoy::bind(&settings.grpc.listen)

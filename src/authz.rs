@@ -86,12 +86,12 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         let token = bearer(&request.authorization)?;
         let identity: Identity = self.verifier.verify(token, SystemTime::now()).await.map_err(Refusal::Token)?;
         let roles = self.mapping.roles(&identity.groups)?;
-        self.broker.obtain(&identity, roles).await.map_err(Refusal::Credentials)
+        self.broker.obtain(&identity, roles, &request.request_id).await.map_err(Refusal::Credentials)
     }
 
     /// What `/ready` reports: the store answers, and keys are known or can be had.
     pub async fn readiness(&self) -> Readiness {
-        let (cache, keys) = tokio::join!(self.broker.store().reachable(), self.verifier.keyring().ready());
+        let (cache, keys) = tokio::join!(self.broker.reachable(), self.verifier.keyring().ready());
         Readiness { cache: cache.map_err(|e| e.to_string()), keys: keys.map_err(|e| e.to_string()) }
     }
 }

@@ -14,8 +14,10 @@ use crate::identity::{Millis, Owner, Username};
 use crate::roles::Roles;
 
 pub mod agreement;
+mod breaker;
 pub mod broker;
 mod flight;
+pub mod near;
 pub mod password;
 pub mod record;
 pub mod seal;
@@ -61,6 +63,10 @@ impl fmt::Debug for Credential {
 /// Where a credential came from; for logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// This process had it.
+    Near,
+    /// This process had it; the store might say otherwise by now, but does not answer.
+    Stale,
     /// The store held it, ready and fitting.
     Store,
     /// This request had to write to Elasticsearch, or to wait for another replica that did.
@@ -148,6 +154,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Compare-and-delete; `false` when other bytes or none were there.
     fn remove(&self, key: &CacheKey, expected: &[u8]) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Tells of every change that others make to records, for as long as the process lives.
+    fn watch(&self, link: Arc<near::Link>) -> impl Future<Output = ()> + Send;
 
     /// Whether the store answers; for `/ready`.
     fn reachable(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -259,6 +268,10 @@ pub struct Settings {
     pub expiration: Duration,
     /// `extend_cache`: a use past half the life extends it.
     pub extend: bool,
+    /// What is kept in this process.
+    pub near: near::Settings,
+    /// The longest that the store may take for one operation: the command time-out and a little more.
+    pub store_timeout: Duration,
     /// `elasticsearch.write_timeout`; a claim lasts this and two seconds more.
     pub write_timeout: Duration,
 }

@@ -5,6 +5,7 @@
 //!                           ▲                       ├─▶ roles        groups            ─▶ Roles
 //!                           │                       └─▶ credentials  Identity + Roles  ─▶ Credential
 //!                           └───────── Decision ◀────┘        │
+//!                                                             ├─ near         (this process)
 //!                                                             ├─ Store        (Redis | memory)
 //!                                                             └─ Provisioner  (Elasticsearch)
 //! ```

@@ -1,11 +1,12 @@
 //! Store for one process: bounded, with expiry.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::credentials::near::Link;
 use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
 
 /// `cache.memory_*`
@@ -103,6 +104,11 @@ impl Store for MemoryStore {
             let same = entries.get(key).is_some_and(|held| held.bytes == expected);
             same && entries.remove(key).is_some()
         }))
+    }
+
+    /// Nobody else writes here.
+    async fn watch(&self, link: Arc<Link>) {
+        link.begun();
     }
 
     async fn reachable(&self) -> Result<(), StoreError> {

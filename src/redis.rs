@@ -1,7 +1,7 @@
 //! Store over one Redis server (7.0 or later), through deadpool-redis.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use deadpool_redis::redis::{
@@ -10,9 +10,11 @@ use deadpool_redis::redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::credentials::near::Link;
 use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
 
 mod pool;
+mod tracking;
 
 use pool::{Connection, Pool};
 
@@ -45,12 +47,17 @@ pub struct Error(String);
 /// Records in Redis, shared by all replicas.
 pub struct RedisStore {
     pool: Pool,
+    client: Client,
     address: String,
+    connect_timeout: Duration,
     command_timeout: Duration,
     /// The server refuses scripts: compare-and-set falls back to `SET … XX GET`.
     no_scripting: AtomicBool,
     warned: OnceLock<()>,
 }
+
+/// What all keys of ours begin with.
+const PREFIX: &str = "elastauth-";
 
 /// Answers 1 replaced, 0 other bytes, -1 nothing there.
 const REPLACE: &str = "local v = redis.call('GET', KEYS[1]) \
@@ -67,9 +74,10 @@ impl RedisStore {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let address = format!("{}:{}", settings.host, settings.port);
         let client = Client::open(connection(&settings)?).map_err(|e| Error(e.to_string()))?;
-        let pool = Pool::new(client, &settings).map_err(Error)?;
+        let pool = Pool::new(client.clone(), &settings).map_err(Error)?;
         let (no_scripting, warned) = (AtomicBool::new(false), OnceLock::new());
-        Ok(Self { pool, address, command_timeout: settings.command_timeout, no_scripting, warned })
+        let Settings { connect_timeout, command_timeout, .. } = settings;
+        Ok(Self { pool, client, address, connect_timeout, command_timeout, no_scripting, warned })
     }
 
     fn failed(&self, why: impl std::fmt::Display) -> StoreError {
@@ -88,11 +96,11 @@ impl RedisStore {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if refused(&error) => Err(Failed::NoPermission(error)),
             Ok(Err(error)) => {
-                pool::discard(connection);
-                Err(Failed::Store(self.failed(kind(&error))))
+                self.pool.distrust(connection);
+                Err(Failed::Broken(self.failed(kind(&error))))
             }
             Err(_) => {
-                pool::discard(connection);
+                self.pool.distrust(connection);
                 Err(Failed::Store(self.failed(format!("timed out after {:?}", self.command_timeout))))
             }
         }
@@ -118,11 +126,11 @@ impl RedisStore {
                 match self.run::<(i64,)>(&call("EVAL", code)).await {
                     Ok((answer,)) => Ok(Some(answer)),
                     Err(Failed::NoPermission(_)) => Ok(self.without_scripting()),
-                    Err(Failed::Store(error)) => Err(error),
+                    Err(Failed::Broken(error) | Failed::Store(error)) => Err(error),
                 }
             }
             Err(Failed::NoPermission(_)) => Ok(self.without_scripting()),
-            Err(Failed::Store(error)) => Err(error),
+            Err(Failed::Broken(error) | Failed::Store(error)) => Err(error),
         }
     }
 
@@ -138,6 +146,8 @@ impl RedisStore {
 enum Failed {
     /// The server said no, and the connection is fine.
     NoPermission(RedisError),
+    /// The connection is gone, at once: it may have been idle for long.
+    Broken(StoreError),
     Store(StoreError),
 }
 
@@ -145,7 +155,7 @@ impl Failed {
     fn into_store(self, store: &RedisStore) -> StoreError {
         match self {
             Self::NoPermission(error) => store.failed(kind(&error)),
-            Self::Store(error) => error,
+            Self::Broken(error) | Self::Store(error) => error,
         }
     }
 }
@@ -190,8 +200,8 @@ impl Store for RedisStore {
         let mut read = pipe();
         read.add_command(cmd("GET").arg(key.as_str()).clone()).add_command(cmd("PTTL").arg(key.as_str()).clone());
         let mut answer = self.run::<(Option<Vec<u8>>, i64)>(&read).await;
-        if matches!(answer, Err(Failed::Store(_))) {
-            // an idle connection may have been closed under us: a read is repeated once, on another one
+        if matches!(answer, Err(Failed::Broken(_))) {
+            // a read is repeated once, on another connection
             answer = self.run(&read).await;
         }
         let (bytes, remaining) = answer.map_err(|failed| failed.into_store(self))?;
@@ -246,10 +256,14 @@ impl Store for RedisStore {
         Ok(held)
     }
 
+    async fn watch(&self, link: Arc<Link>) {
+        tracking::run(self.client.clone(), self.connect_timeout, self.command_timeout, link).await;
+    }
+
     /// `PING` is refused by the documented ACL line: a read of a key that is nobody's does as well.
     async fn reachable(&self) -> Result<(), StoreError> {
         let mut get = cmd("GET");
-        get.arg("elastauth-");
+        get.arg(PREFIX);
         let _: Value = self.run(&one(get)).await.map_err(|failed| failed.into_store(self))?;
         Ok(())
     }

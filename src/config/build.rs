@@ -1,14 +1,15 @@
 //! Values to settings, section by section.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
 
-use super::Settings;
 use super::values::Values;
+use super::{Cache, Settings};
 
-use crate::credentials::{self, seal};
+use crate::credentials::{self, near, seal};
 use crate::identity::keyring;
 use crate::{elastic, envoy, http, outbound, roles, telemetry};
 
@@ -40,6 +41,15 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let credentials = credentials::Settings {
         expiration: v.duration("cache.expiration"),
         extend: v.boolean("extend_cache"),
+        near: near::Settings {
+            max_entries: at_least_one(v, "cache.near_max_entries", None),
+            max_stale: v.duration("cache.max_stale"),
+        },
+        store_timeout: match &cache {
+            // its own time-out has the better text
+            Cache::Redis(redis) => redis.command_timeout + Duration::from_millis(50),
+            Cache::Memory(_) => Duration::from_secs(1),
+        },
         write_timeout: elasticsearch.write_timeout,
     };
     let http = http::Settings { listen: address(v, "listen") };

@@ -60,6 +60,8 @@ pub(super) const KEYS: &[Key] = &[
     key("oidc.keys_cooldown", "10s", "between two fetches for an unknown key id, or after a failure"),
     key("cache.type", "", "`redis`, or `memory` (also `\"\"`: one process only)"),
     key("cache.expiration", "1h", "life of a credential in the cache"),
+    key("cache.near_max_entries", "100000", "credentials kept in this process, about 1 KiB each"),
+    key("cache.max_stale", "15m", "how long a kept credential serves while Redis does not answer and may have changed"),
     key("cache.path", "", "accepted for the Go service's file cache, not used"),
     key("cache.memory_max_entries", "100000", "records kept by `memory`"),
     key("cache.redis_host", "localhost:6379", "host and port"),

@@ -58,9 +58,11 @@ impl Pool {
             other => other.to_string(),
         })
     }
-}
 
-/// Does not go back to the pool.
-pub(super) fn discard(connection: Connection) {
-    drop(managed::Object::take(connection));
+    /// Gives up a connection that failed, and the idle ones with it: whatever befell it, such as a restart of the server,
+    /// befell them too, and each would cost somebody an error to find out.
+    pub(super) fn distrust(&self, connection: Connection) {
+        drop(managed::Object::take(connection));
+        self.0.retain(|_, _| false);
+    }
 }

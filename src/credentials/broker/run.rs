@@ -1,13 +1,18 @@
 //! One run of the loop.
 
 use super::*;
+use crate::credentials::near::Ticket;
 
 /// The state of a run.
 pub(super) struct Flight<'a, S, P> {
     pub(super) core: &'a Core<S, P>,
     pub(super) key: CacheKey,
     pub(super) identity: Identity,
+    /// For logs: the request that began it.
+    pub(super) request_id: String,
     pub(super) current: Option<Current>,
+    /// The key's line before it was last read.
+    pub(super) ticket: Ticket,
     /// The last failure of Elasticsearch, for the log.
     pub(super) why: String,
 }
@@ -66,6 +71,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
     async fn perform(&mut self, action: Action) -> Result<Event, Error> {
         match action {
             Action::Get => {
+                self.ticket = self.core.near.ticket(&self.key);
                 let peek = self.core.peek(&self.key).await?;
                 self.seen(peek)
             }
@@ -74,13 +80,14 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             Action::Remove => {
                 if let Some(current) = &self.current {
                     self.core.store.remove(&self.key, &current.bytes).await?;
+                    self.core.near.forget(&self.key);
                 }
                 Ok(Event::Removed)
             }
             Action::Inspect => Ok(Event::Inspected(self.inspect().await)),
             Action::Write { record, with_password } => Ok(self.write(record, with_password).await),
             Action::Wait => {
-                tokio::time::sleep(POLL).await;
+                self.core.near.link().wait(&self.ticket, POLL, TOLD_POLL).await;
                 Ok(Event::Waited)
             }
             Action::Finish(_) => Err(Error::Internal("the loop had ended".into())),
@@ -100,6 +107,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         if self.core.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
             return Ok(Event::Existed);
         }
+        self.core.near.forget(&self.key);
         self.current = Some(Current { bytes, written, remaining: life, at });
         Ok(Event::Created)
     }
@@ -119,6 +127,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         let bytes = self.seal(&written)?;
         let at = Instant::now();
         let replaced = self.core.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;
+        self.core.near.forget(&self.key);
         if replaced == Replaced::Yes {
             self.current = Some(Current { bytes, written, remaining, at });
         }
@@ -155,7 +164,8 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             self.why = error.to_string();
         } else {
             let (user, roles) = (spec.username.as_str(), spec.roles.to_string());
-            tracing::info!(user, roles, password = with_password, "User provisioned");
+            let request_id = self.request_id.as_str();
+            tracing::info!(user, roles, password = with_password, request_id, "User provisioned");
         }
         Event::Written(result.map_err(|error| match error {
             WriteError::Refused { refused, detail } => {
@@ -172,10 +182,22 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             Outcome::Ready(record) => Ok(record),
             Outcome::OtherOwner => Err(Error::OtherOwner),
             Outcome::Refused(refused) => {
-                self.core.remember(&self.identity, refused);
+                self.core.refusals.remember(&self.identity, refused);
                 Err(Error::Refused(refused))
             }
             Outcome::Unavailable => Err(Error::Elasticsearch(self.why)),
         }
+    }
+}
+
+/// Stands for a record that could not be read: only its bytes are of use.
+fn placeholder(identity: &Identity, fresh: &Fresh) -> Record {
+    Record {
+        phase: Phase::Ready,
+        password: fresh.password.clone(),
+        roles: Roles::default(),
+        as_of: 0,
+        owner: identity.owner.clone(),
+        born: fresh.born,
     }
 }

@@ -2,7 +2,12 @@
 
 use std::future::Future;
 
+use base64::Engine as _;
 use bytes::{Buf as _, BufMut as _, Bytes};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{self, HttpRequest};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use prost::Message as _;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
@@ -24,6 +29,16 @@ impl Checker {
         self.call("/envoy.service.auth.v3.Authorization/Check", Request::new(request))
     }
 
+    /// Asks for a bearer of this token, as Envoy does.
+    pub async fn ask(&self, token: &str) -> Answer {
+        let headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
+        let http = HttpRequest { headers, ..HttpRequest::default() };
+        let request = Some(attribute_context::Request { time: None, http: Some(http) });
+        let attributes = Some(AttributeContext { request, ..AttributeContext::default() });
+        let reply = self.check(CheckRequest { attributes }.encode_to_vec()).await.unwrap();
+        Answer::read(&reply)
+    }
+
     /// One call of any unary method.
     pub fn call(
         &self,
@@ -35,6 +50,53 @@ impl Checker {
             client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             let answer = client.unary(request, PathAndQuery::from_static(method), Plain).await?;
             Ok(answer.into_inner())
+        }
+    }
+}
+
+/// What Check said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Let through, under this name and password.
+    Allowed {
+        /// Of the Elasticsearch user.
+        user: String,
+        /// In the clear.
+        password: String,
+    },
+    /// Refused with this HTTP status.
+    Denied(i32),
+}
+
+impl Answer {
+    /// Reads an encoded reply.
+    #[must_use]
+    pub fn read(reply: &[u8]) -> Self {
+        let reply = CheckResponse::decode(reply).unwrap();
+        match reply.http_response.unwrap() {
+            HttpResponse::OkResponse(ok) => {
+                assert_eq!(reply.status.unwrap().code, 0);
+                let header = ok.headers[0].header.as_ref().unwrap();
+                let basic = header.value.strip_prefix("Basic ").unwrap();
+                let pair = base64::engine::general_purpose::STANDARD.decode(basic).unwrap();
+                let pair = String::from_utf8(pair).unwrap();
+                let (user, password) = pair.split_once(':').unwrap();
+                Self::Allowed { user: user.to_owned(), password: password.to_owned() }
+            }
+            HttpResponse::DeniedResponse(denied) => {
+                assert_ne!(reply.status.unwrap().code, 0, "an unset status means allow");
+                Self::Denied(denied.status.unwrap().code)
+            }
+            HttpResponse::ErrorResponse(_) => panic!("an error would let failure_mode_allow decide"),
+        }
+    }
+
+    /// The password, if let through.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        match self {
+            Self::Allowed { password, .. } => Some(password),
+            Self::Denied(_) => None,
         }
     }
 }

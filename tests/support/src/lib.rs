@@ -10,6 +10,7 @@ pub mod check;
 pub mod elasticsearch;
 pub mod issuer;
 pub mod process;
+pub mod proxy;
 pub mod servers;
 pub mod users;
 

@@ -1,0 +1,111 @@
+//! What all flights of this process share, and reading the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::refusals::Refusals;
+use super::{Error, now_ms};
+use crate::credentials::agreement::Want;
+use crate::credentials::breaker::Breaker;
+use crate::credentials::near::Near;
+use crate::credentials::record::{Claim, Phase, Written};
+use crate::credentials::seal::{OpenError, Seal};
+use crate::credentials::{CacheKey, Entry, Provisioner, Settings, Store};
+use crate::identity::Millis;
+
+/// Beyond `write_timeout`: how much longer a claim lasts.
+const CLAIM_MARGIN: Duration = Duration::from_secs(2);
+/// A record is not extended past this age.
+const MAX_AGE_MS: Millis = 30 * 24 * 3600 * 1000;
+
+/// What all flights of this process share.
+pub(super) struct Core<S, P> {
+    pub(super) store: Breaker<S>,
+    pub(super) provisioner: P,
+    pub(super) seal: Seal,
+    pub(super) near: Near,
+    pub(super) settings: Settings,
+    pub(super) me: Claim,
+    pub(super) refusals: Refusals,
+}
+
+/// What was last read from, or written to, the store.
+#[derive(Debug)]
+pub(in crate::credentials) struct Current {
+    pub(in crate::credentials) bytes: Vec<u8>,
+    pub(in crate::credentials) written: Written,
+    /// Life that was left at `at`.
+    pub(in crate::credentials) remaining: Duration,
+    /// Before the store was asked.
+    pub(in crate::credentials) at: Instant,
+}
+
+/// What reading the store gave.
+pub(super) enum Peek {
+    Nothing,
+    Broken(Entry),
+    Record(Box<Current>),
+}
+
+impl Current {
+    /// A ready record that fits.
+    pub(in crate::credentials) fn serves(&self, want: &Want) -> bool {
+        let record = &self.written.record;
+        record.phase == Phase::Ready && record.owner == want.owner && want.is_met_by(record)
+    }
+}
+
+impl<S: Store, P: Provisioner> Core<S, P> {
+    pub(super) async fn peek(&self, key: &CacheKey) -> Result<Peek, Error> {
+        let at = Instant::now();
+        let Some(entry) = self.store.get(key).await? else {
+            return Ok(Peek::Nothing);
+        };
+        let opened = self.seal.open(key, &entry.bytes).map(|plain| Written::decode(&plain));
+        match opened {
+            Ok(Ok(written)) => {
+                let Entry { bytes, remaining } = entry;
+                Ok(Peek::Record(Box::new(Current { bytes, written, remaining, at })))
+            }
+            Err(OpenError::UnknownKey) => Err(Error::Unreadable(OpenError::UnknownKey)),
+            Ok(Err(_)) | Err(OpenError::Broken) => {
+                tracing::warn!(cacheKey = key.as_str(), "the cached record is broken and will be replaced");
+                Ok(Peek::Broken(entry))
+            }
+        }
+    }
+
+    /// How long a claim lasts.
+    pub(super) fn claim_time(&self) -> Duration {
+        self.settings.write_timeout + CLAIM_MARGIN
+    }
+
+    /// `cache.expiration`, less up to 10 % so that what was written together does not end together.
+    pub(super) fn ready_life(&self) -> Duration {
+        let mut byte = [0_u8; 1];
+        // without randomness there is no jitter; nothing else depends on it
+        let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
+        self.settings.expiration.mul_f64(1.0 - 0.1 * f64::from(byte[0]) / 255.0)
+    }
+
+    /// A use past half the life extends it once, in the background.
+    pub(super) fn extend(self: &Arc<Self>, key: &CacheKey, current: &Current) {
+        let too_old = now_ms().saturating_sub(current.written.record.born) > MAX_AGE_MS;
+        if !self.settings.extend || current.remaining * 2 > current.written.life || too_old {
+            return;
+        }
+        let core = Arc::clone(self);
+        let (key, expected) = (key.clone(), current.bytes.clone());
+        let written = Written { record: current.written.record.clone(), life: self.ready_life() };
+        tokio::spawn(async move {
+            let Ok(plain) = written.encode() else { return };
+            let Ok(bytes) = core.seal.seal(&key, &plain) else { return };
+            // whatever comes of it, the next use tries again
+            if let Err(error) = core.store.replace(&key, &expected, &bytes, written.life).await {
+                tracing::debug!(%error, "the record was not extended");
+            }
+        });
+    }
+}

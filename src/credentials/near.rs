@@ -1,0 +1,110 @@
+//! Credentials kept in this process, unsealed once. An entry is used as long as the store would have told of a change;
+//! after that it is suspect, and serves only when the store cannot be asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+
+use super::agreement::Want;
+use super::broker::Current;
+use super::{CacheKey, Credential};
+
+mod link;
+
+pub use link::Link;
+pub(super) use link::Ticket;
+
+/// `cache.near_max_entries`, `cache.max_stale`
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Credentials kept in this process. Default 100,000, about 1 KiB each.
+    pub max_entries: usize,
+    /// How long a suspect entry serves while the store does not answer. Default 15 min.
+    pub max_stale: Duration,
+}
+
+/// A ready record and its credential.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) current: Current,
+    pub(super) credential: Credential,
+    ticket: Ticket,
+}
+
+/// What is known of a key.
+pub(super) enum Look {
+    /// Nothing.
+    Nothing,
+    /// What the store holds.
+    Fresh(Arc<Kept>),
+    /// What the store held; it may have changed.
+    Suspect(Arc<Kept>),
+}
+
+/// The kept credentials.
+pub(super) struct Near {
+    kept: Cache<CacheKey, Arc<Kept>>,
+    link: Arc<Link>,
+    settings: Settings,
+}
+
+impl Kept {
+    pub(super) fn serves(&self, want: &Want) -> bool {
+        self.current.serves(want)
+    }
+
+    /// Never longer than the record itself.
+    fn ended(&self) -> bool {
+        self.current.at.elapsed() >= self.current.remaining
+    }
+}
+
+impl Near {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { kept: Cache::new(settings.max_entries), link: Arc::default(), settings }
+    }
+
+    /// For the store to tell of changes.
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// To be taken before the key is read from the store.
+    pub(super) fn ticket(&self, key: &CacheKey) -> Ticket {
+        self.link.ticket(key)
+    }
+
+    pub(super) fn look(&self, key: &CacheKey) -> Look {
+        let Some(kept) = self.kept.get(key) else { return Look::Nothing };
+        if kept.ended() || !self.link.unchanged(&kept.ticket) {
+            self.kept.remove(key);
+            return Look::Nothing;
+        }
+        if self.link.trusts(&kept.ticket, kept.current.at) { Look::Fresh(kept) } else { Look::Suspect(kept) }
+    }
+
+    /// Whether a suspect entry may serve, now that the store does not answer.
+    pub(super) fn may_serve(&self, kept: &Kept) -> bool {
+        !kept.ended()
+            && self.link.unchanged(&kept.ticket)
+            && self.link.suspect_for(&kept.ticket, kept.current.at) < self.settings.max_stale
+    }
+
+    /// Keeps what was read after the ticket was taken. A change that was told in between wins: the ticket is compared
+    /// at every look, so that it does not matter which of the two comes first.
+    pub(super) fn keep(&self, key: &CacheKey, ticket: Ticket, current: Current, credential: Credential) -> Arc<Kept> {
+        let kept = Arc::new(Kept { current, credential, ticket });
+        self.kept.insert(key.clone(), Arc::clone(&kept));
+        kept
+    }
+
+    /// This process changed the key itself.
+    pub(super) fn forget(&self, key: &CacheKey) {
+        self.link.changed(key.as_str().as_bytes());
+        self.kept.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests;

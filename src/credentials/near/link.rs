@@ -1,0 +1,185 @@
+//! What a store tells about changes that others make, and how far it can be relied on.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::credentials::CacheKey;
+
+/// Keys share so many counters: a change of one key also makes its neighbours read again, which costs a round trip and
+/// nothing else.
+const SLOTS: usize = 4096;
+/// How long an entry is trusted where nobody tells of changes.
+pub(super) const UNTRACKED: Duration = Duration::from_secs(2);
+/// Ends of sessions that are remembered. Entries of older ones are too old to be served.
+const SESSIONS: usize = 64;
+
+/// Whether changes are told. The upper bits count: two sessions are never equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Changes would be told, but the connection is gone.
+    Lost,
+    /// Every change is told.
+    Tracked,
+    /// The store cannot tell.
+    Untracked,
+}
+
+/// The line over which a store tells of changes. Written by the store, read by the near cache.
+#[derive(Debug)]
+pub struct Link {
+    /// Session number in the upper bits, mode in the lower two.
+    state: AtomicU64,
+    slots: Box<[Slot]>,
+    hasher: RandomState,
+    /// When sessions ended, the latest last.
+    ended: Mutex<VecDeque<(u64, Instant)>>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    changes: AtomicU64,
+    changed: Notify,
+}
+
+/// The state of a key's line before the key was read: what is read after it is good as long as nothing has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::credentials) struct Ticket {
+    slot: usize,
+    changes: u64,
+    state: u64,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        let slots = std::iter::repeat_with(Slot::default).take(SLOTS).collect();
+        Self { state: AtomicU64::new(0), slots, hasher: RandomState::new(), ended: Mutex::default() }
+    }
+}
+
+impl Link {
+    /// From now on every change is told.
+    pub fn begun(&self) {
+        self.enter(1);
+    }
+
+    /// Changes are missed from now on: what was read before is suspect.
+    pub fn lost(&self) {
+        self.enter(0);
+    }
+
+    /// The store cannot tell of changes.
+    pub fn unavailable(&self) {
+        self.enter(2);
+    }
+
+    fn enter(&self, mode: u64) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.state.load(Ordering::Acquire);
+        if mode_of(before) == mode_of(mode) && mode != 1 {
+            return;
+        }
+        if ended.len() == SESSIONS {
+            ended.pop_front();
+        }
+        ended.push_back((before, Instant::now()));
+        self.state.store((before | 3) + 1 + mode, Ordering::Release);
+        drop(ended);
+        self.wake_all();
+    }
+
+    /// A key changed; the bytes are the store's.
+    pub fn changed(&self, key: &[u8]) {
+        let slot = self.slot(key);
+        if let Some(slot) = self.slots.get(slot) {
+            slot.changes.fetch_add(1, Ordering::AcqRel);
+            slot.changed.notify_waiters();
+        }
+    }
+
+    /// Any key may have changed, as after a flush.
+    pub fn all_changed(&self) {
+        for slot in &self.slots {
+            slot.changes.fetch_add(1, Ordering::AcqRel);
+        }
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        for slot in &self.slots {
+            slot.changed.notify_waiters();
+        }
+    }
+
+    fn slot(&self, key: &[u8]) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash do")]
+        let hash = self.hasher.hash_one(key) as usize;
+        hash % SLOTS
+    }
+
+    pub(in crate::credentials) fn ticket(&self, key: &CacheKey) -> Ticket {
+        let slot = self.slot(key.as_str().as_bytes());
+        let changes = self.slots.get(slot).map_or(0, |slot| slot.changes.load(Ordering::Acquire));
+        Ticket { slot, changes, state: self.state.load(Ordering::Acquire) }
+    }
+
+    /// Nobody told of a change since the ticket was taken.
+    pub(super) fn unchanged(&self, ticket: &Ticket) -> bool {
+        self.slots.get(ticket.slot).is_some_and(|slot| slot.changes.load(Ordering::Acquire) == ticket.changes)
+    }
+
+    /// Nobody can have missed one either. `read` is when the entry was read.
+    pub(super) fn trusts(&self, ticket: &Ticket, read: Instant) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        match mode_of(state) {
+            Mode::Tracked => ticket.state == state,
+            Mode::Untracked => read.elapsed() < UNTRACKED,
+            Mode::Lost => false,
+        }
+    }
+
+    /// How long a change may have been missed.
+    pub(super) fn suspect_for(&self, ticket: &Ticket, read: Instant) -> Duration {
+        if mode_of(ticket.state) != Mode::Tracked {
+            return read.elapsed();
+        }
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = ended.iter().find(|(state, _)| *state == ticket.state).map(|(_, at)| *at);
+        match end {
+            Some(at) => at.elapsed(),
+            None if ticket.state == self.state.load(Ordering::Acquire) => Duration::ZERO,
+            None => Duration::MAX,
+        }
+    }
+
+    /// Waits until the key may have changed since the ticket was taken, at most `told`, or `poll`
+    /// where nobody tells.
+    pub(in crate::credentials) async fn wait(&self, ticket: &Ticket, poll: Duration, told: Duration) {
+        let Some(slot) = self.slots.get(ticket.slot) else { return };
+        let changed = slot.changed.notified();
+        tokio::pin!(changed);
+        // from here on no wake-up is missed
+        changed.as_mut().enable();
+        if !self.unchanged(ticket) {
+            return;
+        }
+        let tracked = mode_of(self.state.load(Ordering::Acquire)) == Mode::Tracked;
+        let limit = if tracked { told } else { poll };
+        // either way the record is read again
+        let _ = tokio::time::timeout(limit, changed).await;
+    }
+}
+
+fn mode_of(state: u64) -> Mode {
+    match state & 3 {
+        1 => Mode::Tracked,
+        2 => Mode::Untracked,
+        _ => Mode::Lost,
+    }
+}

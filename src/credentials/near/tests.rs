@@ -1,0 +1,163 @@
+use std::time::Duration;
+
+use super::*;
+use crate::credentials::Password;
+use crate::credentials::near::link::UNTRACKED;
+use crate::credentials::record::{Phase, Record, Written};
+use crate::identity::{Owner, Username};
+use crate::roles::Roles;
+use tokio::time::{Instant, advance};
+
+const LIFE: Duration = Duration::from_secs(3600);
+const MAX_STALE: Duration = Duration::from_secs(60);
+
+fn near() -> Near {
+    Near::new(Settings { max_entries: 100, max_stale: MAX_STALE })
+}
+
+fn key() -> CacheKey {
+    CacheKey::of(&Username::parse("ann").unwrap())
+}
+
+fn current() -> Current {
+    let record = Record {
+        phase: Phase::Ready,
+        password: Password::generate().unwrap(),
+        roles: Roles::new(["r"]),
+        as_of: 1,
+        owner: Owner { issuer: "i".into(), subject: "s".into() },
+        born: 0,
+    };
+    Current { bytes: Vec::new(), written: Written { record, life: LIFE }, remaining: LIFE, at: Instant::now() }
+}
+
+fn keep(near: &Near, ticket: Ticket) -> Arc<Kept> {
+    let current = current();
+    let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
+    near.keep(&key(), ticket, current, credential)
+}
+
+fn look(near: &Near) -> &'static str {
+    match near.look(&key()) {
+        Look::Nothing => "nothing",
+        Look::Fresh(_) => "fresh",
+        Look::Suspect(_) => "suspect",
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_fresh_until_a_change_is_told() {
+    let near = near();
+    near.link().begun();
+    assert_eq!(look(&near), "nothing");
+    keep(&near, near.ticket(&key()));
+    assert_eq!(look(&near), "fresh");
+    near.link().changed(b"elastauth-somebody-else");
+    near.link().changed(key().as_str().as_bytes());
+    assert_eq!(look(&near), "nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_told_between_the_read_and_the_keeping_wins() {
+    let near = near();
+    near.link().begun();
+    let ticket = near.ticket(&key());
+    near.link().changed(key().as_str().as_bytes());
+    let kept = keep(&near, ticket);
+    assert!(!near.may_serve(&kept));
+    assert_eq!(look(&near), "nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_drops_everything_and_so_does_a_write_of_our_own() {
+    let near = near();
+    near.link().begun();
+    keep(&near, near.ticket(&key()));
+    near.link().all_changed();
+    assert_eq!(look(&near), "nothing");
+    let ticket = near.ticket(&key());
+    near.forget(&key());
+    keep(&near, ticket);
+    assert_eq!(look(&near), "nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_line_makes_entries_suspect_and_they_may_serve_for_so_long() {
+    let near = near();
+    near.link().begun();
+    let kept = keep(&near, near.ticket(&key()));
+    advance(MAX_STALE * 2).await;
+    assert_eq!(look(&near), "fresh", "age alone makes nothing suspect");
+    near.link().lost();
+    near.link().lost();
+    assert_eq!(look(&near), "suspect");
+    advance(MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
+    assert!(near.may_serve(&kept));
+    near.link().begun();
+    assert_eq!(look(&near), "suspect", "nobody told of changes in between");
+    advance(Duration::from_millis(1)).await;
+    assert!(!near.may_serve(&kept), "the time counts from the loss, whatever began since");
+    keep(&near, near.ticket(&key()));
+    assert_eq!(look(&near), "fresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_while_the_line_was_down_is_suspect_at_once() {
+    let near = near();
+    let kept = keep(&near, near.ticket(&key()));
+    assert_eq!(look(&near), "suspect");
+    advance(MAX_STALE).await;
+    assert!(!near.may_serve(&kept));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_tells_of_changes_entries_live_a_few_seconds() {
+    let near = near();
+    near.link().unavailable();
+    keep(&near, near.ticket(&key()));
+    assert_eq!(look(&near), "fresh");
+    advance(UNTRACKED).await;
+    assert_eq!(look(&near), "suspect");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_never_lives_longer_than_its_record() {
+    let near = near();
+    near.link().begun();
+    let kept = keep(&near, near.ticket(&key()));
+    advance(LIFE).await;
+    assert!(!near.may_serve(&kept));
+    assert_eq!(look(&near), "nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_change_wakes_when_it_is_told() {
+    let near = near();
+    near.link().begun();
+    let (poll, told) = (Duration::from_secs(1), Duration::from_secs(100));
+    let ticket = near.ticket(&key());
+    let waiting = near.link().wait(&ticket, poll, told);
+    tokio::pin!(waiting);
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    near.link().changed(key().as_str().as_bytes());
+    let began = Instant::now();
+    waiting.await;
+    near.link().wait(&ticket, poll, told).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "a change before the wait counts too");
+    near.link().lost();
+    near.link().wait(&near.ticket(&key()), poll, told).await;
+    assert_eq!(began.elapsed(), poll, "where nobody tells, it looks again by itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_entries_is_bounded() {
+    let near = near();
+    near.link().begun();
+    for n in 0..1000 {
+        let key = CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
+        let current = current();
+        let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
+        near.keep(&key, near.ticket(&key), current, credential);
+    }
+    assert!(near.kept.len() <= 100, "{}", near.kept.len());
+}

@@ -1,0 +1,107 @@
+//! A TCP proxy that can stall, refuse or slow down what goes through it: the fault between two processes.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// What happens to the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They pass.
+    Pass,
+    /// Connections stay open, and nothing passes.
+    Stall,
+    /// Connections are closed and new ones refused.
+    Refuse,
+    /// Each piece waits so long.
+    Slow(Duration),
+}
+
+/// A running proxy; it ends when dropped.
+pub struct Proxy {
+    /// `127.0.0.1:port` to connect to.
+    pub address: String,
+    mode: watch::Sender<Mode>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Proxy {
+    /// In front of `target`, a `host:port`.
+    pub async fn start(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (mode, modes) = watch::channel(Mode::Pass);
+        let task = tokio::spawn(run(listener, address.clone(), target.to_owned(), modes));
+        Self { address, mode, task }
+    }
+
+    /// From now on.
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+}
+
+async fn run(first: TcpListener, address: String, target: String, mut modes: watch::Receiver<Mode>) {
+    let mut listener = Some(first);
+    let mut connections = JoinSet::new();
+    loop {
+        let refuse = *modes.borrow_and_update() == Mode::Refuse;
+        if refuse {
+            listener = None;
+            connections = JoinSet::new();
+        } else if listener.is_none() {
+            listener = Some(TcpListener::bind(&address).await.unwrap());
+        }
+        let accept = async {
+            match &listener {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = accept => {
+                if let Ok((client, _)) = accepted {
+                    connections.spawn(connection(client, target.clone(), modes.clone()));
+                }
+            }
+            changed = modes.changed() => if changed.is_err() { return },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(mut client: TcpStream, target: String, modes: watch::Receiver<Mode>) {
+    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
+    tokio::select! {
+        () = pass(&mut from_client, &mut to_server, modes.clone()) => {}
+        () = pass(&mut from_server, &mut to_client, modes) => {}
+    }
+}
+
+async fn pass(
+    from: &mut (impl tokio::io::AsyncRead + Unpin),
+    to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    mut modes: watch::Receiver<Mode>,
+) {
+    let mut piece = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        let mode = *modes.borrow_and_update();
+        if let Mode::Slow(delay) = mode {
+            tokio::time::sleep(delay).await;
+        }
+        if modes.wait_for(|mode| *mode != Mode::Stall).await.is_err() || to.write_all(&piece[..length]).await.is_err() {
+            return;
+        }
+    }
+}
