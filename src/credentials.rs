@@ -21,8 +21,10 @@ pub mod near;
 pub mod password;
 pub mod record;
 pub mod seal;
+mod store;
 
 pub use password::Password;
+pub use store::{Entry, Replaced, Store, StoreError};
 
 /// What Envoy injects. Its `Debug` shows the name only.
 #[derive(Clone)]
@@ -101,65 +103,6 @@ impl CacheKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// What a store holds under a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The sealed record.
-    pub bytes: Vec<u8>,
-    /// How long the store will keep it.
-    pub remaining: Duration,
-}
-
-/// How a compare-and-set ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Replaced {
-    /// The expected bytes were there, and are gone.
-    Yes,
-    /// Other bytes were there, and are gone: a store without scripting finds out too late.
-    Overwrote,
-    /// Other bytes were there.
-    Changed,
-    /// Nothing was there.
-    Missing,
-}
-
-/// A store that cannot answer. The outcome of a write is unknown.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
-
-/// Where the replicas agree. It moves opaque sealed bytes and knows no cryptography. Implemented by edges.
-pub trait Store: Send + Sync + 'static {
-    /// Reads a record and its remaining life, in one round trip.
-    fn get(&self, key: &CacheKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
-
-    /// Writes only if nothing is there. Answers the bytes that were there and stay.
-    fn put_if_absent(
-        &self,
-        key: &CacheKey,
-        bytes: &[u8],
-        life: Duration,
-    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
-
-    /// Compare-and-set.
-    fn replace(
-        &self,
-        key: &CacheKey,
-        expected: &[u8],
-        new: &[u8],
-        life: Duration,
-    ) -> impl Future<Output = Result<Replaced, StoreError>> + Send;
-
-    /// Compare-and-delete; `false` when other bytes or none were there.
-    fn remove(&self, key: &CacheKey, expected: &[u8]) -> impl Future<Output = Result<bool, StoreError>> + Send;
-
-    /// Tells of every change that others make to records, for as long as the process lives.
-    fn watch(&self, link: Arc<near::Link>) -> impl Future<Output = ()> + Send;
-
-    /// Whether the store answers; for `/ready`.
-    fn reachable(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// The user as Elasticsearch is to have it.
