@@ -1,0 +1,163 @@
+//! What goes wrong, in an order that a seed decides.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use elastauth_support::elasticsearch::Faults;
+use elastauth_support::faults::{Ending, Fate};
+use elastauth_support::random::Random;
+use elastauth_support::resp::{Reply, Resp};
+use elastauth_support::servers::REDIS_PASSWORD;
+
+use crate::record::What;
+use crate::world::{REPLICAS, World};
+
+const STEPS: usize = 14;
+
+#[derive(Clone, Copy)]
+enum Act {
+    /// SIGKILL of a replica; a later step starts it again.
+    Kill,
+    Flush,
+    /// `maxmemory` below what is used, for a moment.
+    Evict,
+    Turn(Weather),
+    /// Old records come back, as when Redis fails over to a replica that lagged behind.
+    RollBack,
+}
+
+const ACTS: [Act; 10] = [
+    Act::Kill,
+    Act::Kill,
+    Act::Kill,
+    Act::Flush,
+    Act::Evict,
+    Act::Turn(Weather::Fair),
+    Act::Turn(Weather::Slow),
+    Act::Turn(Weather::Lossy),
+    Act::Turn(Weather::Failing),
+    Act::Turn(Weather::Down),
+];
+
+/// What only a confirmation repairs: nobody learns of it when it happens.
+const LATE_WRITES_AND_ROLL_BACK: [Act; 4] =
+    [Act::RollBack, Act::RollBack, Act::Turn(Weather::Late), Act::Turn(Weather::Late)];
+
+/// How Elasticsearch answers PUTs.
+#[derive(Clone, Copy, Debug)]
+pub enum Weather {
+    /// In 0 to 50 ms, as always when nothing else is said.
+    Fair,
+    /// Some within the write's time-out, some beyond.
+    Slow,
+    /// Some are lost, some answers are.
+    Lossy,
+    /// Half of them are answered with 503.
+    Failing,
+    /// Every GET and PUT is answered with 503.
+    Down,
+    /// Some are applied at some time, mostly after the client gave up.
+    Late,
+}
+
+impl Weather {
+    fn fate(self, random: &mut Random) -> Fate {
+        let fair = Fate { delay: random.millis(0, 50), ending: Ending::Answered };
+        let delay = match self {
+            Self::Slow if random.chance(30) => random.millis(80, 150),
+            // never near the time-out: whether such a PUT was applied in time depends on the machine
+            Self::Slow if random.chance(20) => Duration::from_secs(1),
+            Self::Late if random.chance(30) => random.millis(100, 1500),
+            _ => fair.delay,
+        };
+        let ending = match self {
+            Self::Lossy if random.chance(20) => Ending::AnswerLost,
+            Self::Lossy if random.chance(20) => Ending::Lost,
+            Self::Failing if random.chance(50) => Ending::Refused(503),
+            Self::Down => Ending::Refused(503),
+            Self::Late if delay > fair.delay => Ending::Late,
+            _ => Ending::Answered,
+        };
+        Fate { delay, ending }
+    }
+
+    pub fn begins(self, world: &World, random: &mut Random) {
+        let random = Arc::new(Mutex::new(random.split()));
+        world.elasticsearch.fail(Faults {
+            get_status: matches!(self, Self::Down).then_some(503),
+            fates: Some(Arc::new(move || self.fate(&mut random.lock().unwrap()))),
+            ..Faults::default()
+        });
+        world.note(What::Weather(format!("{self:?}")));
+    }
+}
+
+/// Some things go wrong, one after another; at the end everything runs again.
+pub async fn run(world: &World, random: &mut Random, late_writes_and_rollback: bool) {
+    let mut acts = ACTS.to_vec();
+    if late_writes_and_rollback {
+        acts.extend(LATE_WRITES_AND_ROLL_BACK);
+    }
+    let mut redis = Resp::connect(&world.redis.address, REDIS_PASSWORD);
+    let mut dumps = Vec::new();
+    for _ in 0..STEPS {
+        // the rhythm of misfortune; nothing is waited for
+        tokio::time::sleep(random.millis(50, 500)).await;
+        if random.chance(50) {
+            world.restart().await;
+        }
+        dump(world, &mut redis, random, &mut dumps);
+        match *random.pick(&acts) {
+            Act::Kill => world.kill(random.below(REPLICAS)),
+            Act::Flush => {
+                world.note(What::Flushed);
+                redis.command(&[b"FLUSHALL"]);
+            }
+            Act::Evict => evict(&mut redis, random).await,
+            Act::Turn(weather) => weather.begins(world, random),
+            Act::RollBack => roll_back(world, &mut redis, random, &mut dumps),
+        }
+    }
+    Weather::Fair.begins(world, random);
+    world.restart().await;
+}
+
+async fn evict(redis: &mut Resp, random: &mut Random) {
+    let info = redis.command(&[b"INFO", b"memory"]).bytes().unwrap();
+    let info = String::from_utf8(info).unwrap();
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+    let limit = used.parse::<usize>().unwrap() - 1000 * (10 + random.below(100));
+    redis.command(&[
+        b"CONFIG",
+        b"SET",
+        b"maxmemory-policy",
+        b"allkeys-lru",
+        b"maxmemory",
+        limit.to_string().as_bytes(),
+    ]);
+    tokio::time::sleep(random.millis(20, 300)).await;
+    redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+}
+
+/// A user, and a record that was once Redis's.
+type Dump = (usize, Vec<u8>);
+
+fn dump(world: &World, redis: &mut Resp, random: &mut Random, dumps: &mut Vec<Dump>) {
+    for (n, user) in world.users.iter().enumerate() {
+        if random.chance(3)
+            && let Some(bytes) = redis.command(&[b"DUMP", user.key.as_bytes()]).bytes()
+        {
+            dumps.push((n, bytes));
+        }
+    }
+}
+
+fn roll_back(world: &World, redis: &mut Resp, random: &mut Random, dumps: &mut Vec<Dump>) {
+    for _ in 0..dumps.len() / 2 {
+        let (user, bytes) = dumps.swap_remove(random.below(dumps.len()));
+        world.note(What::RolledBack(user));
+        let key = world.users[user].key.as_bytes();
+        let reply = redis.command(&[b"RESTORE", key, b"3600000", &bytes, b"REPLACE"]);
+        assert_eq!(reply, Reply::Status("OK".into()));
+    }
+}
