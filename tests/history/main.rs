@@ -26,6 +26,8 @@ use world::{REPLICAS, World};
 
 const CLIENTS: usize = 40;
 const USERS: usize = 300;
+/// Users who ask much more often than the others.
+const HOT: usize = 10;
 
 #[expect(clippy::disallowed_methods, reason = "tests read the environment of the test run")]
 fn variable(name: &str) -> Option<u64> {
@@ -89,7 +91,8 @@ async fn run(seed: u64, late_writes_and_rollback: bool) {
 /// Asks for one user after another, now and then several times at once: with any of the user's tokens, of any replica.
 async fn client(world: Arc<World>, mut random: Random, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
-        let user = random.below(world.users.len());
+        // a few users are asked for at all times, so that what goes wrong meets several replicas at work for one user
+        let user = if random.chance(40) { random.below(HOT) } else { random.below(world.users.len()) };
         let together = if random.chance(20) { 2 + random.below(4) } else { 1 };
         let asks = (0..together).map(|_| {
             let (token, replica) = (random.below(world.users[user].tokens.len()), random.below(REPLICAS));

@@ -139,25 +139,29 @@ async fn evict(redis: &mut Resp, random: &mut Random) {
     redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
 }
 
-/// A user, and a record that was once Redis's.
-type Dump = (usize, Vec<u8>);
+/// A user, a record that was once Redis's, and when it was to expire.
+type Dump = (usize, Vec<u8>, i64);
 
 fn dump(world: &World, redis: &mut Resp, random: &mut Random, dumps: &mut Vec<Dump>) {
     for (n, user) in world.users.iter().enumerate() {
+        let key = user.key.as_bytes();
         if random.chance(3)
-            && let Some(bytes) = redis.command(&[b"DUMP", user.key.as_bytes()]).bytes()
+            && let Reply::Number(expires @ 1..) = redis.command(&[b"PEXPIRETIME", key])
+            && let Some(bytes) = redis.command(&[b"DUMP", key]).bytes()
         {
-            dumps.push((n, bytes));
+            dumps.push((n, bytes, expires));
         }
     }
 }
 
 fn roll_back(world: &World, redis: &mut Resp, random: &mut Random, dumps: &mut Vec<Dump>) {
     for _ in 0..dumps.len() / 2 {
-        let (user, bytes) = dumps.swap_remove(random.below(dumps.len()));
+        let (user, bytes, expires) = dumps.swap_remove(random.below(dumps.len()));
         world.note(What::RolledBack(user));
-        let key = world.users[user].key.as_bytes();
-        let reply = redis.command(&[b"RESTORE", key, b"3600000", &bytes, b"REPLACE"]);
+        // a replica of Redis kept the expiry; a person who restores a dump gives it what life he likes
+        let by_hand = if random.chance(20) { 3_600_000 } else { 0 };
+        let (key, expires) = (world.users[user].key.as_bytes(), (expires + by_hand).to_string());
+        let reply = redis.command(&[b"RESTORE", key, expires.as_bytes(), &bytes, b"REPLACE", b"ABSTTL"]);
         assert_eq!(reply, Reply::Status("OK".into()));
     }
 }
