@@ -22,12 +22,10 @@ mod world;
 use nemesis::Weather;
 use record::{History, Outcome};
 use verdict::{Settled, Verdict, judge};
-use world::{REPLICAS, World};
+use world::{HOT, REPLICAS, World};
 
 const CLIENTS: usize = 40;
 const USERS: usize = 300;
-/// Users who ask much more often than the others.
-const HOT: usize = 10;
 
 #[expect(clippy::disallowed_methods, reason = "tests read the environment of the test run")]
 fn variable(name: &str) -> Option<u64> {
@@ -166,14 +164,14 @@ fn summary(world: &World, history: &History, verdict: &Verdict) -> String {
     let (most, bound) = verdict.busiest;
     format!(
         "{} users, {} requests ({allowed} allowed, {denied} denied); {} PUTs ({acknowledged} acknowledged; at most {most} \
-         for one user, who might have had {bound}); {} kills, {} flushes, {} evictions, {} roll-backs; \
+         for one user, who might have had {bound}); {} kills, {} flushes, {} evictions and expiries, {} roll-backs; \
          to be confirmed: {}; {:.1} s",
         world.users.len(),
         history.requests.len(),
         history.puts.len(),
         events(|what| matches!(what, record::What::Killed(_))),
         events(|what| matches!(what, record::What::Flushed)),
-        events(|what| matches!(what, record::What::Evicted(_))),
+        events(|what| matches!(what, record::What::Evicted(_) | record::What::Expired(_))),
         events(|what| matches!(what, record::What::RolledBack(_))),
         verdict.unconfirmed.len(),
         world.started.elapsed().as_secs_f32(),

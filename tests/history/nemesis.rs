@@ -10,7 +10,7 @@ use elastauth_support::resp::{Reply, Resp};
 use elastauth_support::servers::REDIS_PASSWORD;
 
 use crate::record::What;
-use crate::world::{REPLICAS, World};
+use crate::world::{HOT, REPLICAS, World};
 
 const STEPS: usize = 14;
 
@@ -18,7 +18,10 @@ const STEPS: usize = 14;
 enum Act {
     /// SIGKILL of a replica; a later step starts it again.
     Kill,
+    /// Once, or again while what was lost is being made anew.
     Flush,
+    /// Records of the users that are asked for most end, one after another.
+    Expire,
     /// `maxmemory` below what is used, for a moment.
     Evict,
     Turn(Weather),
@@ -26,11 +29,12 @@ enum Act {
     RollBack,
 }
 
-const ACTS: [Act; 10] = [
+const ACTS: [Act; 11] = [
     Act::Kill,
     Act::Kill,
     Act::Kill,
     Act::Flush,
+    Act::Expire,
     Act::Evict,
     Act::Turn(Weather::Fair),
     Act::Turn(Weather::Slow),
@@ -110,8 +114,19 @@ pub async fn run(world: &World, random: &mut Random, late_writes_and_rollback: b
         match *random.pick(&acts) {
             Act::Kill => world.kill(random.below(REPLICAS)),
             Act::Flush => {
-                world.note(What::Flushed);
-                redis.command(&[b"FLUSHALL"]);
+                for _ in 0..=random.below(3) {
+                    world.note(What::Flushed);
+                    redis.command(&[b"FLUSHALL"]);
+                    tokio::time::sleep(random.millis(10, 60)).await;
+                }
+            }
+            Act::Expire => {
+                for _ in 0..30 {
+                    let user = random.below(HOT);
+                    world.note(What::Expired(user));
+                    redis.command(&[b"DEL", world.users[user].key.as_bytes()]);
+                    tokio::time::sleep(random.millis(2, 30)).await;
+                }
             }
             Act::Evict => evict(&mut redis, random).await,
             Act::Turn(weather) => weather.begins(world, random),

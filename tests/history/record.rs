@@ -73,6 +73,8 @@ pub enum What {
     Flushed,
     /// One user's record, by Redis.
     Evicted(usize),
+    /// One user's record, as if its life had ended.
+    Expired(usize),
     /// An old record of one user came back.
     RolledBack(usize),
     /// How Elasticsearch answers from now on.
@@ -103,7 +105,7 @@ impl History {
     pub fn losses(&self, user: usize) -> Vec<Instant> {
         let lost = |event: &&Event| match event.what {
             What::Flushed => true,
-            What::Evicted(who) | What::RolledBack(who) => who == user,
+            What::Evicted(who) | What::Expired(who) | What::RolledBack(who) => who == user,
             What::Killed(_) | What::Started(_) | What::Weather(_) => false,
         };
         self.events.iter().filter(lost).map(|event| event.at).collect()
@@ -145,7 +147,7 @@ impl History {
             lines.push((put.received, line));
         }
         for event in &self.events {
-            if !matches!(event.what, What::Evicted(who) | What::RolledBack(who) if who != user) {
+            if !matches!(event.what, What::Evicted(who) | What::Expired(who) | What::RolledBack(who) if who != user) {
                 lines.push((event.at, format!("{:?}", event.what)));
             }
         }

@@ -41,9 +41,11 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
     for (n, (user, settled)) in world.users.iter().zip(settled).enumerate() {
         let puts = puts.remove(user.name.as_str()).unwrap_or_default();
         let requests: Vec<&Requested> = history.requests.iter().filter(|request| request.user == n).collect();
-        let own = Own { user, puts, requests, losses: history.losses(n), history };
+        let mut applied: Vec<&Put> = puts.iter().copied().filter(|put| put.applied.is_some()).collect();
+        applied.sort_by_key(|put| put.applied);
+        let own = Own { user, puts, applied, requests, losses: history.losses(n), history };
         match own.end(settled) {
-            Some(_) if !confirmed && own.overtaken() => verdict.unconfirmed.push(n),
+            Some(_) if !confirmed && own.overtaken(None) => verdict.unconfirmed.push(n),
             Some(wrong) => verdict.violations.push((n, wrong)),
             None => {}
         }
@@ -52,8 +54,15 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
             verdict.violations.push((n, format!("{sent} PUTs, where {bound} are enough")));
         }
         verdict.busiest = verdict.busiest.max((sent, bound));
-        let wrong = own.requests.iter().filter_map(|request| own.answer(request));
-        verdict.violations.extend(wrong.map(|wrong| (n, wrong)));
+        for request in &own.requests {
+            let stale = if confirmed { None } else { own.stale(request) };
+            match stale {
+                Some(_) if own.overtaken(Some(request.end)) => verdict.unconfirmed.push(n),
+                Some(wrong) => verdict.violations.push((n, wrong)),
+                None => {}
+            }
+            verdict.violations.extend(own.answer(request).map(|wrong| (n, wrong)));
+        }
     }
     verdict
 }
@@ -62,6 +71,8 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
 struct Own<'a> {
     user: &'a User,
     puts: Vec<&'a Put>,
+    /// Those that changed the user, in the order in which they did.
+    applied: Vec<&'a Put>,
     requests: Vec<&'a Requested>,
     /// In order of time.
     losses: Vec<Instant>,
@@ -81,20 +92,37 @@ impl Own<'_> {
         (roles != newest).then(|| format!("has the roles {}, not {}", roles.join(","), newest.join(",")))
     }
 
-    /// Whether the wrong end is the known one that a PUT leaves which overtook the agreement: its record was lost from
-    /// Redis, another one was agreed and written, and then the PUT was applied and nobody lived to hear of it. With the
-    /// record still in Redis this cannot happen, and a sender that hears of it owes a repair.
-    fn overtaken(&self) -> bool {
-        let mut applied: Vec<&Put> = self.puts.iter().copied().filter(|put| put.applied.is_some()).collect();
-        applied.sort_by_key(|put| put.applied);
-        let last_password = applied.iter().rev().find(|put| put.password.is_some());
-        [last_password, applied.last()].into_iter().flatten().any(|last| {
-            let others = || applied.iter().filter(|other| other.applied < last.applied && self.heard(other));
+    /// Agreement in the meantime: when for a while nobody writes and nothing is lost, what is handed out works.
+    fn stale(&self, request: &Requested) -> Option<String> {
+        let Outcome::Allowed { password, .. } = &request.outcome else { return None };
+        let at = request.end;
+        let near = |moment: Instant| moment < at + DIGESTION && moment + DIGESTION > request.start;
+        let written = |put: &&Put| [Some(put.received), put.applied].into_iter().flatten().any(near);
+        if self.puts.iter().any(written) || self.losses.iter().any(|loss| near(*loss)) {
+            return None;
+        }
+        let there = self.applied.iter().rev().filter(|put| put.applied <= Some(at));
+        let last_password = there.clone().find_map(|put| put.password.as_deref())?;
+        if last_password != password {
+            let (it, that) = (short(password), short(last_password));
+            return Some(format!("{it} was handed out while Elasticsearch had {that} and nobody wrote"));
+        }
+        let last_roles = &there.clone().next()?.roles;
+        let fit = self.user.tokens[request.token..].iter().any(|token| *last_roles == token.roles);
+        (!fit).then(|| format!("let through with the roles {}, older than the token's", last_roles.join(",")))
+    }
+
+    /// Whether what is wrong (at a moment, or in the end) is the known thing that a PUT leaves which overtook the agreement:
+    /// its record was lost from Redis, another one was agreed and written, and then the PUT was applied and nobody lived
+    /// to hear of it. With the record still in Redis this cannot happen, and a sender that hears of it owes a repair.
+    fn overtaken(&self, moment: Option<Instant>) -> bool {
+        let applied = || self.applied.iter().copied().filter(|put| moment.is_none() || put.applied <= moment);
+        let last_password = applied().rev().find(|put| put.password.is_some());
+        [last_password, applied().next_back()].into_iter().flatten().any(|last| {
+            let mut others = applied().filter(|other| other.applied < last.applied && self.heard(other));
             // a PUT is sent within the claim's time of the record's reading, or not at all
-            let lost = |at: Instant| {
-                at + CLAIM + LOADED > last.received && others().any(|other| other.received + DIGESTION > at)
-            };
-            !self.heard(last) && self.losses.iter().any(|at| lost(*at))
+            let lost = self.losses.iter().filter(|at| **at + CLAIM + LOADED > last.received);
+            !self.heard(last) && others.any(|other| lost.clone().any(|at| other.received + DIGESTION > *at))
         })
     }
 
