@@ -56,7 +56,7 @@ async fn late_writes_and_rolled_back_records_are_repaired() {
 #[ignore = "runs for long: make soak"]
 async fn soak() {
     for _ in 0..variable("HISTORY_SEEDS").unwrap_or(50) {
-        run(seed_of_the_clock(), false).await;
+        run(variable("HISTORY_SEED").unwrap_or_else(seed_of_the_clock), false).await;
     }
 }
 
@@ -164,11 +164,12 @@ fn summary(world: &World, history: &History, verdict: &Verdict) -> String {
     let (most, bound) = verdict.busiest;
     format!(
         "{} users, {} requests ({allowed} allowed, {denied} denied); {} PUTs ({acknowledged} acknowledged; at most {most} \
-         for one user, who might have had {bound}); {} kills, {} flushes, {} evictions and expiries, {} roll-backs; \
+         for one user, who might have had {bound}; {} races of two passwords); {} kills, {} flushes, {} evictions and expiries, {} roll-backs; \
          to be confirmed: {}; {:.1} s",
         world.users.len(),
         history.requests.len(),
         history.puts.len(),
+        verdict.races,
         events(|what| matches!(what, record::What::Killed(_))),
         events(|what| matches!(what, record::What::Flushed)),
         events(|what| matches!(what, record::What::Evicted(_) | record::What::Expired(_))),

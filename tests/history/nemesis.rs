@@ -8,11 +8,12 @@ use elastauth_support::faults::{Ending, Fate};
 use elastauth_support::random::Random;
 use elastauth_support::resp::{Reply, Resp};
 use elastauth_support::servers::REDIS_PASSWORD;
+use tokio::task::JoinSet;
 
-use crate::record::What;
+use crate::record::{Outcome, What};
 use crate::world::{HOT, REPLICAS, World};
 
-const STEPS: usize = 14;
+const STEPS: usize = 12;
 
 #[derive(Clone, Copy)]
 enum Act {
@@ -29,11 +30,12 @@ enum Act {
     RollBack,
 }
 
-const ACTS: [Act; 11] = [
+const ACTS: [Act; 12] = [
     Act::Kill,
     Act::Kill,
     Act::Kill,
     Act::Flush,
+    Act::Expire,
     Act::Expire,
     Act::Evict,
     Act::Turn(Weather::Fair),
@@ -66,7 +68,9 @@ pub enum Weather {
 
 impl Weather {
     fn fate(self, random: &mut Random) -> Fate {
-        let fair = Fate { delay: random.millis(0, 50), ending: Ending::Answered };
+        // two kinds, so that one PUT often overtakes another
+        let delay = if random.chance(30) { random.millis(35, 50) } else { random.millis(0, 15) };
+        let fair = Fate { delay, ending: Ending::Answered };
         let delay = match self {
             Self::Slow if random.chance(30) => random.millis(80, 150),
             // never near the time-out: whether such a PUT was applied in time depends on the machine
@@ -97,16 +101,16 @@ impl Weather {
 }
 
 /// Some things go wrong, one after another; at the end everything runs again.
-pub async fn run(world: &World, random: &mut Random, late_writes_and_rollback: bool) {
+pub async fn run(world: &Arc<World>, random: &mut Random, late_writes_and_rollback: bool) {
     let mut acts = ACTS.to_vec();
     if late_writes_and_rollback {
         acts.extend(LATE_WRITES_AND_ROLL_BACK);
     }
     let mut redis = Resp::connect(&world.redis.address, REDIS_PASSWORD);
-    let mut dumps = Vec::new();
+    let (mut dumps, mut asks) = (Vec::new(), JoinSet::new());
     for _ in 0..STEPS {
         // the rhythm of misfortune; nothing is waited for
-        tokio::time::sleep(random.millis(50, 500)).await;
+        tokio::time::sleep(random.millis(100, 700)).await;
         if random.chance(50) {
             world.restart().await;
         }
@@ -120,14 +124,7 @@ pub async fn run(world: &World, random: &mut Random, late_writes_and_rollback: b
                     tokio::time::sleep(random.millis(10, 60)).await;
                 }
             }
-            Act::Expire => {
-                for _ in 0..30 {
-                    let user = random.below(HOT);
-                    world.note(What::Expired(user));
-                    redis.command(&[b"DEL", world.users[user].key.as_bytes()]);
-                    tokio::time::sleep(random.millis(2, 30)).await;
-                }
-            }
+            Act::Expire => expire(world, &mut redis, random, &mut asks).await,
             Act::Evict => evict(&mut redis, random).await,
             Act::Turn(weather) => weather.begins(world, random),
             Act::RollBack => roll_back(world, &mut redis, random, &mut dumps),
@@ -135,6 +132,24 @@ pub async fn run(world: &World, random: &mut Random, late_writes_and_rollback: b
     }
     Weather::Fair.begins(world, random);
     world.restart().await;
+    asks.join_all().await;
+}
+
+/// Twice for each user: the second time while two replicas are making up for the first.
+async fn expire(world: &Arc<World>, redis: &mut Resp, random: &mut Random, asks: &mut JoinSet<Outcome>) {
+    for _ in 0..15 {
+        let user = random.below(HOT);
+        for _ in 0..2 {
+            world.note(What::Expired(user));
+            redis.command(&[b"DEL", world.users[user].key.as_bytes()]);
+            for _ in 0..2 {
+                let (token, replica) = (random.below(world.users[user].tokens.len()), random.below(REPLICAS));
+                let world = Arc::clone(world);
+                asks.spawn(async move { world.ask(user, token, replica).await });
+            }
+            tokio::time::sleep(random.millis(5, 30)).await;
+        }
+    }
 }
 
 async fn evict(redis: &mut Resp, random: &mut Random) {

@@ -10,6 +10,8 @@ use crate::world::{CLAIM, DEADLINE, User, WRITE_TIMEOUT, World};
 
 /// For machines that have other things to do.
 const LOADED: Duration = Duration::from_secs(2);
+/// A debt is paid, by a few round trips, well within this time.
+const QUIET: Duration = Duration::from_millis(500);
 /// A process that was killed this soon after an answer may not have done what the answer called for.
 const DIGESTION: Duration = Duration::from_secs(1);
 
@@ -27,6 +29,8 @@ pub struct Verdict {
     pub violations: Vec<(usize, String)>,
     /// Users that only a confirmation would repair.
     pub unconfirmed: Vec<usize>,
+    /// How often a PUT of one password was applied while one of another was under way.
+    pub races: usize,
     /// The most PUTs of a user, and how many of how many it might have had.
     pub busiest: (usize, usize),
 }
@@ -49,6 +53,8 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
             Some(wrong) => verdict.violations.push((n, wrong)),
             None => {}
         }
+        verdict.races += own.races();
+        verdict.violations.extend(own.back().map(|wrong| (n, wrong)));
         let (sent, bound) = (own.puts.len(), own.bound());
         if sent > bound {
             verdict.violations.push((n, format!("{sent} PUTs, where {bound} are enough")));
@@ -96,7 +102,7 @@ impl Own<'_> {
     fn stale(&self, request: &Requested) -> Option<String> {
         let Outcome::Allowed { password, .. } = &request.outcome else { return None };
         let at = request.end;
-        let near = |moment: Instant| moment < at + DIGESTION && moment + DIGESTION > request.start;
+        let near = |moment: Instant| moment < at + QUIET && moment + QUIET > request.start;
         let written = |put: &&Put| [Some(put.received), put.applied].into_iter().flatten().any(near);
         if self.puts.iter().any(written) || self.losses.iter().any(|loss| near(*loss)) {
             return None;
@@ -132,6 +138,25 @@ impl Own<'_> {
         // the sender's time began before the PUT came
         let in_time = at - put.received < WRITE_TIMEOUT / 2;
         in_time && self.history.killed(&put.sender).is_none_or(|killed| killed > at + DIGESTION)
+    }
+
+    fn races(&self) -> usize {
+        let passwords: Vec<&&Put> = self.applied.iter().filter(|put| put.password.is_some()).collect();
+        let raced = |pair: &&[&&Put]| pair[0].password != pair[1].password && Some(pair[1].received) < pair[0].applied;
+        passwords.windows(2).filter(raced).count()
+    }
+
+    /// An older token never takes roles away or gives them back, as long as the record lasts.
+    fn back(&self) -> Option<String> {
+        let as_of = |put: &Put| put.metadata["elastauth"]["as_of"].as_u64();
+        let sent = |put: &Put| format!("{} as of {}", put.roles.join(","), as_of(put).unwrap_or_default());
+        let back = self.puts.windows(2).find(|pair| {
+            let (before, after) = (pair[0], pair[1]);
+            // what was read of a lost record may be sent for the time of a claim
+            let lost = |at: &Instant| *at + CLAIM + LOADED > before.received && *at < after.received + DIGESTION;
+            as_of(after) < as_of(before) && !self.losses.iter().any(lost)
+        });
+        back.map(|pair| format!("the roles {} were followed by {}", sent(pair[0]), sent(pair[1])))
     }
 
     /// Bounded work. While a record lasts, each of the tokens used meanwhile can raise its roles once, and each raise is one

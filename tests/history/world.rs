@@ -23,7 +23,7 @@ pub const CLAIM: Duration = Duration::from_millis(2300);
 pub const DEADLINE: Duration = Duration::from_secs(3);
 pub const REPLICAS: usize = 3;
 /// The first so many users are asked for much more often than the others.
-pub const HOT: usize = 10;
+pub const HOT: usize = 5;
 
 /// The roles that the test's configuration gives to groups.
 const GROUPS: [(&[&str], &[&str]); 3] = [

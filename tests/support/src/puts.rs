@@ -19,6 +19,8 @@ pub struct Put {
     pub password: Option<String>,
     /// Role names.
     pub roles: Vec<String>,
+    /// The user's `metadata`.
+    pub metadata: Value,
     /// What was to become of it.
     pub ending: Ending,
     /// When it came.
@@ -59,6 +61,7 @@ impl Puts {
             sender: sender.to_owned(),
             password: body["password"].as_str().map(str::to_owned),
             roles: names.filter_map(Value::as_str).map(str::to_owned).collect(),
+            metadata: body["metadata"].clone(),
             ending,
             received: Instant::now(),
             applied: None,
