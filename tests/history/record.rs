@@ -101,14 +101,16 @@ impl History {
         Self { requests: world.requests(), puts: world.elasticsearch.puts(), events: world.events() }
     }
 
-    /// When one user's record was lost, or exchanged for an older one.
+    /// When one user's record was lost, or exchanged for an older one, in order.
     pub fn losses(&self, user: usize) -> Vec<Instant> {
         let lost = |event: &&Event| match event.what {
             What::Flushed => true,
             What::Evicted(who) | What::Expired(who) | What::RolledBack(who) => who == user,
             What::Killed(_) | What::Started(_) | What::Weather(_) => false,
         };
-        self.events.iter().filter(lost).map(|event| event.at).collect()
+        let mut losses: Vec<Instant> = self.events.iter().filter(lost).map(|event| event.at).collect();
+        losses.sort();
+        losses
     }
 
     /// When a process was killed.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use elastauth_support::faults::Ending;
 use elastauth_support::puts::Put;
 
 use crate::record::{History, Outcome, Requested, short};
@@ -21,6 +22,20 @@ pub struct Settled {
     pub outcome: Outcome,
     /// The roles that Elasticsearch gives to that credential; none when it gives no access.
     pub roles: Option<Vec<String>>,
+}
+
+impl Settled {
+    /// Agreement and repair: the credential that was handed out last works, with the roles of the newest token.
+    pub fn wrong(&self, user: &User) -> Option<String> {
+        let Outcome::Allowed { password, .. } = &self.outcome else {
+            return Some(format!("stuck: the last request ended with {:?}", self.outcome));
+        };
+        let Some(roles) = &self.roles else {
+            return Some(format!("the password {} was handed out last and gives no access", short(password)));
+        };
+        let newest = &user.tokens.last()?.roles;
+        (roles != newest).then(|| format!("has the roles {}, not {}", roles.join(","), newest.join(",")))
+    }
 }
 
 #[derive(Default)]
@@ -48,7 +63,7 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
         let mut applied: Vec<&Put> = puts.iter().copied().filter(|put| put.applied.is_some()).collect();
         applied.sort_by_key(|put| put.applied);
         let own = Own { user, puts, applied, requests, losses: history.losses(n), history };
-        match own.end(settled) {
+        match settled.wrong(user) {
             Some(_) if !confirmed && own.overtaken(None) => verdict.unconfirmed.push(n),
             Some(wrong) => verdict.violations.push((n, wrong)),
             None => {}
@@ -86,18 +101,6 @@ struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Agreement and repair: the credential that was handed out last works, with the roles of the newest token.
-    fn end(&self, settled: &Settled) -> Option<String> {
-        let Outcome::Allowed { password, .. } = &settled.outcome else {
-            return Some(format!("stuck: the last request ended with {:?}", settled.outcome));
-        };
-        let Some(roles) = &settled.roles else {
-            return Some(format!("the password {} was handed out last and gives no access", short(password)));
-        };
-        let newest = &self.user.tokens.last()?.roles;
-        (roles != newest).then(|| format!("has the roles {}, not {}", roles.join(","), newest.join(",")))
-    }
-
     /// Agreement in the meantime: when for a while nobody writes and nothing is lost, what is handed out works.
     fn stale(&self, request: &Requested) -> Option<String> {
         let Outcome::Allowed { password, .. } = &request.outcome else { return None };
@@ -160,7 +163,7 @@ impl Own<'_> {
     }
 
     /// Bounded work. While a record lasts, each of the tokens used meanwhile can raise its roles once, and each raise is one
-    /// PUT; a PUT that nobody heard of is repeated once; and a PUT that was under way when the record was lost is made
+    /// PUT; a PUT that nobody heard of is repeated once, and repaired once when it came late; and a PUT that was under way when the record was lost is made
     /// up for once (the debt). Which process of how many is asked makes no difference.
     fn bound(&self) -> usize {
         let mut limits: Vec<Option<Instant>> = vec![None];
@@ -176,7 +179,8 @@ impl Own<'_> {
         };
         let raises: usize = limits.windows(2).map(|ends| used(ends[0], ends[1])).sum();
         let unheard = self.puts.iter().filter(|put| !self.heard(put)).count();
-        raises + unheard + self.losses.len()
+        let late = self.puts.iter().filter(|put| put.ending == Ending::Late).count();
+        raises + unheard + late + self.losses.len()
     }
 
     /// What is wrong with one answer.
