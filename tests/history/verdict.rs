@@ -163,8 +163,10 @@ impl Own<'_> {
     }
 
     /// Bounded work. While a record lasts, each of the tokens used meanwhile can raise its roles once, and each raise is one
-    /// PUT; a PUT that nobody heard of is repeated once, and repaired once when it came late; and a PUT that was under way when the record was lost is made
-    /// up for once (the debt). Which process of how many is asked makes no difference.
+    /// PUT. A PUT that was under way when the record was lost is made up for once (the debt). A PUT that nobody heard of
+    /// leaves a claim that runs out: its holder may repeat the PUT while somebody else takes the claim over, which is
+    /// two PUTs and one to make up for what they did not know of each other. And a late PUT is repaired once more. How
+    /// many processes there are makes no difference.
     fn bound(&self) -> usize {
         let mut limits: Vec<Option<Instant>> = vec![None];
         limits.extend(self.losses.iter().copied().map(Some));
@@ -180,7 +182,7 @@ impl Own<'_> {
         let raises: usize = limits.windows(2).map(|ends| used(ends[0], ends[1])).sum();
         let unheard = self.puts.iter().filter(|put| !self.heard(put)).count();
         let late = self.puts.iter().filter(|put| put.ending == Ending::Late).count();
-        raises + unheard + late + self.losses.len()
+        raises + 3 * unheard + late + self.losses.len()
     }
 
     /// What is wrong with one answer.
