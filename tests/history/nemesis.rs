@@ -13,8 +13,6 @@ use tokio::task::JoinSet;
 use crate::record::{Outcome, What};
 use crate::world::{HOT, REPLICAS, World};
 
-const STEPS: usize = 12;
-
 #[derive(Clone, Copy)]
 enum Act {
     /// SIGKILL of a replica; a later step starts it again.
@@ -108,14 +106,15 @@ pub async fn run(world: &Arc<World>, random: &mut Random, late_writes_and_rollba
     }
     let mut redis = Resp::connect(&world.redis.address, REDIS_PASSWORD);
     let (mut dumps, mut asks) = (Vec::new(), JoinSet::new());
-    for _ in 0..STEPS {
+    // each of them in every history; their order is the seed's
+    while !acts.is_empty() {
         // the rhythm of misfortune; nothing is waited for
         tokio::time::sleep(random.millis(100, 700)).await;
         if random.chance(50) {
             world.restart().await;
         }
         dump(world, &mut redis, random, &mut dumps);
-        match *random.pick(&acts) {
+        match acts.swap_remove(random.below(acts.len())) {
             Act::Kill => world.kill(random.below(REPLICAS)),
             Act::Flush => {
                 for _ in 0..=random.below(3) {
