@@ -43,7 +43,7 @@ pub struct Verdict {
     /// Whose, and what is wrong.
     pub violations: Vec<(usize, String)>,
     /// Users that only a confirmation would repair.
-    pub unconfirmed: Vec<usize>,
+    pub unconfirmed: BTreeSet<usize>,
     /// How often a PUT of one password was applied while one of another was under way.
     pub races: usize,
     /// The most PUTs of a user, and how many of how many it might have had.
@@ -64,7 +64,9 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
         applied.sort_by_key(|put| put.applied);
         let own = Own { user, puts, applied, requests, losses: history.losses(n), history };
         match settled.wrong(user) {
-            Some(_) if !confirmed && own.overtaken(None) => verdict.unconfirmed.push(n),
+            Some(_) if !confirmed && own.overtaken(None) => {
+                verdict.unconfirmed.insert(n);
+            }
             Some(wrong) => verdict.violations.push((n, wrong)),
             None => {}
         }
@@ -78,7 +80,9 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
         for request in &own.requests {
             let stale = if confirmed { None } else { own.stale(request) };
             match stale {
-                Some(_) if own.overtaken(Some(request.end)) => verdict.unconfirmed.push(n),
+                Some(_) if own.overtaken(Some(request.end)) => {
+                    verdict.unconfirmed.insert(n);
+                }
                 Some(wrong) => verdict.violations.push((n, wrong)),
                 None => {}
             }
