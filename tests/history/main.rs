@@ -80,8 +80,9 @@ async fn run(seed: u64, late_writes_and_rollback: bool) {
     quiet(&world).await;
     let mut settled = last_word_and_login(&world, &mut random).await;
     let ends = Instant::now() + PATIENCE;
-    // a confirmation takes its time; without one nothing may be wrong now
+    // a confirmation takes its time: it is asked for now and then; without one nothing may be wrong now
     while late_writes_and_rollback && !all_right(&world, &settled) && Instant::now() < ends {
+        tokio::time::sleep(Duration::from_millis(250)).await;
         settled = last_word_and_login(&world, &mut random).await;
     }
     let history = History::of(&world);
