@@ -64,7 +64,7 @@ async fn soak() {
 async fn run(seed: u64, late_writes_and_rollback: bool) {
     println!("HISTORY_SEED={seed}");
     let mut random = Random::new(seed);
-    let users = variable("HISTORY_USERS").map_or(USERS, |users| usize::try_from(users).unwrap());
+    let users = variable("HISTORY_USERS").map_or(USERS, |users| usize::try_from(users).unwrap()).max(HOT);
     let Some(world) = World::start(users, &mut random).await else { return };
     let world = Arc::new(world);
     Weather::Fair.begins(&world, &mut random);
