@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build tools
+.PHONY: help demo test soak lint build tools
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -11,6 +11,9 @@ demo: ## the main job, end to end, through a real Envoy
 
 test: tools ## every test, against real servers
 	cargo test --locked --workspace
+
+soak: tools ## histories of many seeds: HISTORY_SEEDS=50 (10 s each), HISTORY_USERS=300; HISTORY_SEED=n repeats one
+	HISTORY_SEEDS=$${HISTORY_SEEDS:-50} cargo test --locked --test history -- --ignored --exact soak --nocapture
 
 lint: ## formatting, lints, documentation
 	cargo fmt --all --check

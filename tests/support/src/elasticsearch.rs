@@ -1,7 +1,7 @@
 //! A stand-in for Elasticsearch: the security API's users, and Basic authentication for everything else.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -13,28 +13,20 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use crate::faults::Faults;
+use crate::faults::{Ending, Fate};
+use crate::puts::{Put, Puts};
 use crate::users::{User, Users, Write};
 
 /// The administrator that elastauth is given.
 pub const ADMIN: (&str, &str) = ("provisioner", "provisioner-password");
 
-/// What goes wrong from now on.
-#[derive(Clone, Default)]
-pub struct Faults {
-    /// Every PUT waits this long before it is applied.
-    pub delay: Duration,
-    /// A PUT is answered with this status and not applied.
-    pub put_status: Option<u16>,
-    /// A GET of a user is answered with this status.
-    pub get_status: Option<u16>,
-    /// A PUT is applied after the delay even when the client has gone.
-    pub apply_after_client_gave_up: bool,
-}
-
 #[derive(Default)]
 struct Shared {
     users: Mutex<Users>,
     faults: Mutex<Faults>,
+    puts: Puts,
+    requests: AtomicUsize,
 }
 
 /// A running stand-in; it ends when dropped.
@@ -73,6 +65,24 @@ impl Elasticsearch {
         *self.shared.faults.lock().unwrap() = faults;
     }
 
+    /// Every PUT of a user, applied or not, in the order in which they came.
+    #[must_use]
+    pub fn puts(&self) -> Vec<Put> {
+        self.shared.puts.all()
+    }
+
+    /// How many PUTs may still be applied or answered.
+    #[must_use]
+    pub fn open_puts(&self) -> usize {
+        self.shared.puts.open()
+    }
+
+    /// How often anything was asked.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::SeqCst)
+    }
+
     /// Every applied write, in order.
     #[must_use]
     pub fn history(&self) -> Vec<Write> {
@@ -109,9 +119,10 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    shared.requests.fetch_add(1, Ordering::SeqCst);
     let Some((name, roles)) = login(&shared, &headers) else { return unauthorized() };
     let admin = name == ADMIN.0;
-    if let Some(user) = uri.path().strip_prefix("/_security/user/") {
+    if let Some((sender, user)) = uri.path().split_once("/_security/user/") {
         if !admin {
             let reason = format!("action [cluster:admin/xpack/security/user] is unauthorized for user [{name}]");
             let body = json!({ "error": { "type": "security_exception", "reason": reason }, "status": 403 });
@@ -120,7 +131,7 @@ async fn answer(
         let user = decode(user);
         return match method {
             Method::GET => get(&shared, &user),
-            Method::PUT | Method::POST => put(shared, user, body).await,
+            Method::PUT | Method::POST => put(shared, sender, user, body).await,
             _ => product(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "not allowed", "status": 405 })),
         };
     }
@@ -178,21 +189,43 @@ fn get(shared: &Shared, name: &str) -> Response {
     }
 }
 
-async fn put(shared: Arc<Shared>, name: String, body: Bytes) -> Response {
+async fn put(shared: Arc<Shared>, sender: &str, name: String, body: Bytes) -> Response {
     let faults = shared.faults.lock().unwrap().clone();
-    if let Some(code) = faults.put_status {
-        return status(code);
-    }
+    let Fate { delay, ending } = faults.of_a_put();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let apply = async move {
-        tokio::time::sleep(faults.delay).await;
-        shared.users.lock().unwrap().put(&name, &body)
+    let underway = Arc::new(shared.puts.begin(sender.trim_start_matches('/'), &name, &body, ending));
+    let apply = {
+        let underway = Arc::clone(&underway);
+        async move {
+            tokio::time::sleep(delay).await;
+            let mut users = shared.users.lock().unwrap();
+            let outcome = users.put(&name, &body);
+            if outcome.is_ok() {
+                underway.applied();
+            }
+            outcome
+        }
     };
-    let applied = if faults.apply_after_client_gave_up { tokio::spawn(apply).await.unwrap() } else { apply.await };
-    match applied {
+    let applied = match ending {
+        Ending::Refused(code) => {
+            let answer = status(code);
+            underway.answered(answer.status());
+            return answer;
+        }
+        Ending::Lost => std::future::pending().await,
+        Ending::Late => tokio::spawn(apply).await.unwrap(),
+        _ if faults.apply_after_client_gave_up => tokio::spawn(apply).await.unwrap(),
+        Ending::Answered | Ending::AnswerLost => apply.await,
+    };
+    if matches!(ending, Ending::AnswerLost | Ending::Late) {
+        std::future::pending::<()>().await;
+    }
+    let answer = match applied {
         Ok(created) => product(StatusCode::OK, &json!({ "created": created })),
         Err(refused) => product(StatusCode::BAD_REQUEST, &refused),
-    }
+    };
+    underway.answered(answer.status());
+    answer
 }
 
 #[cfg(test)]

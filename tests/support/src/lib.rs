@@ -8,9 +8,13 @@
 
 pub mod check;
 pub mod elasticsearch;
+pub mod faults;
 pub mod issuer;
 pub mod process;
 pub mod proxy;
+pub mod puts;
+pub mod random;
+pub mod resp;
 pub mod servers;
 pub mod users;
 

@@ -1,0 +1,196 @@
+//! What goes wrong, in an order that a seed decides.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use elastauth_support::elasticsearch::Faults;
+use elastauth_support::faults::{Ending, Fate};
+use elastauth_support::random::Random;
+use elastauth_support::resp::{Reply, Resp};
+use elastauth_support::servers::REDIS_PASSWORD;
+use tokio::task::JoinSet;
+
+use crate::record::{Outcome, What};
+use crate::world::{HOT, REPLICAS, World};
+
+#[derive(Clone, Copy)]
+enum Act {
+    /// SIGKILL of a replica; a later step starts it again.
+    Kill,
+    /// Once, or again while what was lost is being made anew.
+    Flush,
+    /// Records of the users that are asked for most end, one after another.
+    Expire,
+    /// `maxmemory` below what is used, for a moment.
+    Evict,
+    Turn(Weather),
+    /// Old records come back, as when Redis fails over to a replica that lagged behind.
+    RollBack,
+}
+
+const ACTS: [Act; 12] = [
+    Act::Kill,
+    Act::Kill,
+    Act::Kill,
+    Act::Flush,
+    Act::Expire,
+    Act::Expire,
+    Act::Evict,
+    Act::Turn(Weather::Fair),
+    Act::Turn(Weather::Slow),
+    Act::Turn(Weather::Lossy),
+    Act::Turn(Weather::Failing),
+    Act::Turn(Weather::Down),
+];
+
+/// What only a confirmation repairs: nobody learns of it when it happens.
+const LATE_WRITES_AND_ROLL_BACK: [Act; 4] =
+    [Act::RollBack, Act::RollBack, Act::Turn(Weather::Late), Act::Turn(Weather::Late)];
+
+/// How Elasticsearch answers PUTs.
+#[derive(Clone, Copy, Debug)]
+pub enum Weather {
+    /// In 0 to 50 ms, as always when nothing else is said.
+    Fair,
+    /// Some within the write's time-out, some beyond.
+    Slow,
+    /// Some are lost, some answers are.
+    Lossy,
+    /// Half of them are answered with 503.
+    Failing,
+    /// Every GET and PUT is answered with 503.
+    Down,
+    /// Some are applied at some time, mostly after the client gave up.
+    Late,
+}
+
+impl Weather {
+    fn fate(self, random: &mut Random) -> Fate {
+        // two kinds, so that one PUT often overtakes another
+        let delay = if random.chance(30) { random.millis(35, 50) } else { random.millis(0, 15) };
+        let fair = Fate { delay, ending: Ending::Answered };
+        let delay = match self {
+            Self::Slow if random.chance(30) => random.millis(80, 150),
+            // never near the time-out: whether such a PUT was applied in time depends on the machine
+            Self::Slow if random.chance(20) => Duration::from_secs(1),
+            Self::Late if random.chance(30) => random.millis(100, 1500),
+            _ => fair.delay,
+        };
+        let ending = match self {
+            Self::Lossy if random.chance(20) => Ending::AnswerLost,
+            Self::Lossy if random.chance(20) => Ending::Lost,
+            Self::Failing if random.chance(50) => Ending::Refused(503),
+            Self::Down => Ending::Refused(503),
+            Self::Late if delay > fair.delay => Ending::Late,
+            _ => Ending::Answered,
+        };
+        Fate { delay, ending }
+    }
+
+    pub fn begins(self, world: &World, random: &mut Random) {
+        let random = Arc::new(Mutex::new(random.split()));
+        world.elasticsearch.fail(Faults {
+            get_status: matches!(self, Self::Down).then_some(503),
+            fates: Some(Arc::new(move || self.fate(&mut random.lock().unwrap()))),
+            ..Faults::default()
+        });
+        world.note(What::Weather(format!("{self:?}")));
+    }
+}
+
+/// Some things go wrong, one after another; at the end everything runs again.
+pub async fn run(world: &Arc<World>, random: &mut Random, late_writes_and_rollback: bool) {
+    let mut acts = ACTS.to_vec();
+    if late_writes_and_rollback {
+        acts.extend(LATE_WRITES_AND_ROLL_BACK);
+    }
+    let mut redis = Resp::connect(&world.redis.address, REDIS_PASSWORD);
+    let (mut dumps, mut asks) = (Vec::new(), JoinSet::new());
+    // each of them in every history; their order is the seed's
+    while !acts.is_empty() {
+        // the rhythm of misfortune; nothing is waited for
+        tokio::time::sleep(random.millis(100, 700)).await;
+        if random.chance(50) {
+            world.restart().await;
+        }
+        dump(world, &mut redis, random, &mut dumps);
+        match acts.swap_remove(random.below(acts.len())) {
+            Act::Kill => world.kill(random.below(REPLICAS)),
+            Act::Flush => {
+                for _ in 0..=random.below(3) {
+                    world.note(What::Flushed);
+                    redis.command(&[b"FLUSHALL"]);
+                    tokio::time::sleep(random.millis(10, 60)).await;
+                }
+            }
+            Act::Expire => expire(world, &mut redis, random, &mut asks).await,
+            Act::Evict => evict(&mut redis, random).await,
+            Act::Turn(weather) => weather.begins(world, random),
+            Act::RollBack => roll_back(world, &mut redis, random, &mut dumps),
+        }
+    }
+    Weather::Fair.begins(world, random);
+    world.restart().await;
+    asks.join_all().await;
+}
+
+/// Twice for each user: the second time while two replicas are making up for the first.
+async fn expire(world: &Arc<World>, redis: &mut Resp, random: &mut Random, asks: &mut JoinSet<Outcome>) {
+    for _ in 0..15 {
+        let user = random.below(HOT);
+        for _ in 0..2 {
+            world.note(What::Expired(user));
+            redis.command(&[b"DEL", world.users[user].key.as_bytes()]);
+            for _ in 0..2 {
+                let (token, replica) = (random.below(world.users[user].tokens.len()), random.below(REPLICAS));
+                let world = Arc::clone(world);
+                asks.spawn(async move { world.ask(user, token, replica).await });
+            }
+            tokio::time::sleep(random.millis(5, 30)).await;
+        }
+    }
+}
+
+async fn evict(redis: &mut Resp, random: &mut Random) {
+    let info = redis.command(&[b"INFO", b"memory"]).bytes().unwrap();
+    let info = String::from_utf8(info).unwrap();
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+    let limit = used.parse::<usize>().unwrap() - 1000 * (10 + random.below(100));
+    redis.command(&[
+        b"CONFIG",
+        b"SET",
+        b"maxmemory-policy",
+        b"allkeys-lru",
+        b"maxmemory",
+        limit.to_string().as_bytes(),
+    ]);
+    tokio::time::sleep(random.millis(20, 300)).await;
+    redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+}
+
+/// A user, a record that was once Redis's, and when it was to expire.
+type Dump = (usize, Vec<u8>, i64);
+
+fn dump(world: &World, redis: &mut Resp, random: &mut Random, dumps: &mut Vec<Dump>) {
+    for (n, user) in world.users.iter().enumerate() {
+        let key = user.key.as_bytes();
+        if random.chance(3)
+            && let Reply::Number(expires @ 1..) = redis.command(&[b"PEXPIRETIME", key])
+            && let Some(bytes) = redis.command(&[b"DUMP", key]).bytes()
+        {
+            dumps.push((n, bytes, expires));
+        }
+    }
+}
+
+fn roll_back(world: &World, redis: &mut Resp, random: &mut Random, dumps: &mut Vec<Dump>) {
+    for _ in 0..dumps.len() / 2 {
+        let (user, bytes, expires) = dumps.swap_remove(random.below(dumps.len()));
+        world.note(What::RolledBack(user));
+        // a replica of Redis kept the expiry; a person who restores a dump gives it what life he likes
+        let by_hand = if random.chance(20) { 3_600_000 } else { 0 };
+        let (key, expires) = (world.users[user].key.as_bytes(), (expires + by_hand).to_string());
+        let reply = redis.command(&[b"RESTORE", key, expires.as_bytes(), &bytes, b"REPLACE", b"ABSTTL"]);
+        assert_eq!(reply, Reply::Status("OK".into()));
+    }
+}

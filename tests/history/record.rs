@@ -1,0 +1,182 @@
+//! What happened, and how it is shown.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use elastauth_support::puts::Put;
+use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use prost::Message as _;
+
+use crate::world::{Token, User, World};
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With this credential.
+    Allowed { username: String, password: String },
+    /// With this HTTP status.
+    Denied(i32),
+    /// Without an answer.
+    Lost(String),
+}
+
+impl Outcome {
+    /// Out of a reply's bytes.
+    pub fn read(reply: &[u8]) -> Self {
+        let Ok(reply) = CheckResponse::decode(reply) else { return Self::Lost("an answer that is no reply".into()) };
+        match (reply.status.map(|status| status.code), reply.http_response) {
+            (Some(0), Some(HttpResponse::OkResponse(ok))) => {
+                let header = ok.headers.into_iter().filter_map(|option| option.header);
+                let value = header.into_iter().find(|header| header.key == "authorization").map(|header| {
+                    if header.raw_value.is_empty() { header.value.into_bytes() } else { header.raw_value }
+                });
+                value.and_then(|value| credential(&value)).unwrap_or(Self::Lost("an allow without credential".into()))
+            }
+            (Some(1..), Some(HttpResponse::DeniedResponse(denied))) => {
+                Self::Denied(denied.status.map_or(0, |status| status.code))
+            }
+            (code, _) => Self::Lost(format!("a reply of status {code:?} that neither allows nor denies")),
+        }
+    }
+
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allowed { .. })
+    }
+}
+
+fn credential(header: &[u8]) -> Option<Outcome> {
+    let basic = std::str::from_utf8(header).ok()?.strip_prefix("Basic ")?;
+    let pair = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(basic).ok()?).ok()?;
+    let (username, password) = pair.split_once(':')?;
+    Some(Outcome::Allowed { username: username.to_owned(), password: password.to_owned() })
+}
+
+/// One Check.
+#[derive(Clone, Debug)]
+pub struct Requested {
+    pub user: usize,
+    pub token: usize,
+    /// The process that was asked.
+    pub replica: String,
+    pub start: Instant,
+    pub end: Instant,
+    pub outcome: Outcome,
+}
+
+/// What the nemesis did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Killed(String),
+    Started(String),
+    Flushed,
+    /// One user's record, by Redis.
+    Evicted(usize),
+    /// One user's record, as if its life had ended.
+    Expired(usize),
+    /// An old record of one user came back.
+    RolledBack(usize),
+    /// How Elasticsearch answers from now on.
+    Weather(String),
+}
+
+/// And when.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub at: Instant,
+    pub what: What,
+}
+
+/// All that happened, at the end.
+pub struct History {
+    pub requests: Vec<Requested>,
+    /// In the order in which they came.
+    pub puts: Vec<Put>,
+    pub events: Vec<Event>,
+}
+
+impl History {
+    pub fn of(world: &World) -> Self {
+        Self { requests: world.requests(), puts: world.elasticsearch.puts(), events: world.events() }
+    }
+
+    /// When one user's record was lost, or exchanged for an older one, in order.
+    pub fn losses(&self, user: usize) -> Vec<Instant> {
+        let lost = |event: &&Event| match event.what {
+            What::Flushed => true,
+            What::Evicted(who) | What::Expired(who) | What::RolledBack(who) => who == user,
+            What::Killed(_) | What::Started(_) | What::Weather(_) => false,
+        };
+        let mut losses: Vec<Instant> = self.events.iter().filter(lost).map(|event| event.at).collect();
+        losses.sort();
+        losses
+    }
+
+    /// When a process was killed.
+    pub fn killed(&self, replica: &str) -> Option<Instant> {
+        let kill = |event: &&Event| matches!(&event.what, What::Killed(name) if name == replica);
+        self.events.iter().find(kill).map(|event| event.at)
+    }
+
+    /// Everything about one user, in order, in milliseconds from the start.
+    pub fn show(&self, world: &World, user: usize) -> String {
+        let User { name, .. } = &world.users[user];
+        let mut lines: Vec<(Instant, String)> = Vec::new();
+        for request in self.requests.iter().filter(|request| request.user == user) {
+            let Requested { token, replica, start, end, outcome, .. } = request;
+            let Token { issued, roles, .. } = &world.users[user].tokens[*token];
+            let took = end.duration_since(*start).as_millis();
+            let line = format!(
+                "asked {replica} with token {token} (iat {issued}, {}), {took} ms: {}",
+                roles.join(","),
+                Short(outcome)
+            );
+            lines.push((*start, line));
+        }
+        for put in self.puts.iter().filter(|put| put.user == *name) {
+            let after =
+                |at: Option<Instant>| at.map_or("never".into(), |at| format!("+{:?}", round(at - put.received)));
+            let (applied, answered) = (after(put.applied), after(put.answered.map(|(_, at)| at)));
+            let status = put.answered.map_or(String::new(), |(status, _)| format!(" {status}"));
+            let password = put.password.as_deref().map_or("none", short);
+            let line = format!(
+                "PUT by {}, password {password}, roles {}: applied {applied}, answered {answered}{status} ({:?})",
+                put.sender,
+                put.roles.join(","),
+                put.ending
+            );
+            lines.push((put.received, line));
+        }
+        for event in &self.events {
+            if !matches!(event.what, What::Evicted(who) | What::Expired(who) | What::RolledBack(who) if who != user) {
+                lines.push((event.at, format!("{:?}", event.what)));
+            }
+        }
+        lines.sort_by_key(|(at, _)| *at);
+        let since = |at: Instant| at.saturating_duration_since(world.started).as_millis();
+        let lines: Vec<_> = lines.into_iter().map(|(at, line)| format!("{:>7} ms  {line}", since(at))).collect();
+        lines.join("\n")
+    }
+}
+
+fn round(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Enough to tell passwords apart.
+pub fn short(password: &str) -> &str {
+    password.get(..6).unwrap_or(password)
+}
+
+struct Short<'a>(&'a Outcome);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Outcome::Allowed { username, password } => write!(f, "{username} with {}", short(password)),
+            Outcome::Denied(status) => write!(f, "{status}"),
+            Outcome::Lost(why) => f.write_str(why),
+        }
+    }
+}

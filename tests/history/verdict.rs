@@ -1,0 +1,221 @@
+//! What must hold of a history, whatever went wrong in it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use elastauth_support::faults::Ending;
+use elastauth_support::puts::Put;
+
+use crate::record::{History, Outcome, Requested, short};
+use crate::world::{CLAIM, DEADLINE, User, WRITE_TIMEOUT, World};
+
+/// For machines that have other things to do.
+const LOADED: Duration = Duration::from_secs(2);
+/// A debt is paid, by a few round trips, well within this time.
+const QUIET: Duration = Duration::from_millis(500);
+/// A process that was killed this soon after an answer may not have done what the answer called for.
+const DIGESTION: Duration = Duration::from_secs(1);
+
+/// What a user ended with.
+pub struct Settled {
+    /// Of the last request, with the user's newest token.
+    pub outcome: Outcome,
+    /// The roles that Elasticsearch gives to that credential; none when it gives no access.
+    pub roles: Option<Vec<String>>,
+}
+
+impl Settled {
+    /// Agreement and repair: the credential that was handed out last works, with the roles of the newest token.
+    pub fn wrong(&self, user: &User) -> Option<String> {
+        let Outcome::Allowed { password, .. } = &self.outcome else {
+            return Some(format!("stuck: the last request ended with {:?}", self.outcome));
+        };
+        let Some(roles) = &self.roles else {
+            return Some(format!("the password {} was handed out last and gives no access", short(password)));
+        };
+        let newest = &user.tokens.last()?.roles;
+        (roles != newest).then(|| format!("has the roles {}, not {}", roles.join(","), newest.join(",")))
+    }
+}
+
+#[derive(Default)]
+pub struct Verdict {
+    /// Whose, and what is wrong.
+    pub violations: Vec<(usize, String)>,
+    /// Users that only a confirmation would repair.
+    pub unconfirmed: BTreeSet<usize>,
+    /// How often a PUT of one password was applied while one of another was under way.
+    pub races: usize,
+    /// The most PUTs of a user, and how many of how many it might have had.
+    pub busiest: (usize, usize),
+}
+
+/// `confirmed`: whether elastauth is expected to find and repair what was applied behind its back.
+pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: bool) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut puts: HashMap<&str, Vec<&Put>> = HashMap::new();
+    for put in &history.puts {
+        puts.entry(&put.user).or_default().push(put);
+    }
+    for (n, (user, settled)) in world.users.iter().zip(settled).enumerate() {
+        let puts = puts.remove(user.name.as_str()).unwrap_or_default();
+        let requests: Vec<&Requested> = history.requests.iter().filter(|request| request.user == n).collect();
+        let mut applied: Vec<&Put> = puts.iter().copied().filter(|put| put.applied.is_some()).collect();
+        applied.sort_by_key(|put| put.applied);
+        let own = Own { user, puts, applied, requests, losses: history.losses(n), history };
+        match settled.wrong(user) {
+            Some(_) if !confirmed && own.overtaken(None) => {
+                verdict.unconfirmed.insert(n);
+            }
+            Some(wrong) => verdict.violations.push((n, wrong)),
+            None => {}
+        }
+        verdict.races += own.races();
+        verdict.violations.extend(own.back().map(|wrong| (n, wrong)));
+        let (sent, bound) = (own.puts.len(), own.bound());
+        if sent > bound {
+            verdict.violations.push((n, format!("{sent} PUTs, where {bound} are enough")));
+        }
+        verdict.busiest = verdict.busiest.max((sent, bound));
+        for request in &own.requests {
+            let stale = if confirmed { None } else { own.stale(request) };
+            match stale {
+                Some(_) if own.overtaken(Some(request.end)) => {
+                    verdict.unconfirmed.insert(n);
+                }
+                Some(wrong) => verdict.violations.push((n, wrong)),
+                None => {}
+            }
+            verdict.violations.extend(own.answer(request).map(|wrong| (n, wrong)));
+        }
+    }
+    verdict
+}
+
+/// One user's part of the history.
+struct Own<'a> {
+    user: &'a User,
+    puts: Vec<&'a Put>,
+    /// Those that changed the user, in the order in which they did.
+    applied: Vec<&'a Put>,
+    requests: Vec<&'a Requested>,
+    /// In order of time.
+    losses: Vec<Instant>,
+    history: &'a History,
+}
+
+impl Own<'_> {
+    /// Agreement in the meantime: when for a while nobody writes and nothing is lost, what is handed out works.
+    fn stale(&self, request: &Requested) -> Option<String> {
+        let Outcome::Allowed { password, .. } = &request.outcome else { return None };
+        let at = request.end;
+        let near = |moment: Instant| moment < at + QUIET && moment + QUIET > request.start;
+        let written = |put: &&Put| [Some(put.received), put.applied].into_iter().flatten().any(near);
+        if self.puts.iter().any(written) || self.losses.iter().any(|loss| near(*loss)) {
+            return None;
+        }
+        let there = self.applied.iter().rev().filter(|put| put.applied <= Some(at));
+        let last_password = there.clone().find_map(|put| put.password.as_deref())?;
+        if last_password != password {
+            let (it, that) = (short(password), short(last_password));
+            return Some(format!("{it} was handed out while Elasticsearch had {that} and nobody wrote"));
+        }
+        let last_roles = &there.clone().next()?.roles;
+        let fit = self.user.tokens[request.token..].iter().any(|token| *last_roles == token.roles);
+        (!fit).then(|| format!("let through with the roles {}, older than the token's", last_roles.join(",")))
+    }
+
+    /// Whether what is wrong (at a moment, or in the end) is the known thing that a PUT leaves which overtook the agreement:
+    /// its record was lost from Redis, another one was agreed and written, and then the PUT was applied and nobody lived
+    /// to hear of it. With the record still in Redis this cannot happen, and a sender that hears of it owes a repair.
+    fn overtaken(&self, moment: Option<Instant>) -> bool {
+        let applied = || self.applied.iter().copied().filter(|put| moment.is_none() || put.applied <= moment);
+        let last_password = applied().rev().find(|put| put.password.is_some());
+        [last_password, applied().next_back()].into_iter().flatten().any(|last| {
+            let mut others = applied().filter(|other| other.applied < last.applied && self.heard(other));
+            // a PUT is sent within the claim's time of the record's reading, or not at all
+            let lost = self.losses.iter().filter(|at| **at + CLAIM + LOADED > last.received);
+            !self.heard(last) && others.any(|other| lost.clone().any(|at| other.received + DIGESTION > *at))
+        })
+    }
+
+    /// Whether a PUT was surely acknowledged to a process that lived on.
+    fn heard(&self, put: &Put) -> bool {
+        let Some(at) = put.acknowledged() else { return false };
+        // the sender's time began before the PUT came
+        let in_time = at - put.received < WRITE_TIMEOUT / 2;
+        in_time && self.history.killed(&put.sender).is_none_or(|killed| killed > at + DIGESTION)
+    }
+
+    fn races(&self) -> usize {
+        let passwords: Vec<&&Put> = self.applied.iter().filter(|put| put.password.is_some()).collect();
+        let raced = |pair: &&[&&Put]| pair[0].password != pair[1].password && Some(pair[1].received) < pair[0].applied;
+        passwords.windows(2).filter(raced).count()
+    }
+
+    /// An older token never takes roles away or gives them back, as long as the record lasts.
+    fn back(&self) -> Option<String> {
+        let as_of = |put: &Put| put.metadata["elastauth"]["as_of"].as_u64();
+        let sent = |put: &Put| format!("{} as of {}", put.roles.join(","), as_of(put).unwrap_or_default());
+        let back = self.puts.windows(2).find(|pair| {
+            let (before, after) = (pair[0], pair[1]);
+            // what was read of a lost record may be sent for the time of a claim
+            let lost = |at: &Instant| *at + CLAIM + LOADED > before.received && *at < after.received + DIGESTION;
+            as_of(after) < as_of(before) && !self.losses.iter().any(lost)
+        });
+        back.map(|pair| format!("the roles {} were followed by {}", sent(pair[0]), sent(pair[1])))
+    }
+
+    /// Bounded work. While a record lasts, each of the tokens used meanwhile can raise its roles once, and each raise is one
+    /// PUT. A PUT that was under way when the record was lost is made up for once (the debt). A PUT that nobody heard of
+    /// leaves a claim that runs out: its holder may repeat the PUT while somebody else takes the claim over, which is
+    /// two PUTs and one to make up for what they did not know of each other. And a late PUT is repaired once more. How
+    /// many processes there are makes no difference.
+    fn bound(&self) -> usize {
+        let mut limits: Vec<Option<Instant>> = vec![None];
+        limits.extend(self.losses.iter().copied().map(Some));
+        limits.push(None);
+        let used = |from: Option<Instant>, to: Option<Instant>| {
+            let meanwhile = |request: &&&Requested| {
+                // what a request began goes on when the request is gone
+                let over = request.end + DEADLINE;
+                from.is_none_or(|from| over >= from) && to.is_none_or(|to| request.start <= to + DIGESTION)
+            };
+            self.requests.iter().filter(meanwhile).map(|request| request.token).collect::<BTreeSet<_>>().len()
+        };
+        let raises: usize = limits.windows(2).map(|ends| used(ends[0], ends[1])).sum();
+        let unheard = self.puts.iter().filter(|put| !self.heard(put)).count();
+        let late = self.puts.iter().filter(|put| put.ending == Ending::Late).count();
+        raises + 3 * unheard + late + self.losses.len()
+    }
+
+    /// What is wrong with one answer.
+    fn answer(&self, request: &Requested) -> Option<String> {
+        let took = request.end - request.start;
+        if took > DEADLINE + LOADED {
+            return Some(format!("a request took {took:?}"));
+        }
+        match &request.outcome {
+            Outcome::Allowed { username, .. } if *username != self.user.name => {
+                Some(format!("a token of {} was answered with a credential of {username}", self.user.name))
+            }
+            Outcome::Allowed { password, .. } => self.early(request, password),
+            // good tokens of the rightful owner: only an outage refuses them
+            Outcome::Denied(503) => None,
+            Outcome::Denied(status) => Some(format!("a good token was answered with {status}")),
+            Outcome::Lost(_) if self.history.killed(&request.replica).is_some() => None,
+            Outcome::Lost(why) => Some(format!("{} was alive and did not answer: {why}", request.replica)),
+        }
+    }
+
+    /// No early use: what is handed out was acknowledged by Elasticsearch before, the password and the roles.
+    fn early(&self, request: &Requested, password: &str) -> Option<String> {
+        let acknowledged = || self.puts.iter().filter(|put| put.acknowledged().is_some_and(|at| at <= request.end));
+        if !acknowledged().any(|put| put.password.as_deref() == Some(password)) {
+            return Some(format!("{} was handed out before a PUT of it was acknowledged", short(password)));
+        }
+        // the token's own roles, or those of a newer one
+        let fit = |put: &&Put| self.user.tokens[request.token..].iter().any(|token| put.roles == token.roles);
+        (!acknowledged().any(fit)).then(|| "a request was let through before its roles were acknowledged".to_owned())
+    }
+}

@@ -1,0 +1,194 @@
+//! What runs: three replicas over one Redis and one stand-in for Elasticsearch, and users with tokens of different age.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use elastauth_support::check::Checker;
+use elastauth_support::elasticsearch::Elasticsearch;
+use elastauth_support::issuer::Issuer;
+use elastauth_support::random::Random;
+use elastauth_support::resp::{Reply, Resp};
+use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
+use prost::Message as _;
+
+use crate::record::{Event, Outcome, Requested, What};
+
+/// Small, so that lost PUTs end soon; a claim lasts two seconds more.
+pub const WRITE_TIMEOUT: Duration = Duration::from_millis(300);
+pub const CLAIM: Duration = Duration::from_millis(2300);
+/// `grpc.deadline`
+pub const DEADLINE: Duration = Duration::from_secs(3);
+pub const REPLICAS: usize = 3;
+/// The first so many users are asked for much more often than the others.
+pub const HOT: usize = 5;
+
+/// The roles that the test's configuration gives to groups.
+const GROUPS: [(&[&str], &[&str]); 3] = [
+    (&["admins"], &["kibana_admin", "monitoring_user"]),
+    (&["developers"], &["dev", "kibana_user"]),
+    (&["admins", "developers"], &["dev", "kibana_admin", "kibana_user", "monitoring_user"]),
+];
+
+pub struct Token {
+    pub issued: u64,
+    /// Sorted, as elastauth compares them.
+    pub roles: Vec<&'static str>,
+    check: Vec<u8>,
+}
+
+pub struct User {
+    pub name: String,
+    /// In Redis.
+    pub key: String,
+    /// From the oldest to the newest, by elastauth's total order of (`iat`, roles).
+    pub tokens: Vec<Token>,
+}
+
+struct Replica {
+    /// Stands in the path of its requests to Elasticsearch. A process that is started again has another name.
+    name: String,
+    checker: Checker,
+    process: Option<Elastauth>,
+}
+
+pub struct World {
+    pub elasticsearch: Elasticsearch,
+    pub redis: Redis,
+    pub users: Vec<User>,
+    pub started: Instant,
+    issuer: Issuer,
+    replicas: Vec<Mutex<Replica>>,
+    requests: Mutex<Vec<Requested>>,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl World {
+    /// None without a redis-server.
+    pub async fn start(users: usize, random: &mut Random) -> Option<Self> {
+        let redis = Redis::start(&["--notify-keyspace-events", "Ee"])?;
+        let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+        let users: Vec<User> = (0..users).map(|n| user(&issuer, format!("user-{n}"), random)).collect();
+        let mut replicas = Vec::new();
+        for n in 0..REPLICAS {
+            replicas.push(Mutex::new(replica(&issuer, &elasticsearch, &redis, format!("replica-{n}")).await));
+        }
+        let events = Arc::<Mutex<Vec<Event>>>::default();
+        watch_evictions(&redis, &users, Arc::clone(&events));
+        let (started, requests) = (Instant::now(), Mutex::default());
+        Some(Self { elasticsearch, redis, users, started, issuer, replicas, requests, events })
+    }
+
+    pub fn note(&self, what: What) {
+        self.events.lock().unwrap().push(Event { at: Instant::now(), what });
+    }
+
+    pub fn requests(&self) -> Vec<Requested> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
+
+    /// One Check; what came of it is on record.
+    pub async fn ask(&self, user: usize, token: usize, replica: usize) -> Outcome {
+        let (name, checker) = {
+            let replica = self.replicas[replica].lock().unwrap();
+            (replica.name.clone(), replica.checker.clone())
+        };
+        let check = self.users[user].tokens[token].check.clone();
+        let start = Instant::now();
+        // far beyond the deadline: a request that hangs is to be found, not to hang the test
+        let outcome = match tokio::time::timeout(DEADLINE * 5, checker.check(check)).await {
+            Ok(Ok(reply)) => Outcome::read(&reply),
+            Ok(Err(status)) => Outcome::Lost(format!("{:?}: {}", status.code(), status.message())),
+            Err(_) => Outcome::Lost("no answer".into()),
+        };
+        let end = Instant::now();
+        let request = Requested { user, token, replica: name, start, end, outcome: outcome.clone() };
+        self.requests.lock().unwrap().push(request);
+        outcome
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self, replica: usize) {
+        let mut replica = self.replicas[replica].lock().unwrap();
+        if let Some(mut running) = replica.process.take() {
+            running.process.kill();
+            self.note(What::Killed(replica.name.clone()));
+        }
+    }
+
+    /// Starts those that were killed.
+    pub async fn restart(&self) {
+        for slot in &self.replicas {
+            let dead = {
+                let replica = slot.lock().unwrap();
+                replica.process.is_none().then(|| format!("{}+", replica.name))
+            };
+            if let Some(name) = dead {
+                let fresh = replica(&self.issuer, &self.elasticsearch, &self.redis, name).await;
+                self.note(What::Started(fresh.name.clone()));
+                *slot.lock().unwrap() = fresh;
+            }
+        }
+    }
+}
+
+async fn replica(issuer: &Issuer, elasticsearch: &Elasticsearch, redis: &Redis, name: String) -> Replica {
+    // on a loaded machine Redis is slow to answer, which is not what this test is about
+    let cache = format!("{}\n  redis_command_timeout: 2s", redis_cache(&redis.address));
+    let yaml = config(&issuer.url, &format!("{}/{name}", elasticsearch.url), &cache)
+        .replace("log_level: debug", "log_level: info")
+        .replace("elasticsearch:\n", &format!("elasticsearch:\n  write_timeout: {}ms\n", WRITE_TIMEOUT.as_millis()));
+    let start = move || Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let process = tokio::task::spawn_blocking(start).await.unwrap();
+    let checker = Checker::connect(&process.grpc).await;
+    Replica { name, checker, process: Some(process) }
+}
+
+fn user(issuer: &Issuer, name: String, random: &mut Random) -> User {
+    let mut tokens: Vec<Token> = (0..=random.below(4))
+        .map(|_| {
+            let (groups, roles) = *random.pick(&GROUPS);
+            // few different ages: some tokens are of the same second
+            let claims = issuer.claims(&name, groups, 10 * u64::try_from(random.below(5)).unwrap());
+            Token {
+                issued: claims["iat"].as_u64().unwrap(),
+                roles: roles.to_vec(),
+                check: check(&issuer.sign(&claims)),
+            }
+        })
+        .collect();
+    tokens.sort_by(|a, b| (a.issued, &a.roles).cmp(&(b.issued, &b.roles)));
+    let username = elastauth::identity::Username::parse(&name).unwrap();
+    let key = elastauth::credentials::CacheKey::of(&username).as_str().to_owned();
+    User { name, key, tokens }
+}
+
+fn check(token: &str) -> Vec<u8> {
+    let headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
+    let http = HttpRequest { headers, ..HttpRequest::default() };
+    let request = Some(Request { time: None, http: Some(http) });
+    CheckRequest { attributes: Some(AttributeContext { request, ..AttributeContext::default() }) }.encode_to_vec()
+}
+
+/// Redis itself says whom it evicted. The thread ends with Redis.
+fn watch_evictions(redis: &Redis, users: &[User], events: Arc<Mutex<Vec<Event>>>) {
+    let mut notices = Resp::connect(&redis.address, REDIS_PASSWORD);
+    notices.command(&[b"SUBSCRIBE", b"__keyevent@0__:evicted"]);
+    let keys: Vec<String> = users.iter().map(|user| user.key.clone()).collect();
+    std::thread::spawn(move || {
+        while let Some(notice) = notices.read() {
+            let Reply::List(parts) = notice else { continue };
+            let key = parts.into_iter().nth(2).and_then(Reply::bytes);
+            let user = keys.iter().position(|known| Some(known.as_bytes()) == key.as_deref());
+            if let Some(user) = user {
+                events.lock().unwrap().push(Event { at: Instant::now(), what: What::Evicted(user) });
+            }
+        }
+    });
+}

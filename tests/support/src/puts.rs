@@ -1,0 +1,141 @@
+//! What became of every PUT of a user, with times on the clock of the test process.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use crate::faults::Ending;
+
+/// One PUT, from the moment it came.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// Whom.
+    pub user: String,
+    /// What stands before `/_security` in the path: tells apart senders that were given different addresses.
+    pub sender: String,
+    /// None for a role-only write.
+    pub password: Option<String>,
+    /// Role names.
+    pub roles: Vec<String>,
+    /// The user's `metadata`.
+    pub metadata: Value,
+    /// What was to become of it.
+    pub ending: Ending,
+    /// When it came.
+    pub received: Instant,
+    /// When the user changed.
+    pub applied: Option<Instant>,
+    /// The status, and the moment before it went out.
+    pub answered: Option<(u16, Instant)>,
+    open: bool,
+}
+
+impl Put {
+    /// When a 2xx went out.
+    #[must_use]
+    pub fn acknowledged(&self) -> Option<Instant> {
+        self.answered.filter(|(status, _)| (200..300).contains(status)).map(|(_, at)| at)
+    }
+}
+
+/// All of them, in the order in which they came.
+#[derive(Clone, Default)]
+pub(crate) struct Puts(Arc<Mutex<Vec<Put>>>);
+
+impl Puts {
+    pub(crate) fn all(&self) -> Vec<Put> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// How many may still be applied or answered.
+    pub(crate) fn open(&self) -> usize {
+        self.0.lock().unwrap().iter().filter(|put| put.open).count()
+    }
+
+    pub(crate) fn begin(&self, sender: &str, user: &str, body: &Value, ending: Ending) -> Underway {
+        let names = body["roles"].as_array().into_iter().flatten();
+        let put = Put {
+            user: user.to_owned(),
+            sender: sender.to_owned(),
+            password: body["password"].as_str().map(str::to_owned),
+            roles: names.filter_map(Value::as_str).map(str::to_owned).collect(),
+            metadata: body["metadata"].clone(),
+            ending,
+            received: Instant::now(),
+            applied: None,
+            answered: None,
+            open: true,
+        };
+        let mut all = self.0.lock().unwrap();
+        all.push(put);
+        Underway { puts: self.clone(), index: all.len() - 1 }
+    }
+}
+
+/// A PUT that is under way. It ends when this is dropped: answered, or its client gone.
+pub(crate) struct Underway {
+    puts: Puts,
+    index: usize,
+}
+
+impl Underway {
+    fn change(&self, how: impl FnOnce(&mut Put)) {
+        how(&mut self.puts.0.lock().unwrap()[self.index]);
+    }
+
+    pub(crate) fn applied(&self) {
+        self.change(|put| put.applied = Some(Instant::now()));
+    }
+
+    pub(crate) fn answered(&self, status: StatusCode) {
+        self.change(|put| put.answered = Some((status.as_u16(), Instant::now())));
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.change(|put| put.open = false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::elasticsearch::{ADMIN, Elasticsearch, Faults};
+    use crate::faults::{Ending, Fate};
+    use crate::process::until;
+
+    /// A PUT by a client with little patience: its status, whether it was applied, and whether that was recorded.
+    async fn put(delay: u64, ending: Ending) -> (Option<u16>, bool, bool) {
+        let server = Elasticsearch::start().await;
+        let fate = Fate { delay: Duration::from_millis(delay), ending };
+        server.fail(Faults { fates: Some(std::sync::Arc::new(move || fate)), ..Faults::default() });
+        let body = serde_json::json!({ "password": "secret-1", "roles": ["a"] });
+        let request = crate::http().put(format!("{}/one/_security/user/ann", server.url));
+        let request = request.basic_auth(ADMIN.0, Some(ADMIN.1)).timeout(Duration::from_millis(200));
+        let answer = request.json(&body).send().await.ok().map(|answer| answer.status().as_u16());
+        until("the end of the PUT", || async { server.open_puts() == 0 }).await;
+        let puts = server.puts();
+        let [put] = puts.as_slice() else { panic!("one PUT") };
+        assert_eq!((put.user.as_str(), put.sender.as_str(), put.password.as_deref()), ("ann", "one", Some("secret-1")));
+        assert_eq!(put.answered.map(|(status, _)| status), answer);
+        (answer, server.user("ann").is_some(), put.applied.is_some())
+    }
+
+    #[tokio::test]
+    async fn a_put_ends_as_its_fate_says_and_is_on_record() {
+        for (delay, ending, expected) in [
+            (0, Ending::Answered, (Some(200), true, true)),
+            (0, Ending::Refused(503), (Some(503), false, false)),
+            (0, Ending::AnswerLost, (None, true, true)),
+            (0, Ending::Lost, (None, false, false)),
+            (600, Ending::Answered, (None, false, false)),
+            (600, Ending::Late, (None, true, true)),
+        ] {
+            assert_eq!(put(delay, ending).await, expected, "{ending:?} after {delay} ms");
+        }
+    }
+}

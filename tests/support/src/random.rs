@@ -1,0 +1,48 @@
+//! Numbers from a seed: a test that failed is run again with the same choices.
+
+use std::time::Duration;
+
+/// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+pub struct Random(u64);
+
+impl Random {
+    /// The same seed gives the same numbers.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A generator of its own, for a task that runs beside this one.
+    pub fn split(&mut self) -> Self {
+        Self(self.number())
+    }
+
+    /// 0 to `end` - 1.
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.number() % u64::try_from(end).unwrap()).unwrap()
+    }
+
+    /// Yes, in so many of a hundred cases.
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    /// One of these.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
+    /// From `least` to `most` milliseconds.
+    pub fn millis(&mut self, least: usize, most: usize) -> Duration {
+        Duration::from_millis(u64::try_from(least + self.below(most - least + 1)).unwrap())
+    }
+}
