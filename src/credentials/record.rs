@@ -52,6 +52,12 @@ impl Record {
     pub fn in_phase(&self, phase: Phase) -> Self {
         Self { phase, ..self.clone() }
     }
+
+    /// Whether it is this one's turn to write it.
+    #[must_use]
+    pub fn is_claimed_by(&self, me: Claim) -> bool {
+        matches!(self.phase, Phase::Pending { claim, .. } if claim == me)
+    }
 }
 
 /// A record together with the life it was first written with: the age of a claim is that life less what remains.

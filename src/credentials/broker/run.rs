@@ -20,7 +20,11 @@ pub(super) struct Flight<'a, S, P> {
 impl<S: Store, P: Provisioner> Flight<'_, S, P> {
     pub(super) async fn run(mut self, want: Want, known: Option<Peek>) -> Result<Record, Error> {
         let (mut state, mut action) = step(State::new(self.core.me, want), Event::Start);
-        if let Some(peek) = known {
+        // A pending record of ours is written without another look at the store, and another flight may have finished it
+        // since it was read.
+        let me = self.core.me;
+        let ours = |peek: &Peek| matches!(peek, Peek::Record(current) if current.written.record.is_claimed_by(me));
+        if let Some(peek) = known.filter(|peek| !ours(peek)) {
             let event = self.seen(peek)?;
             (state, action) = step(state, event);
         }
@@ -61,9 +65,11 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             }
             Peek::Record(current) => {
                 let age = current.written.life.saturating_sub(current.remaining);
+                // no claim has more before it than it was given: a restored record, or a clock that was set back
+                let restored = current.remaining > current.written.life;
                 let record = current.written.record.clone();
                 self.current = Some(*current);
-                Ok(Event::Found { record, overdue: age > self.core.claim_time() })
+                Ok(Event::Found { record, overdue: restored || age > self.core.claim_time() })
             }
         }
     }
