@@ -154,6 +154,15 @@ pub enum Refused {
     Rejected,
 }
 
+/// What Elasticsearch says to a user's own credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Accepted, with these roles; there may be more of them than were written, such as the anonymous user's.
+    Accepted(Roles),
+    /// 401. Elasticsearch answers so also while its security index is unavailable: it proves nothing alone.
+    Rejected,
+}
+
 /// How a read of the user ended, if it ended well.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum InspectError {
@@ -196,6 +205,13 @@ pub trait Provisioner: Send + Sync + 'static {
         owner: &Owner,
     ) -> impl Future<Output = Result<Existing, InspectError>> + Send;
 
+    /// Logs in as the user.
+    fn log_in(
+        &self,
+        username: &Username,
+        password: &Password,
+    ) -> impl Future<Output = Result<Login, InspectError>> + Send;
+
     /// Writes the user; without a password only roles and names change. Takes no longer than the write time-out.
     fn write(
         &self,
@@ -213,6 +229,10 @@ pub struct Settings {
     pub extend: bool,
     /// What is kept in this process.
     pub near: near::Settings,
+    /// `elasticsearch.settling`: how long after a write an earlier one may still land. Default 90 s.
+    pub settling: Duration,
+    /// `elasticsearch.confirm_interval`: between two confirmations of a record that is in use. Default 15 min.
+    pub confirm_interval: Duration,
     /// The longest that the store may take for one operation: the command time-out and a little more.
     pub store_timeout: Duration,
     /// `elasticsearch.write_timeout`; a claim lasts this and two seconds more.

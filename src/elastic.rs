@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::credentials::{Existing, InspectError, Password, Provisioner, Refused, UserSpec, WriteError};
+use crate::credentials::{Existing, InspectError, Login, Password, Provisioner, Refused, UserSpec, WriteError};
 use crate::identity::{Owner, Username};
 use crate::outbound::Error;
+use crate::roles::Roles;
 
 mod client;
 mod stamp;
@@ -95,6 +96,23 @@ impl Provisioner for Elastic {
                 Ok(stamp::check(&user, &self.settings.cluster, owner)?)
             }
             // the administrator's 401, 403 and 410 too are an outage, never the user's fault
+            _ => Err(InspectError::Unavailable(answer.describe())),
+        }
+    }
+
+    async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
+        let asked = self.client.authenticate(username.as_str(), password.expose(), self.settings.timeout).await;
+        let answer = asked.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
+        match answer.status {
+            StatusCode::UNAUTHORIZED => Ok(Login::Rejected),
+            StatusCode::OK => {
+                let roles = answer.json().and_then(|body| {
+                    let names = body["roles"].as_array()?.iter().filter_map(Value::as_str);
+                    Some(Roles::new(names))
+                });
+                let roles = roles.ok_or_else(|| InspectError::Unavailable("an answer without roles".into()))?;
+                Ok(Login::Accepted(roles))
+            }
             _ => Err(InspectError::Unavailable(answer.describe())),
         }
     }

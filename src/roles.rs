@@ -20,6 +20,12 @@ impl Roles {
         self.0.iter().map(AsRef::as_ref)
     }
 
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.binary_search_by(|known| (**known).cmp(name)).is_ok()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -10,8 +10,8 @@ use elastauth::credentials::broker::Broker;
 use elastauth::credentials::near::{self, Link};
 use elastauth::credentials::seal::{self, Key, Seal};
 use elastauth::credentials::{
-    CacheKey, Entry, Existing, InspectError, Password, Provisioner, Replaced, Settings, Store, StoreError, UserSpec,
-    WriteError,
+    CacheKey, Entry, Existing, InspectError, Login, Password, Provisioner, Replaced, Settings, Store, StoreError,
+    UserSpec, WriteError,
 };
 use elastauth::identity::{Identity, Owner, Username};
 use elastauth::memory::{self, MemoryStore};
@@ -83,6 +83,10 @@ impl Provisioner for Users {
         Ok(if self.writes.load(SeqCst) == 0 { Existing::Absent } else { Existing::Ours })
     }
 
+    async fn log_in(&self, _: &Username, _: &Password) -> Result<Login, InspectError> {
+        Ok(Login::Accepted(Roles::new(["a"])))
+    }
+
     async fn write(&self, _: &UserSpec, _: Option<&Password>) -> Result<(), WriteError> {
         self.writes.fetch_add(1, SeqCst);
         self.write.pass().await;
@@ -112,6 +116,8 @@ async fn a_request_that_read_before_another_had_finished_writes_nothing() {
     let settings = Settings {
         expiration: minute,
         extend: false,
+        settling: minute,
+        confirm_interval: minute,
         near: near::Settings { max_entries: 10, max_stale: minute },
         store_timeout: minute,
         write_timeout: minute,

@@ -45,6 +45,8 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
             max_entries: at_least_one(v, "cache.near_max_entries", None),
             max_stale: v.duration("cache.max_stale"),
         },
+        settling: v.duration("elasticsearch.settling"),
+        confirm_interval: v.duration("elasticsearch.confirm_interval"),
         store_timeout: match &cache {
             // its own time-out has the better text
             Cache::Redis(redis) => redis.command_timeout + Duration::from_millis(50),

@@ -78,6 +78,12 @@ pub(super) const KEYS: &[Key] = &[
     key("elasticsearch.ca_file", "the system's", "PEM file with the authorities to trust"),
     key("elasticsearch.timeout", "2s", "one read"),
     key("elasticsearch.write_timeout", "5s", "one write"),
+    key(
+        "elasticsearch.settling",
+        "90s",
+        "how long after a write an earlier one may still land; then the password is tried",
+    ),
+    key("elasticsearch.confirm_interval", "15m", "how often the password of a user who is active is tried"),
     key("elasticsearch.max_writes", "4", "concurrent writes of this process"),
     key("elasticsearch.dry_run", "false", "decide and log, write nothing, deny"),
     secret("secret_key", "64 hex digits or base64 of 32 bytes; the same on every replica"),

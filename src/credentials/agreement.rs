@@ -183,6 +183,8 @@ pub struct State {
     made: bool,
     /// The ready record that a role change replaced: a refusal puts it back.
     previous: Option<Record>,
+    /// The ready record that Elasticsearch does not have: it is written once more.
+    distrusted: Option<Record>,
 }
 
 impl State {
@@ -190,7 +192,14 @@ impl State {
     #[must_use]
     pub fn new(me: Claim, want: Want) -> Self {
         let step = Step::Idle;
-        Self { me, want, step, debt: false, acknowledged: false, made: false, previous: None }
+        Self { me, want, step, debt: false, acknowledged: false, made: false, previous: None, distrusted: None }
+    }
+
+    /// At the beginning of a repair: this ready record is not what Elasticsearch has.
+    #[must_use]
+    pub fn repair(me: Claim, record: Record) -> Self {
+        let want = Want { owner: record.owner.clone(), roles: record.roles.clone(), as_of: record.as_of };
+        Self { distrusted: Some(record), ..Self::new(me, want) }
     }
 
     /// Whether ending now would leave Elasticsearch with something else than the store says.

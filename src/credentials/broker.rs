@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, State, Want, WriteFailure, step};
 use super::breaker::Breaker;
 use super::flight::Flights;
-use super::near::{Kept, Look, Near};
+use super::near::{Kept, Look, Near, Ticket};
 use super::record::{Claim, Phase, Record, Written};
 use super::seal::{OpenError, Seal, SealError};
 use super::{
@@ -22,11 +22,14 @@ use crate::roles::Roles;
 mod core;
 mod refusals;
 mod run;
+mod upkeep;
 
 pub(super) use core::Current;
 use core::{Core, Peek};
 use refusals::Refusals;
 use run::Flight;
+use upkeep::Repairs;
+pub(super) use upkeep::Upkeep;
 
 /// Beyond a claim: how long a pending record can still be finished.
 const PENDING_MARGIN: Duration = Duration::from_secs(60);
@@ -70,7 +73,15 @@ impl From<SealError> for Error {
 /// Gives each caller the one credential that all replicas agree on.
 pub struct Broker<S, P> {
     core: Arc<Core<S, P>>,
-    flights: Flights<Want, Result<Record, Error>>,
+    flights: Flights<Purpose, Result<Record, Error>>,
+}
+
+/// What a flight is for.
+#[derive(Clone, PartialEq)]
+enum Purpose {
+    Obtain(Want),
+    /// Elasticsearch does not have this ready record.
+    Repair(Record),
 }
 
 impl<S: Store, P: Provisioner> Broker<S, P> {
@@ -79,7 +90,16 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         let me = random_claim()?;
         let near = Near::new(settings.near);
         let store = Breaker::new(store, settings.store_timeout);
-        let core = Arc::new(Core { store, provisioner, seal, near, settings, me, refusals: Refusals::default() });
+        let core = Arc::new(Core {
+            store,
+            provisioner,
+            seal,
+            near,
+            settings,
+            me,
+            refusals: Refusals::default(),
+            repairs: Repairs::default(),
+        });
         Ok(Self { core, flights: Flights::new() })
     }
 
@@ -100,7 +120,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         let want = Want { owner: identity.owner.clone(), roles, as_of: identity.as_of };
         let key = CacheKey::of(&identity.username);
         let suspect = match self.core.near.look(&key) {
-            Look::Fresh(kept) if kept.serves(&want) => return Ok(self.hit(&key, &kept, Source::Near)),
+            Look::Fresh(kept) if kept.serves(&want) => return Ok(self.hit(&key, &kept, identity, Source::Near)),
             Look::Suspect(kept) => Some(kept),
             _ => None,
         };
@@ -109,15 +129,17 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             (Ok(peek), _) => peek,
             (Err(Error::Store(error)), Some(kept)) if kept.serves(&want) && self.core.near.may_serve(&kept) => {
                 tracing::debug!(cacheKey = key.as_str(), %error, "Served although the cache does not answer");
-                return Ok(self.hit(&key, &kept, Source::Stale));
+                return Ok(self.hit(&key, &kept, identity, Source::Stale));
             }
             (Err(error), _) => return Err(error),
         };
         let peek = match peek {
             Peek::Record(current) if current.serves(&want) => {
                 let credential = Credential::new(identity.username.clone(), &current.written.record.password);
-                let kept = self.core.near.keep(&key, ticket, *current, credential);
-                return Ok(self.hit(&key, &kept, Source::Store));
+                let told_since = self.core.near.link().tracked_since();
+                let upkeep = Upkeep::of(&current, &self.core.settings, told_since);
+                let kept = self.core.near.keep(&key, ticket, *current, credential, upkeep);
+                return Ok(self.hit(&key, &kept, identity, Source::Store));
             }
             other => other,
         };
@@ -125,29 +147,46 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         if let Some(refused) = self.core.refusals.of(identity) {
             return Err(Error::Refused(refused));
         }
-        let flight = {
-            let core = Arc::clone(&self.core);
-            let (key, want, identity) = (key.clone(), want.clone(), identity.clone());
-            let request_id = request_id.to_owned();
-            move |waited: bool| async move {
-                // what was read before waiting for another flight of this user is out of date
-                let known = (!waited).then_some(peek);
-                let flight =
-                    Flight { core: &core, key, identity, request_id, current: None, ticket, why: String::new() };
-                flight.run(want, known).await
-            }
-        };
-        let record = match self.flights.join(&key, want, flight).await {
-            Ok(result) => result?,
-            Err(_lost) => return Err(Error::Internal("the provisioning task was lost".into())),
-        };
+        let record = self.fly(&key, Purpose::Obtain(want), identity, request_id, Some((peek, ticket))).await?;
         let credential = Credential::new(identity.username.clone(), &record.password);
         Ok(Obtained { credential, source: Source::Provisioned })
     }
 
-    fn hit(&self, key: &CacheKey, kept: &Kept, source: Source) -> Obtained {
+    /// One flight of a user at a time; `known` is what was just read.
+    fn fly(
+        &self,
+        key: &CacheKey,
+        purpose: Purpose,
+        identity: &Identity,
+        request_id: &str,
+        known: Option<(Peek, Ticket)>,
+    ) -> impl Future<Output = Result<Record, Error>> + Send + use<S, P> {
+        let state = match &purpose {
+            Purpose::Obtain(want) => State::new(self.core.me, want.clone()),
+            Purpose::Repair(record) => State::repair(self.core.me, record.clone()),
+        };
+        let (core, flights) = (Arc::clone(&self.core), self.flights.clone());
+        let (key, identity, request_id) = (key.clone(), identity.clone(), request_id.to_owned());
+        async move {
+            let name = key.clone();
+            let flight = move |waited: bool| async move {
+                // what was read before waiting for another flight of this user is out of date
+                let (peek, ticket) = known.filter(|_| !waited).unzip();
+                let ticket = ticket.unwrap_or_else(|| core.near.ticket(&key));
+                let why = String::new();
+                Flight { core: &core, key, identity, request_id, current: None, ticket, why }.run(state, peek).await
+            };
+            let landed = flights.join(&name, purpose, flight).await;
+            landed.unwrap_or_else(|_lost| Err(Error::Internal("the provisioning task was lost".into())))
+        }
+    }
+
+    fn hit(&self, key: &CacheKey, kept: &Arc<Kept>, identity: &Identity, source: Source) -> Obtained {
         tracing::debug!(cacheKey = key.as_str(), user = kept.credential.username().as_str(), ?source, "Cache hit");
-        self.core.extend(key, &kept.current);
+        self.core.upkeep(key, kept, identity, || {
+            let record = kept.current.written.record.clone();
+            self.fly(key, Purpose::Repair(record), identity, "", None)
+        });
         Obtained { credential: kept.credential.clone(), source }
     }
 }

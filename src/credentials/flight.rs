@@ -19,6 +19,12 @@ struct User<W, T> {
 /// The flights under way.
 pub(super) struct Flights<W, T>(Arc<Mutex<HashMap<CacheKey, User<W, T>>>>);
 
+impl<W, T> Clone for Flights<W, T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 /// The flight ended without a result: its task was lost.
 #[derive(Debug)]
 pub(super) struct Lost;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 
 use super::agreement::Want;
-use super::broker::Current;
+use super::broker::{Current, Upkeep};
 use super::{CacheKey, Credential};
 
 mod link;
@@ -29,6 +29,7 @@ pub struct Settings {
 pub(super) struct Kept {
     pub(super) current: Current,
     pub(super) credential: Credential,
+    pub(super) upkeep: Upkeep,
     ticket: Ticket,
 }
 
@@ -93,8 +94,15 @@ impl Near {
 
     /// Keeps what was read after the ticket was taken. A change that was told in between wins: the ticket is compared
     /// at every look, so that it does not matter which of the two comes first.
-    pub(super) fn keep(&self, key: &CacheKey, ticket: Ticket, current: Current, credential: Credential) -> Arc<Kept> {
-        let kept = Arc::new(Kept { current, credential, ticket });
+    pub(super) fn keep(
+        &self,
+        key: &CacheKey,
+        ticket: Ticket,
+        current: Current,
+        credential: Credential,
+        upkeep: Upkeep,
+    ) -> Arc<Kept> {
+        let kept = Arc::new(Kept { current, credential, upkeep, ticket });
         self.kept.insert(key.clone(), Arc::clone(&kept));
         kept
     }

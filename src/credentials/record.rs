@@ -27,6 +27,16 @@ pub enum Phase {
     },
     /// A write of it was acknowledged.
     Ready,
+    /// And Elasticsearch accepted the password later, when no earlier write could land any more.
+    Confirmed,
+}
+
+impl Phase {
+    /// Whether a write of the record was acknowledged.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Ready | Self::Confirmed)
+    }
 }
 
 /// One user's agreed credential. The password of a record never changes.
@@ -65,8 +75,10 @@ impl Record {
 pub struct Written {
     /// The record.
     pub record: Record,
-    /// The life that the store was given when the phase began.
+    /// The life that the store was given when it was written.
     pub life: Duration,
+    /// How old the phase was then: nothing, unless its life was extended.
+    pub aged: Duration,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,6 +92,7 @@ struct Plain {
     subject: String,
     born: Millis,
     life_ms: u64,
+    aged_ms: u64,
 }
 
 impl Written {
@@ -94,7 +107,8 @@ impl Written {
             issuer: record.owner.issuer.to_string(),
             subject: record.owner.subject.to_string(),
             born: record.born,
-            life_ms: u64::try_from(self.life.as_millis()).unwrap_or(u64::MAX),
+            life_ms: millis(self.life),
+            aged_ms: millis(self.aged),
         };
         serde_json::to_vec(&plain).map(Zeroizing::new)
     }
@@ -111,8 +125,19 @@ impl Written {
             owner,
             born: plain.born,
         };
-        Ok(Self { record, life: Duration::from_millis(plain.life_ms) })
+        let (life, aged) = (Duration::from_millis(plain.life_ms), Duration::from_millis(plain.aged_ms));
+        Ok(Self { record, life, aged })
     }
+
+    /// How long the phase has lasted, by the store's clock alone.
+    #[must_use]
+    pub fn age(&self, remaining: Duration) -> Duration {
+        self.aged + self.life.saturating_sub(remaining)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -121,7 +146,11 @@ mod tests {
 
     #[test]
     fn a_record_survives_the_round_trip() {
-        for phase in [Phase::Ready, Phase::Pending { claim: Claim(u128::MAX), again: true, password_known: false }] {
+        for phase in [
+            Phase::Ready,
+            Phase::Confirmed,
+            Phase::Pending { claim: Claim(u128::MAX), again: true, password_known: false },
+        ] {
             let record = Record {
                 phase,
                 password: Password::generate().unwrap(),
@@ -130,7 +159,7 @@ mod tests {
                 owner: Owner { issuer: "https://i".into(), subject: "s".into() },
                 born: 9,
             };
-            let written = Written { record, life: Duration::from_millis(1234) };
+            let written = Written { record, life: Duration::from_millis(1234), aged: Duration::from_millis(5) };
             assert_eq!(Written::decode(&written.encode().unwrap()).unwrap(), written);
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -77,19 +77,43 @@ impl Client {
         body: Option<&Value>,
         limit: Duration,
     ) -> Result<Answer, Lost> {
-        let ends = Instant::now() + limit;
-        let mut last = Lost { why: "no node".into(), sent: false };
-        for node in self.in_turn() {
-            let Some(url) = user_url(&node.base, user, body.is_some()) else {
-                return Err(Lost { why: "the username does not fit into a URL".into(), sent: false });
-            };
-            let mut request = self.http.request(method.clone(), url);
-            request = request.basic_auth(&self.username, Some(self.password.expose_secret()));
+        let admin = (self.username.as_str(), self.password.expose_secret());
+        self.exchange(admin, limit, body.is_some(), |base| {
+            let mut request = self.http.request(method.clone(), user_url(base, user, body.is_some())?);
             if let Some(body) = body {
                 request = request.json(body);
             }
+            Some(request)
+        })
+        .await
+    }
+
+    /// Asks who this is.
+    pub(super) async fn authenticate(&self, user: &str, password: &str, limit: Duration) -> Result<Answer, Lost> {
+        self.exchange((user, password), limit, false, |base| {
+            let mut url = base.clone();
+            url.set_path(&format!("{}/_security/_authenticate", base.path().trim_end_matches('/')));
+            Some(self.http.get(url))
+        })
+        .await
+    }
+
+    async fn exchange(
+        &self,
+        (username, password): (&str, &str),
+        limit: Duration,
+        write: bool,
+        request: impl Fn(&Url) -> Option<RequestBuilder>,
+    ) -> Result<Answer, Lost> {
+        let ends = Instant::now() + limit;
+        let mut last = Lost { why: "no node".into(), sent: false };
+        for node in self.in_turn() {
+            let Some(request) = request(&node.base) else {
+                return Err(Lost { why: "the username does not fit into a URL".into(), sent: false });
+            };
+            let request = request.basic_auth(username, Some(password));
             match tokio::time::timeout_at(ends, exchange(request)).await {
-                Ok(Ok(answer)) if busy(answer.status) && body.is_none() => {
+                Ok(Ok(answer)) if busy(answer.status) && !write => {
                     node.failed();
                     last = Lost { why: answer.describe(), sent: true };
                 }
@@ -99,7 +123,7 @@ impl Client {
                 }
                 Ok(Err(lost)) => {
                     node.failed();
-                    let stop = lost.sent && body.is_some();
+                    let stop = lost.sent && write;
                     last = lost;
                     if stop {
                         break;
@@ -160,7 +184,7 @@ fn user_url(base: &Url, user: &Username, write: bool) -> Option<Url> {
     (url.path() == path).then_some(url)
 }
 
-async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, Lost> {
+async fn exchange(request: RequestBuilder) -> Result<Answer, Lost> {
     let response = request.send().await.map_err(|error| {
         let sent = !error.is_connect();
         Lost { why: outbound::chain(error), sent }

@@ -9,7 +9,6 @@ use axum::http::{Method, Uri};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::roles::Roles;
 
 type Requests = Arc<Mutex<Vec<(Method, String, String)>>>;
 
@@ -154,4 +153,18 @@ async fn an_oversize_answer_is_not_read_to_its_end() {
     let server = server(200, &"x".repeat(2 * 1024 * 1024)).await;
     let found = elastic(vec![server.url]).inspect(&name("ann"), &owner()).await;
     assert!(matches!(found, Err(InspectError::Unavailable(why)) if why.contains("1048576 bytes")));
+}
+
+#[tokio::test]
+async fn a_login_is_accepted_with_its_roles_rejected_or_an_outage() {
+    let log_in = async |status, body: &str| {
+        let server = server(status, body).await;
+        elastic(vec![server.url]).log_in(&name("ann"), &Password::generate().unwrap()).await
+    };
+    let accepted = log_in(200, r#"{"username":"ann","roles":["b","a"]}"#).await.unwrap();
+    assert_eq!(accepted, Login::Accepted(Roles::new(["a", "b"])));
+    assert_eq!(log_in(401, "{}").await.unwrap(), Login::Rejected);
+    for (status, body) in [(200, "{}"), (403, "{}"), (429, "{}"), (500, "{}"), (503, "{}")] {
+        assert!(matches!(log_in(status, body).await, Err(InspectError::Unavailable(_))), "{status} {body}");
+    }
 }

@@ -39,17 +39,22 @@ pub fn step(mut state: State, event: Event) -> (State, Action) {
     }
 }
 
-fn decide(state: State, record: Record, overdue: bool) -> (State, Action) {
+fn decide(mut state: State, record: Record, overdue: bool) -> (State, Action) {
     let same_owner = record.owner == state.want.owner;
     let met = state.want.is_met_by(&record);
     match record.phase {
-        Phase::Ready if state.debt => {
+        Phase::Ready | Phase::Confirmed if state.debt => {
             let new = record.in_phase(state.mine(false));
             state.replace(new, Life::Claim, Then::PayDebt)
         }
-        Phase::Ready if !same_owner => state.finish(Outcome::OtherOwner),
-        Phase::Ready if met => state.finish(Outcome::Ready(record)),
-        Phase::Ready => {
+        Phase::Ready | Phase::Confirmed if !same_owner => state.finish(Outcome::OtherOwner),
+        Phase::Ready | Phase::Confirmed if state.distrusted.as_ref() == Some(&record) => {
+            state.distrusted = None;
+            let new = record.in_phase(state.mine(false));
+            state.replace(new, Life::Claim, Then::Decide)
+        }
+        Phase::Ready | Phase::Confirmed if met => state.finish(Outcome::Ready(record)),
+        Phase::Ready | Phase::Confirmed => {
             let new = state.raised(&record, state.mine(true));
             let (mut state, action) = state.replace(new, Life::Claim, Then::Decide);
             state.previous = Some(record);

@@ -1,24 +1,24 @@
 //! What all flights of this process share, and reading the store.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::refusals::Refusals;
+use super::upkeep::Repairs;
 use super::{Error, now_ms};
 use crate::credentials::agreement::Want;
 use crate::credentials::breaker::Breaker;
 use crate::credentials::near::Near;
-use crate::credentials::record::{Claim, Phase, Written};
+use crate::credentials::record::{Claim, Written};
 use crate::credentials::seal::{OpenError, Seal};
 use crate::credentials::{CacheKey, Entry, Provisioner, Settings, Store};
 use crate::identity::Millis;
 
 /// Beyond `write_timeout`: how much longer a claim lasts.
 const CLAIM_MARGIN: Duration = Duration::from_secs(2);
-/// A record is not extended past this age.
-const MAX_AGE_MS: Millis = 30 * 24 * 3600 * 1000;
+/// No record lives longer than this, however often it is used.
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What all flights of this process share.
 pub(super) struct Core<S, P> {
@@ -29,6 +29,7 @@ pub(super) struct Core<S, P> {
     pub(super) settings: Settings,
     pub(super) me: Claim,
     pub(super) refusals: Refusals,
+    pub(super) repairs: Repairs,
 }
 
 /// What was last read from, or written to, the store.
@@ -53,7 +54,7 @@ impl Current {
     /// A ready record that fits.
     pub(in crate::credentials) fn serves(&self, want: &Want) -> bool {
         let record = &self.written.record;
-        record.phase == Phase::Ready && record.owner == want.owner && want.is_met_by(record)
+        record.phase.is_ready() && record.owner == want.owner && want.is_met_by(record)
     }
 }
 
@@ -82,30 +83,14 @@ impl<S: Store, P: Provisioner> Core<S, P> {
         self.settings.write_timeout + CLAIM_MARGIN
     }
 
-    /// `cache.expiration`, less up to 10 % so that what was written together does not end together.
-    pub(super) fn ready_life(&self) -> Duration {
+    /// `cache.expiration`, less up to 10 % so that what was written together does not end together, and never past the
+    /// hard maximum from `born`.
+    pub(super) fn ready_life(&self, born: Millis) -> Duration {
         let mut byte = [0_u8; 1];
         // without randomness there is no jitter; nothing else depends on it
         let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
-        self.settings.expiration.mul_f64(1.0 - 0.1 * f64::from(byte[0]) / 255.0)
-    }
-
-    /// A use past half the life extends it once, in the background.
-    pub(super) fn extend(self: &Arc<Self>, key: &CacheKey, current: &Current) {
-        let too_old = now_ms().saturating_sub(current.written.record.born) > MAX_AGE_MS;
-        if !self.settings.extend || current.remaining * 2 > current.written.life || too_old {
-            return;
-        }
-        let core = Arc::clone(self);
-        let (key, expected) = (key.clone(), current.bytes.clone());
-        let written = Written { record: current.written.record.clone(), life: self.ready_life() };
-        tokio::spawn(async move {
-            let Ok(plain) = written.encode() else { return };
-            let Ok(bytes) = core.seal.seal(&key, &plain) else { return };
-            // whatever comes of it, the next use tries again
-            if let Err(error) = core.store.replace(&key, &expected, &bytes, written.life).await {
-                tracing::debug!(%error, "the record was not extended");
-            }
-        });
+        let life = self.settings.expiration.mul_f64(1.0 - 0.1 * f64::from(byte[0]) / 255.0);
+        let left = MAX_AGE.saturating_sub(Duration::from_millis(now_ms().saturating_sub(born)));
+        life.min(left).max(Duration::from_secs(1))
     }
 }

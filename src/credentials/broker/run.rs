@@ -18,8 +18,8 @@ pub(super) struct Flight<'a, S, P> {
 }
 
 impl<S: Store, P: Provisioner> Flight<'_, S, P> {
-    pub(super) async fn run(mut self, want: Want, known: Option<Peek>) -> Result<Record, Error> {
-        let (mut state, mut action) = step(State::new(self.core.me, want), Event::Start);
+    pub(super) async fn run(mut self, state: State, known: Option<Peek>) -> Result<Record, Error> {
+        let (mut state, mut action) = step(state, Event::Start);
         // A pending record of ours is written without another look at the store, and another flight may have finished it
         // since it was read.
         let me = self.core.me;
@@ -58,13 +58,13 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             Peek::Broken(entry) => {
                 let fresh = fresh()?;
                 let record = placeholder(&self.identity, &fresh);
-                let written = Written { record, life: entry.remaining };
+                let written = Written { record, life: entry.remaining, aged: Duration::ZERO };
                 let (bytes, remaining) = (entry.bytes, entry.remaining);
                 self.current = Some(Current { bytes, written, remaining, at: Instant::now() });
                 Ok(Event::Broken(fresh))
             }
             Peek::Record(current) => {
-                let age = current.written.life.saturating_sub(current.remaining);
+                let age = current.written.age(current.remaining);
                 // no claim has more before it than it was given: a restored record, or a clock that was set back
                 let restored = current.remaining > current.written.life;
                 let record = current.written.record.clone();
@@ -107,7 +107,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
 
     async fn create(&mut self, record: Record) -> Result<Event, Error> {
         let life = self.core.claim_time() + PENDING_MARGIN;
-        let written = Written { record, life };
+        let written = Written { record, life, aged: Duration::ZERO };
         let bytes = self.seal(&written)?;
         let at = Instant::now();
         if self.core.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
@@ -124,12 +124,12 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         };
         let (life, remaining) = match life {
             Life::Claim => (self.core.claim_time() + PENDING_MARGIN, None),
-            Life::Ready => (self.core.ready_life(), None),
+            Life::Ready => (self.core.ready_life(record.born), None),
             // the same claim goes on ageing
             Life::Remaining => (current.written.life, Some(current.remaining.saturating_sub(current.at.elapsed()))),
         };
         let remaining = remaining.unwrap_or(life).max(Duration::from_millis(1));
-        let written = Written { record, life };
+        let written = Written { record, life, aged: Duration::ZERO };
         let bytes = self.seal(&written)?;
         let at = Instant::now();
         let replaced = self.core.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;

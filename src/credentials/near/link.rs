@@ -158,6 +158,14 @@ impl Link {
         }
     }
 
+    /// When the present session began, if changes are told.
+    pub(in crate::credentials) fn tracked_since(&self) -> Option<Instant> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let tracked = mode_of(self.state.load(Ordering::Acquire)) == Mode::Tracked;
+        // the first session has nobody before it whose changes could have been missed
+        ended.back().filter(|(before, _)| tracked && *before != 0).map(|(_, at)| *at)
+    }
+
     /// Waits until the key may have changed since the ticket was taken, at most `told`, or `poll`
     /// where nobody tells.
     pub(in crate::credentials) async fn wait(&self, ticket: &Ticket, poll: Duration, told: Duration) {

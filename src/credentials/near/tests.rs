@@ -28,13 +28,32 @@ fn current() -> Current {
         owner: Owner { issuer: "i".into(), subject: "s".into() },
         born: 0,
     };
-    Current { bytes: Vec::new(), written: Written { record, life: LIFE }, remaining: LIFE, at: Instant::now() }
+    Current {
+        bytes: Vec::new(),
+        written: Written { record, life: LIFE, aged: Duration::ZERO },
+        remaining: LIFE,
+        at: Instant::now(),
+    }
+}
+
+fn upkeep(current: &Current) -> Upkeep {
+    let settings = crate::credentials::Settings {
+        expiration: LIFE,
+        extend: false,
+        near: Settings { max_entries: 1, max_stale: MAX_STALE },
+        settling: LIFE,
+        confirm_interval: LIFE,
+        store_timeout: LIFE,
+        write_timeout: LIFE,
+    };
+    Upkeep::of(current, &settings, None)
 }
 
 fn keep(near: &Near, ticket: Ticket) -> Arc<Kept> {
     let current = current();
     let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
-    near.keep(&key(), ticket, current, credential)
+    let upkeep = upkeep(&current);
+    near.keep(&key(), ticket, current, credential, upkeep)
 }
 
 fn look(near: &Near) -> &'static str {
@@ -157,7 +176,8 @@ async fn the_number_of_entries_is_bounded() {
         let key = CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
         let current = current();
         let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
-        near.keep(&key, near.ticket(&key), current, credential);
+        let upkeep = upkeep(&current);
+        near.keep(&key, near.ticket(&key), current, credential, upkeep);
     }
     assert!(near.kept.len() <= 100, "{}", near.kept.len());
 }

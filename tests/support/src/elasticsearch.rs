@@ -27,6 +27,8 @@ struct Shared {
     faults: Mutex<Faults>,
     puts: Puts,
     requests: AtomicUsize,
+    /// Names under which somebody asked who this is.
+    logins: Mutex<Vec<String>>,
 }
 
 /// A running stand-in; it ends when dropped.
@@ -99,6 +101,17 @@ impl Elasticsearch {
     pub fn seed(&self, name: &str, user: User) {
         self.shared.users.lock().unwrap().all.insert(name.to_owned(), user);
     }
+
+    /// Takes a user away as a person would.
+    pub fn delete(&self, name: &str) {
+        self.shared.users.lock().unwrap().all.remove(name);
+    }
+
+    /// How often `_authenticate` was asked under this name, with whatever password.
+    #[must_use]
+    pub fn logins(&self, name: &str) -> usize {
+        self.shared.logins.lock().unwrap().iter().filter(|asked| *asked == name).count()
+    }
 }
 
 fn product(status: StatusCode, body: &Value) -> Response {
@@ -120,6 +133,11 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     shared.requests.fetch_add(1, Ordering::SeqCst);
+    if uri.path() == "/_security/_authenticate"
+        && let Some((name, _)) = presented(&headers)
+    {
+        shared.logins.lock().unwrap().push(name);
+    }
     let Some((name, roles)) = login(&shared, &headers) else { return unauthorized() };
     let admin = name == ADMIN.0;
     if let Some((sender, user)) = uri.path().split_once("/_security/user/") {
@@ -145,18 +163,24 @@ async fn answer(
     product(StatusCode::OK, &body)
 }
 
-/// Basic is split at the first colon; disabled users and wrong passwords are alike.
-fn login(shared: &Shared, headers: &HeaderMap) -> Option<(String, Vec<String>)> {
+/// Basic is split at the first colon.
+fn presented(headers: &HeaderMap) -> Option<(String, String)> {
     let basic = headers.get("authorization")?.to_str().ok()?.strip_prefix("Basic ")?;
     let pair = base64::engine::general_purpose::STANDARD.decode(basic).ok()?;
     let pair = String::from_utf8(pair).ok()?;
     let (name, password) = pair.split_once(':')?;
-    if (name, password) == ADMIN {
-        return Some((name.to_owned(), vec!["superuser".into()]));
+    Some((name.to_owned(), password.to_owned()))
+}
+
+/// Disabled users and wrong passwords are alike.
+fn login(shared: &Shared, headers: &HeaderMap) -> Option<(String, Vec<String>)> {
+    let (name, password) = presented(headers)?;
+    if (name.as_str(), password.as_str()) == ADMIN {
+        return Some((name, vec!["superuser".into()]));
     }
     let users = shared.users.lock().unwrap();
-    let user = users.all.get(name).filter(|user| user.enabled && user.password == password)?;
-    Some((name.to_owned(), user.roles.clone()))
+    let user = users.all.get(&name).filter(|user| user.enabled && user.password == password)?;
+    Some((name, user.roles.clone()))
 }
 
 fn decode(segment: &str) -> String {

@@ -1,0 +1,199 @@
+//! What is done in the background for records in use: their life is extended, and their password tried.
+//!
+//! A write whose sender gave up can still land, even after a newer one; a fail-over may bring back an older record; an
+//! administrator may change a password by hand. So a ready record is not trusted for ever: it is confirmed at its first use
+//! after the settling time, and again at intervals.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::Error;
+use super::core::{Core, Current};
+use crate::credentials::near::Kept;
+use crate::credentials::record::{Phase, Record, Written};
+use crate::credentials::{CacheKey, Existing, InspectError, Login, Provisioner, Settings, Store};
+use crate::identity::Identity;
+
+/// Between two attempts.
+const RETRY: Duration = Duration::from_secs(30);
+/// Confirmations of this process at once: a login costs Elasticsearch a hash.
+const CONFIRMATIONS: usize = 4;
+/// A mismatch so soon after a repair is no late write: somebody else writes the user.
+const REPAIRED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
+/// How many repairs are remembered.
+const MOST_REPAIRS: usize = 10_000;
+
+/// When something is due, in milliseconds after the record was read.
+#[derive(Debug)]
+pub(in crate::credentials) struct Upkeep {
+    extend: AtomicU64,
+    confirm: AtomicU64,
+}
+
+impl Upkeep {
+    /// `told_since`: when the store began to tell of changes again, after a time when it did not. What was confirmed
+    /// before that may have been rolled back since.
+    pub(in crate::credentials) fn of(current: &Current, settings: &Settings, told_since: Option<Instant>) -> Self {
+        let age = current.written.age(current.remaining);
+        let rolled_back = || told_since.is_some_and(|since| age > current.at.saturating_duration_since(since));
+        let confirm = match current.written.record.phase {
+            Phase::Confirmed if rolled_back() => Duration::ZERO,
+            Phase::Confirmed => settings.confirm_interval.saturating_sub(age),
+            Phase::Ready => settings.settling.saturating_sub(age),
+            Phase::Pending { .. } => Duration::MAX,
+        };
+        let half = current.remaining.saturating_sub(current.written.life / 2);
+        let extend = if settings.extend { half } else { Duration::MAX };
+        Self { extend: AtomicU64::new(millis(extend)), confirm: AtomicU64::new(millis(confirm)) }
+    }
+}
+
+/// Whether it is time, for one caller only; the next one is let in after [`RETRY`].
+fn due(at: &AtomicU64, elapsed: Duration) -> bool {
+    let (at_ms, now) = (at.load(Ordering::Relaxed), millis(elapsed));
+    now >= at_ms && at.compare_exchange(at_ms, now + millis(RETRY), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Bounds on confirmations and repairs.
+pub(super) struct Repairs {
+    permits: Semaphore,
+    recent: Mutex<HashMap<CacheKey, Instant>>,
+}
+
+impl Default for Repairs {
+    fn default() -> Self {
+        Self { permits: Semaphore::new(CONFIRMATIONS), recent: Mutex::default() }
+    }
+}
+
+impl Repairs {
+    /// Whether this user may be repaired; a second time in a row is for a person to look at.
+    fn may(&self, key: &CacheKey) -> bool {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= MOST_REPAIRS {
+            recent.retain(|_, at| at.elapsed() < REPAIRED_JUST_NOW);
+        }
+        let again = recent.get(key).is_some_and(|at| at.elapsed() < REPAIRED_JUST_NOW);
+        let may = !again && recent.len() < MOST_REPAIRS;
+        if may {
+            recent.insert(key.clone(), Instant::now());
+        }
+        may
+    }
+}
+
+/// What a confirmation found.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Right,
+    Wrong,
+    /// Nothing is known: tried again later.
+    Open,
+}
+
+impl<S: Store, P: Provisioner> Core<S, P> {
+    /// Starts what is due. `repair` makes the flight that writes the record once more.
+    pub(super) fn upkeep<F>(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        kept: &Arc<Kept>,
+        identity: &Identity,
+        repair: impl FnOnce() -> F,
+    ) where
+        F: Future<Output = Result<Record, Error>> + Send + 'static,
+    {
+        let elapsed = kept.current.at.elapsed();
+        if due(&kept.upkeep.extend, elapsed) {
+            let (core, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
+            tokio::spawn(async move {
+                let life = core.ready_life(kept.current.written.record.born);
+                core.rewrite(&key, &kept.current, None, life).await;
+            });
+        }
+        if due(&kept.upkeep.confirm, elapsed) {
+            let repair = repair();
+            let (core, key, kept, identity) = (Arc::clone(self), key.clone(), Arc::clone(kept), identity.clone());
+            tokio::spawn(async move {
+                let Ok(_permit) = core.repairs.permits.try_acquire() else {
+                    // somebody's turn comes with the next use
+                    kept.upkeep.confirm.store(0, Ordering::Relaxed);
+                    return;
+                };
+                match core.confirm(&kept.current, &identity).await {
+                    Verdict::Right => {
+                        let left = kept.current.remaining.saturating_sub(kept.current.at.elapsed());
+                        core.rewrite(&key, &kept.current, Some(Phase::Confirmed), left).await;
+                    }
+                    Verdict::Wrong if core.repairs.may(&key) => {
+                        let user = identity.username.as_str();
+                        tracing::warn!(user, "Elasticsearch does not have what was agreed: the user is written again");
+                        if let Err(error) = repair.await {
+                            tracing::warn!(user, %error, "The user was not repaired");
+                        }
+                    }
+                    Verdict::Wrong => {
+                        let user = identity.username.as_str();
+                        tracing::error!(
+                            user,
+                            "Elasticsearch does not have what was agreed, again: who else writes this user? An elastauth \
+                             with a cache of its own would"
+                        );
+                    }
+                    Verdict::Open => {}
+                }
+            });
+        }
+    }
+
+    async fn confirm(&self, current: &Current, identity: &Identity) -> Verdict {
+        let record = &current.written.record;
+        match self.provisioner.log_in(&identity.username, &record.password).await {
+            Ok(Login::Accepted(roles)) if record.roles.iter().all(|role| roles.contains(role)) => Verdict::Right,
+            Ok(Login::Accepted(_)) => Verdict::Wrong,
+            // Elasticsearch also answers 401 while its security index is unavailable: the administrator must see the user,
+            // or see that it is gone
+            Ok(Login::Rejected) => match self.provisioner.inspect(&identity.username, &record.owner).await {
+                Ok(Existing::Ours | Existing::Absent) => Verdict::Wrong,
+                Err(InspectError::Refused(refused)) => {
+                    tracing::warn!(user = identity.username.as_str(), error = %refused, "Not confirmed");
+                    Verdict::Open
+                }
+                Err(InspectError::Unavailable(_)) => Verdict::Open,
+            },
+            Err(error) => {
+                tracing::debug!(user = identity.username.as_str(), %error, "Not confirmed");
+                Verdict::Open
+            }
+        }
+    }
+
+    /// The same record with another life, and in another phase if one is given. Whatever comes of it, a later use tries
+    /// again.
+    async fn rewrite(&self, key: &CacheKey, current: &Current, phase: Option<Phase>, life: Duration) {
+        let record = &current.written.record;
+        // a phase goes on ageing when only its life is extended
+        let aged = current.written.age(current.remaining) + current.at.elapsed();
+        let (record, aged) = match phase {
+            Some(phase) => (record.in_phase(phase), Duration::ZERO),
+            None => (record.clone(), aged),
+        };
+        let written = Written { record, life, aged };
+        let Ok(plain) = written.encode() else { return };
+        let Ok(bytes) = self.seal.seal(key, &plain) else { return };
+        let replaced = self.store.replace(key, &current.bytes, &bytes, life.max(Duration::from_millis(1))).await;
+        self.near.forget(key);
+        if let Err(error) = replaced {
+            tracing::debug!(%error, "The record was not rewritten");
+        }
+    }
+}

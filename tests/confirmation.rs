@@ -1,0 +1,144 @@
+//! A written password is tried later, and what Elasticsearch has lost is written once more.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elasticsearch::{Elasticsearch, Faults};
+use elastauth_support::issuer::Issuer;
+use elastauth_support::process::until;
+use elastauth_support::servers::{Elastauth, config};
+use elastauth_support::users::User;
+
+struct Bench {
+    issuer: Issuer,
+    elasticsearch: Elasticsearch,
+    elastauth: Elastauth,
+    checker: Checker,
+}
+
+impl Bench {
+    async fn start(settling: &str) -> Self {
+        let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+        let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
+        let yaml = yaml.replace("  username: prov", &format!("  settling: {settling}\n  username: prov"));
+        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+        let checker = Checker::connect(&elastauth.grpc).await;
+        Self { issuer, elasticsearch, elastauth, checker }
+    }
+
+    fn password(&self, user: &str) -> String {
+        self.elasticsearch.user(user).unwrap().password
+    }
+
+    fn change(&self, user: &str, change: impl FnOnce(&mut User)) {
+        let mut changed = self.elasticsearch.user(user).unwrap();
+        change(&mut changed);
+        self.elasticsearch.seed(user, changed);
+    }
+
+    fn writes(&self) -> usize {
+        self.elasticsearch.history().len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_elasticsearch_lost_is_written_again_without_a_new_one() {
+    let bench = Bench::start("50ms").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    let made = bench.checker.ask(&token).await;
+    // as a late write, or a person, would
+    bench.change("ann", |user| user.password = "another".into());
+    until("the repair", || async {
+        assert_eq!(bench.checker.ask(&token).await, made, "what was agreed stays");
+        Some(bench.password("ann").as_str()) == made.password()
+    })
+    .await;
+    bench.elastauth.process.wait_for_line(0, &["written again", "ann"]);
+    assert_eq!(bench.writes(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_elasticsearch_lost_is_written_again() {
+    let bench = Bench::start("50ms").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    bench.checker.ask(&token).await;
+    bench.change("ann", |user| user.roles.truncate(1));
+    until("the repair", || async {
+        bench.checker.ask(&token).await;
+        bench.elasticsearch.user("ann").unwrap().roles.len() == 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_was_deleted_is_made_again() {
+    let bench = Bench::start("50ms").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    let made = bench.checker.ask(&token).await;
+    bench.elasticsearch.delete("ann");
+    until("the repair", || async {
+        bench.checker.ask(&token).await;
+        bench.elasticsearch.user("ann").is_some_and(|user| Some(user.password.as_str()) == made.password())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_roles_are_no_mismatch_and_a_confirmed_record_is_left_alone() {
+    let bench = Bench::start("50ms").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    let made = bench.checker.ask(&token).await;
+    bench.change("ann", |user| user.roles.push("anonymous".into()));
+    until("the confirmation", || async {
+        bench.checker.ask(&token).await;
+        bench.elasticsearch.logins("ann") > 0
+    })
+    .await;
+    for _ in 0..50 {
+        assert_eq!(bench.checker.ask(&token).await, made);
+    }
+    assert_eq!((bench.elasticsearch.logins("ann"), bench.writes()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_401_rotates_nothing_while_the_administrator_cannot_see_the_user() {
+    let bench = Bench::start("50ms").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    let made = bench.checker.ask(&token).await;
+    bench.change("ann", |user| user.password = "another".into());
+    bench.elasticsearch.fail(Faults { get_status: Some(503), ..Faults::default() });
+    until("an attempt", || async {
+        assert_eq!(bench.checker.ask(&token).await, made, "the record stays in use");
+        bench.elasticsearch.logins("ann") > 0
+    })
+    .await;
+    assert_eq!(bench.writes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_mismatch_straight_after_a_repair_is_an_error_for_a_person() {
+    let bench = Bench::start("50ms").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    bench.checker.ask(&token).await;
+    for (text, writes) in [("written again", 2), ("who else writes this user", 2)] {
+        bench.change("ann", |user| user.password = "another".into());
+        until(text, || async {
+            assert!(matches!(bench.checker.ask(&token).await, Answer::Allowed { .. }));
+            bench.writes() == writes && bench.elastauth.process.lines().iter().any(|line| line.contains(text))
+        })
+        .await;
+    }
+    assert_eq!(bench.writes(), 2, "no loop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_settling_time_nothing_is_tried() {
+    let bench = Bench::start("1h").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    for _ in 0..20 {
+        bench.checker.ask(&token).await;
+    }
+    assert_eq!(bench.elasticsearch.logins("ann"), 0);
+}
