@@ -13,6 +13,10 @@ struct Faults {
     losses: u8,
     crashes: u8,
     unknown_writes: u8,
+    /// An older ready record comes back, as after a fail-over.
+    rollbacks: u8,
+    /// How often a ready record is tried once everything has settled.
+    confirmations: u8,
     scripting: bool,
 }
 
@@ -21,6 +25,11 @@ struct Replica {
     requests: u8,
     running: Option<(State, Action)>,
     read: Option<Record>,
+    /// A ready record that is being tried, and whether Elasticsearch has it.
+    trying: Option<(Record, bool)>,
+    repairing: bool,
+    /// The repair has written the password. One that finds another record leaves it to that record's confirmation.
+    rewrote: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +44,14 @@ struct World {
     losses: u8,
     crashes: u8,
     unknown: u8,
+    confirmations: u8,
+    rollbacks: u8,
+    /// The ready record before the present one.
+    older: Option<Record>,
+    /// What the store says was not tried since an older record came back.
+    rolled_back: bool,
+    /// A repair has just ended, and nothing else has begun.
+    repaired: bool,
     used_early: bool,
 }
 
@@ -45,8 +62,11 @@ enum Turn {
     /// As `Go`, and another's claim counts as overdue, or a write's outcome stays unknown.
     GoBadly(usize),
     Crash(usize),
+    Try(usize),
+    Tried(usize),
     Lose,
     Land,
+    RollBack,
 }
 
 impl Model for Faults {
@@ -54,7 +74,8 @@ impl Model for Faults {
     type Action = Turn;
 
     fn init_states(&self) -> Vec<World> {
-        let replica = Replica { requests: 2, running: None, read: None };
+        let replica =
+            Replica { requests: 2, running: None, read: None, trying: None, repairing: false, rewrote: false };
         vec![World {
             replicas: vec![replica.clone(), replica],
             stored: None,
@@ -66,12 +87,29 @@ impl Model for Faults {
             losses: self.losses,
             crashes: self.crashes,
             unknown: self.unknown_writes,
+            confirmations: self.confirmations,
+            rollbacks: self.rollbacks,
+            older: None,
+            rolled_back: false,
+            repaired: false,
             used_early: false,
         }]
     }
 
     fn actions(&self, world: &World, turns: &mut Vec<Turn>) {
         for (i, replica) in world.replicas.iter().enumerate() {
+            if replica.trying.is_some() {
+                turns.push(Turn::Tried(i));
+                continue;
+            }
+            // the settling time: what is on its way has landed, and nobody still sends what was read before it
+            let sending =
+                |replica: &Replica| matches!(replica.running, Some((_, Action::Inspect | Action::Write { .. })));
+            let settled = world.confirmations > 0 && world.late.is_empty() && !world.replicas.iter().any(sending);
+            let due = |phase| phase == Phase::Ready || (phase == Phase::Confirmed && world.rolled_back);
+            if replica.running.is_none() && settled && world.stored.as_ref().is_some_and(|r| due(r.phase)) {
+                turns.push(Turn::Try(i));
+            }
             match &replica.running {
                 None if replica.requests > 0 => turns.push(Turn::Request(i)),
                 None => {}
@@ -97,11 +135,37 @@ impl Model for Faults {
         if !world.late.is_empty() {
             turns.push(Turn::Land);
         }
+        if world.rollbacks > 0 && world.older.is_some() && world.older != world.stored {
+            turns.push(Turn::RollBack);
+        }
     }
 
     fn next_state(&self, world: &World, turn: Turn) -> Option<World> {
         let mut world = world.clone();
+        world.repaired = false;
         match turn {
+            Turn::Try(i) => {
+                let record = world.stored.clone()?;
+                world.confirmations -= 1;
+                let right = world.elastic == Some((record.password.clone(), record.roles.clone()));
+                world.rolled_back = false;
+                world.replicas[i].trying = Some((record, right));
+            }
+            Turn::Tried(i) => {
+                let (record, right) = world.replicas[i].trying.take()?;
+                if !right {
+                    let me = Claim(u128::try_from(i).unwrap());
+                    world.replicas[i].repairing = true;
+                    world.replicas[i].running = Some(step(State::repair(me, record), Event::Start));
+                } else if world.stored.as_ref() == Some(&record) {
+                    world.stored = Some(record.in_phase(Phase::Confirmed));
+                }
+            }
+            Turn::RollBack => {
+                world.rollbacks -= 1;
+                world.rolled_back = true;
+                world.stored = world.older.take();
+            }
             Turn::Request(i) => {
                 let replica = &mut world.replicas[i];
                 replica.requests -= 1;
@@ -116,6 +180,8 @@ impl Model for Faults {
             Turn::Crash(i) => {
                 world.crashes -= 1;
                 world.replicas[i].running = None;
+                world.replicas[i].repairing = false;
+                world.replicas[i].rewrote = false;
             }
             Turn::Lose => {
                 world.losses -= 1;
@@ -134,16 +200,25 @@ impl Model for Faults {
             Property::always("no credential before its write was acknowledged", |_, w: &World| !w.used_early),
             Property::always("writes are bounded", |f: &Faults, w: &World| {
                 // without scripting replicas may overwrite each other for as long as their steps interleave badly
-                !f.scripting || w.writes <= 8 + 4 * (f.losses + f.crashes + f.unknown_writes)
+                !f.scripting
+                    || w.writes <= 8 + 4 * (f.losses + f.crashes + f.unknown_writes + f.rollbacks + f.confirmations)
             }),
             Property::always(
-                "when nobody is in the loop, Elasticsearch has what a ready record says",
-                |_, w: &World| {
-                    let quiet = w.late.is_empty() && w.replicas.iter().all(|r| r.running.is_none());
-                    let ready = w.stored.as_ref().filter(|record| record.phase == Phase::Ready);
-                    !quiet || ready.is_none_or(|r| w.elastic == Some((r.password.clone(), r.roles.clone())))
+                "when nobody is in the loop, Elasticsearch has what the store says",
+                |f: &Faults, w: &World| {
+                    // what is only ready is confirmed later
+                    let trusted =
+                        |phase: Phase| if f.confirmations > 0 { phase == Phase::Confirmed } else { phase.is_ready() };
+                    let found = w.stored.as_ref().filter(|record| trusted(record.phase));
+                    !w.quiet() || w.rolled_back || found.is_none_or(|record| w.has(record))
                 },
             ),
+            // or the other properties would say nothing about repairs
+            Property::sometimes("a repair ends", |f: &Faults, w: &World| f.confirmations == 0 || w.repaired),
+            Property::always("what was repaired is right", |_, w: &World| {
+                let found = w.stored.as_ref().filter(|record| record.phase.is_ready());
+                !w.repaired || !w.quiet() || found.is_none_or(|record| w.has(record))
+            }),
         ]
     }
 }
@@ -153,6 +228,15 @@ fn owner() -> Owner {
 }
 
 impl World {
+    fn quiet(&self) -> bool {
+        let idle = |replica: &Replica| replica.running.is_none() && replica.trying.is_none();
+        self.late.is_empty() && self.replicas.iter().all(idle)
+    }
+
+    fn has(&self, record: &Record) -> bool {
+        self.elastic == Some((record.password.clone(), record.roles.clone()))
+    }
+
     /// A claim ages only when its holder is gone: live ones are never taken.
     fn abandoned(&self) -> bool {
         let Some(Phase::Pending { claim, .. }) = self.stored.as_ref().map(|record| record.phase) else { return false };
@@ -201,6 +285,11 @@ impl World {
                     Some(_) => Replaced::Overwrote,
                 };
                 if matches!(outcome, Replaced::Yes | Replaced::Overwrote) {
+                    if let Some(before) =
+                        self.stored.take().filter(|before| self.rollbacks > 0 && before.phase.is_ready())
+                    {
+                        self.older = Some(before);
+                    }
                     self.stored = Some(record.clone());
                     self.replicas[i].read = Some(record);
                 }
@@ -218,6 +307,7 @@ impl World {
             }
             Action::Write { record, with_password } => {
                 self.writes = (self.writes + 1).min(40);
+                self.replicas[i].rewrote = self.replicas[i].repairing && with_password;
                 if badly {
                     self.unknown -= 1;
                     self.late.push((record, with_password));
@@ -241,6 +331,8 @@ impl World {
                 self.used_early |= !self.acknowledged.contains(&record.password);
             }
             self.replicas[i].read = None;
+            self.repaired = std::mem::take(&mut self.replicas[i].rewrote) && matches!(outcome, Outcome::Ready(_));
+            self.replicas[i].repairing = false;
             return;
         }
         self.replicas[i].running = Some((state, action));
@@ -253,7 +345,8 @@ fn check(name: &str, faults: Faults) -> impl Checker<Faults> {
     checker
 }
 
-const NONE: Faults = Faults { losses: 0, crashes: 0, unknown_writes: 0, scripting: true };
+const NONE: Faults =
+    Faults { losses: 0, crashes: 0, unknown_writes: 0, rollbacks: 0, confirmations: 0, scripting: true };
 
 #[test]
 fn two_replicas_agree_whatever_the_interleaving() {
@@ -279,7 +372,29 @@ fn two_replicas_agree_over_a_store_without_scripting() {
 fn without_confirmation_a_write_that_lands_late_is_not_noticed() {
     // what the confirmation of ready records is for; no credential is ever handed out early all the same
     let checker = check("a late write", Faults { unknown_writes: 1, ..NONE });
-    checker.assert_any_discovery("when nobody is in the loop, Elasticsearch has what a ready record says");
+    checker.assert_any_discovery("when nobody is in the loop, Elasticsearch has what the store says");
     checker.assert_no_discovery("no credential before its write was acknowledged");
     checker.assert_no_discovery("writes are bounded");
+}
+
+#[test]
+fn with_confirmation_a_write_that_lands_late_is_found_and_repaired() {
+    check("a late write, confirmed", Faults { unknown_writes: 1, confirmations: 1, ..NONE }).assert_properties();
+}
+
+#[test]
+fn with_confirmation_a_record_that_came_back_is_found_and_repaired() {
+    check("a roll-back, confirmed", Faults { rollbacks: 1, confirmations: 1, ..NONE }).assert_properties();
+}
+
+#[test]
+fn with_confirmation_a_late_write_and_a_crash_together_are_repaired() {
+    let faults = Faults { unknown_writes: 1, crashes: 1, confirmations: 1, ..NONE };
+    check("a late write and a crash, confirmed", faults).assert_properties();
+}
+
+#[test]
+fn with_confirmation_a_late_write_and_a_loss_together_are_repaired() {
+    let faults = Faults { unknown_writes: 1, losses: 1, confirmations: 1, ..NONE };
+    check("a late write and a loss, confirmed", faults).assert_properties();
 }
