@@ -76,8 +76,38 @@ pub struct Owner {
     pub subject: Arc<str>,
 }
 
+impl Owner {
+    /// Whose a username is when a login proxy's headers name it: they know no issuer and no subject, so the provider's
+    /// configured name and the username itself stand for them.
+    #[must_use]
+    pub fn of_headers(provider: &str, username: &Username) -> Self {
+        Self { issuer: provider.into(), subject: Arc::clone(&username.0) }
+    }
+}
+
 /// A moment by which two tokens of one user are put in order: milliseconds since the Unix epoch.
 pub type Millis = u64;
+
+/// When a caller's groups were true: what decides between two requests of one user that differ in their roles.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AsOf {
+    /// At this moment: a token's `iat`, or the time of the answer about an opaque token.
+    At(Millis),
+    /// They carry no time of their own, as a login proxy's headers: they are true now. Roles then follow the latest
+    /// request, but change at most once per user and second.
+    Now,
+}
+
+impl AsOf {
+    /// The moment, or this one where the groups carry none.
+    #[must_use]
+    pub fn or(self, now: Millis) -> Millis {
+        match self {
+            Self::At(moment) => moment,
+            Self::Now => now,
+        }
+    }
+}
 
 /// A verified caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,8 +122,8 @@ pub struct Identity {
     pub full_name: Option<String>,
     /// As the provider named them; never split.
     pub groups: Vec<String>,
-    /// When the groups were true: the token's `iat`.
-    pub as_of: Millis,
+    /// When the groups were true.
+    pub as_of: AsOf,
     /// The token's `exp`.
     pub expires: SystemTime,
 }
@@ -118,6 +148,12 @@ mod tests {
         for name in ["a", "john.doe", "John_Doe", "j+d@example.com", "0-9", &"x".repeat(255)] {
             assert_eq!(Username::parse(name).unwrap().as_str(), name);
         }
+    }
+
+    #[test]
+    fn headers_belong_to_their_provider_and_to_the_name_that_they_carry() {
+        let owner = Owner::of_headers("authelia", &Username::parse("ann").unwrap());
+        assert_eq!(owner, Owner { issuer: "authelia".into(), subject: "ann".into() });
     }
 
     #[test]

@@ -13,7 +13,7 @@ use elastauth::credentials::{
     CacheKey, Entry, Existing, InspectError, Login, Password, Provisioner, Replaced, Settings, Store, StoreError,
     UserSpec, WriteError,
 };
-use elastauth::identity::{Identity, Owner, Username};
+use elastauth::identity::{AsOf, Identity, Owner, Username};
 use elastauth::memory::{self, MemoryStore};
 use elastauth::roles::Roles;
 use tokio::sync::Notify;
@@ -101,7 +101,7 @@ fn ann() -> Identity {
         email: None,
         full_name: None,
         groups: Vec::new(),
-        as_of: 1000,
+        as_of: AsOf::At(1000),
         expires: SystemTime::UNIX_EPOCH,
     }
 }

@@ -30,7 +30,8 @@ fn modules() -> Vec<(String, PathBuf, String)> {
         let first = path.strip_prefix(&root).unwrap().iter().next().unwrap().to_str().unwrap().to_owned();
         first.trim_end_matches(".rs").to_owned()
     };
-    let shipped = |path: &PathBuf| path.file_name().is_some_and(|name| name != "tests.rs");
+    let shipped =
+        |path: &PathBuf| path.strip_prefix(&root).unwrap().iter().all(|name| name != "tests.rs" && name != "tests");
     files
         .into_iter()
         .filter(shipped)

@@ -9,32 +9,13 @@
 
 use super::record::{Claim, Phase, Record};
 use super::{Existing, Password, Refused, Replaced};
-use crate::identity::{Millis, Owner};
-use crate::roles::Roles;
+use crate::identity::{AsOf, Millis};
 
 mod step;
+mod want;
 
 pub use step::step;
-
-/// What a caller is entitled to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Want {
-    /// Who asks.
-    pub owner: Owner,
-    /// The roles of the caller's token.
-    pub roles: Roles,
-    /// When they were true.
-    pub as_of: Millis,
-}
-
-impl Want {
-    /// The record's roles are the caller's, or newer. The order is total, so that two tokens of one second cannot
-    /// take turns; an older token never takes roles away or gives them back.
-    #[must_use]
-    pub fn is_met_by(&self, record: &Record) -> bool {
-        record.roles == self.roles || (record.as_of, &record.roles) > (self.as_of, &self.roles)
-    }
-}
+pub use want::{Sight, Want};
 
 /// What the driver is to do. Compare-and-set is always against what was last read or written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +69,8 @@ pub enum Event {
         record: Record,
         /// Whether a pending record's claim has lasted too long.
         overdue: bool,
+        /// When.
+        sight: Sight,
     },
     /// The created record is in place.
     Created,
@@ -198,7 +181,7 @@ impl State {
     /// At the beginning of a repair: this ready record is not what Elasticsearch has.
     #[must_use]
     pub fn repair(me: Claim, record: Record) -> Self {
-        let want = Want { owner: record.owner.clone(), roles: record.roles.clone(), as_of: record.as_of };
+        let want = Want { owner: record.owner.clone(), roles: record.roles.clone(), as_of: AsOf::At(record.as_of) };
         Self { distrusted: Some(record), ..Self::new(me, want) }
     }
 
@@ -233,7 +216,7 @@ impl State {
         let mut new = record.in_phase(phase);
         if !self.want.is_met_by(record) {
             new.roles = self.want.roles.clone();
-            new.as_of = self.want.as_of;
+            new.as_of = self.want.as_of.or(record.as_of.saturating_add(1));
         }
         new
     }
@@ -243,7 +226,7 @@ impl State {
             phase: self.mine(false),
             password: fresh.password,
             roles: self.want.roles.clone(),
-            as_of: self.want.as_of,
+            as_of: self.want.as_of.or(fresh.born),
             owner: self.want.owner.clone(),
             born: fresh.born,
         }

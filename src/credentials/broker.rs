@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, State, Want, WriteFailure, step};
+use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, Sight, State, Want, WriteFailure, step};
 use super::breaker::Breaker;
 use super::flight::Flights;
 use super::near::{Kept, Look, Near, Ticket};
@@ -207,3 +207,6 @@ fn now_ms() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

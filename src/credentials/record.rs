@@ -129,10 +129,11 @@ impl Written {
         Ok(Self { record, life, aged })
     }
 
-    /// How long the phase has lasted, by the store's clock alone.
+    /// How long the phase has lasted, by the store's clock alone. No record has more life before it than it was given: one
+    /// that has was restored, or the clock was set back, and it counts as old.
     #[must_use]
     pub fn age(&self, remaining: Duration) -> Duration {
-        self.aged + self.life.saturating_sub(remaining)
+        self.life.checked_sub(remaining).map_or(Duration::MAX, |age| age.saturating_add(self.aged))
     }
 }
 
@@ -144,6 +145,26 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    fn record(phase: Phase) -> Record {
+        Record {
+            phase,
+            password: Password::generate().unwrap(),
+            roles: Roles::new(["b", "a"]),
+            as_of: 7,
+            owner: Owner { issuer: "https://i".into(), subject: "s".into() },
+            born: 9,
+        }
+    }
+
+    #[test]
+    fn the_age_is_what_of_the_life_is_gone_and_unknown_means_old() {
+        let second = Duration::from_secs;
+        let written = Written { record: record(Phase::Ready), life: second(100), aged: second(5) };
+        assert_eq!(written.age(second(100)), second(5));
+        assert_eq!(written.age(second(70)), second(35));
+        assert_eq!(written.age(second(101)), Duration::MAX);
+    }
+
     #[test]
     fn a_record_survives_the_round_trip() {
         for phase in [
@@ -151,15 +172,8 @@ mod tests {
             Phase::Confirmed,
             Phase::Pending { claim: Claim(u128::MAX), again: true, password_known: false },
         ] {
-            let record = Record {
-                phase,
-                password: Password::generate().unwrap(),
-                roles: Roles::new(["b", "a"]),
-                as_of: 7,
-                owner: Owner { issuer: "https://i".into(), subject: "s".into() },
-                born: 9,
-            };
-            let written = Written { record, life: Duration::from_millis(1234), aged: Duration::from_millis(5) };
+            let written =
+                Written { record: record(phase), life: Duration::from_millis(1234), aged: Duration::from_millis(5) };
             assert_eq!(Written::decode(&written.encode().unwrap()).unwrap(), written);
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::keyring::Keyring;
 use super::object::Object;
-use super::{Identity, KeySource, Millis, Owner, algorithm, claims, jws};
+use super::{AsOf, Identity, KeySource, Millis, Owner, algorithm, claims, jws};
 
 mod error;
 
@@ -91,7 +91,7 @@ impl<K: KeySource> Verifier<K> {
         }
         let claims::Mapped { username, email, full_name, groups } = self.claims.apply(claims)?;
         let owner = Owner { issuer: self.issuer.clone(), subject: subject.into() };
-        Ok(Identity { username, owner, email, full_name, groups, as_of, expires })
+        Ok(Identity { username, owner, email, full_name, groups, as_of: AsOf::At(as_of), expires })
     }
 }
 

@@ -15,7 +15,8 @@ pub fn step(mut state: State, event: Event) -> (State, Action) {
             let record = state.draft(fresh);
             state.replace(record, Life::Claim, Then::PayDebt)
         }
-        (Step::Reading, Event::Found { record, overdue }) => {
+        (Step::Reading, Event::Found { record, overdue, sight }) => {
+            state.want.meet(&record, sight);
             if state.acknowledged {
                 // lost the compare-and-set to ready: a debt, unless the record still waits under my claim
                 state.acknowledged = false;

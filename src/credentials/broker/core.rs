@@ -10,15 +10,18 @@ use super::{Error, now_ms};
 use crate::credentials::agreement::Want;
 use crate::credentials::breaker::Breaker;
 use crate::credentials::near::Near;
-use crate::credentials::record::{Claim, Written};
+use crate::credentials::record::{Claim, Phase, Written};
 use crate::credentials::seal::{OpenError, Seal};
 use crate::credentials::{CacheKey, Entry, Provisioner, Settings, Store};
-use crate::identity::Millis;
+use crate::identity::{AsOf, Millis};
 
 /// Beyond `write_timeout`: how much longer a claim lasts.
 const CLAIM_MARGIN: Duration = Duration::from_secs(2);
 /// No record lives longer than this, however often it is used.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Between two changes of a user's roles by callers whose roles carry no time of their own.
+const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
 
 /// What all flights of this process share.
 pub(super) struct Core<S, P> {
@@ -54,7 +57,14 @@ impl Current {
     /// A ready record that fits.
     pub(in crate::credentials) fn serves(&self, want: &Want) -> bool {
         let record = &self.written.record;
-        record.phase.is_ready() && record.owner == want.owner && want.is_met_by(record)
+        let fits = || want.is_met_by(record) || (want.as_of == AsOf::Now && self.changed_just_now());
+        record.phase.is_ready() && record.owner == want.owner && fits()
+    }
+
+    /// Whether roles that carry no time of their own must wait before they change this record. A confirmation is no change.
+    pub(super) fn changed_just_now(&self) -> bool {
+        let age = self.written.age(self.remaining).saturating_add(self.at.elapsed());
+        self.written.record.phase != Phase::Confirmed && age < BETWEEN_CHANGES
     }
 }
 

@@ -49,6 +49,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::identity::AsOf;
 
     fn identity(name: &str) -> Identity {
         Identity {
@@ -57,7 +58,7 @@ mod tests {
             email: None,
             full_name: None,
             groups: Vec::new(),
-            as_of: 0,
+            as_of: AsOf::At(0),
             expires: SystemTime::UNIX_EPOCH,
         }
     }

@@ -64,12 +64,11 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
                 Ok(Event::Broken(fresh))
             }
             Peek::Record(current) => {
-                let age = current.written.age(current.remaining);
-                // no claim has more before it than it was given: a restored record, or a clock that was set back
-                let restored = current.remaining > current.written.life;
+                let overdue = current.written.age(current.remaining) > self.core.claim_time();
+                let sight = Sight { now: now_ms(), changed_just_now: current.changed_just_now() };
                 let record = current.written.record.clone();
                 self.current = Some(*current);
-                Ok(Event::Found { record, overdue: restored || age > self.core.claim_time() })
+                Ok(Event::Found { record, overdue, sight })
             }
         }
     }

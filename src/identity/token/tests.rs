@@ -91,7 +91,7 @@ async fn each_algorithm_is_accepted_with_its_key() {
             email: Some("jane@example.com".into()),
             full_name: Some("Jäne Doe".into()),
             groups: vec!["admins".into(), "a,b".into()],
-            as_of: (NOW - 10) * 1000,
+            as_of: AsOf::At((NOW - 10) * 1000),
             expires: now() + Duration::from_secs(300),
         };
         assert_eq!(identity, expected, "{algorithm:?}");
@@ -174,7 +174,7 @@ async fn times_hold_within_the_leeway_to_the_second() {
     }
     #[expect(clippy::cast_precision_loss, reason = "NOW is small")]
     let fraction = NOW as f64 - 10.25;
-    assert_eq!(bench.with("iat", Some(json!(fraction))).await.unwrap().as_of, (NOW - 11) * 1000);
+    assert_eq!(bench.with("iat", Some(json!(fraction))).await.unwrap().as_of, AsOf::At((NOW - 11) * 1000));
 }
 
 #[tokio::test]

@@ -1,0 +1,118 @@
+//! Whose roles count.
+
+use std::sync::Arc;
+
+use crate::credentials::agreement::*;
+use crate::identity::Owner;
+use crate::roles::Roles;
+
+const ME: Claim = Claim(1);
+const SOMEBODY: Claim = Claim(2);
+
+fn owner(subject: &str) -> Owner {
+    Owner { issuer: Arc::from("i"), subject: Arc::from(subject) }
+}
+
+fn want(role: &str, as_of: AsOf) -> Want {
+    Want { owner: owner("s"), roles: Roles::new([role]), as_of }
+}
+
+fn record(role: &str, as_of: Millis, phase: Phase) -> Record {
+    Record {
+        phase,
+        password: Password::known("p".into()),
+        roles: Roles::new([role]),
+        as_of,
+        owner: owner("s"),
+        born: 0,
+    }
+}
+
+fn pending(claim: Claim) -> Phase {
+    Phase::Pending { claim, again: false, password_known: false }
+}
+
+/// What the loop does when it finds this record.
+fn meets(want: Want, record: Record, sight: Sight) -> (State, Action) {
+    let (state, action) = step(State::new(ME, want), Event::Start);
+    assert_eq!(action, Action::Get);
+    step(state, Event::Found { record, overdue: false, sight })
+}
+
+fn at(now: Millis) -> Sight {
+    Sight { now, changed_just_now: false }
+}
+
+fn just_now(now: Millis) -> Sight {
+    Sight { now, changed_just_now: true }
+}
+
+#[test]
+fn of_two_tokens_the_later_one_counts_and_of_one_second_always_the_same() {
+    for (role, as_of, found, met) in [
+        ("a", 5, ("a", 4), true),
+        ("a", 5, ("b", 4), false),
+        ("a", 5, ("b", 6), true),
+        // the same second: either of them, but always the same one
+        ("a", 5, ("b", 5), true),
+        ("b", 5, ("a", 5), false),
+    ] {
+        let found = record(found.0, found.1, Phase::Ready);
+        assert_eq!(want(role, AsOf::At(as_of)).is_met_by(&found), met, "{role} {as_of}");
+    }
+}
+
+#[test]
+fn roles_without_a_time_are_true_now_and_newer_than_what_is_there() {
+    // the record's clock may be ahead of ours
+    for (now, there, expected) in [(1000, 500, 1000), (500, 1000, 1001)] {
+        let (_, action) = meets(want("b", AsOf::Now), record("a", there, Phase::Ready), at(now));
+        let Action::Replace(new, Life::Claim) = action else { panic!("{action:?}") };
+        assert_eq!((new.roles, new.as_of), (Roles::new(["b"]), expected));
+        assert_eq!(new.phase, Phase::Pending { claim: ME, again: false, password_known: true });
+    }
+}
+
+#[test]
+fn roles_without_a_time_leave_alone_what_has_just_changed() {
+    let (_, action) = meets(want("b", AsOf::Now), record("a", 500, Phase::Ready), just_now(1000));
+    assert_eq!(action, Action::Finish(Outcome::Ready(record("a", 500, Phase::Ready))));
+    let (_, action) = meets(want("b", AsOf::Now), record("a", 500, pending(SOMEBODY)), just_now(1000));
+    assert_eq!(action, Action::Wait, "the write of the other roles is awaited, and nobody is asked for another");
+}
+
+#[test]
+fn a_token_never_waits_for_the_second_to_pass() {
+    let (_, action) = meets(want("b", AsOf::At(501)), record("a", 500, Phase::Ready), just_now(1000));
+    assert!(matches!(action, Action::Replace(..)), "{action:?}");
+}
+
+#[test]
+fn two_callers_without_a_time_cannot_take_turns_at_one_record() {
+    let start = record("a", 500, pending(SOMEBODY));
+    let (first, action) = meets(want("b", AsOf::Now), start.clone(), at(1000));
+    let Action::Replace(by_first, Life::Remaining) = action else { panic!("{action:?}") };
+    let (second, action) = meets(want("c", AsOf::Now), start, at(1001));
+    assert!(matches!(action, Action::Replace(..)), "{action:?}");
+    // the second one comes too late, meets the first one's roles, and is the newer one
+    let (second, action) = step(second, Event::Replaced(Replaced::Changed));
+    assert_eq!(action, Action::Get);
+    let (second, action) = step(second, Event::Found { record: by_first, overdue: false, sight: at(1002) });
+    let Action::Replace(by_second, Life::Remaining) = action else { panic!("{action:?}") };
+    let (_, action) = step(second, Event::Replaced(Replaced::Yes));
+    assert_eq!(action, Action::Wait);
+    // and the first one takes nothing back, however late it looks again
+    let (first, action) = step(first, Event::Replaced(Replaced::Yes));
+    assert_eq!(action, Action::Wait);
+    let (first, _) = step(first, Event::Waited);
+    let (_, action) = step(first, Event::Found { record: by_second, overdue: false, sight: at(9000) });
+    assert_eq!(action, Action::Wait);
+}
+
+#[test]
+fn roles_without_a_time_begin_with_the_record() {
+    let (state, _) = step(State::new(ME, want("a", AsOf::Now)), Event::Start);
+    let fresh = Fresh { password: Password::known("p".into()), born: 77 };
+    let (_, action) = step(state, Event::Absent(fresh));
+    assert!(matches!(&action, Action::Create(record) if record.as_of == 77), "{action:?}");
+}

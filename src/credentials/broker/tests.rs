@@ -1,0 +1,4 @@
+//! The broker over stores and an Elasticsearch in memory, in paused time.
+
+mod bench;
+mod headers;

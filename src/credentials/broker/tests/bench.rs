@@ -1,0 +1,165 @@
+//! Any number of replicas over one store and one Elasticsearch, all in memory.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use crate::credentials::broker::*;
+use crate::credentials::near::{self, Link};
+use crate::credentials::seal::{self, Key};
+use crate::credentials::{Entry, Existing, Login};
+use crate::identity::{AsOf, Owner, Username};
+use crate::memory::{self, MemoryStore};
+
+pub(super) type Replica = Broker<SharedStore, Elastic>;
+
+/// What the replicas share.
+#[derive(Clone)]
+pub(super) struct Bench {
+    pub(super) store: SharedStore,
+    pub(super) elastic: Elastic,
+    pub(super) settings: Settings,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let hour = Duration::from_secs(3600);
+        let settings = Settings {
+            expiration: hour,
+            extend: false,
+            settling: Duration::from_secs(90),
+            confirm_interval: Duration::from_secs(15 * 60),
+            near: near::Settings { max_entries: 100, max_stale: hour },
+            store_timeout: Duration::from_secs(1),
+            write_timeout: Duration::from_secs(5),
+        };
+        Self { store: SharedStore::default(), elastic: Elastic::default(), settings }
+    }
+
+    /// One that the store tells of changes.
+    pub(super) async fn replica(&self) -> Arc<Replica> {
+        let seal = Seal::new(&seal::Settings { key: Key::Derived("secret".into()), cluster: "c".into() }).unwrap();
+        let broker = Broker::new(self.store.clone(), self.elastic.clone(), seal, self.settings.clone()).unwrap();
+        broker.watch().await;
+        Arc::new(broker)
+    }
+}
+
+pub(super) fn ann(as_of: AsOf) -> Identity {
+    Identity {
+        username: Username::parse("ann").unwrap(),
+        owner: Owner { issuer: "i".into(), subject: "s".into() },
+        email: None,
+        full_name: None,
+        groups: Vec::new(),
+        as_of,
+        expires: SystemTime::UNIX_EPOCH,
+    }
+}
+
+/// A store that counts its round trips and tells everybody of every change, as Redis does.
+#[derive(Clone)]
+pub(super) struct SharedStore(Arc<Shared>);
+
+struct Shared {
+    memory: MemoryStore,
+    links: Mutex<Vec<Arc<Link>>>,
+    trips: AtomicUsize,
+}
+
+impl Default for SharedStore {
+    fn default() -> Self {
+        let memory = MemoryStore::new(memory::Settings { max_entries: 1000 });
+        Self(Arc::new(Shared { memory, links: Mutex::default(), trips: AtomicUsize::new(0) }))
+    }
+}
+
+impl SharedStore {
+    fn told<T>(&self, key: &CacheKey, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        for link in &*self.0.links.lock().unwrap() {
+            link.changed(key.as_str().as_bytes());
+        }
+        outcome
+    }
+
+    fn memory(&self) -> &MemoryStore {
+        self.0.trips.fetch_add(1, SeqCst);
+        &self.0.memory
+    }
+}
+
+impl Store for SharedStore {
+    async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
+        self.memory().get(key).await
+    }
+
+    async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
+        self.told(key, self.memory().put_if_absent(key, bytes, life).await)
+    }
+
+    async fn replace(&self, key: &CacheKey, old: &[u8], new: &[u8], life: Duration) -> Result<Replaced, StoreError> {
+        self.told(key, self.memory().replace(key, old, new, life).await)
+    }
+
+    async fn remove(&self, key: &CacheKey, expected: &[u8]) -> Result<bool, StoreError> {
+        self.told(key, self.memory().remove(key, expected).await)
+    }
+
+    async fn watch(&self, link: Arc<Link>) {
+        link.begun();
+        self.0.links.lock().unwrap().push(link);
+    }
+
+    async fn reachable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// A user as Elasticsearch has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) password: Password,
+    pub(super) roles: Roles,
+}
+
+/// Users in memory, and how often they were written.
+#[derive(Clone, Default)]
+pub(super) struct Elastic(Arc<Directory>);
+
+#[derive(Default)]
+struct Directory {
+    users: Mutex<HashMap<Username, User>>,
+    writes: AtomicUsize,
+}
+
+impl Elastic {
+    pub(super) fn writes(&self) -> usize {
+        self.0.writes.load(SeqCst)
+    }
+
+    pub(super) fn user(&self) -> User {
+        self.0.users.lock().unwrap()[&ann(AsOf::Now).username].clone()
+    }
+}
+
+impl Provisioner for Elastic {
+    async fn inspect(&self, username: &Username, _: &Owner) -> Result<Existing, InspectError> {
+        let known = self.0.users.lock().unwrap().contains_key(username);
+        Ok(if known { Existing::Ours } else { Existing::Absent })
+    }
+
+    async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
+        let users = self.0.users.lock().unwrap();
+        let user = users.get(username).filter(|user| user.password == *password);
+        Ok(user.map_or(Login::Rejected, |user| Login::Accepted(user.roles.clone())))
+    }
+
+    async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
+        self.0.writes.fetch_add(1, SeqCst);
+        let mut users = self.0.users.lock().unwrap();
+        let known = users.get(&user.username).map(|user| user.password.clone());
+        let password = password.cloned().or(known).ok_or(WriteError::Missing)?;
+        users.insert(user.username.clone(), User { password, roles: user.roles.clone() });
+        Ok(())
+    }
+}

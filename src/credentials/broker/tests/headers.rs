@@ -1,0 +1,36 @@
+//! Callers whose roles carry no time of their own.
+
+use tokio::time::advance;
+
+use super::bench::*;
+use crate::credentials::broker::*;
+use crate::identity::AsOf;
+
+async fn ask(replica: &Replica, role: &str) -> Obtained {
+    replica.obtain(&ann(AsOf::Now), Roles::new([role]), "").await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_groups_hold_from_the_next_request_on() {
+    let bench = Bench::new();
+    let replica = bench.replica().await;
+    ask(&replica, "a").await;
+    advance(Duration::from_secs(2)).await;
+    ask(&replica, "b").await;
+    assert_eq!((bench.elastic.writes(), bench.elastic.user().roles), (2, Roles::new(["b"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_of_a_login_proxy_that_disagree_cause_one_write_a_second() {
+    let bench = Bench::new();
+    let replicas = [bench.replica().await, bench.replica().await];
+    let first = ask(&replicas[0], "a").await.credential;
+    for n in 0..1000 {
+        advance(Duration::from_millis(10)).await;
+        let got = ask(&replicas[n % 2], ["a", "b"][n % 2]).await.credential;
+        assert_eq!(got.expose_header(), first.expose_header(), "the password stays");
+    }
+    // ten seconds, and the write that made the user
+    let writes = bench.elastic.writes();
+    assert!((10..=11).contains(&writes), "{writes} writes");
+}
