@@ -79,6 +79,7 @@ pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error>
 async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error> {
     let provider = OidcKeys::new(settings.provider.clone())?;
     let keyring = Keyring::new(provider, settings.keyring.clone(), &settings.token.algorithms);
+    tokio::spawn(keyring.watch());
     let verifier = Verifier::new(keyring, settings.token.clone());
     let provisioner = Elastic::new(settings.elasticsearch.clone())?;
     let seal = Seal::new(&settings.seal)?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::credentials::broker::Broker;
 use crate::credentials::{Obtained, Provisioner, Store};
 use crate::identity::token::Verifier;
-use crate::identity::{Identity, KeySource};
+use crate::identity::{KeySource, Verified};
 use crate::roles::Mapping;
 
 mod refusal;
@@ -84,7 +84,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 
     async fn obtain(&self, request: &Request) -> Result<Obtained, Refusal> {
         let token = bearer(&request.authorization)?;
-        let identity: Identity = self.verifier.verify(token, SystemTime::now()).await.map_err(Refusal::Token)?;
+        let Verified { identity, .. } = self.verifier.verify(token, SystemTime::now()).await.map_err(Refusal::Token)?;
         let roles = self.mapping.roles(&identity.groups)?;
         self.broker.obtain(&identity, roles, &request.request_id).await.map_err(Refusal::Credentials)
     }

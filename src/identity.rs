@@ -14,8 +14,10 @@ pub mod object;
 #[cfg(test)]
 mod testing;
 pub mod token;
+mod verified;
 
 pub use token::Error;
+pub use verified::Verified;
 
 /// A name that Elasticsearch accepts and that Basic authentication can carry:
 /// `[A-Za-z0-9][A-Za-z0-9._@+-]{0,254}`. Other names are refused, never rewritten: rewriting would let two

@@ -55,7 +55,7 @@ pub(super) const KEYS: &[Key] = &[
     key("oidc.ca_file", "the system's", "PEM file with the authorities to trust"),
     key("oidc.timeout", "3s", "one request to the provider"),
     key("oidc.leeway", "60s", "tolerated clock difference for `exp`, `nbf`, `iat`"),
-    key("oidc.keys_refresh", "5m", "age at which the keys are fetched again"),
+    key("oidc.keys_refresh", "5m", "age by which the keys are fetched again, used or not"),
     key("oidc.keys_max_stale", "24h", "age up to which old keys serve while the provider is down"),
     key("oidc.keys_cooldown", "10s", "between two fetches for an unknown key id, or after a failure"),
     key("cache.type", "", "`redis`, or `memory` (also `\"\"`: one process only)"),

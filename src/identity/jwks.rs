@@ -1,10 +1,11 @@
 //! A JSON Web Key Set (RFC 7517) read into the keys that can verify a token.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,6 +17,7 @@ pub struct Key {
     kid: Option<String>,
     algorithms: Vec<Algorithm>,
     decoding: DecodingKey,
+    withdrawn: AtomicBool,
 }
 
 impl Key {
@@ -29,6 +31,31 @@ impl Key {
     #[must_use]
     pub fn verifies(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
+    }
+
+    /// Whether the provider no longer publishes it: what it verified before counts no longer. One load of a flag, for
+    /// whoever keeps verifications.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire)
+    }
+
+    /// For the keyring, when the key is not in the newest set.
+    pub(super) fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Release);
+    }
+
+    /// Whether the other one verifies the same tokens.
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
+        let same = match (self.decoding.kind(), other.decoding.kind()) {
+            (SecretOrDer(one), SecretOrDer(two)) => one == two,
+            (RsaModulusExponent { n, e }, RsaModulusExponent { n: other_n, e: other_e }) => {
+                (n, e) == (other_n, other_e)
+            }
+            (SecretOrDer(_), RsaModulusExponent { .. }) | (RsaModulusExponent { .. }, SecretOrDer(_)) => false,
+        };
+        same && self.kid == other.kid && self.algorithms == other.algorithms
     }
 
     /// In `jsonwebtoken`'s form.
@@ -126,7 +153,7 @@ fn usable(value: Value, allowed: &[Algorithm]) -> Result<Key, Unusable> {
         "EC" => point(&jwk)?,
         _ => DecodingKey::from_ed_der(&coordinate(jwk.x.as_deref(), 32)?),
     };
-    Ok(Key { kid: jwk.kid, algorithms, decoding })
+    Ok(Key { kid: jwk.kid, algorithms, decoding, withdrawn: AtomicBool::new(false) })
 }
 
 /// The algorithms that type and curve permit. Symmetric keys (`oct`) permit none.

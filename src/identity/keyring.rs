@@ -1,11 +1,16 @@
 //! Verification keys, kept in memory.
 //!
-//! Readers take what is there and never wait for a fetch while a set that is young enough is there. A fetch
-//! runs in a task of its own, one at a time, so that a caller who goes away does not end it for the others.
+//! Readers take what is there, without a lock, and never wait for a fetch while a set that is young enough is there. A
+//! fetch runs in a task of its own, one at a time, so that a caller who goes away does not end it for the others.
+//!
+//! A key that stays in the set stays the same `Arc`; one that leaves it is marked as withdrawn, which ends the
+//! verifications that somebody keeps ([`Verified::holds`](super::Verified::holds)).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -13,10 +18,14 @@ use tokio::time::Instant;
 use super::KeySource;
 use super::jwks::{self, Key};
 
+mod shared;
+
+use shared::{Failure, Fetches, Set, Shared};
+
 /// How long keys are trusted.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `oidc.keys_refresh`: age at which the set is fetched again. Default 5 min.
+    /// `oidc.keys_refresh`: age by which the set is fetched again, whether it is used or not. Default 5 min.
     pub refresh: Duration,
     /// `oidc.keys_max_stale`: age up to which an old set serves while the provider is down. Default 24 h.
     pub max_stale: Duration,
@@ -47,40 +56,8 @@ pub struct Keyring<K> {
     shared: Arc<Shared<K>>,
 }
 
-#[derive(Debug)]
-struct Shared<K> {
-    source: K,
-    settings: Settings,
-    algorithms: Vec<Algorithm>,
-    /// Swapped as a whole. Held for a clone of the `Arc` only.
-    set: RwLock<Option<Arc<Set>>>,
-    /// Never held across an await. Taken before `set` where both are.
-    fetches: Mutex<Fetches>,
-}
-
-#[derive(Debug)]
-struct Set {
-    keys: Vec<Arc<Key>>,
-    /// When the fetch began: the set is at least as new as this.
-    asked: Instant,
-}
-
-#[derive(Debug, Default)]
-struct Fetches {
-    /// The task of the running fetch holds the sender: it is over when that is gone, panic or not.
-    running: Option<watch::Receiver<()>>,
-    /// The last fetch, unless it succeeded.
-    failure: Option<Failure>,
-    /// When the last fetch for an unknown key began.
-    for_unknown: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Failure {
-    asked: Instant,
-    ended: Instant,
-    why: Arc<str>,
-}
+/// Between two rounds of the watch, however the times are set.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
 impl<K: KeySource> Keyring<K> {
     /// A ring without keys: the first use fetches them, so that start-up does not need the provider. Keys
@@ -90,7 +67,7 @@ impl<K: KeySource> Keyring<K> {
             source,
             settings,
             algorithms: algorithms.to_vec(),
-            set: RwLock::default(),
+            set: ArcSwapOption::empty(),
             fetches: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -134,6 +111,36 @@ impl<K: KeySource> Keyring<K> {
         }
         let failure = self.shared.fetches().failure.as_ref().map(|failure| failure.why.clone());
         Err(Error::Unavailable(failure.unwrap_or_else(|| "the provider publishes no usable key".into())))
+    }
+
+    /// Fetches the set now and then, ahead of [`Settings::refresh`], for as long as the process lives: so that no request
+    /// waits for the provider, and that a key which has left the set is noticed even where verifications are kept and
+    /// nobody asks for keys. To be run as a task.
+    pub fn watch(&self) -> impl Future<Output = ()> + Send + 'static + use<K> {
+        let ring = self.clone();
+        async move {
+            loop {
+                ring.renew().await;
+                let settings = &ring.shared.settings;
+                let failed = ring.shared.fetches().failure.is_some();
+                let pause = if failed { settings.cooldown } else { settings.refresh.mul_f64(early()) };
+                tokio::time::sleep(pause.max(SHORTEST_PAUSE)).await;
+            }
+        }
+    }
+
+    /// One fetch, or the end of the one that runs, unless one failed just now.
+    async fn renew(&self) {
+        let mut running = {
+            let mut fetches = self.shared.fetches();
+            match fetches.running() {
+                Some(running) => running,
+                None if fetches.failure.as_ref().is_some_and(|failure| self.cooling(failure.ended)) => return,
+                None => self.start(&mut fetches),
+            }
+        };
+        // nothing is ever sent: this ends with the sender
+        let _ = running.changed().await;
     }
 
     /// Starts a fetch unless one runs or failed just now. Nobody waits for it.
@@ -197,48 +204,18 @@ impl<K: KeySource> Keyring<K> {
     }
 }
 
-impl<K: KeySource> Shared<K> {
-    async fn fetch(&self, asked: Instant) {
-        let outcome = match self.source.fetch().await {
-            Ok(document) => jwks::parse(&document, &self.algorithms).map_err(Arc::from),
-            Err(error) => Err(Arc::from(error.to_string())),
-        };
-        let mut fetches = self.fetches();
-        match outcome {
-            Ok(parsed) => {
-                if let Some(first) = parsed.bad.first() {
-                    tracing::warn!(skipped = parsed.bad.len(), usable = parsed.keys.len(), first, "Bad keys skipped");
-                }
-                if parsed.keys.is_empty() {
-                    // Believed all the same: a provider may withdraw all its keys, and then nothing verifies.
-                    tracing::warn!("The provider publishes no usable key");
-                }
-                let set = Arc::new(Set { keys: parsed.keys, asked });
-                *self.set.write().unwrap_or_else(PoisonError::into_inner) = Some(set);
-                fetches.failure = None;
-            }
-            Err(why) => {
-                tracing::warn!(error = %why, "Keys not fetched");
-                fetches.failure = Some(Failure { asked, ended: Instant::now(), why });
-            }
-        }
-    }
-
-    /// The set, unless it is too old.
-    fn usable(&self) -> Option<Arc<Set>> {
-        let set = self.set.read().unwrap_or_else(PoisonError::into_inner).clone();
-        set.filter(|set| set.asked.elapsed() < self.settings.max_stale)
-    }
-
-    fn fetches(&self) -> MutexGuard<'_, Fetches> {
-        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+impl<K> Clone for Keyring<K> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
-impl Fetches {
-    fn running(&self) -> Option<watch::Receiver<()>> {
-        self.running.clone().filter(|running| running.has_changed().is_ok())
-    }
+/// From 0.8 to 0.95: ahead of the age at which a request would start a fetch, and not all replicas at once.
+fn early() -> f64 {
+    let mut byte = [0; 1];
+    // without randomness there is no jitter; nothing else depends on it
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
+    0.8 + f64::from(byte[0]) / 255.0 * 0.15
 }
 
 #[cfg(test)]

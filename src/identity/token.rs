@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::keyring::Keyring;
 use super::object::Object;
-use super::{AsOf, Identity, KeySource, Millis, Owner, algorithm, claims, jws};
+use super::{AsOf, Identity, KeySource, Millis, Owner, Verified, algorithm, claims, jws};
 
 mod error;
 
@@ -58,14 +58,17 @@ impl<K: KeySource> Verifier<K> {
         &self.keyring
     }
 
-    /// Checks form, signature and claims (RFC 7519 §7.2, RFC 8725 §3). `now` is the wall clock.
-    pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, Error> {
+    /// Checks form, signature and claims (RFC 7519 §7.2, RFC 8725 §3). `now` is the wall clock. The outcome depends on
+    /// the token, the keys and the time, and on nothing else.
+    pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
         let header = jws::read(token)?;
         let (_, validation) =
             self.validations.iter().find(|(name, _)| *name == header.algorithm).ok_or(Error::Algorithm)?;
         let key = self.keyring.key(header.kid.as_deref(), header.algorithm).await?;
         let claims = Claims::verified(token, &key, validation)?;
-        self.identity(&claims, now)
+        let identity = self.identity(&claims, now)?;
+        let until = identity.expires.checked_add(self.leeway).unwrap_or(identity.expires);
+        Ok(Verified::by_key(identity, key, until))
     }
 
     fn identity(&self, claims: &Claims, now: SystemTime) -> Result<Identity, Error> {

@@ -233,3 +233,64 @@ async fn a_provider_that_withdraws_all_keys_is_believed() {
     assert!(!ring.known());
     assert_eq!(ask(&ring, "a").await, Err(Error::UnknownKey));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_fetches_before_anybody_asks_and_ahead_of_the_age_at_which_a_request_would() {
+    let provider = Provider::new([Ok(set(&["a"]))]);
+    let ring = ring_of(&provider);
+    let watch = tokio::spawn(ring.watch());
+    settle().await;
+    assert!(ring.known());
+    assert_eq!(provider.asked(), 1);
+    for round in 2..6 {
+        advance(REFRESH.mul_f64(0.79)).await;
+        settle().await;
+        assert_eq!(provider.asked(), round - 1, "not before its time");
+        advance(REFRESH.mul_f64(0.2)).await;
+        settle().await;
+        assert_eq!(provider.asked(), round);
+    }
+    watch.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_tries_a_provider_that_is_down_once_per_cool_down() {
+    let provider = Provider::new([Provider::down(), Provider::down(), Ok(set(&["a"]))]);
+    let ring = ring_of(&provider);
+    let watch = tokio::spawn(ring.watch());
+    for asked in 1..4 {
+        settle().await;
+        // a request meanwhile does not ask once more
+        assert_eq!(ask(&ring, "a").await.is_ok(), asked == 3);
+        assert_eq!(provider.asked(), asked);
+        advance(COOLDOWN + SECOND).await;
+    }
+    watch.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_stays_is_the_same_and_one_that_leaves_is_withdrawn() {
+    let (a, b) = (Signer::for_algorithm(Algorithm::ES256), Signer::for_algorithm(Algorithm::ES256));
+    let rsa = Signer::for_algorithm(Algorithm::RS256);
+    let both = key_set(&[a.jwk(Some("a")), b.jwk(Some("b")), rsa.jwk(Some("r"))]);
+    // the same id, but another key: what the old one verified must end
+    let swapped = key_set(&[b.jwk(Some("a")), b.jwk(Some("b")), rsa.jwk(Some("r"))]);
+    let provider = Provider::new([Ok(both.clone()), Provider::down(), Ok(both), Ok(swapped)]);
+    let ring = ring_of(&provider);
+    let take =
+        async |kid| ring.key(Some(kid), if kid == "r" { Algorithm::RS256 } else { Algorithm::ES256 }).await.unwrap();
+    let (first, kept, also_kept) = (take("a").await, take("b").await, take("r").await);
+    for round in ["down", "the same set"] {
+        advance(REFRESH).await;
+        ring.renew().await;
+        assert!(Arc::ptr_eq(&first, &take("a").await) && !first.is_withdrawn(), "{round}");
+    }
+    advance(REFRESH).await;
+    ring.renew().await;
+    assert_eq!(provider.asked(), 4);
+    assert!(first.is_withdrawn());
+    assert!(!Arc::ptr_eq(&first, &take("a").await));
+    for (kept, kid) in [(kept, "b"), (also_kept, "r")] {
+        assert!(!kept.is_withdrawn() && Arc::ptr_eq(&kept, &take(kid).await));
+    }
+}

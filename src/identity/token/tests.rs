@@ -65,7 +65,7 @@ impl Bench {
     }
 
     async fn verify(&self, token: &str) -> Result<Identity, &'static str> {
-        self.verifier.verify(token, now()).await.map_err(|error| error.reason())
+        self.verifier.verify(token, now()).await.map(|verified| verified.identity).map_err(|error| error.reason())
     }
 
     /// The outcome for a good token with one claim set, or taken away.
@@ -84,7 +84,7 @@ async fn each_algorithm_is_accepted_with_its_key() {
     for algorithm in algorithm::ALL {
         let signer = Signer::for_algorithm(algorithm);
         let token = signer.sign(algorithm, &header(algorithm), &claims().to_string());
-        let identity = verifier(&[signer.jwk(Some("k"))]).verify(&token, now()).await.unwrap();
+        let identity = verifier(&[signer.jwk(Some("k"))]).verify(&token, now()).await.unwrap().identity;
         let expected = Identity {
             username: crate::identity::Username::parse("jane.doe").unwrap(),
             owner: Owner { issuer: ISSUER.into(), subject: "4711".into() },
@@ -194,7 +194,7 @@ async fn repeated_claims_are_refused_although_signed() {
 async fn a_huge_token_is_refused_before_anything_is_asked() {
     let provider = Provider::new([Provider::down()]);
     let verifier = verifier_over(provider.clone(), &algorithm::ALL);
-    assert_eq!(verifier.verify(&"a".repeat(16 * 1024 + 1), now()).await, Err(Error::TooLong));
+    assert_eq!(verifier.verify(&"a".repeat(16 * 1024 + 1), now()).await.unwrap_err(), Error::TooLong);
     assert_eq!(provider.asked(), 0);
 }
 
@@ -208,4 +208,19 @@ async fn errors_tell_nothing_of_the_token() {
         let error = bench.verifier.verify(&bench.sign(&claims.to_string()), now()).await.unwrap_err();
         assert!(!format!("{error} {error:?}").contains("SECRET"), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_verification_holds_until_the_token_expires_or_its_key_leaves_the_set() {
+    let signer = Signer::for_algorithm(Algorithm::ES256);
+    let answers = [Ok(key_set(&[signer.jwk(Some("k"))])), Ok(key_set(&[]))];
+    let verifier = verifier_over(Provider::new(answers), &algorithm::ALL);
+    let token = signer.sign(Algorithm::ES256, &header(Algorithm::ES256), &claims().to_string());
+    let verified = verifier.verify(&token, now()).await.unwrap();
+    let end = now() + Duration::from_secs(300 + 60);
+    assert!(verified.holds(now()) && verified.holds(end - Duration::from_millis(1)));
+    assert!(!verified.holds(end), "as the token itself, which is not accepted on its exp and the leeway");
+    // asking for a key that is not there fetches the set once more
+    assert!(verifier.keyring().key(Some("other"), Algorithm::ES256).await.is_err());
+    assert!(!verified.holds(now()));
 }

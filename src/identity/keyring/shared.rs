@@ -1,0 +1,106 @@
+//! What readers and fetches of one keyring share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use jsonwebtoken::Algorithm;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Settings;
+use crate::identity::KeySource;
+use crate::identity::jwks::{self, Key};
+
+#[derive(Debug)]
+pub(super) struct Shared<K> {
+    pub(super) source: K,
+    pub(super) settings: Settings,
+    pub(super) algorithms: Vec<Algorithm>,
+    /// Swapped as a whole.
+    pub(super) set: ArcSwapOption<Set>,
+    /// Never held across an await.
+    pub(super) fetches: Mutex<Fetches>,
+}
+
+#[derive(Debug)]
+pub(super) struct Set {
+    pub(super) keys: Vec<Arc<Key>>,
+    /// When the fetch began: the set is at least as new as this.
+    pub(super) asked: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Fetches {
+    /// The task of the running fetch holds the sender: it is over when that is gone, panic or not.
+    pub(super) running: Option<watch::Receiver<()>>,
+    /// The last fetch, unless it succeeded.
+    pub(super) failure: Option<Failure>,
+    /// When the last fetch for an unknown key began.
+    pub(super) for_unknown: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) asked: Instant,
+    pub(super) ended: Instant,
+    pub(super) why: Arc<str>,
+}
+
+impl<K: KeySource> Shared<K> {
+    pub(super) async fn fetch(&self, asked: Instant) {
+        let outcome = match self.source.fetch().await {
+            Ok(document) => jwks::parse(&document, &self.algorithms).map_err(Arc::from),
+            Err(error) => Err(Arc::from(error.to_string())),
+        };
+        let mut fetches = self.fetches();
+        match outcome {
+            Ok(parsed) => {
+                if let Some(first) = parsed.bad.first() {
+                    tracing::warn!(skipped = parsed.bad.len(), usable = parsed.keys.len(), first, "Bad keys skipped");
+                }
+                if parsed.keys.is_empty() {
+                    // Believed all the same: a provider may withdraw all its keys, and then nothing verifies.
+                    tracing::warn!("The provider publishes no usable key");
+                }
+                fetches.failure = None;
+                self.replace(parsed.keys, asked);
+            }
+            Err(why) => {
+                tracing::warn!(error = %why, "Keys not fetched");
+                fetches.failure = Some(Failure { asked, ended: Instant::now(), why });
+            }
+        }
+    }
+
+    /// Only one fetch runs at a time, so nobody else replaces the set meanwhile.
+    fn replace(&self, mut keys: Vec<Arc<Key>>, asked: Instant) {
+        let old = self.set.load_full();
+        let before = old.as_ref().map_or(&[][..], |set| &set.keys);
+        for key in &mut keys {
+            if let Some(same) = before.iter().find(|old| old.equals(key)) {
+                *key = Arc::clone(same);
+            }
+        }
+        let set = Arc::new(Set { keys, asked });
+        self.set.store(Some(Arc::clone(&set)));
+        // afterwards, so that nobody takes a key that is withdrawn already
+        for gone in before.iter().filter(|old| !set.keys.iter().any(|key| Arc::ptr_eq(key, old))) {
+            gone.withdraw();
+        }
+    }
+
+    /// The set, unless it is too old.
+    pub(super) fn usable(&self) -> Option<Arc<Set>> {
+        self.set.load_full().filter(|set| set.asked.elapsed() < self.settings.max_stale)
+    }
+
+    pub(super) fn fetches(&self) -> MutexGuard<'_, Fetches> {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fetches {
+    pub(super) fn running(&self) -> Option<watch::Receiver<()>> {
+        self.running.clone().filter(|running| running.has_changed().is_ok())
+    }
+}
