@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::credentials::broker::Broker;
-use crate::credentials::{Obtained, Provisioner, Store};
+use crate::credentials::{Obtained, Origin, Provisioner, Store};
 use crate::identity::token::Verifier;
 use crate::identity::{KeySource, Verified};
 use crate::roles::Mapping;
@@ -21,6 +21,8 @@ pub struct Request {
     pub authorization: Authorization,
     /// `x-request-id`, for logs.
     pub request_id: String,
+    /// W3C Trace Context, as the client or Envoy sent it.
+    pub traceparent: String,
     /// Envoy's stream id, for logs.
     pub stream_id: String,
     /// For logs.
@@ -86,13 +88,15 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         let token = bearer(&request.authorization)?;
         let Verified { identity, .. } = self.verifier.verify(token, SystemTime::now()).await.map_err(Refusal::Token)?;
         let roles = self.mapping.roles(&identity.groups)?;
-        self.broker.obtain(&identity, roles, &request.request_id).await.map_err(Refusal::Credentials)
+        let origin = Origin::new(&request.request_id, &request.traceparent);
+        self.broker.obtain(&identity, roles, &origin).await.map_err(Refusal::Credentials)
     }
 
     /// What `/ready` reports: the store answers, and keys are known or can be had.
     pub async fn readiness(&self) -> Readiness {
         let (cache, keys) = tokio::join!(self.broker.reachable(), self.verifier.keyring().ready());
-        Readiness { cache: cache.map_err(|e| e.to_string()), keys: keys.map_err(|e| e.to_string()) }
+        let elasticsearch = self.broker.condition();
+        Readiness { cache: cache.map_err(|e| e.to_string()), keys: keys.map_err(|e| e.to_string()), elasticsearch }
     }
 }
 
@@ -103,6 +107,9 @@ pub struct Readiness {
     pub cache: Result<(), String>,
     /// The verification keys.
     pub keys: Result<(), String>,
+    /// What was last found in the background. While it is down cached users are served all the same, and no other replica
+    /// does better: a replica without it is degraded, and ready.
+    pub elasticsearch: Result<(), String>,
 }
 
 /// The one bearer token (RFC 6750 §2.1): scheme without regard to case, spaces, token characters only. A comma is how

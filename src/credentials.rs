@@ -18,11 +18,13 @@ mod breaker;
 pub mod broker;
 mod flight;
 pub mod near;
+mod origin;
 pub mod password;
 pub mod record;
 pub mod seal;
 mod store;
 
+pub use origin::Origin;
 pub use password::Password;
 pub use store::{Entry, Replaced, Store, StoreError};
 
@@ -120,6 +122,8 @@ pub struct UserSpec {
     pub full_name: Option<String>,
     /// Shown in Kibana.
     pub email: Option<String>,
+    /// The request that asked for the user.
+    pub origin: Origin,
 }
 
 /// What stands in Elasticsearch under a name, seen from one owner.
@@ -203,6 +207,7 @@ pub trait Provisioner: Send + Sync + 'static {
         &self,
         username: &Username,
         owner: &Owner,
+        origin: &Origin,
     ) -> impl Future<Output = Result<Existing, InspectError>> + Send;
 
     /// Logs in as the user.
@@ -218,6 +223,16 @@ pub trait Provisioner: Send + Sync + 'static {
         user: &UserSpec,
         password: Option<&Password>,
     ) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Looks after itself in the background, for as long as the process lives.
+    fn watch(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// What the last look in the background found; asks nobody.
+    fn condition(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// How long things last.

@@ -1,41 +1,31 @@
 //! Provisioner over Elasticsearch's security API: `GET` and `PUT /_security/user/{name}`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-use url::Url;
+use tokio::time::Instant;
 
-use crate::credentials::{Existing, InspectError, Login, Password, Provisioner, Refused, UserSpec, WriteError};
+use crate::credentials::{Existing, InspectError, Login, Origin, Password, Provisioner, Refused, UserSpec, WriteError};
 use crate::identity::{Owner, Username};
+use crate::nodes::account::Scheme;
+use crate::nodes::{self, Answer, Call, Limits, Lost, Nodes, Writes};
 use crate::outbound::Error;
 use crate::roles::Roles;
 
-mod client;
 mod stamp;
-
-use client::{Answer, Client, Lost};
 
 /// `elasticsearch.*`
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Base addresses; a path prefix is kept. At least one.
-    pub hosts: Vec<Url>,
-    /// The administrator's name.
-    pub username: String,
-    /// The administrator's password.
-    pub password: SecretString,
-    /// PEM file with the authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
+    /// Where, and as whom.
+    pub nodes: nodes::Settings,
     /// Time-out of a read. Default 2 s.
     pub timeout: Duration,
-    /// Time-out of a write. Default 5 s.
+    /// Time-out of a write, waiting for its turn included. Default 5 s.
     pub write_timeout: Duration,
-    /// Concurrent writes of this process. Default 4.
-    pub max_writes: usize,
+    /// How many writes of this process at once, and how many wait.
+    pub writes: Limits,
     /// Decides and logs, writes nothing, denies.
     pub dry_run: bool,
     /// Names the deployment in the ownership stamp.
@@ -48,21 +38,23 @@ const RESERVED: [&str; 7] =
 
 /// Makes native users.
 pub struct Elastic {
-    client: Client,
+    nodes: Nodes,
     settings: Settings,
-    writes: Semaphore,
+    writes: Writes,
 }
 
 impl Elastic {
     /// Connects on first use.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let client = Client::new(&settings)?;
-        let writes = Semaphore::new(settings.max_writes);
-        Ok(Self { client, settings, writes })
+        let nodes = Nodes::new(settings.nodes.clone())?;
+        let writes = Writes::new(settings.writes);
+        Ok(Self { nodes, settings, writes })
     }
 
     fn reserved(&self, username: &Username) -> bool {
-        RESERVED.contains(&username.as_str()) || username.as_str() == self.settings.username
+        let account = self.settings.nodes.account.as_ref().map(|account| &account.scheme);
+        let own = matches!(account, Some(Scheme::Basic { username: own }) if own == username.as_str());
+        RESERVED.contains(&username.as_str()) || own
     }
 
     fn body(&self, user: &UserSpec, password: Option<&Password>) -> Value {
@@ -81,12 +73,22 @@ impl Elastic {
     }
 }
 
+impl Elastic {
+    /// The administrator's 401, 403 and 410 are an outage, never the user's fault. (A 401 is told of by [`Nodes`].)
+    fn alert(&self, answer: &Answer) {
+        if matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::GONE) {
+            self.nodes.alert(&answer.describe());
+        }
+    }
+}
+
 impl Provisioner for Elastic {
-    async fn inspect(&self, username: &Username, owner: &Owner) -> Result<Existing, InspectError> {
+    async fn inspect(&self, username: &Username, owner: &Owner, origin: &Origin) -> Result<Existing, InspectError> {
         if self.reserved(username) {
             return Err(Refused::Reserved.into());
         }
-        let answer = self.client.send(Method::GET, username, None, self.settings.timeout).await;
+        let call = Call::get(&["_security", "user", username.as_str()]).on_behalf_of(origin);
+        let answer = self.nodes.send(&call, self.settings.timeout).await;
         let answer = answer.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(Existing::Absent),
@@ -95,13 +97,16 @@ impl Provisioner for Elastic {
                 let user = user.ok_or_else(|| InspectError::Unavailable("an answer that is no user".into()))?;
                 Ok(stamp::check(&user, &self.settings.cluster, owner)?)
             }
-            // the administrator's 401, 403 and 410 too are an outage, never the user's fault
-            _ => Err(InspectError::Unavailable(answer.describe())),
+            _ => {
+                self.alert(&answer);
+                Err(InspectError::Unavailable(answer.describe()))
+            }
         }
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
-        let asked = self.client.authenticate(username.as_str(), password.expose(), self.settings.timeout).await;
+        let call = Call::get(&["_security", "_authenticate"]).as_user(username.as_str(), password.expose());
+        let asked = self.nodes.send(&call, self.settings.timeout).await;
         let answer = asked.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
         match answer.status {
             StatusCode::UNAUTHORIZED => Ok(Login::Rejected),
@@ -122,12 +127,16 @@ impl Provisioner for Elastic {
             tracing::info!(user = user.username.as_str(), roles = %user.roles, "Dry run: the user is not written");
             return Err(WriteError::Refused { refused: Refused::DryRun, detail: String::new() });
         }
-        let permit = tokio::time::timeout(self.settings.write_timeout, self.writes.acquire()).await;
-        let Ok(Ok(_permit)) = permit else {
-            return Err(WriteError::Unavailable("too many writes are waiting".into()));
-        };
+        let ends = Instant::now() + self.settings.write_timeout;
+        let permit = self.writes.admit().await;
+        let _permit = permit.map_err(|full| WriteError::Unavailable(full.to_string()))?;
         let body = self.body(user, password);
-        let sent = self.client.send(Method::PUT, &user.username, Some(&body), self.settings.write_timeout).await;
+        let call = Call::new(Method::PUT, &["_security", "user", user.username.as_str()]);
+        let call = call.query("refresh=false").json(&body).on_behalf_of(&user.origin);
+        let sent = self.nodes.send(&call, ends.saturating_duration_since(Instant::now())).await;
+        if let Ok(answer) = &sent {
+            self.alert(answer);
+        }
         outcome(sent)
     }
 }
@@ -144,7 +153,7 @@ fn outcome(sent: Result<Answer, Lost>) -> Result<(), WriteError> {
         StatusCode::BAD_REQUEST if answer.reason().contains("password must be specified") => Err(WriteError::Missing),
         StatusCode::BAD_REQUEST => Err(WriteError::Refused { refused: Refused::Rejected, detail: answer.describe() }),
         // 500 `clearing the cache … failed` means that the write was applied
-        status if status.is_server_error() => Err(WriteError::Unknown(answer.describe())),
+        status if status.is_server_error() || answer.after_unknown() => Err(WriteError::Unknown(answer.describe())),
         _ => Err(WriteError::Unavailable(answer.describe())),
     }
 }

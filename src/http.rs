@@ -1,5 +1,5 @@
 //! Health and readiness over HTTP, as JSON: `/health` and `/live` say that the process lives, `/ready` that it can
-//! serve.
+//! serve, or what is missing; `degraded` is ready, for cached users.
 
 use std::future::Future;
 use std::io;
@@ -60,7 +60,12 @@ where
         Err(why) => json!(why),
     };
     let able = found.cache.is_ok() && found.keys.is_ok();
-    let (code, status) = if able { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
-    let body = json!({ "status": status, "cache": part(&found.cache), "keys": part(&found.keys) });
+    let (code, status) = match (able, &found.elasticsearch) {
+        (true, Ok(())) => (StatusCode::OK, "ok"),
+        (true, Err(_)) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let body = json!({ "status": status, "cache": part(&found.cache), "keys": part(&found.keys),
+                       "elasticsearch": part(&found.elasticsearch) });
     (code, Json(body)).into_response()
 }

@@ -16,7 +16,8 @@
 //! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`]) knows no tonic, prost, reqwest, redis
 //!   or axum;
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`elastic`]) never import one another;
-//! - [`outbound`] is the HTTP client that edges share; it knows none of them;
+//! - [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
+//!   share beyond that; they know none of the edges;
 //! - [`app`] is the composition root: the only file that names concrete edge types;
 //! - only `main` and [`app`] import [`config`]; every part owns its own `Settings`.
 
@@ -32,6 +33,7 @@ pub mod envoy;
 pub mod http;
 pub mod identity;
 pub mod memory;
+pub mod nodes;
 pub mod oidc;
 pub mod outbound;
 pub mod redis;

@@ -104,7 +104,7 @@ impl OidcKeys {
         if response.status() != StatusCode::OK {
             return Err(failed(format!("answered {}", response.status())));
         }
-        outbound::body(response, MAX_BYTES).await.map_err(failed)
+        outbound::body(response, MAX_BYTES).await.map_err(|error| failed(error.to_string()))
     }
 
     fn remember(&self, uri: Option<Url>) {

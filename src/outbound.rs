@@ -4,8 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder, Response};
+use reqwest::{Client, ClientBuilder, Response};
 use url::{Host, Url};
+
+mod tls;
+
+pub use tls::{Authorities, ClientIdentity, Fingerprint, Tls};
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,17 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The client's certificate or its key is missing or broken.
+    #[error("{path}: {why}")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The TLS library refuses.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// The client cannot be built, as when the system has no certificates.
     #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
@@ -32,6 +47,12 @@ pub enum Error {
 /// A client for these targets. `ca_file` names the authorities to trust instead of the system's. Redirects are not
 /// followed: they would take credentials, or the choice of keys, to another host.
 pub fn client<'a>(ca_file: Option<&Path>, targets: impl IntoIterator<Item = &'a Url>) -> Result<ClientBuilder, Error> {
+    let authorities = ca_file.map_or(Authorities::System, |path| Authorities::File(path.into()));
+    client_with(&Tls { authorities, identity: None }, targets)
+}
+
+/// The same with all that TLS can ask for.
+pub fn client_with<'a>(tls: &Tls, targets: impl IntoIterator<Item = &'a Url>) -> Result<ClientBuilder, Error> {
     // ring for the whole process; an error means that it is there already
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut client =
@@ -40,26 +61,26 @@ pub fn client<'a>(ca_file: Option<&Path>, targets: impl IntoIterator<Item = &'a 
         // a proxy from the environment would look for them on its own machine
         client = client.no_proxy();
     }
-    if let Some(path) = ca_file {
-        client = client.tls_certs_only(authorities(path)?);
-    }
-    Ok(client)
+    tls::configure(client, tls)
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
-    let pem = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(Error::Certificates { path: path.into() }),
-    }
+/// Why there is no whole body.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The server sends more than anybody needs.
+    #[error("{0}")]
+    Oversize(String),
+    /// The connection broke.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// The whole body, unless it has more than `limit` bytes.
-pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, String> {
+pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(chain)? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| BodyError::Broken(chain(error)))? {
         if body.len() + chunk.len() > limit {
-            return Err(format!("answered more than {limit} bytes"));
+            return Err(BodyError::Oversize(format!("answered more than {limit} bytes")));
         }
         body.extend_from_slice(&chunk);
     }

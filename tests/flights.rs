@@ -10,8 +10,8 @@ use elastauth::credentials::broker::Broker;
 use elastauth::credentials::near::{self, Link};
 use elastauth::credentials::seal::{self, Key, Seal};
 use elastauth::credentials::{
-    CacheKey, Entry, Existing, InspectError, Login, Password, Provisioner, Replaced, Settings, Store, StoreError,
-    UserSpec, WriteError,
+    CacheKey, Entry, Existing, InspectError, Login, Origin, Password, Provisioner, Replaced, Settings, Store,
+    StoreError, UserSpec, WriteError,
 };
 use elastauth::identity::{AsOf, Identity, Owner, Username};
 use elastauth::memory::{self, MemoryStore};
@@ -79,7 +79,7 @@ struct Users {
 }
 
 impl Provisioner for Users {
-    async fn inspect(&self, _: &Username, _: &Owner) -> Result<Existing, InspectError> {
+    async fn inspect(&self, _: &Username, _: &Owner, _: &Origin) -> Result<Existing, InspectError> {
         Ok(if self.writes.load(SeqCst) == 0 { Existing::Absent } else { Existing::Ours })
     }
 
@@ -125,7 +125,7 @@ async fn a_request_that_read_before_another_had_finished_writes_nothing() {
     let broker = Arc::new(Broker::new(store, users, seal, settings).unwrap());
     let ask = || {
         let broker = Arc::clone(&broker);
-        tokio::spawn(async move { broker.obtain(&ann(), Roles::new(["a"]), "").await.unwrap() })
+        tokio::spawn(async move { broker.obtain(&ann(), Roles::new(["a"]), &Origin::default()).await.unwrap() })
     };
     write.close();
     let first = ask();

@@ -83,6 +83,15 @@ fn edges_never_import_one_another() {
 }
 
 #[test]
+fn what_edges_share_knows_none_of_them() {
+    for (module, path, code) in modules().iter().filter(|(m, ..)| ["outbound", "nodes"].contains(&m.as_str())) {
+        for import in imports(code) {
+            assert!(!EDGES.contains(&import.as_str()), "{module} imports {import}: {}", path.display());
+        }
+    }
+}
+
+#[test]
 fn only_the_composition_root_imports_the_configuration() {
     for (module, path, code) in &modules() {
         let allowed = ["app", "main", "config"].contains(&module.as_str());

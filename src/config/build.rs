@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use url::Url;
 
 use super::values::Values;
@@ -11,11 +10,13 @@ use super::{Cache, Settings};
 
 use crate::credentials::{self, near, seal};
 use crate::identity::keyring;
-use crate::{elastic, envoy, http, outbound, roles, telemetry};
+use crate::{envoy, http, outbound, roles, telemetry};
 
+mod elasticsearch;
 mod identity;
 mod store;
 
+use elasticsearch::elasticsearch;
 use identity::provider;
 use store::{cache, key};
 
@@ -35,9 +36,10 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         cooldown: v.duration("oidc.keys_cooldown"),
     };
     let cluster = v.setting("cluster");
-    let elasticsearch = elasticsearch(v, &cluster);
+    let grpc = grpc(v);
+    let elasticsearch = elasticsearch(v, &cluster, grpc.deadline);
     let cache = cache(v);
-    let key = key(v, &cache, &elasticsearch.password);
+    let key = key(v, &cache, elasticsearch.nodes.account.as_ref().map(|account| &account.secret));
     let credentials = credentials::Settings {
         expiration: v.duration("cache.expiration"),
         extend: v.boolean("extend_cache"),
@@ -57,7 +59,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let http = http::Settings { listen: address(v, "listen") };
     Settings {
         http,
-        grpc: grpc(v),
+        grpc,
         logs: logs(v),
         provider,
         token,
@@ -89,30 +91,6 @@ fn url(v: &mut Values<'_>, path: &'static str, text: &str) -> Option<Url> {
         v.warnings.push(format!("{path}: http without TLS: whoever is on the way can read and change what is sent"));
     }
     Some(url)
-}
-
-fn elasticsearch(v: &mut Values<'_>, cluster: &str) -> elastic::Settings {
-    let texts = v.list("elasticsearch.hosts");
-    if texts.is_empty() {
-        v.problem("elasticsearch.hosts", "is required; set it in the file or as ELASTICSEARCH_HOSTS");
-    }
-    let hosts = texts.iter().filter_map(|text| url(v, "elasticsearch.hosts", text)).collect();
-    let username = v.required("elasticsearch.username");
-    let password = v.secret("elasticsearch.password").unwrap_or_else(|| {
-        v.problem("elasticsearch.password", "is required; ELASTICSEARCH_PASSWORD or ELASTICSEARCH_PASSWORD_FILE");
-        SecretString::default()
-    });
-    elastic::Settings {
-        hosts,
-        username,
-        password,
-        ca_file: v.text("elasticsearch.ca_file").map(Into::into),
-        timeout: v.duration("elasticsearch.timeout"),
-        write_timeout: v.duration("elasticsearch.write_timeout"),
-        max_writes: at_least_one(v, "elasticsearch.max_writes", None),
-        dry_run: v.boolean("elasticsearch.dry_run"),
-        cluster: cluster.to_owned(),
-    }
 }
 
 /// `default` is for what the table of keys can only describe.

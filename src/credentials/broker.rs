@@ -13,8 +13,8 @@ use super::near::{Kept, Look, Near, Ticket};
 use super::record::{Claim, Phase, Record, Written};
 use super::seal::{OpenError, Seal, SealError};
 use super::{
-    CacheKey, Credential, InspectError, Obtained, Password, Provisioner, Refused, Replaced, Settings, Source, Store,
-    StoreError, UserSpec, WriteError,
+    CacheKey, Credential, InspectError, Obtained, Origin, Password, Provisioner, Refused, Replaced, Settings, Source,
+    Store, StoreError, UserSpec, WriteError,
 };
 use crate::identity::{Identity, Millis};
 use crate::roles::Roles;
@@ -108,15 +108,23 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         self.core.store.reachable().await
     }
 
-    /// Lets the store tell of changes, for as long as the process lives.
+    /// Lets the store tell of changes, and the provisioner look after itself, for as long as the process lives.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + use<S, P> {
         let core = Arc::clone(&self.core);
-        async move { core.store.watch(Arc::clone(core.near.link())).await }
+        async move {
+            let store = core.store.watch(Arc::clone(core.near.link()));
+            tokio::join!(store, core.provisioner.watch());
+        }
+    }
+
+    /// What the provisioner last found in the background.
+    pub fn condition(&self) -> Result<(), String> {
+        self.core.provisioner.condition()
     }
 
     /// The caller's credential: kept here, out of the store, or after a write that Elasticsearch acknowledged. May be
     /// cancelled at any time: what it began goes on.
-    pub async fn obtain(&self, identity: &Identity, roles: Roles, request_id: &str) -> Result<Obtained, Error> {
+    pub async fn obtain(&self, identity: &Identity, roles: Roles, origin: &Origin) -> Result<Obtained, Error> {
         let want = Want { owner: identity.owner.clone(), roles, as_of: identity.as_of };
         let key = CacheKey::of(&identity.username);
         let suspect = match self.core.near.look(&key) {
@@ -143,11 +151,12 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             }
             other => other,
         };
-        tracing::debug!(cacheKey = key.as_str(), user = identity.username.as_str(), request_id, "Cache miss");
+        let (user, request_id) = (identity.username.as_str(), origin.request_id());
+        tracing::debug!(cacheKey = key.as_str(), user, request_id, "Cache miss");
         if let Some(refused) = self.core.refusals.of(identity) {
             return Err(Error::Refused(refused));
         }
-        let record = self.fly(&key, Purpose::Obtain(want), identity, request_id, Some((peek, ticket))).await?;
+        let record = self.fly(&key, Purpose::Obtain(want), identity, origin, Some((peek, ticket))).await?;
         let credential = Credential::new(identity.username.clone(), &record.password);
         Ok(Obtained { credential, source: Source::Provisioned })
     }
@@ -158,7 +167,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         key: &CacheKey,
         purpose: Purpose,
         identity: &Identity,
-        request_id: &str,
+        origin: &Origin,
         known: Option<(Peek, Ticket)>,
     ) -> impl Future<Output = Result<Record, Error>> + Send + use<S, P> {
         let state = match &purpose {
@@ -166,7 +175,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             Purpose::Repair(record) => State::repair(self.core.me, record.clone()),
         };
         let (core, flights) = (Arc::clone(&self.core), self.flights.clone());
-        let (key, identity, request_id) = (key.clone(), identity.clone(), request_id.to_owned());
+        let (key, identity, origin) = (key.clone(), identity.clone(), origin.clone());
         async move {
             let name = key.clone();
             let flight = move |waited: bool| async move {
@@ -174,7 +183,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
                 let (peek, ticket) = known.filter(|_| !waited).unzip();
                 let ticket = ticket.unwrap_or_else(|| core.near.ticket(&key));
                 let why = String::new();
-                Flight { core: &core, key, identity, request_id, current: None, ticket, why }.run(state, peek).await
+                Flight { core: &core, key, identity, origin, current: None, ticket, why }.run(state, peek).await
             };
             let landed = flights.join(&name, purpose, flight).await;
             landed.unwrap_or_else(|_lost| Err(Error::Internal("the provisioning task was lost".into())))
@@ -185,7 +194,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         tracing::debug!(cacheKey = key.as_str(), user = kept.credential.username().as_str(), ?source, "Cache hit");
         self.core.upkeep(key, kept, identity, || {
             let record = kept.current.written.record.clone();
-            self.fly(key, Purpose::Repair(record), identity, "", None)
+            self.fly(key, Purpose::Repair(record), identity, &Origin::default(), None)
         });
         Obtained { credential: kept.credential.clone(), source }
     }

@@ -7,8 +7,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{Method, Uri};
 use tokio::net::TcpListener;
+use url::Url;
 
 use super::*;
+use crate::outbound::Tls;
 
 type Requests = Arc<Mutex<Vec<(Method, String, String)>>>;
 
@@ -34,14 +36,16 @@ async fn server(status: u16, body: &str) -> Server {
 }
 
 fn elastic(hosts: Vec<Url>) -> Elastic {
+    let scheme = Scheme::Basic { username: "provisioner".into() };
+    let account = nodes::Account { scheme, secret: "admin-secret".to_owned().into(), file: None };
+    let nodes =
+        nodes::Settings { hosts, account: Some(account), tls: Tls::default(), media_type: "application/json".into() };
+    let patience = Duration::from_secs(2);
     Elastic::new(Settings {
-        hosts,
-        username: "provisioner".into(),
-        password: "admin-secret".to_owned().into(),
-        ca_file: None,
+        nodes,
         timeout: Duration::from_secs(2),
         write_timeout: Duration::from_secs(2),
-        max_writes: 4,
+        writes: Limits { concurrent: 4, queue: 64, patience, per_second: None },
         dry_run: false,
         cluster: "c".into(),
     })
@@ -58,7 +62,8 @@ fn owner() -> Owner {
 
 fn spec() -> UserSpec {
     let roles = Roles::new(["r"]);
-    UserSpec { username: name("ann"), owner: owner(), roles, as_of: 7, full_name: None, email: Some("e".into()) }
+    let (username, origin) = (name("ann"), Origin::default());
+    UserSpec { username, owner: owner(), roles, as_of: 7, full_name: None, email: Some("e".into()), origin }
 }
 
 #[tokio::test]
@@ -115,7 +120,7 @@ async fn reserved_names_and_the_administrator_are_refused_without_a_request() {
     let server = server(200, "{}").await;
     let elastic = elastic(vec![server.url]);
     for reserved in ["elastic", "kibana_system", "provisioner"] {
-        let found = elastic.inspect(&name(reserved), &owner()).await;
+        let found = elastic.inspect(&name(reserved), &owner(), &Origin::default()).await;
         assert!(matches!(found, Err(InspectError::Refused(Refused::Reserved))), "{reserved}");
     }
     assert!(server.requests.lock().unwrap().is_empty());
@@ -124,10 +129,13 @@ async fn reserved_names_and_the_administrator_are_refused_without_a_request() {
 #[tokio::test]
 async fn a_look_that_finds_nobody_is_no_error_and_trouble_is_an_outage() {
     let missing = server(404, "{}").await;
-    assert_eq!(elastic(vec![missing.url]).inspect(&name("ann"), &owner()).await.unwrap(), Existing::Absent);
+    assert_eq!(
+        elastic(vec![missing.url]).inspect(&name("ann"), &owner(), &Origin::default()).await.unwrap(),
+        Existing::Absent
+    );
     for (status, body) in [(401, "x"), (403, ""), (429, ""), (500, ""), (503, ""), (200, "no json"), (200, "{}")] {
         let server = server(status, body).await;
-        let found = elastic(vec![server.url]).inspect(&name("ann"), &owner()).await;
+        let found = elastic(vec![server.url]).inspect(&name("ann"), &owner(), &Origin::default()).await;
         assert!(matches!(found, Err(InspectError::Unavailable(_))), "{status} {body}");
     }
 }
@@ -151,7 +159,7 @@ async fn the_next_node_is_asked_when_one_cannot_be_reached_and_the_dead_one_rest
 #[tokio::test]
 async fn an_oversize_answer_is_not_read_to_its_end() {
     let server = server(200, &"x".repeat(2 * 1024 * 1024)).await;
-    let found = elastic(vec![server.url]).inspect(&name("ann"), &owner()).await;
+    let found = elastic(vec![server.url]).inspect(&name("ann"), &owner(), &Origin::default()).await;
     assert!(matches!(found, Err(InspectError::Unavailable(why)) if why.contains("1048576 bytes")));
 }
 

@@ -16,10 +16,12 @@ pub(super) fn read(check: auth::CheckRequest) -> Option<Request> {
         (Some(one), None) => Authorization::One(one.clone()),
         (Some(_), Some(_)) => Authorization::Several,
     };
-    let request_id = headers.all("x-request-id").next().map(text).unwrap_or_default();
+    let first = |name| headers.all(name).next().map(text).unwrap_or_default();
+    let (request_id, traceparent) = (first("x-request-id"), first("traceparent"));
     Some(Request {
         authorization,
         request_id,
+        traceparent,
         stream_id: text(&http.id),
         method: text(&http.method),
         host: text(&http.host),

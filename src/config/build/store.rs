@@ -55,7 +55,7 @@ fn redis(v: &mut Values<'_>) -> redis::Settings {
 }
 
 /// Without a `secret_key`, replicas still need the same key; one process alone may roll dice.
-pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: &SecretString) -> seal::Key {
+pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: Option<&SecretString>) -> seal::Key {
     if let Some(text) = v.secret("secret_key") {
         let bytes = decode_key(text.expose_secret());
         if bytes.is_none() {
@@ -63,7 +63,7 @@ pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: &SecretString) ->
         }
         return seal::Key::Given(SecretBox::new(Box::new(bytes.unwrap_or_default())));
     }
-    if let Cache::Redis(_) = cache {
+    if let (Cache::Redis(_), Some(password)) = (cache, password) {
         v.warnings.push("secret_key is not set: records are sealed with a key made from elasticsearch.password".into());
         return seal::Key::Derived(password.clone());
     }

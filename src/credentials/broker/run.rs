@@ -8,8 +8,8 @@ pub(super) struct Flight<'a, S, P> {
     pub(super) core: &'a Core<S, P>,
     pub(super) key: CacheKey,
     pub(super) identity: Identity,
-    /// For logs: the request that began it.
-    pub(super) request_id: String,
+    /// The request that began it.
+    pub(super) origin: Origin,
     pub(super) current: Option<Current>,
     /// The key's line before it was last read.
     pub(super) ticket: Ticket,
@@ -141,7 +141,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
 
     async fn inspect(&mut self) -> Result<crate::credentials::Existing, Failure> {
         let (username, owner) = (&self.identity.username, &self.identity.owner);
-        self.core.provisioner.inspect(username, owner).await.map_err(|error| match error {
+        self.core.provisioner.inspect(username, owner, &self.origin).await.map_err(|error| match error {
             InspectError::Refused(refused) => Failure::Refused(refused),
             InspectError::Unavailable(why) => {
                 self.why = why;
@@ -163,13 +163,14 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             as_of: record.as_of,
             full_name: self.identity.full_name.clone(),
             email: self.identity.email.clone(),
+            origin: self.origin.clone(),
         };
         let result = self.core.provisioner.write(&spec, with_password.then_some(&record.password)).await;
         if let Err(error) = &result {
             self.why = error.to_string();
         } else {
             let (user, roles) = (spec.username.as_str(), spec.roles.to_string());
-            let request_id = self.request_id.as_str();
+            let request_id = self.origin.request_id();
             tracing::info!(user, roles, password = with_password, request_id, "User provisioned");
         }
         Event::Written(result.map_err(|error| match error {

@@ -17,7 +17,7 @@ use super::Error;
 use super::core::{Core, Current};
 use crate::credentials::near::Kept;
 use crate::credentials::record::{Phase, Record, Written};
-use crate::credentials::{CacheKey, Existing, InspectError, Login, Provisioner, Settings, Store};
+use crate::credentials::{CacheKey, Existing, InspectError, Login, Origin, Provisioner, Settings, Store};
 use crate::identity::Identity;
 
 /// Between two attempts.
@@ -162,14 +162,16 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             Ok(Login::Accepted(_)) => Verdict::Wrong,
             // Elasticsearch also answers 401 while its security index is unavailable: the administrator must see the user,
             // or see that it is gone
-            Ok(Login::Rejected) => match self.provisioner.inspect(&identity.username, &record.owner).await {
-                Ok(Existing::Ours | Existing::Absent) => Verdict::Wrong,
-                Err(InspectError::Refused(refused)) => {
-                    tracing::warn!(user = identity.username.as_str(), error = %refused, "Not confirmed");
-                    Verdict::Open
+            Ok(Login::Rejected) => {
+                match self.provisioner.inspect(&identity.username, &record.owner, &Origin::default()).await {
+                    Ok(Existing::Ours | Existing::Absent) => Verdict::Wrong,
+                    Err(InspectError::Refused(refused)) => {
+                        tracing::warn!(user = identity.username.as_str(), error = %refused, "Not confirmed");
+                        Verdict::Open
+                    }
+                    Err(InspectError::Unavailable(_)) => Verdict::Open,
                 }
-                Err(InspectError::Unavailable(_)) => Verdict::Open,
-            },
+            }
             Err(error) => {
                 tracing::debug!(user = identity.username.as_str(), %error, "Not confirmed");
                 Verdict::Open

@@ -143,7 +143,7 @@ impl Elastic {
 }
 
 impl Provisioner for Elastic {
-    async fn inspect(&self, username: &Username, _: &Owner) -> Result<Existing, InspectError> {
+    async fn inspect(&self, username: &Username, _: &Owner, _: &Origin) -> Result<Existing, InspectError> {
         let known = self.0.users.lock().unwrap().contains_key(username);
         Ok(if known { Existing::Ours } else { Existing::Absent })
     }

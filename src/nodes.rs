@@ -1,0 +1,192 @@
+//! An administrator's requests to a cluster of several nodes: what the back ends for Elasticsearch and OpenSearch share.
+//! It knows neither of them: not their paths, not their bodies.
+//!
+//! Nodes are asked in turn; one that fails rests for a while, and when all rest the one whose rest ends first is tried.
+//! Nothing is asked only to see whether a node lives. A call has one deadline for all its attempts.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{RequestBuilder, StatusCode};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::outbound::{self, Error, Tls};
+
+pub mod account;
+mod answer;
+mod call;
+mod condition;
+mod health;
+mod limit;
+
+pub use account::Account;
+pub use answer::{Answer, Lost};
+pub use call::Call;
+pub use condition::Condition;
+pub use limit::{Full, Limits, Permit, Writes};
+
+use account::{Administrator, Refreshed};
+use health::{Node, Ring};
+
+/// A user's answer is a kilobyte; nothing legitimate comes near this.
+const MAX_ANSWER: usize = 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A call that may be repeated is, this often in all, also where there is one node only: what stands before a cluster
+/// often has one address.
+const ATTEMPTS: usize = 3;
+/// Before a node is asked a second time; doubles.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Between two lines about the same trouble with the administrator's account.
+const ALERTS: Duration = Duration::from_secs(60);
+
+/// What to talk to, and as whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Base addresses; a path prefix is kept. At least one.
+    pub hosts: Vec<Url>,
+    /// The administrator; none where a client certificate is all that is shown.
+    pub account: Option<Account>,
+    /// Whom to trust, and what to show.
+    pub tls: Tls,
+    /// For `Accept` and `Content-Type`; `application/json` unless a server wants another.
+    pub media_type: String,
+}
+
+/// The HTTP client and what is known of the nodes.
+pub struct Nodes {
+    http: reqwest::Client,
+    ring: Ring,
+    administrator: Option<Administrator>,
+    media_type: String,
+    alerted: Mutex<Option<Instant>>,
+}
+
+/// What follows from one attempt.
+enum Next {
+    Done(Answer),
+    /// Certainly or harmlessly repeatable; with the time that the node asked for.
+    Again(Result<Answer, Lost>, Option<Duration>),
+    Stop(Lost),
+}
+
+impl Nodes {
+    /// Connects on first use.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let Settings { hosts, account, tls, media_type } = settings;
+        let http = outbound::client_with(&tls, &hosts)?.connect_timeout(CONNECT_TIMEOUT).build()?;
+        let administrator = account.map(Administrator::new);
+        Ok(Self { http, ring: Ring::new(hosts), administrator, media_type, alerted: Mutex::default() })
+    }
+
+    /// Sends the call, to several nodes if need be, within `limit` in all. Connections that fail and 502, 503 and 504 are
+    /// repeated, and 429 unless it will last; no other status is. A write whose connection broke after it was sent is
+    /// not repeated: its outcome is unknown.
+    pub async fn send(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, Lost> {
+        let ends = Instant::now() + limit;
+        let mut answer = self.attempts(call, ends, limit).await?;
+        if answer.status == StatusCode::UNAUTHORIZED && call.is_administrators() {
+            if let Some(administrator) = &self.administrator
+                && administrator.refresh().await == Refreshed::Changed
+            {
+                answer = self.attempts(call, ends, limit).await?;
+            }
+            if answer.status == StatusCode::UNAUTHORIZED {
+                self.rejected(&answer);
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn attempts(&self, call: &Call<'_>, ends: Instant, limit: Duration) -> Result<Answer, Lost> {
+        let authorization = match (call.own_credential(), &self.administrator) {
+            (Some(own), _) => Some(own),
+            (None, Some(administrator)) => Some(administrator.header().await.map_err(Lost::unsent)?),
+            (None, None) => None,
+        };
+        let plan = self.ring.plan(ATTEMPTS);
+        let (mut sent, mut last) = (false, Err(Lost::unsent("no node".into())));
+        for (turn, node) in plan.iter().enumerate() {
+            let Some(url) = call.url(&node.base) else {
+                return Err(Lost::unsent("the name does not fit into a URL".into()));
+            };
+            let request = call.dress(self.http.request(call.method.clone(), url));
+            let request = request.header(ACCEPT, self.media_type.as_str());
+            let request =
+                if call.has_body() { request.header(CONTENT_TYPE, self.media_type.as_str()) } else { request };
+            let request = authorization.iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
+            let Ok(next) = tokio::time::timeout_at(ends, attempt(node, request, call.is_write())).await else {
+                node.failed();
+                return Err(Lost { why: format!("no answer within {limit:?}"), sent: true });
+            };
+            match next {
+                Next::Done(answer) => return Ok(answer.after(sent)),
+                Next::Stop(lost) => return Err(lost),
+                Next::Again(outcome, wanted) => {
+                    sent |= outcome.as_ref().map_or_else(|lost| lost.sent, |answer| answer.status.is_server_error());
+                    last = outcome;
+                    let others = plan
+                        .get(turn + 1)
+                        .is_some_and(|next| !plan.iter().take(turn + 1).any(|node| std::ptr::eq(*node, *next)));
+                    let pause = if others { Duration::ZERO } else { wanted.unwrap_or(PAUSE * (1 << turn.min(4))) };
+                    if plan.len() > turn + 1 && Instant::now() + pause < ends {
+                        tokio::time::sleep(pause).await;
+                    } else {
+                        break;
+                    }
+                }
+            }
+        }
+        match last {
+            Ok(answer) => Ok(answer.after(sent)),
+            Err(lost) => Err(Lost { sent, ..lost }),
+        }
+    }
+
+    fn rejected(&self, answer: &Answer) {
+        if let Some(administrator) = &self.administrator {
+            administrator.rejected();
+        }
+        self.alert(&answer.describe());
+    }
+
+    /// Trouble with the administrator's account is for a person, now; said at most once a minute.
+    pub fn alert(&self, what: &str) {
+        let mut alerted = self.alerted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if alerted.is_none_or(|at| at.elapsed() >= ALERTS) {
+            *alerted = Some(Instant::now());
+            tracing::error!(answer = what, "The administrator's account does not work: nobody new can be let in");
+        }
+    }
+}
+
+async fn attempt(node: &Node, request: RequestBuilder, write: bool) -> Next {
+    let answer = match answer::read(request, MAX_ANSWER).await {
+        Ok(answer) => answer,
+        Err(answer::Failed::Oversize(why)) => return Next::Stop(Lost { why, sent: true }),
+        Err(answer::Failed::Broken(lost)) => {
+            node.failed();
+            return if lost.sent && write { Next::Stop(lost) } else { Next::Again(Err(lost), None) };
+        }
+    };
+    match answer.status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            node.failed();
+            let wanted = answer.retry_after();
+            Next::Again(Ok(answer), wanted)
+        }
+        StatusCode::TOO_MANY_REQUESTS if !answer.will_last() => {
+            node.answered();
+            let wanted = answer.retry_after();
+            Next::Again(Ok(answer), wanted)
+        }
+        _ => {
+            node.answered();
+            Next::Done(answer)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! What is repeated, where, and for how long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use tokio::net::TcpListener;
+
+use super::account::Scheme;
+use super::*;
+use crate::credentials::Origin;
+
+/// A node that gives these answers in turn, the last one for ever; 99 is no status: the connection closes without a word.
+struct Scripted {
+    url: Url,
+    asked: Arc<AtomicUsize>,
+    headers: Arc<Mutex<Vec<HeaderMap>>>,
+}
+
+#[derive(Clone)]
+struct Script {
+    answers: Arc<[(u16, &'static str)]>,
+    asked: Arc<AtomicUsize>,
+    headers: Arc<Mutex<Vec<HeaderMap>>>,
+}
+
+async fn scripted(answers: &[(u16, &'static str)]) -> Scripted {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let (asked, headers) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<HeaderMap>>>::default());
+    let script = Script { answers: answers.into(), asked: Arc::clone(&asked), headers: Arc::clone(&headers) };
+    let answer = |State(script): State<Script>, headers: HeaderMap| async move {
+        let turn = script.asked.fetch_add(1, Ordering::SeqCst);
+        script.headers.lock().unwrap().push(headers);
+        let (status, body) = script.answers[turn.min(script.answers.len() - 1)];
+        // a handler that panics closes the connection
+        (StatusCode::from_u16(status).unwrap(), body).into_response()
+    };
+    let router = Router::new().fallback(answer).with_state(script);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Scripted { url, asked, headers }
+}
+
+async fn closed() -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap()
+}
+
+fn nodes_as(hosts: Vec<Url>, account: Account) -> Nodes {
+    let media_type = "application/json".into();
+    Nodes::new(Settings { hosts, account: Some(account), tls: Tls::default(), media_type }).unwrap()
+}
+
+fn account() -> Account {
+    let scheme = Scheme::Basic { username: "provisioner".into() };
+    Account { scheme, secret: "secret".to_owned().into(), file: None }
+}
+
+const LIMIT: Duration = Duration::from_secs(3);
+
+fn put() -> Call<'static> {
+    Call::new(reqwest::Method::PUT, &["a"]).json(&serde_json::json!({}))
+}
+
+/// Requirement 24 and 25: which answers are repeated, for reads and writes alike.
+#[tokio::test]
+async fn only_what_may_pass_is_repeated() {
+    let block = r#"{"error":{"type":"cluster_block_exception","reason":"disk"}}"#;
+    let rejected = r#"{"error":{"type":"es_rejected_execution_exception","reason":"queue"}}"#;
+    for (status, body, asked) in [
+        (200, "", 1),
+        (201, "", 1),
+        (400, "", 1),
+        (403, "", 1),
+        (404, "", 1),
+        (409, "", 1),
+        (410, "", 1),
+        (500, "", 1),
+        (502, "", 3),
+        (503, "", 3),
+        (504, "", 3),
+        (429, rejected, 3),
+        (429, block, 1),
+    ] {
+        for call in [Call::get(&["a"]), put()] {
+            let node = scripted(&[(status, body)]).await;
+            let answer = nodes_as(vec![node.url], account()).send(&call, LIMIT).await.unwrap();
+            assert_eq!((answer.status.as_u16(), node.asked.load(Ordering::SeqCst)), (status, asked), "{status} {body}");
+        }
+    }
+}
+
+/// Requirement 24.
+#[tokio::test]
+async fn what_passes_ends_well_on_the_same_node_or_on_another() {
+    let (node, nodes) = one(&[(503, ""), (429, ""), (200, "{}")]).await;
+    let answer = nodes.send(&put(), LIMIT).await.unwrap();
+    assert!(answer.status.is_success() && answer.after_unknown(), "the 503 may have been applied");
+    assert_eq!(node.asked.load(Ordering::SeqCst), 3);
+    let (bad, good) = (scripted(&[(502, "")]).await, scripted(&[(200, "")]).await);
+    let nodes = nodes_as(vec![bad.url, good.url], account());
+    for _ in 0..6 {
+        assert!(nodes.send(&put(), LIMIT).await.unwrap().status.is_success());
+    }
+    let asked = (bad.asked.load(Ordering::SeqCst), good.asked.load(Ordering::SeqCst));
+    assert_eq!(asked, (1, 6), "the failing one rests, and nothing else is asked: requirement 30");
+}
+
+async fn one(answers: &[(u16, &'static str)]) -> (Scripted, Nodes) {
+    let node = scripted(answers).await;
+    let nodes = nodes_as(vec![node.url.clone()], account());
+    (node, nodes)
+}
+
+/// Requirement 24: a write that was sent and not answered is not sent again.
+#[tokio::test]
+async fn a_connection_that_breaks_after_a_write_leaves_its_outcome_unknown() {
+    let broken = scripted(&[(99, "")]).await;
+    let good = scripted(&[(200, "")]).await;
+    let nodes = nodes_as(vec![broken.url.clone(), good.url.clone()], account());
+    let lost = nodes.send(&put(), LIMIT).await.unwrap_err();
+    assert!(lost.sent, "{}", lost.why);
+    assert_eq!(good.asked.load(Ordering::SeqCst), 0);
+    let nodes = nodes_as(vec![broken.url, good.url], account());
+    assert!(nodes.send(&Call::get(&["a"]), LIMIT).await.unwrap().status.is_success(), "a read goes on");
+    let nodes = nodes_as(vec![closed().await], account());
+    let lost = nodes.send(&put(), LIMIT).await.unwrap_err();
+    assert!(!lost.sent, "certainly not applied: {}", lost.why);
+}
+
+/// Requirement 23.
+#[tokio::test]
+async fn all_attempts_share_one_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let began = Instant::now();
+    let nodes = nodes_as(vec![silent], account());
+    let lost = nodes.send(&put(), Duration::from_millis(200)).await.unwrap_err();
+    assert!(lost.sent && lost.why.contains("200ms"), "{}", lost.why);
+    assert!(began.elapsed() < Duration::from_secs(2));
+    let (node, nodes) = one(&[(503, "")]).await;
+    let limit = PAUSE / 2;
+    let _ = nodes.send(&put(), limit).await;
+    assert_eq!(node.asked.load(Ordering::SeqCst), 1, "no second attempt after the deadline");
+}
+
+/// Requirement 28.
+#[tokio::test]
+async fn an_administrator_that_is_rejected_is_not_tried_again_for_a_while() {
+    let (node, nodes) = one(&[(401, "{}")]).await;
+    assert_eq!(nodes.send(&put(), LIMIT).await.unwrap().status.as_u16(), 401);
+    let lost = nodes.send(&put(), LIMIT).await.unwrap_err();
+    assert!(!lost.sent && lost.why.contains("rejected"), "{}", lost.why);
+    assert_eq!(node.asked.load(Ordering::SeqCst), 1);
+    let own = Call::get(&["a"]).as_user("ann", "p");
+    assert_eq!(nodes.send(&own, LIMIT).await.unwrap().status.as_u16(), 401, "users' own logins go on");
+}
+
+/// Requirement 28: a user's 401 says nothing about the administrator.
+#[tokio::test]
+async fn a_users_401_bars_nobody() {
+    let (_node, nodes) = one(&[(401, "{}"), (200, "{}")]).await;
+    let own = Call::get(&["a"]).as_user("ann", "p");
+    assert_eq!(nodes.send(&own, LIMIT).await.unwrap().status.as_u16(), 401);
+    assert_eq!(nodes.send(&put(), LIMIT).await.unwrap().status.as_u16(), 200);
+}
+
+/// Requirement 33.
+#[tokio::test]
+async fn a_rejected_secret_is_read_anew_and_the_call_repeated_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "id:two").unwrap();
+    let node = scripted(&[(401, "{}"), (200, "{}")]).await;
+    let account = Account { scheme: Scheme::ApiKey, secret: "id:one".to_owned().into(), file: Some(file) };
+    let nodes = nodes_as(vec![node.url], account);
+    assert!(nodes.send(&put(), LIMIT).await.unwrap().status.is_success());
+    let headers = node.headers.lock().unwrap();
+    let shown: Vec<_> = headers.iter().map(|headers| headers["authorization"].to_str().unwrap().to_owned()).collect();
+    assert_eq!(shown, ["ApiKey aWQ6b25l", "ApiKey aWQ6dHdv"]);
+}
+
+/// Requirement 42, and 16 in its default.
+#[tokio::test]
+async fn a_call_says_on_whose_behalf_it_is_made() {
+    let (node, nodes) = one(&[(200, "{}")]).await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let origin = Origin::new("7c2f", trace);
+    nodes.send(&put().on_behalf_of(&origin), LIMIT).await.unwrap();
+    nodes.send(&Call::get(&["a"]).on_behalf_of(&Origin::default()), LIMIT).await.unwrap();
+    let headers = node.headers.lock().unwrap();
+    let [first, second] = headers.as_slice() else { panic!("two calls") };
+    assert_eq!((&first["x-opaque-id"], &first["traceparent"]), (&"7c2f".parse().unwrap(), &trace.parse().unwrap()));
+    assert_eq!(
+        (&first["accept"], &first["content-type"]),
+        (&"application/json".parse().unwrap(), &"application/json".parse().unwrap())
+    );
+    for absent in ["x-opaque-id", "traceparent", "content-type"] {
+        assert!(!second.contains_key(absent), "{absent}");
+    }
+}
