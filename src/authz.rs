@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::credentials::broker::Broker;
-use crate::credentials::{Obtained, Origin, Provisioner, Store};
+use crate::credentials::{Caller, Obtained, Origin, Provisioner, Store};
 use crate::identity::token::Verifier;
 use crate::identity::{KeySource, Verified};
 use crate::roles::Mapping;
@@ -88,8 +88,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         let token = bearer(&request.authorization)?;
         let Verified { identity, .. } = self.verifier.verify(token, SystemTime::now()).await.map_err(Refusal::Token)?;
         let roles = self.mapping.roles(&identity.groups)?;
-        let origin = Origin::new(&request.request_id, &request.traceparent);
-        self.broker.obtain(&identity, roles, &origin).await.map_err(Refusal::Credentials)
+        let origin = || Origin::new(&request.request_id, &request.traceparent);
+        self.broker.obtain(&Caller::new(identity, roles), origin).await.map_err(Refusal::Credentials)
     }
 
     /// What `/ready` reports: the store answers, and keys are known or can be had.

@@ -5,9 +5,10 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::identity::{Millis, Owner, Username};
@@ -16,6 +17,7 @@ use crate::roles::Roles;
 pub mod agreement;
 mod breaker;
 pub mod broker;
+mod caller;
 mod flight;
 pub mod near;
 mod origin;
@@ -24,6 +26,7 @@ pub mod record;
 pub mod seal;
 mod store;
 
+pub use caller::Caller;
 pub use origin::Origin;
 pub use password::Password;
 pub use store::{Entry, Replaced, Store, StoreError};
@@ -32,7 +35,13 @@ pub use store::{Entry, Replaced, Store, StoreError};
 #[derive(Clone)]
 pub struct Credential {
     username: Username,
-    basic: Arc<SecretString>,
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    basic: SecretString,
+    /// What the edge made of it, once.
+    reply: OnceLock<Bytes>,
 }
 
 impl Credential {
@@ -42,7 +51,7 @@ impl Credential {
         use base64::Engine as _;
         let pair = format!("{username}:{}", password.expose());
         let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-        Self { username, basic: Arc::new(basic.into()) }
+        Self { username, parts: Arc::new(Parts { basic: basic.into(), reply: OnceLock::new() }) }
     }
 
     /// Whose credential it is.
@@ -54,7 +63,12 @@ impl Credential {
     /// `Basic …`, for the reply and for nothing else.
     #[must_use]
     pub fn expose_header(&self) -> &str {
-        self.basic.expose_secret()
+        self.parts.basic.expose_secret()
+    }
+
+    /// The encoded reply that injects it: made at the first use, and kept as long as the credential.
+    pub fn reply(&self, make: impl FnOnce(&str) -> Bytes) -> Bytes {
+        self.parts.reply.get_or_init(|| make(self.expose_header())).clone()
     }
 }
 

@@ -10,7 +10,7 @@ use elastauth::credentials::broker::Broker;
 use elastauth::credentials::near::{self, Link};
 use elastauth::credentials::seal::{self, Key, Seal};
 use elastauth::credentials::{
-    CacheKey, Entry, Existing, InspectError, Login, Origin, Password, Provisioner, Replaced, Settings, Store,
+    CacheKey, Caller, Entry, Existing, InspectError, Login, Origin, Password, Provisioner, Replaced, Settings, Store,
     StoreError, UserSpec, WriteError,
 };
 use elastauth::identity::{AsOf, Identity, Owner, Username};
@@ -125,7 +125,9 @@ async fn a_request_that_read_before_another_had_finished_writes_nothing() {
     let broker = Arc::new(Broker::new(store, users, seal, settings).unwrap());
     let ask = || {
         let broker = Arc::clone(&broker);
-        tokio::spawn(async move { broker.obtain(&ann(), Roles::new(["a"]), &Origin::default()).await.unwrap() })
+        tokio::spawn(
+            async move { broker.obtain(&Caller::new(ann(), Roles::new(["a"])), Origin::default).await.unwrap() },
+        )
     };
     write.close();
     let first = ask();

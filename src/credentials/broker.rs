@@ -13,8 +13,8 @@ use super::near::{Kept, Look, Near, Ticket};
 use super::record::{Claim, Phase, Record, Written};
 use super::seal::{OpenError, Seal, SealError};
 use super::{
-    CacheKey, Credential, InspectError, Obtained, Origin, Password, Provisioner, Refused, Replaced, Settings, Source,
-    Store, StoreError, UserSpec, WriteError,
+    CacheKey, Caller, Credential, InspectError, Obtained, Origin, Password, Provisioner, Refused, Replaced, Settings,
+    Source, Store, StoreError, UserSpec, WriteError,
 };
 use crate::identity::{Identity, Millis};
 use crate::roles::Roles;
@@ -123,40 +123,40 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     }
 
     /// The caller's credential: kept here, out of the store, or after a write that Elasticsearch acknowledged. May be
-    /// cancelled at any time: what it began goes on.
-    pub async fn obtain(&self, identity: &Identity, roles: Roles, origin: &Origin) -> Result<Obtained, Error> {
-        let want = Want { owner: identity.owner.clone(), roles, as_of: identity.as_of };
-        let key = CacheKey::of(&identity.username);
-        let suspect = match self.core.near.look(&key) {
-            Look::Fresh(kept) if kept.serves(&want) => return Ok(self.hit(&key, &kept, identity, Source::Near)),
+    /// cancelled at any time: what it began goes on. A hit does not need to know on whose behalf it is.
+    pub async fn obtain(&self, caller: &Caller, origin: impl FnOnce() -> Origin) -> Result<Obtained, Error> {
+        let Caller { want, key, .. } = caller;
+        let suspect = match self.core.near.look(key) {
+            Look::Fresh(kept) if kept.serves(want) => return Ok(self.hit(caller, &kept, Source::Near)),
             Look::Suspect(kept) => Some(kept),
             _ => None,
         };
-        let ticket = self.core.near.ticket(&key);
-        let peek = match (self.core.peek(&key).await, suspect) {
+        let ticket = self.core.near.ticket(key);
+        let peek = match (self.core.peek(key).await, suspect) {
             (Ok(peek), _) => peek,
-            (Err(Error::Store(error)), Some(kept)) if kept.serves(&want) && self.core.near.may_serve(&kept) => {
+            (Err(Error::Store(error)), Some(kept)) if kept.serves(want) && self.core.near.may_serve(&kept) => {
                 tracing::debug!(cacheKey = key.as_str(), %error, "Served although the cache does not answer");
-                return Ok(self.hit(&key, &kept, identity, Source::Stale));
+                return Ok(self.hit(caller, &kept, Source::Stale));
             }
             (Err(error), _) => return Err(error),
         };
         let peek = match peek {
-            Peek::Record(current) if current.serves(&want) => {
-                let credential = Credential::new(identity.username.clone(), &current.written.record.password);
+            Peek::Record(current) if current.serves(want) => {
+                let credential = Credential::new(caller.identity().username.clone(), &current.written.record.password);
                 let told_since = self.core.near.link().tracked_since();
                 let upkeep = Upkeep::of(&current, &self.core.settings, told_since);
-                let kept = self.core.near.keep(&key, ticket, *current, credential, upkeep);
-                return Ok(self.hit(&key, &kept, identity, Source::Store));
+                let kept = self.core.near.keep(key, ticket, *current, credential, upkeep);
+                return Ok(self.hit(caller, &kept, Source::Store));
             }
             other => other,
         };
+        let (identity, origin) = (caller.identity(), origin());
         let (user, request_id) = (identity.username.as_str(), origin.request_id());
         tracing::debug!(cacheKey = key.as_str(), user, request_id, "Cache miss");
         if let Some(refused) = self.core.refusals.of(identity) {
             return Err(Error::Refused(refused));
         }
-        let record = self.fly(&key, Purpose::Obtain(want), identity, origin, Some((peek, ticket))).await?;
+        let record = self.fly(key, Purpose::Obtain(want.clone()), identity, &origin, Some((peek, ticket))).await?;
         let credential = Credential::new(identity.username.clone(), &record.password);
         Ok(Obtained { credential, source: Source::Provisioned })
     }
@@ -190,7 +190,8 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         }
     }
 
-    fn hit(&self, key: &CacheKey, kept: &Arc<Kept>, identity: &Identity, source: Source) -> Obtained {
+    fn hit(&self, caller: &Caller, kept: &Arc<Kept>, source: Source) -> Obtained {
+        let (key, identity) = (&caller.key, caller.identity());
         tracing::debug!(cacheKey = key.as_str(), user = kept.credential.username().as_str(), ?source, "Cache hit");
         self.core.upkeep(key, kept, identity, || {
             let record = kept.current.written.record.clone();

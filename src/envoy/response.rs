@@ -17,12 +17,14 @@ const RETRY_AFTER: &str = "1";
 
 /// Lets the request through with this credential.
 pub(super) fn allow(credential: &Credential) -> Reply {
-    let ok = OkHttpResponse {
-        headers: vec![overwrite("authorization", credential.expose_header())],
-        headers_to_remove: REMOVED.map(str::to_owned).to_vec(),
-        ..OkHttpResponse::default()
-    };
-    reply(0, HttpResponse::OkResponse(ok))
+    Reply::again(credential.reply(|basic| {
+        let ok = OkHttpResponse {
+            headers: vec![overwrite("authorization", basic)],
+            headers_to_remove: REMOVED.map(str::to_owned).to_vec(),
+            ..OkHttpResponse::default()
+        };
+        reply(0, HttpResponse::OkResponse(ok)).into_bytes()
+    }))
 }
 
 /// Refuses the caller: 4xx.

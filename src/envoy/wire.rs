@@ -43,6 +43,15 @@ impl Reply {
         Self(response.encode_to_vec().into())
     }
 
+    /// A reply that was encoded before.
+    pub(super) fn again(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
     /// The bytes, for tests and for the wire.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {
