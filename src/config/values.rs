@@ -232,7 +232,7 @@ impl<'a> Values<'a> {
             Value::Map(entries) => entries,
             Value::Scalar(text) if text.is_empty() => return Vec::new(),
             _ => {
-                self.problem(path, "must map groups to lists of roles");
+                self.problem(path, "must map names to lists");
                 return Vec::new();
             }
         };

@@ -58,6 +58,13 @@ impl Key {
         same && self.kid == other.kid && self.algorithms == other.algorithms
     }
 
+    /// Whether a token could name both and mean another key.
+    fn is_mistakable_for(&self, other: &Self) -> bool {
+        let named_alike = self.kid.is_some() && self.kid == other.kid;
+        let share = self.algorithms.iter().any(|algorithm| other.verifies(*algorithm));
+        named_alike && share && !self.equals(other)
+    }
+
     /// In `jsonwebtoken`'s form.
     pub(super) fn decoding(&self) -> &DecodingKey {
         &self.decoding
@@ -90,6 +97,10 @@ pub(super) fn parse(document: &[u8], allowed: &[Algorithm]) -> Result<Parsed, &'
             Err(Unusable::Bad(why)) => parsed.bad.push(why),
         }
     }
+    // which of them a token means is anybody's guess
+    let all = parsed.keys.clone();
+    parsed.keys.retain(|key| !all.iter().any(|other| key.is_mistakable_for(other)));
+    parsed.bad.extend(std::iter::repeat_n("a key id stands for two keys", all.len() - parsed.keys.len()));
     Ok(parsed)
 }
 

@@ -47,6 +47,7 @@ pub(super) fn read(token: &str) -> Result<Unverified, Error> {
     if header.get("cty").is_some_and(|cty| cty.as_str().is_none_or(|cty| cty.eq_ignore_ascii_case("jwt"))) {
         return Err(Error::Malformed("it holds another token"));
     }
+    kind(header.get("typ"))?;
     let algorithm = match header.get("alg") {
         Some(Value::String(name)) => name.parse().map_err(|_| Error::Algorithm)?,
         _ => return Err(Error::Malformed("its header names no algorithm")),
@@ -57,6 +58,20 @@ pub(super) fn read(token: &str) -> Result<Unverified, Error> {
         Some(_) => return Err(Error::Malformed("its key id is not a string")),
     };
     Ok(Unverified { algorithm, kid })
+}
+
+/// Access and ID tokens (RFC 9068 §2.1, RFC 7519 §5.1); RFC 7515 §4.1.9 lets `application/` be left out. Other kinds are signed
+/// with the same keys and must not pass for them (RFC 8725 §3.11).
+fn kind(typ: Option<&Value>) -> Result<(), Error> {
+    let name = match typ {
+        None => return Ok(()),
+        Some(Value::String(name)) => name.to_ascii_lowercase(),
+        Some(_) => return Err(Error::Kind),
+    };
+    match name.strip_prefix("application/").unwrap_or(&name) {
+        "jwt" | "at+jwt" => Ok(()),
+        _ => Err(Error::Kind),
+    }
 }
 
 /// RFC 7515 §2: base64url without padding; a part that decodes in two ways is refused too.
@@ -76,6 +91,19 @@ mod tests {
     fn a_header_yields_algorithm_and_key_id_and_ignores_the_rest() {
         let read = read(&token(r#"{"alg":"ES256","kid":"ü","typ":"at+jwt","jku":"https://evil"}"#)).unwrap();
         assert_eq!(read, Unverified { algorithm: Algorithm::ES256, kid: Some("ü".into()) });
+    }
+
+    #[test]
+    fn access_and_id_tokens_pass_and_no_other_kind() {
+        let outcome = |typ: &str| read(&token(&format!(r#"{{"alg":"ES256","typ":{typ}}}"#))).err();
+        for typ in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt"] {
+            assert_eq!(outcome(&format!("{typ:?}")), None, "{typ}");
+        }
+        for typ in
+            [r#""logout+jwt""#, r#""dpop+jwt""#, r#""secevent+jwt""#, r#""JOSE""#, r#""""#, r#"" JWT""#, "null", "[]"]
+        {
+            assert_eq!(outcome(typ), Some(Error::Kind), "{typ}");
+        }
     }
 
     #[test]

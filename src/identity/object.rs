@@ -19,6 +19,12 @@ impl Object {
     pub fn members(&self) -> &Map<String, Value> {
         &self.0
     }
+
+    /// The members, to be kept.
+    #[must_use]
+    pub fn into_members(self) -> Map<String, Value> {
+        self.0
+    }
 }
 
 impl<'de> Deserialize<'de> for Object {

@@ -15,6 +15,7 @@ use ring::signature::{
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::claims::{self, Case};
 use super::{KeySource, KeySourceError};
 
 /// A key pair of a test provider. RSA is one fixed key, since ring cannot make any.
@@ -95,6 +96,21 @@ impl Signer {
 fn ec(curve: &str, pair: &EcdsaKeyPair) -> Value {
     let (x, y) = pair.public_key().as_ref()[1..].split_at(if curve == "P-256" { 32 } else { 48 });
     json!({"kty": "EC", "crv": curve, "x": base64url(x), "y": base64url(y)})
+}
+
+/// The mapping of a configuration that says nothing about claims.
+pub(super) fn mapping() -> claims::Settings {
+    claims::Settings {
+        username: "preferred_username".into(),
+        email: "email".into(),
+        groups: "groups".into(),
+        full_name: "name".into(),
+        required: Vec::new(),
+        groups_prefix: String::new(),
+        username_prefix: String::new(),
+        username_case: Case::Keep,
+        allow_unverified_email: false,
+    }
 }
 
 pub(super) fn key_set(keys: &[Value]) -> Vec<u8> {

@@ -1,19 +1,22 @@
 //! Verification of one JSON Web Token.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
-use serde_json::{Map, Value};
 
+use super::claims::{self, Claims};
+use super::jwks::Key;
 use super::keyring::Keyring;
 use super::object::Object;
-use super::{AsOf, Identity, KeySource, Millis, Owner, Verified, algorithm, claims, jws};
+use super::{AsOf, Identity, KeySource, Owner, Verified, algorithm, jws};
 
 mod error;
+mod rules;
 
 pub use error::Error;
+pub(super) use rules::{Rules, Times};
 
 /// What a token must be.
 #[derive(Clone, Debug)]
@@ -22,11 +25,14 @@ pub struct Settings {
     pub issuer: String,
     /// `oidc.audience`: one of these must be in `aud`. Default: the client id.
     pub audiences: Vec<String>,
+    /// `oidc.authorized_parties`: for which clients a token may have been made. Empty: one of the audiences where the token has
+    /// several, anybody where it has one.
+    pub authorized_parties: Vec<String>,
     /// `oidc.algorithms`. Default: RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 `EdDSA`.
     pub algorithms: Vec<Algorithm>,
     /// `oidc.leeway`: tolerated clock difference. Default 60 s.
     pub leeway: Duration,
-    /// `oidc.claim_mappings`.
+    /// `oidc.claim_mappings` and what else is said about claims.
     pub claims: claims::Settings,
 }
 
@@ -36,9 +42,16 @@ pub struct Verifier<K> {
     keyring: Keyring<K>,
     /// One per allowed algorithm, so that the header can only choose among them.
     validations: Vec<(Algorithm, Validation)>,
-    issuer: Arc<str>,
-    leeway: Duration,
+    rules: Rules,
     claims: claims::Settings,
+}
+
+/// A token with the right signature, kind, issuer, audience and times. Only [`Verifier::signed`] makes one.
+#[derive(Debug)]
+pub(super) struct Signed {
+    pub(super) claims: Claims,
+    pub(super) key: Arc<Key>,
+    pub(super) times: Times,
 }
 
 impl<K: KeySource> Verifier<K> {
@@ -47,9 +60,14 @@ impl<K: KeySource> Verifier<K> {
     pub fn new(keyring: Keyring<K>, settings: Settings) -> Self {
         algorithm::install();
         let allowed = settings.algorithms.iter().copied().filter(|name| algorithm::supported(*name));
-        let validations = allowed.map(|name| (name, validation(name, &settings))).collect();
-        let Settings { issuer, leeway, claims, .. } = settings;
-        Self { keyring, validations, issuer: issuer.into(), leeway, claims }
+        let validations = allowed.map(|name| (name, signature_only(name))).collect();
+        let Settings { issuer, audiences, authorized_parties, leeway, claims, .. } = settings;
+        Self {
+            keyring,
+            validations,
+            rules: Rules { issuer: issuer.into(), audiences, authorized_parties, leeway },
+            claims,
+        }
     }
 
     /// The keys, for readiness.
@@ -58,121 +76,52 @@ impl<K: KeySource> Verifier<K> {
         &self.keyring
     }
 
-    /// Checks form, signature and claims (RFC 7519 §7.2, RFC 8725 §3). `now` is the wall clock. The outcome depends on
-    /// the token, the keys and the time, and on nothing else.
+    /// Checks form, signature and claims (RFC 7519 §7.2, RFC 8725 §3). `now` is the wall clock. The outcome depends on the
+    /// token, the keys and the time, and on nothing else.
     pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
+        let Signed { claims, key, times } = self.signed(token, now).await?;
+        let identity = self.identity(&claims, AsOf::At(times.issued), times.expires)?;
+        Ok(Verified::by_key(identity, key, self.rules.end(times.expires)))
+    }
+
+    async fn signed(&self, token: &str, now: SystemTime) -> Result<Signed, Error> {
         let header = jws::read(token)?;
         let (_, validation) =
             self.validations.iter().find(|(name, _)| *name == header.algorithm).ok_or(Error::Algorithm)?;
         let key = self.keyring.key(header.kid.as_deref(), header.algorithm).await?;
-        let claims = Claims::verified(token, &key, validation)?;
-        let identity = self.identity(&claims, now)?;
-        let until = identity.expires.checked_add(self.leeway).unwrap_or(identity.expires);
-        Ok(Verified::by_key(identity, key, until))
+        let claims = verified(token, &key, validation)?;
+        let times = self.rules.check(&claims, now)?;
+        Ok(Signed { claims, key, times })
     }
 
-    fn identity(&self, claims: &Claims, now: SystemTime) -> Result<Identity, Error> {
-        // jsonwebtoken also takes an array with the issuer in it; RFC 7519 §4.1.1 knows one string
-        if claims.string("iss")? != &*self.issuer {
-            return Err(Error::Issuer);
-        }
-        // Times are checked here and not by jsonwebtoken, which reads the clock itself.
-        let (expires, _) = claims.time("exp")?.ok_or_else(|| Error::ClaimMissing("exp".into()))?;
-        let (issued, as_of) = claims.time("iat")?.ok_or_else(|| Error::ClaimMissing("iat".into()))?;
-        if before(expires, now, self.leeway) {
-            return Err(Error::Expired);
-        }
-        if claims.time("nbf")?.is_some_and(|(begins, _)| after(begins, now, self.leeway)) {
-            return Err(Error::NotYetValid);
-        }
-        if after(issued, now, self.leeway) {
-            return Err(Error::IssuedInFuture);
-        }
-        let subject = claims.string("sub")?;
-        if subject.is_empty() {
-            return Err(Error::ClaimMissing("sub".into()));
-        }
+    fn identity(&self, claims: &Claims, as_of: AsOf, expires: SystemTime) -> Result<Identity, Error> {
+        let subject = claims.subject()?.into();
         let claims::Mapped { username, email, full_name, groups } = self.claims.apply(claims)?;
-        let owner = Owner { issuer: self.issuer.clone(), subject: subject.into() };
-        Ok(Identity { username, owner, email, full_name, groups, as_of: AsOf::At(as_of), expires })
+        let owner = Owner { issuer: self.rules.issuer.clone(), subject };
+        Ok(Identity { username, owner, email, full_name, groups, as_of, expires })
     }
 }
 
-/// RFC 7519 §4.1.4: a token is not accepted *on* or after its `exp`.
-fn before(expires: SystemTime, now: SystemTime, leeway: Duration) -> bool {
-    now.duration_since(expires).is_ok_and(|past| past >= leeway)
-}
-
-fn after(moment: SystemTime, now: SystemTime, leeway: Duration) -> bool {
-    moment.duration_since(now).is_ok_and(|ahead| ahead > leeway)
-}
-
-fn validation(algorithm: Algorithm, settings: &Settings) -> Validation {
+/// `jsonwebtoken` checks the signature only: it reads the clock itself, and takes an array with the issuer in it for `iss`. The
+/// claims are judged by [`Rules`].
+fn signature_only(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
-    validation.set_required_spec_claims(&["iss", "aud"]);
-    validation.set_issuer(&[&settings.issuer]);
-    validation.set_audience(&settings.audiences);
+    validation.required_spec_claims.clear();
+    validation.validate_aud = false;
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation
 }
 
-/// The claims of a token whose signature, issuer and audience are right. Only this module makes them.
-#[derive(Debug)]
-pub(super) struct Claims(Object);
-
-impl Claims {
-    fn verified(token: &str, key: &super::jwks::Key, validation: &Validation) -> Result<Self, Error> {
-        match jsonwebtoken::decode::<Object>(token, key.decoding(), validation) {
-            Ok(data) => Ok(Self(data.claims)),
-            Err(error) => Err(match error.into_kind() {
-                ErrorKind::InvalidSignature => Error::Signature,
-                ErrorKind::InvalidIssuer => Error::Issuer,
-                ErrorKind::InvalidAudience => Error::Audience,
-                ErrorKind::MissingRequiredClaim(name) => Error::ClaimMissing(name),
-                ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => Error::Algorithm,
-                _ => Error::Malformed("its claims are not a JSON object without repeated names"),
-            }),
-        }
+fn verified(token: &str, key: &Key, validation: &Validation) -> Result<Claims, Error> {
+    match jsonwebtoken::decode::<Object>(token, key.decoding(), validation) {
+        Ok(data) => Ok(Claims::vouched(data.claims)),
+        Err(error) => Err(match error.into_kind() {
+            ErrorKind::InvalidSignature => Error::Signature,
+            ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => Error::Algorithm,
+            _ => Error::Malformed("its claims are not a JSON object without repeated names"),
+        }),
     }
-
-    #[cfg(test)]
-    pub(super) fn unverified(claims: &Value) -> Self {
-        Self(serde_json::from_value(claims.clone()).unwrap())
-    }
-
-    pub(super) fn members(&self) -> &Map<String, Value> {
-        self.0.members()
-    }
-
-    fn string(&self, name: &str) -> Result<&str, Error> {
-        match self.members().get(name) {
-            Some(Value::String(text)) => Ok(text),
-            Some(_) => Err(Error::ClaimType(name.into())),
-            None => Err(Error::ClaimMissing(name.into())),
-        }
-    }
-
-    /// A `NumericDate` (RFC 7519 §2), down to the second, also as milliseconds. Before 1970 and beyond what
-    /// both forms can hold is the wrong type.
-    fn time(&self, name: &str) -> Result<Option<(SystemTime, Millis)>, Error> {
-        let Some(value) = self.members().get(name) else { return Ok(None) };
-        let moment = seconds(value).and_then(|seconds| {
-            Some((UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?, seconds.checked_mul(1000)?))
-        });
-        moment.map(Some).ok_or_else(|| Error::ClaimType(name.into()))
-    }
-}
-
-fn seconds(value: &Value) -> Option<u64> {
-    /// The end of the year 9999: above it a float may no longer be a whole second.
-    const END: f64 = 253_402_300_800.0;
-    value.as_u64().or_else(|| {
-        let seconds = value.as_f64().filter(|seconds| (0.0..END).contains(seconds))?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 and END")]
-        let whole = seconds.trunc() as u64;
-        Some(whole)
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use jsonwebtoken::Algorithm;
 
 use super::url;
 use crate::config::values::Values;
-use crate::identity::{algorithm, claims, token};
+use crate::identity::claims::{self, Case};
+use crate::identity::{algorithm, token};
 use crate::oidc;
 
 pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) {
@@ -28,12 +29,7 @@ pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) 
         v.problem("oidc.client_id", "is required, or oidc.audience: a token for another service must not pass");
     }
     let jwks_uri = v.text("oidc.jwks_uri").and_then(|text| url(v, "oidc.jwks_uri", &text));
-    let claims = claims::Settings {
-        username: v.setting("oidc.claim_mappings.username"),
-        email: v.setting("oidc.claim_mappings.email"),
-        groups: v.setting("oidc.claim_mappings.groups"),
-        full_name: v.setting("oidc.claim_mappings.full_name"),
-    };
+    let claims = mapping(v);
     let provider = oidc::Settings {
         issuer: issuer.clone(),
         jwks_uri,
@@ -41,7 +37,29 @@ pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) 
         ca_file: v.text("oidc.ca_file").map(Into::into),
     };
     let (algorithms, leeway) = (algorithms(v), v.duration("oidc.leeway"));
-    (provider, token::Settings { issuer, audiences, algorithms, leeway, claims })
+    let authorized_parties = v.list("oidc.authorized_parties");
+    (provider, token::Settings { issuer, audiences, authorized_parties, algorithms, leeway, claims })
+}
+
+fn mapping(v: &mut Values<'_>) -> claims::Settings {
+    claims::Settings {
+        username: v.setting("oidc.claim_mappings.username"),
+        email: v.setting("oidc.claim_mappings.email"),
+        groups: v.setting("oidc.claim_mappings.groups"),
+        full_name: v.setting("oidc.claim_mappings.full_name"),
+        required: v.mapping("oidc.required_claims"),
+        groups_prefix: v.text("oidc.groups_prefix").unwrap_or_default(),
+        username_prefix: v.text("oidc.username_prefix").unwrap_or_default(),
+        username_case: match v.setting("oidc.username_case").as_str() {
+            "keep" => Case::Keep,
+            "lower" => Case::Lower,
+            _ => {
+                v.problem("oidc.username_case", "must be keep or lower");
+                Case::Keep
+            }
+        },
+        allow_unverified_email: v.boolean("oidc.allow_unverified_email"),
+    }
 }
 
 fn algorithms(v: &mut Values<'_>) -> Vec<Algorithm> {

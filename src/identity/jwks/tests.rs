@@ -100,3 +100,18 @@ fn another_document_is_refused_as_a_whole() {
         assert!(parse(document.as_bytes(), ALL).is_err(), "{document}");
     }
 }
+
+#[test]
+fn a_key_id_that_stands_for_two_keys_stands_for_none() {
+    let (a, b) = (Signer::for_algorithm(Algorithm::ES256), Signer::for_algorithm(Algorithm::ES256));
+    let rsa = Signer::for_algorithm(Algorithm::RS256);
+    let ids = |keys: &[Value]| {
+        let parsed = parse(&key_set(keys), ALL).unwrap();
+        (parsed.keys.iter().map(|key| key.id().unwrap_or("-").to_owned()).collect::<Vec<_>>(), parsed.bad.len())
+    };
+    assert_eq!(ids(&[a.jwk(Some("k")), b.jwk(Some("k")), b.jwk(Some("l"))]), (vec!["l".to_owned()], 2));
+    let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(&[a.jwk(Some("k")), a.jwk(Some("k"))]), (owned(&["k", "k"]), 0), "the same key twice");
+    assert_eq!(ids(&[a.jwk(Some("k")), rsa.jwk(Some("k"))]), (owned(&["k", "k"]), 0), "RFC 7517 §4.5: other types");
+    assert_eq!(ids(&[a.jwk(None), b.jwk(None)]), (owned(&["-", "-"]), 0), "no id names them");
+}

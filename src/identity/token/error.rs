@@ -38,12 +38,27 @@ pub enum Error {
     /// `iat` is to come.
     #[error("the token was issued in the future")]
     IssuedInFuture,
+    /// A token of several audiences that an unknown party asked for.
+    #[error("the token was made for a client that is not ours")]
+    AuthorizedParty,
+    /// A logout or refresh token, or another kind.
+    #[error("the token is neither an access nor an ID token")]
+    Kind,
+    /// `cnf`: somebody would have to prove a key.
+    #[error("the token is bound to a key of its client, which nobody proves here")]
+    Bound,
     /// A claim that is needed; the name is ours or the configuration's.
     #[error("the token has no claim {0}")]
     ClaimMissing(String),
     /// A claim that is there but not of its type.
     #[error("the token's claim {0} has the wrong type")]
     ClaimType(String),
+    /// A required claim that has none of the accepted values; the name is the configuration's.
+    #[error("the token's claim {0} has none of the required values")]
+    ClaimValue(String),
+    /// The username is an e-mail address that nobody verified.
+    #[error("the provider does not say that the e-mail address is verified")]
+    EmailUnverified,
     /// The name cannot be an Elasticsearch user.
     #[error(transparent)]
     Username(#[from] UsernameError),
@@ -67,8 +82,13 @@ impl Error {
             Self::Expired => "token_expired",
             Self::NotYetValid => "token_not_yet_valid",
             Self::IssuedInFuture => "token_issued_in_future",
+            Self::AuthorizedParty => "token_authorized_party",
+            Self::Kind => "token_kind",
+            Self::Bound => "token_bound",
             Self::ClaimMissing(_) => "token_claim_missing",
             Self::ClaimType(_) => "token_claim_type",
+            Self::ClaimValue(_) => "token_claim_value",
+            Self::EmailUnverified => "email_unverified",
             Self::Username(_) => "username_refused",
         }
     }
@@ -82,7 +102,7 @@ impl Error {
     /// Whether the token verifies but its bearer cannot be let in: 403, not 401.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Username(_))
+        matches!(self, Self::Username(_) | Self::ClaimValue(_) | Self::EmailUnverified)
     }
 
     /// One of each kind, for tests over all of them.
@@ -103,8 +123,13 @@ impl Error {
             Self::Expired,
             Self::NotYetValid,
             Self::IssuedInFuture,
+            Self::AuthorizedParty,
+            Self::Kind,
+            Self::Bound,
             Self::ClaimMissing("sub".into()),
             Self::ClaimType("sub".into()),
+            Self::ClaimValue("tid".into()),
+            Self::EmailUnverified,
             Self::Username(UsernameError::Empty),
         ]
     }

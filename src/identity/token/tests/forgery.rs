@@ -1,7 +1,4 @@
-use serde_json::json;
-
 use super::*;
-use crate::identity::testing::base64url;
 
 #[tokio::test]
 async fn each_algorithm_refuses_a_changed_message_and_a_changed_signature() {

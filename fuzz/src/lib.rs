@@ -1,0 +1,108 @@
+//! What the fuzz targets do with their input. `tests/corpus.rs` does the same with every file of the corpus.
+//!
+//! ```sh
+//! cargo install cargo-fuzz
+//! cargo +nightly fuzz run token    # or claims; from the repository's root
+//! ```
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use elastauth::identity::claims::{self, Case};
+use elastauth::identity::keyring::{self, Keyring};
+use elastauth::identity::token::{self, Error, Verifier};
+use elastauth::identity::{KeySource, KeySourceError, Verified, algorithm};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use serde_json::json;
+
+const ISSUER: &str = "https://id.example.com";
+
+/// Publishes one key.
+struct OneKey(Vec<u8>);
+
+impl KeySource for OneKey {
+    async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Always the same, so that every run is.
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+struct Bench {
+    key: Ed25519KeyPair,
+    verifier: Verifier<OneKey>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let x = URL_SAFE_NO_PAD.encode(key.public_key());
+        let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}]});
+        let hour = Duration::from_secs(3600);
+        let times = keyring::Settings { refresh: hour, max_stale: 24 * hour, cooldown: hour };
+        let keyring = Keyring::new(OneKey(set.to_string().into_bytes()), times, &algorithm::ALL);
+        let settings = token::Settings {
+            issuer: ISSUER.into(),
+            audiences: vec!["elastauth".into()],
+            authorized_parties: Vec::new(),
+            algorithms: algorithm::ALL.to_vec(),
+            leeway: Duration::from_secs(60),
+            claims: claims::Settings {
+                username: "preferred_username".into(),
+                email: "email".into(),
+                groups: "realm_access.roles".into(),
+                full_name: "name".into(),
+                required: vec![("tid".into(), Vec::new())],
+                groups_prefix: "/".into(),
+                username_prefix: "ext-".into(),
+                username_case: Case::Lower,
+                allow_unverified_email: false,
+            },
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        Self { key, verifier: Verifier::new(keyring, settings), runtime }
+    }
+
+    fn verify(&self, token: &str) -> Result<Verified, Error> {
+        self.runtime.block_on(self.verifier.verify(token, now()))
+    }
+}
+
+fn bench() -> &'static Bench {
+    static BENCH: OnceLock<Bench> = OnceLock::new();
+    BENCH.get_or_init(Bench::new)
+}
+
+/// Any text as a token: nobody signed it, so nobody comes in.
+pub fn token(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        assert!(bench().verify(text).is_err());
+    }
+}
+
+/// Any bytes as signed claims: whoever comes in is whom the issuer signed. Says whether somebody does.
+pub fn claims(data: &[u8]) -> bool {
+    let bench = bench();
+    let message =
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"k"}"#), URL_SAFE_NO_PAD.encode(data));
+    let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(bench.key.sign(message.as_bytes())));
+    let verified = match bench.verify(&token) {
+        Ok(verified) => verified,
+        Err(error) => {
+            assert!(!error.reason().is_empty() && error != Error::Signature && !error.is_outage());
+            return false;
+        }
+    };
+    let identity = &verified.identity;
+    let signed: serde_json::Value = serde_json::from_slice(data).unwrap();
+    assert_eq!((&signed["iss"], &signed["sub"]), (&json!(ISSUER), &json!(*identity.owner.subject)));
+    assert!(verified.holds(now()));
+    assert!(identity.username.as_str().starts_with("ext-"));
+    true
+}

@@ -1,0 +1,132 @@
+//! Claims to an identity: which claim holds what, and which must be there.
+
+use serde_json::Value;
+
+use super::Claims;
+use crate::identity::Username;
+use crate::identity::token::Error;
+
+/// `oidc.claim_mappings` and what else is said about claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Default `preferred_username`.
+    pub username: String,
+    /// Default `email`.
+    pub email: String,
+    /// Default `groups`.
+    pub groups: String,
+    /// Default `name`.
+    pub full_name: String,
+    /// `oidc.required_claims`: claim and accepted values; no values accept any.
+    pub required: Vec<(String, Vec<String>)>,
+    /// `oidc.groups_prefix`: only groups with it count, and they lose it. Default none.
+    pub groups_prefix: String,
+    /// `oidc.username_prefix`: put before each username, so that two providers cannot name the same user. Default none.
+    pub username_prefix: String,
+    /// `oidc.username_case`
+    pub username_case: Case,
+    /// `oidc.allow_unverified_email`
+    pub allow_unverified_email: bool,
+}
+
+/// What becomes of the letters of a username. Elasticsearch tells `Bob` from `bob`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// As the provider writes it: for providers that tell `Bob` from `bob` too, or always write it alike. The default: nothing
+    /// is rewritten unasked.
+    Keep,
+    /// ASCII letters become small: for providers that take what the person typed. Where two subjects then get one name, the
+    /// second is refused.
+    Lower,
+}
+
+/// What the mapping takes from the claims.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::identity) struct Mapped {
+    pub(in crate::identity) username: Username,
+    pub(in crate::identity) email: Option<String>,
+    pub(in crate::identity) full_name: Option<String>,
+    pub(in crate::identity) groups: Vec<String>,
+}
+
+impl Settings {
+    /// Applies the mapping. A username and groups that cannot be read refuse the token; what is only shown to people (e-mail,
+    /// full name) is left out instead.
+    pub(in crate::identity) fn apply(&self, claims: &Claims) -> Result<Mapped, Error> {
+        self.required.iter().try_for_each(|(name, accepted)| required(claims, name, accepted))?;
+        let shown = |name: &str| match claims.find(name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            _ => None,
+        };
+        Ok(Mapped {
+            username: self.username(claims)?,
+            email: shown(&self.email),
+            full_name: shown(&self.full_name),
+            groups: self.groups(claims)?,
+        })
+    }
+
+    fn username(&self, claims: &Claims) -> Result<Username, Error> {
+        let name = match claims.find(&self.username) {
+            Some(Value::String(name)) => name,
+            Some(_) => return Err(Error::ClaimType(self.username.clone())),
+            None => return Err(Error::ClaimMissing(self.username.clone())),
+        };
+        if let Some(verified) = self.email_verified()
+            && !matches!(claims.find(&verified), Some(Value::Bool(true)))
+            // some providers write it as text
+            && claims.find(&verified).and_then(Value::as_str) != Some("true")
+        {
+            return Err(Error::EmailUnverified);
+        }
+        let name = match self.username_case {
+            Case::Keep => name.clone(),
+            Case::Lower => name.to_ascii_lowercase(),
+        };
+        Ok(Username::parse(&format!("{}{name}", self.username_prefix))?)
+    }
+
+    /// The claim that must be true where the username is an e-mail address: people can put any address into many providers'
+    /// profiles, and only some check that it is theirs (`OpenID` Connect Core §5.1, §5.7).
+    fn email_verified(&self) -> Option<String> {
+        let is_email = self.username == self.email || self.username.ends_with("email");
+        let beside = self.username.ends_with("email").then(|| format!("{}_verified", self.username));
+        (is_email && !self.allow_unverified_email).then(|| beside.unwrap_or_else(|| "email_verified".into()))
+    }
+
+    /// One string is one group: splitting it at commas would let whoever names a group `a,admin` into `admin`. Other types
+    /// are refused, since leaving a group out could also mean more rights, by way of `default_roles`. With a prefix, a group
+    /// without it is no group of ours: merely stripping it where it is would let `admin` pass for `corp/admin`.
+    fn groups(&self, claims: &Claims) -> Result<Vec<String>, Error> {
+        let wrong = || Error::ClaimType(self.groups.clone());
+        let ours = |group: &str| group.strip_prefix(self.groups_prefix.as_str()).map(str::to_owned);
+        let groups: Vec<&str> = match claims.find(&self.groups) {
+            None => Vec::new(),
+            Some(Value::String(group)) => vec![group],
+            Some(Value::Array(groups)) => {
+                groups.iter().map(|group| group.as_str().ok_or_else(wrong)).collect::<Result<_, _>>()?
+            }
+            Some(_) => return Err(wrong()),
+        };
+        Ok(groups.into_iter().filter_map(ours).collect())
+    }
+}
+
+/// One of the accepted values, or an array with one of them in it.
+fn required(claims: &Claims, name: &str, accepted: &[String]) -> Result<(), Error> {
+    let is_accepted = |value: &Value| match value {
+        Value::String(text) => accepted.contains(text),
+        Value::Bool(_) | Value::Number(_) => accepted.contains(&value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    };
+    let held = match claims.find(name) {
+        None => return Err(Error::ClaimMissing(name.into())),
+        Some(_) if accepted.is_empty() => true,
+        Some(Value::Array(values)) => values.iter().any(is_accepted),
+        Some(value) => is_accepted(value),
+    };
+    if held { Ok(()) } else { Err(Error::ClaimValue(name.into())) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::identity::testing::mapping;
+
+fn settings(username: &str, groups: &str) -> Settings {
+    Settings { username: username.into(), groups: groups.into(), full_name: "profile.name".into(), ..mapping() }
+}
+
+fn map(settings: &Settings, claims: Value) -> Result<Mapped, &'static str> {
+    settings.apply(&Claims::unverified(&claims)).map_err(|error| error.reason())
+}
+
+fn groups(name: &str, claims: Value) -> Result<Vec<String>, &'static str> {
+    let mut claims = claims;
+    claims["u"] = json!("jane");
+    map(&settings("u", name), claims).map(|mapped| mapped.groups)
+}
+
+#[test]
+fn a_groups_value_is_kept_whole() {
+    assert_eq!(groups("groups", json!({"groups": ["a,b", "ü ", "a"]})).unwrap(), ["a,b", "ü ", "a"]);
+    assert_eq!(groups("groups", json!({"groups": "a,b c"})).unwrap(), ["a,b c"]);
+}
+
+#[test]
+fn absent_groups_are_none() {
+    for claims in [json!({}), json!({"groups": null}), json!({"groups": []})] {
+        assert_eq!(groups("groups", claims).unwrap(), [""; 0]);
+    }
+}
+
+#[test]
+fn groups_of_another_type_refuse_the_token() {
+    for value in [json!(1), json!(true), json!({"a": 1}), json!(["a", 1]), json!([["a"]]), json!(["a", null])] {
+        assert_eq!(groups("groups", json!({"groups": value})).unwrap_err(), "token_claim_type", "{value}");
+    }
+}
+
+#[test]
+fn a_literal_name_wins_over_a_path() {
+    assert_eq!(groups("https://example.com/roles", json!({"https://example.com/roles": ["a"]})).unwrap(), ["a"]);
+    assert_eq!(groups("a.b", json!({"a.b": ["literal"], "a": {"b": ["path"]}})).unwrap(), ["literal"]);
+    assert_eq!(groups("a.b", json!({"a.b": null, "a": {"b": ["path"]}})).unwrap(), ["path"]);
+}
+
+#[test]
+fn a_path_leads_through_objects() {
+    assert_eq!(groups("realm_access.roles", json!({"realm_access": {"roles": ["a"]}})).unwrap(), ["a"]);
+    let nested = json!({"resource_access": {"my.client": {"roles": ["a"]}}});
+    assert_eq!(groups("resource_access.my.client.roles", nested).unwrap(), ["a"]);
+    assert_eq!(groups("a.b.c", json!({"a": {"b": "x"}})).unwrap(), [""; 0]);
+    assert_eq!(groups("a.0", json!({"a": ["x"]})).unwrap(), [""; 0]);
+}
+
+#[test]
+fn with_a_prefix_only_groups_that_have_it_count_and_they_lose_it_once() {
+    let prefixed = Settings { groups_prefix: "/".into(), ..settings("u", "groups") };
+    let claims = json!({"u": "jane", "groups": ["/admins", "admins2", "//x", "a/b", ""]});
+    assert_eq!(map(&prefixed, claims).unwrap().groups, ["admins", "/x"]);
+}
+
+#[test]
+fn a_username_must_be_a_string_that_elasticsearch_accepts() {
+    for (value, reason) in [
+        (json!(null), "token_claim_missing"),
+        (json!(5), "token_claim_type"),
+        (json!(["jane"]), "token_claim_type"),
+        (json!(""), "username_refused"),
+        (json!("jürgen"), "username_refused"),
+        (json!("a:b"), "username_refused"),
+    ] {
+        assert_eq!(map(&settings("u", "g"), json!({"u": value})).unwrap_err(), reason, "{value}");
+    }
+}
+
+#[test]
+fn a_username_keeps_its_case_unless_the_policy_says_otherwise_and_is_judged_with_its_prefix() {
+    let name = |case, prefix: &str, name: &str| {
+        let settings = Settings { username_case: case, username_prefix: prefix.into(), ..settings("u", "g") };
+        map(&settings, json!({"u": name})).map(|mapped| mapped.username.to_string())
+    };
+    assert_eq!(name(Case::Keep, "", "Bob.Doe").unwrap(), "Bob.Doe");
+    assert_eq!(name(Case::Lower, "", "Bob.Doe").unwrap(), "bob.doe");
+    assert_eq!(name(Case::Lower, "Ext-", "Bob").unwrap(), "Ext-bob");
+    assert_eq!(name(Case::Keep, "ext-", "_bob").unwrap(), "ext-_bob");
+    // no folding beyond ASCII: K (Kelvin sign) must not become k
+    assert_eq!(name(Case::Lower, "", "\u{212a}im"), Err("username_refused"));
+    assert_eq!(name(Case::Keep, "ext-", &"x".repeat(252)), Err("username_refused"));
+}
+
+#[test]
+fn an_email_address_is_a_username_only_when_the_provider_verified_it() {
+    let outcome = |username: &str, allow, claims: Value| {
+        let settings = Settings { allow_unverified_email: allow, ..settings(username, "g") };
+        map(&settings, claims).map(|mapped| mapped.username.to_string())
+    };
+    let with = |verified: Value| json!({"email": "a@b.c", "email_verified": verified});
+    for verified in [json!(true), json!("true")] {
+        assert_eq!(outcome("email", false, with(verified)).unwrap(), "a@b.c");
+    }
+    for verified in [json!(false), json!(null), json!("false"), json!(1), json!([true])] {
+        assert_eq!(outcome("email", false, with(verified.clone())), Err("email_unverified"), "{verified}");
+    }
+    assert_eq!(outcome("email", false, json!({"email": "a@b.c"})), Err("email_unverified"));
+    assert_eq!(outcome("email", true, json!({"email": "a@b.c"})).unwrap(), "a@b.c");
+    let nested = |verified| json!({"user": {"email": "a@b.c", "email_verified": verified}, "email_verified": true});
+    assert_eq!(outcome("user.email", false, nested(false)), Err("email_unverified"), "its own sibling counts");
+    assert_eq!(outcome("user.email", false, nested(true)).unwrap(), "a@b.c");
+
+    let mail = Settings { email: "mail".into(), ..settings("mail", "g") };
+    assert_eq!(map(&mail, json!({"mail": "a@b.c"})).unwrap_err(), "email_unverified", "whatever it is called");
+}
+
+#[test]
+fn required_claims_must_be_there_with_an_accepted_value() {
+    let outcome = |name: &str, accepted: &[&str], mut claims: Value| {
+        claims["u"] = json!("jane");
+        let required = vec![(name.to_owned(), accepted.iter().map(|value| (*value).to_owned()).collect())];
+        map(&Settings { required, ..settings("u", "g") }, claims).err()
+    };
+    assert_eq!(outcome("tid", &["x", "y"], json!({"tid": "y"})), None);
+    assert_eq!(outcome("tid", &["x"], json!({"tid": ["a", "x"]})), None);
+    assert_eq!(outcome("a.ok", &["true"], json!({"a": {"ok": true}})), None);
+    assert_eq!(outcome("level", &["2"], json!({"level": 2})), None);
+    assert_eq!(outcome("tid", &[], json!({"tid": {"any": 1}})), None);
+    assert_eq!(outcome("tid", &["x"], json!({"tid": "X"})), Some("token_claim_value"));
+    assert_eq!(outcome("tid", &["x"], json!({"tid": []})), Some("token_claim_value"));
+    assert_eq!(outcome("tid", &["x"], json!({"tid": {"x": "x"}})), Some("token_claim_value"));
+    assert_eq!(outcome("tid", &["null"], json!({"tid": null})), Some("token_claim_missing"));
+    assert_eq!(outcome("tid", &[], json!({})), Some("token_claim_missing"));
+}
+
+#[test]
+fn what_is_only_shown_never_refuses() {
+    let claims = json!({"u": "jane", "email": 5, "profile": {"name": "Jürgen"}});
+    let mapped = map(&settings("u", "g"), claims).unwrap();
+    assert_eq!((mapped.email, mapped.full_name.as_deref()), (None, Some("Jürgen")));
+}

@@ -1,0 +1,100 @@
+//! What claims must say for a token to count here and now.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::Error;
+use crate::identity::Millis;
+use crate::identity::claims::Claims;
+
+/// What one issuer's tokens must say.
+#[derive(Clone, Debug)]
+pub(in crate::identity) struct Rules {
+    pub(in crate::identity) issuer: Arc<str>,
+    pub(in crate::identity) audiences: Vec<String>,
+    pub(in crate::identity) authorized_parties: Vec<String>,
+    pub(in crate::identity) leeway: Duration,
+}
+
+/// When a token was made and when it ends.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::identity) struct Times {
+    pub(in crate::identity) issued: Millis,
+    pub(in crate::identity) expires: SystemTime,
+}
+
+impl Rules {
+    /// Everything about a signed token.
+    pub(in crate::identity) fn check(&self, claims: &Claims, now: SystemTime) -> Result<Times, Error> {
+        if claims.string("iss")? != &*self.issuer {
+            return Err(Error::Issuer);
+        }
+        kind(claims)?;
+        self.audience(claims)?;
+        self.times(claims, now)
+    }
+
+    /// `aud` holds one of ours. Where it holds others as well, any of them could have passed the token on, so the party that
+    /// asked for it must be one of ours too (`OpenID` Connect Core §3.1.3.7).
+    pub(in crate::identity) fn audience(&self, claims: &Claims) -> Result<(), Error> {
+        let audiences = claims.strings("aud")?.ok_or_else(|| Error::ClaimMissing("aud".into()))?;
+        if !audiences.iter().any(|audience| self.audiences.iter().any(|ours| ours == audience)) {
+            return Err(Error::Audience);
+        }
+        let parties = match self.authorized_parties.as_slice() {
+            [] if audiences.iter().all(|audience| self.audiences.iter().any(|ours| ours == audience)) => return Ok(()),
+            [] => &self.audiences,
+            configured => configured,
+        };
+        // the name in access tokens of RFC 9068 §2.2 and in answers of RFC 7662 §2.2
+        let party = if claims.get("azp").is_some() { "azp" } else { "client_id" };
+        match claims.string(party) {
+            Ok(party) if parties.iter().any(|ours| ours == party) => Ok(()),
+            _ => Err(Error::AuthorizedParty),
+        }
+    }
+
+    /// RFC 7519 §4.1.4 to §4.1.6. They are checked here and not by jsonwebtoken, which reads the clock itself.
+    fn times(&self, claims: &Claims, now: SystemTime) -> Result<Times, Error> {
+        let required = |name: &str| claims.time(name)?.ok_or_else(|| Error::ClaimMissing(name.into()));
+        let ((expires, _), (begins, issued)) = (required("exp")?, required("iat")?);
+        // a token is not accepted *on* or after its `exp`
+        if now >= self.end(expires) {
+            return Err(Error::Expired);
+        }
+        let ahead = |moment: SystemTime| moment.duration_since(now).is_ok_and(|ahead| ahead > self.leeway);
+        if claims.time("nbf")?.is_some_and(|(begins, _)| ahead(begins)) {
+            return Err(Error::NotYetValid);
+        }
+        if ahead(begins) {
+            return Err(Error::IssuedInFuture);
+        }
+        Ok(Times { issued, expires })
+    }
+
+    /// Until when something with this `exp` counts.
+    pub(in crate::identity) fn end(&self, expires: SystemTime) -> SystemTime {
+        expires.checked_add(self.leeway).unwrap_or(expires)
+    }
+}
+
+/// An access or ID token, for whoever bears it. The header's `typ` has been looked at; older providers only tell by the claims.
+fn kind(claims: &Claims) -> Result<(), Error> {
+    // security event and logout tokens: RFC 8417 §2.2, OpenID Connect Back-Channel Logout §2.4
+    if claims.get("events").is_some() {
+        return Err(Error::Kind);
+    }
+    // Keycloak's name for the kind; access and ID tokens are Bearer and ID
+    if let Some(Value::String(kind)) = claims.get("typ")
+        && ["refresh", "offline", "logout"].iter().any(|other| kind.eq_ignore_ascii_case(other))
+    {
+        return Err(Error::Kind);
+    }
+    // made for the holder of a key (RFC 7800 §3.1, RFC 8705 §3, RFC 9449 §6): without a proof, it may be stolen
+    if claims.get("cnf").is_some() {
+        return Err(Error::Bound);
+    }
+    Ok(())
+}
