@@ -12,6 +12,7 @@ use crate::credentials::Store;
 use crate::credentials::broker::{self, Broker};
 use crate::credentials::seal::{Seal, SealError};
 use crate::elastic::Elastic;
+use crate::file::{self, FileStore};
 use crate::identity::keyring::Keyring;
 use crate::identity::token::Verifier;
 use crate::memory::MemoryStore;
@@ -44,6 +45,9 @@ pub enum Error {
     /// The Redis client.
     #[error("cache: {0}")]
     Redis(#[from] redis::Error),
+    /// The file of the cache.
+    #[error("cache.path: {0}")]
+    File(#[from] file::Error),
     /// The Elasticsearch client.
     #[error("elasticsearch: {0}")]
     Elastic(#[from] outbound::Error),
@@ -67,6 +71,11 @@ pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error>
     match &settings.cache {
         Cache::Memory(memory) => {
             let store = MemoryStore::new(*memory);
+            serve_with(store, &settings).await
+        }
+        Cache::File(file) => {
+            let store = FileStore::open(file)?;
+            tracing::info!(path = %store.path().display(), "The cache is a file: for one elastauth only");
             serve_with(store, &settings).await
         }
         Cache::Redis(redis) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::{credentials, elastic, envoy, http, identity, memory, oidc, redis, roles, telemetry};
+use crate::{credentials, elastic, envoy, file, http, identity, memory, oidc, redis, roles, telemetry};
 
 mod build;
 mod keys;
@@ -45,6 +45,8 @@ pub struct Settings {
 pub enum Cache {
     /// `cache.type: ""` or `memory`
     Memory(memory::Settings),
+    /// `cache.type: file`
+    File(file::Settings),
     /// `cache.type: redis`
     Redis(redis::Settings),
 }

@@ -6,7 +6,7 @@
 //!                           │                       └─▶ credentials  Identity + Roles  ─▶ Credential
 //!                           └───────── Decision ◀────┘        │
 //!                                                             ├─ near         (this process)
-//!                                                             ├─ Store        (Redis | memory)
+//!                                                             ├─ Store        (Redis | file | memory)
 //!                                                             └─ Provisioner  (Elasticsearch)
 //! ```
 //!
@@ -15,7 +15,7 @@
 //!
 //! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`]) knows no tonic, prost, reqwest, redis
 //!   or axum;
-//! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`elastic`]) never import one another;
+//! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`]) never import one another;
 //! - [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
 //!   share beyond that; they know none of the edges;
 //! - [`app`] is the composition root: the only file that names concrete edge types;
@@ -30,6 +30,7 @@ pub mod config;
 pub mod credentials;
 pub mod elastic;
 pub mod envoy;
+pub mod file;
 pub mod http;
 pub mod identity;
 pub mod memory;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const MIDDLE: [&str; 4] = ["authz", "identity", "roles", "credentials"];
-const EDGES: [&str; 6] = ["envoy", "http", "oidc", "redis", "memory", "elastic"];
+const EDGES: [&str; 7] = ["envoy", "http", "oidc", "redis", "memory", "file", "elastic"];
 const FOREIGN: [&str; 6] = ["tonic", "prost", "reqwest", "redis", "deadpool_redis", "axum"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -102,7 +102,7 @@ fn only_the_composition_root_imports_the_configuration() {
 #[test]
 fn only_the_composition_root_names_stores_and_provisioners() {
     for (module, path, code) in &modules() {
-        for concrete in ["RedisStore", "MemoryStore", "Elastic::new", "OidcKeys"] {
+        for concrete in ["RedisStore", "MemoryStore", "FileStore", "Elastic::new", "OidcKeys"] {
             let own = EDGES.contains(&module.as_str());
             assert!(own || module == "app" || !code.contains(concrete), "{}: {concrete}", path.display());
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use elastauth::credentials::{CacheKey, Replaced, Store};
+use elastauth::file::{self, FileStore};
 use elastauth::identity::Username;
 use elastauth::memory::{self, MemoryStore};
 use elastauth::redis::{self, RedisStore};
@@ -125,6 +126,12 @@ fn settings(address: &str, username: Option<&str>, password: &str) -> redis::Set
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_keeps_the_rules_of_a_store() {
     suite(MemoryStore::new(memory::Settings { max_entries: 1000 }), Replace::Atomic).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_keeps_the_rules_of_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    suite(FileStore::open(&file::Settings { path: folder.path().into() }).unwrap(), Replace::Atomic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

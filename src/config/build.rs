@@ -53,6 +53,8 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
             // its own time-out has the better text
             Cache::Redis(redis) => redis.command_timeout + Duration::from_millis(50),
             Cache::Memory(_) => Duration::from_secs(1),
+            // a write waits for the disk, and for the writes before it
+            Cache::File(_) => Duration::from_secs(5),
         },
         write_timeout: elasticsearch.write_timeout,
     };

@@ -210,3 +210,16 @@ fn effective_settings_never_show_a_secret() {
     let shown = format!("{:?}", loaded.effective);
     assert!(shown.contains("[redacted]") && !shown.contains("hidden") && !shown.contains("\"pw\""));
 }
+
+#[test]
+fn the_go_service_s_file_cache_is_a_folder_and_its_key_outlives_the_process() {
+    let text = format!("{BASE}cache: {{type: file, path: /tmp/elastauth-cache}}\n");
+    let loaded = load_text(&text, &BTreeMap::new()).unwrap();
+    let Cache::File(file) = &loaded.settings.cache else { panic!("file") };
+    assert_eq!(file.path, Path::new("/tmp/elastauth-cache"));
+    assert!(matches!(loaded.settings.seal.key, credentials::seal::Key::Derived(_)));
+    let text = format!("{BASE}cache: {{type: file}}\n");
+    let loaded = load_text(&text, &BTreeMap::new()).unwrap();
+    let Cache::File(file) = &loaded.settings.cache else { panic!("file") };
+    assert_eq!(file.path, Path::new("/var/cache/elastauth"));
+}

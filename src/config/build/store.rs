@@ -9,22 +9,19 @@ use super::at_least_one;
 use crate::config::Cache;
 use crate::config::values::Values;
 use crate::credentials::seal;
-use crate::{memory, redis};
+use crate::{file, memory, redis};
 
 pub(super) fn cache(v: &mut Values<'_>) -> Cache {
     let kind = v.setting("cache.type");
-    v.text("cache.path");
+    let path = v.setting("cache.path");
     match kind.as_str() {
         "redis" => Cache::Redis(redis(v)),
         "" | "memory" => {
             Cache::Memory(memory::Settings { max_entries: at_least_one(v, "cache.memory_max_entries", None) })
         }
-        "file" => {
-            v.problem("cache.type", "file is not available in this version; use redis or memory");
-            Cache::Memory(memory::Settings { max_entries: 1 })
-        }
+        "file" => Cache::File(file::Settings { path: path.into() }),
         _ => {
-            v.problem("cache.type", "must be redis or memory");
+            v.problem("cache.type", "must be redis, file or memory");
             Cache::Memory(memory::Settings { max_entries: 1 })
         }
     }
@@ -54,7 +51,8 @@ fn redis(v: &mut Values<'_>) -> redis::Settings {
     }
 }
 
-/// Without a `secret_key`, replicas still need the same key; one process alone may roll dice.
+/// Without a `secret_key`, replicas still need the same key, and a file outlives its process; one process with records in
+/// its memory may roll dice.
 pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: Option<&SecretString>) -> seal::Key {
     if let Some(text) = v.secret("secret_key") {
         let bytes = decode_key(text.expose_secret());
@@ -63,7 +61,7 @@ pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: Option<&SecretStr
         }
         return seal::Key::Given(SecretBox::new(Box::new(bytes.unwrap_or_default())));
     }
-    if let (Cache::Redis(_), Some(password)) = (cache, password) {
+    if let (Cache::Redis(_) | Cache::File(_), Some(password)) = (cache, password) {
         v.warnings.push("secret_key is not set: records are sealed with a key made from elasticsearch.password".into());
         return seal::Key::Derived(password.clone());
     }

@@ -1,6 +1,7 @@
 //! A gRPC client of Check that sends any bytes and answers the bytes that came back.
 
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -12,6 +13,8 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+
+use crate::process::PATIENCE;
 
 /// A connection to one elastauth.
 #[derive(Clone)]
@@ -31,12 +34,30 @@ impl Checker {
 
     /// Asks for a bearer of this token, as Envoy does.
     pub async fn ask(&self, token: &str) -> Answer {
+        self.try_ask(token).await.unwrap()
+    }
+
+    /// The same, of a process that may end meanwhile.
+    pub async fn try_ask(&self, token: &str) -> Result<Answer, Status> {
         let headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
         let http = HttpRequest { headers, ..HttpRequest::default() };
         let request = Some(attribute_context::Request { time: None, http: Some(http) });
         let attributes = Some(AttributeContext { request, ..AttributeContext::default() });
-        let reply = self.check(CheckRequest { attributes }.encode_to_vec()).await.unwrap();
-        Answer::read(&reply)
+        let reply = self.check(CheckRequest { attributes }.encode_to_vec()).await?;
+        Ok(Answer::read(&reply))
+    }
+
+    /// Asks until the answer is another than to come back later.
+    pub async fn ask_patiently(&self, token: &str) -> Answer {
+        let ends = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(token).await;
+            if answer != Answer::Denied(503) {
+                return answer;
+            }
+            assert!(Instant::now() < ends, "still 503");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// One call of any unary method.

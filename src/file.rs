@@ -1,0 +1,225 @@
+//! Store for one process that survives its restart: an embedded database (redb) in one file.
+//!
+//! A write returns when it is on the disk, in two phases: a process that is killed in the middle leaves the record as it
+//! was. A failure closes the database, and the next operation opens it again, so that a disk that was full for a while
+//! costs nothing but the answers of that while.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redb::{Database, ReadableDatabase as _, Table, TableDefinition};
+use tokio::sync::Semaphore;
+
+use crate::credentials::near::Link;
+use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
+
+mod open;
+mod slot;
+
+pub use open::Error;
+use slot::Slot;
+
+/// `cache.path`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A folder, as the Go service had it, in which `elastauth.redb` is made; or a file. Default `/var/cache/elastauth`.
+    pub path: PathBuf,
+}
+
+/// By key: when the record ends, in milliseconds since the Unix epoch, and its sealed bytes. The number at the end is
+/// the format's.
+const RECORDS: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("elastauth-records-1");
+
+/// Operations at once. Writes wait for one another anyway; each takes a thread.
+const CONCURRENT: usize = 32;
+/// Between two purges of what has expired.
+const PURGE: Duration = Duration::from_secs(5 * 60);
+
+/// Records in a file of this machine.
+pub struct FileStore {
+    slot: Arc<Slot>,
+    permits: Arc<Semaphore>,
+}
+
+type Records<'a> = Table<'a, &'static str, (u64, &'static [u8])>;
+
+/// What a change made of the records.
+enum Changed<T> {
+    Yes(T),
+    No(T),
+}
+
+impl FileStore {
+    /// Opens the file, or makes it. Whatever is not a sound database of elastauth is refused and left as it is.
+    pub fn open(settings: &Settings) -> Result<Self, Error> {
+        let slot = Arc::new(Slot::open(open::file(&settings.path))?);
+        Ok(Self { slot, permits: Arc::new(Semaphore::new(CONCURRENT)) })
+    }
+
+    /// Where the records are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.slot.path()
+    }
+
+    /// Runs on a thread that may block. It ends even when nobody waits for it any more.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let closed = || StoreError("the file cache is closed".into());
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| closed())?;
+        let slot = Arc::clone(&self.slot);
+        let outcome = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            slot.run(operation)
+        });
+        outcome.await.map_err(|_| closed())?.map_err(StoreError)
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&redb::ReadOnlyTable<&'static str, (u64, &'static [u8])>) -> Result<T, redb::Error>
+        + Send
+        + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(move |database| read(&database.begin_read()?.open_table(RECORDS)?)).await
+    }
+
+    /// One transaction; nothing is written when nothing changed.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Records<'_>) -> Result<Changed<T>, redb::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(move |database| {
+            let transaction = open::begin(database)?;
+            let changed = change(&mut transaction.open_table(RECORDS)?)?;
+            match changed {
+                Changed::Yes(answer) => {
+                    transaction.commit()?;
+                    Ok(answer)
+                }
+                Changed::No(answer) => {
+                    transaction.abort()?;
+                    Ok(answer)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Removes what has expired, and answers how much that was.
+    pub async fn purge(&self) -> Result<usize, StoreError> {
+        self.change(|records| {
+            let now = now_ms();
+            let mut gone = 0;
+            records.retain(|_, (ends, _)| {
+                gone += usize::from(ends <= now);
+                ends > now
+            })?;
+            Ok(if gone == 0 { Changed::No(0) } else { Changed::Yes(gone) })
+        })
+        .await
+    }
+}
+
+/// The record, unless it has expired.
+fn held(
+    records: &impl redb::ReadableTable<&'static str, (u64, &'static [u8])>,
+    key: &str,
+) -> Result<Option<Entry>, redb::Error> {
+    let now = now_ms();
+    let found = records.get(key)?;
+    Ok(found.and_then(|found| {
+        let (ends, bytes) = found.value();
+        let remaining = ends.checked_sub(now).filter(|left| *left > 0).map(Duration::from_millis)?;
+        Some(Entry { bytes: bytes.to_vec(), remaining })
+    }))
+}
+
+fn put(records: &mut Records<'_>, key: &str, bytes: &[u8], life: Duration) -> Result<(), redb::Error> {
+    let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
+    records.insert(key, (now_ms().saturating_add(life), bytes))?;
+    Ok(())
+}
+
+/// Wall time, since the file outlives the process. Set back it makes lives longer, which the agreement takes for a
+/// restored record.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Store for FileStore {
+    async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
+        let key = key.clone();
+        self.read(move |records| held(records, key.as_str())).await
+    }
+
+    async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
+        let (key, bytes) = (key.clone(), bytes.to_vec());
+        self.change(move |records| {
+            if let Some(entry) = held(records, key.as_str())? {
+                return Ok(Changed::No(Some(entry.bytes)));
+            }
+            put(records, key.as_str(), &bytes, life)?;
+            Ok(Changed::Yes(None))
+        })
+        .await
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        expected: &[u8],
+        new: &[u8],
+        life: Duration,
+    ) -> Result<Replaced, StoreError> {
+        let (key, expected, new) = (key.clone(), expected.to_vec(), new.to_vec());
+        self.change(move |records| match held(records, key.as_str())? {
+            None => Ok(Changed::No(Replaced::Missing)),
+            Some(entry) if entry.bytes != expected => Ok(Changed::No(Replaced::Changed)),
+            Some(_) => {
+                put(records, key.as_str(), &new, life)?;
+                Ok(Changed::Yes(Replaced::Yes))
+            }
+        })
+        .await
+    }
+
+    async fn remove(&self, key: &CacheKey, expected: &[u8]) -> Result<bool, StoreError> {
+        let (key, expected) = (key.clone(), expected.to_vec());
+        self.change(move |records| {
+            let same = held(records, key.as_str())?.is_some_and(|entry| entry.bytes == expected);
+            if !same {
+                return Ok(Changed::No(false));
+            }
+            records.remove(key.as_str())?;
+            Ok(Changed::Yes(true))
+        })
+        .await
+    }
+
+    /// Nobody else writes here. What has expired is removed from time to time.
+    async fn watch(&self, link: Arc<Link>) {
+        link.begun();
+        let mut turns = tokio::time::interval(PURGE);
+        loop {
+            turns.tick().await;
+            match self.purge().await {
+                Ok(0) => {}
+                Ok(gone) => tracing::debug!(gone, "Expired records were removed from the file"),
+                Err(error) => tracing::warn!(%error, "Expired records were not removed from the file"),
+            }
+        }
+    }
+
+    /// A full disk is seen by writes only: the probe writes too, so that the breaker closes when there is room again.
+    async fn reachable(&self) -> Result<(), StoreError> {
+        self.run(open::probe).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
