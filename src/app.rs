@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::authz::Authorizer;
-use crate::config::{Cache, Settings};
+use crate::authz::{Authorizer, Callers};
+use crate::config::{Cache, Provider, Settings};
 use crate::credentials::Store;
 use crate::credentials::broker::{self, Broker};
 use crate::credentials::seal::{Seal, SealError};
 use crate::elastic::Elastic;
 use crate::file::{self, FileStore};
+use crate::identity::headers::{self, anchor};
 use crate::identity::keyring::Keyring;
 use crate::identity::token::Verifier;
 use crate::memory::MemoryStore;
@@ -54,6 +55,9 @@ pub enum Error {
     /// The provider's client.
     #[error("oidc: {0}")]
     Oidc(#[from] oidc::Error),
+    /// The comparison of secrets.
+    #[error("authelia.shared_secret: {0}")]
+    Anchor(#[from] anchor::NoRandomness),
     /// The gRPC server.
     #[error("{0}")]
     Grpc(#[from] envoy::Error),
@@ -86,15 +90,12 @@ pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error>
 }
 
 async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error> {
-    let provider = OidcKeys::new(settings.provider.clone())?;
-    let keyring = Keyring::new(provider, settings.keyring.clone(), &settings.token.algorithms);
-    tokio::spawn(keyring.watch());
-    let verifier = Verifier::new(keyring, settings.token.clone());
+    let callers = callers(&settings.identity)?;
     let provisioner = Elastic::new(settings.elasticsearch.clone())?;
     let seal = Seal::new(&settings.seal)?;
     let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
     tokio::spawn(broker.watch());
-    let authorizer = Arc::new(Authorizer::new(verifier, Mapping::new(&settings.roles), broker));
+    let authorizer = Arc::new(Authorizer::new(callers, Mapping::new(&settings.roles), broker));
 
     let grpc = envoy::bind(&settings.grpc.listen)
         .await
@@ -117,6 +118,18 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
     let grpc = envoy::serve(grpc, service, &settings.grpc, draining, stopping);
     let http = http::serve(health, ready, shutdown.reached(Phase::Stopping));
     both(async { grpc.await.map_err(Error::from) }, async { http.await.map_err(Error::Http) }).await
+}
+
+fn callers(provider: &Provider) -> Result<Callers<OidcKeys>, Error> {
+    Ok(match provider {
+        Provider::Oidc { provider, token, keyring } => {
+            let keys = OidcKeys::new(provider.clone())?;
+            let keyring = Keyring::new(keys, keyring.clone(), &token.algorithms);
+            tokio::spawn(keyring.watch());
+            Callers::Tokens(Verifier::new(keyring, token.clone()))
+        }
+        Provider::Headers(headers) => Callers::Headers(headers::Reader::new(headers.clone())?),
+    })
 }
 
 /// Ends when either fails, or when both have ended.

@@ -22,12 +22,8 @@ pub struct Settings {
     pub grpc: envoy::Settings,
     /// `log_*`
     pub logs: telemetry::Settings,
-    /// `oidc.*`: the network side.
-    pub provider: oidc::Settings,
-    /// `oidc.*`: what a token must be.
-    pub token: identity::token::Settings,
-    /// `oidc.keys_*`
-    pub keyring: identity::keyring::Settings,
+    /// `auth_provider`
+    pub identity: Provider,
     /// `default_roles`, `group_mappings`
     pub roles: roles::Settings,
     /// `cache.*`, `extend_cache`
@@ -38,6 +34,22 @@ pub struct Settings {
     pub cache: Cache,
     /// `elasticsearch.*`
     pub elasticsearch: elastic::Settings,
+}
+
+/// Who says who the caller is.
+#[derive(Clone, Debug)]
+pub enum Provider {
+    /// `auth_provider: oidc`
+    Oidc {
+        /// `oidc.*`: the network side.
+        provider: oidc::Settings,
+        /// `oidc.*`: what a token must be.
+        token: identity::token::Settings,
+        /// `oidc.keys_*`
+        keyring: identity::keyring::Settings,
+    },
+    /// `auth_provider: authelia`
+    Headers(identity::headers::Settings),
 }
 
 /// Which store.

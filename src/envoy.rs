@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::HeaderName;
 use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
@@ -20,6 +21,7 @@ use tonic::{Response, Status};
 use crate::authz::{Authorizer, Decision, Refusal, Request};
 use crate::credentials::{Provisioner, Store};
 use crate::identity::KeySource;
+use crate::identity::presented::Wanted;
 
 mod deadline;
 mod log;
@@ -60,6 +62,8 @@ impl fmt::Display for Listen {
 pub struct Settings {
     /// Default `127.0.0.1:9001`.
     pub listen: Listen,
+    /// `grpc.allow_insecure`: others than Envoy may reach the port. Default off.
+    pub allow_insecure: bool,
     /// `grpc.reflection`: for `grpcurl`. Default off.
     pub reflection: bool,
     /// `grpc.max_message_size`: bytes of one request. Default 4 MiB.
@@ -68,11 +72,23 @@ pub struct Settings {
     pub deadline: Duration,
     /// `grpc.max_in_flight`: requests being answered at once; more are denied with 503. Default 4096.
     pub max_in_flight: usize,
+    /// Headers that name the caller: taken off every request that is let through.
+    pub identity_headers: Vec<HeaderName>,
+}
+
+impl Settings {
+    /// Whether nobody but Envoy can call, so that what a call says about Envoy's own peers is Envoy's word.
+    #[must_use]
+    pub fn knows_its_callers(&self) -> bool {
+        matches!(self.listen, Listen::Unix(_)) && !self.allow_insecure
+    }
 }
 
 /// Answers Check.
 pub struct Service<K: KeySource, S, P> {
     authorizer: Arc<Authorizer<K, S, P>>,
+    wanted: Wanted,
+    replies: response::Replies,
     cap: Duration,
     in_flight: Semaphore,
 }
@@ -80,7 +96,9 @@ pub struct Service<K: KeySource, S, P> {
 impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
     /// Wraps the authorizer in deadline, load limit and panic barrier.
     pub fn new(authorizer: Arc<Authorizer<K, S, P>>, settings: &Settings) -> Self {
-        Self { authorizer, cap: settings.deadline, in_flight: Semaphore::new(settings.max_in_flight) }
+        let (wanted, replies) = (authorizer.wanted(), response::Replies::new(&settings.identity_headers));
+        let in_flight = Semaphore::new(settings.max_in_flight);
+        Self { authorizer, wanted, replies, cap: settings.deadline, in_flight }
     }
 
     async fn decide(&self, request: &Request, metadata: &MetadataMap) -> Decision {
@@ -108,14 +126,14 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> 
                 return Err(Status::invalid_argument("not a CheckRequest"));
             }
         };
-        let request = request::read(check);
+        let request = request::read(check, &self.wanted);
         let decision = match &request {
             Some(request) => self.decide(request, &metadata).await,
             None => Decision::Deny(Refusal::NoRequest),
         };
         log::decision(request.as_ref(), &decision);
         Ok(Response::new(match &decision {
-            Decision::Allow(obtained) => response::allow(&obtained.credential),
+            Decision::Allow(obtained) => self.replies.allow(&obtained.credential),
             Decision::Deny(refusal) if refusal.is_outage() => response::unavailable(refusal),
             Decision::Deny(refusal) => response::deny(refusal),
         }))

@@ -7,10 +7,12 @@ use std::time::SystemTime;
 
 pub mod algorithm;
 pub mod claims;
+pub mod headers;
 pub mod jwks;
 mod jws;
 pub mod keyring;
 pub mod object;
+pub mod presented;
 #[cfg(test)]
 mod testing;
 pub mod token;
@@ -126,7 +128,7 @@ pub struct Identity {
     pub groups: Vec<String>,
     /// When the groups were true.
     pub as_of: AsOf,
-    /// The token's `exp`.
+    /// The token's `exp`; what headers say is true for their request only.
     pub expires: SystemTime,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::credentials::Refused;
 use crate::credentials::broker;
-use crate::identity::token;
+use crate::identity::{headers, token};
 
 /// Every way a request can be refused.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum Refusal {
     /// The token does not verify.
     #[error("{0}")]
     Token(token::Error),
+    /// Headers or metadata name nobody, or cannot be trusted.
+    #[error("{0}")]
+    Headers(headers::Error),
     /// No role.
     #[error("{0}")]
     NoRoles(#[from] crate::roles::NoRoles),
@@ -70,6 +73,10 @@ impl Refusal {
             Self::Token(error) if error.is_outage() => (UNAVAILABLE, error.reason(), "try again later"),
             Self::Token(error) if error.is_forbidden() => (DENIED, error.reason(), "access denied"),
             Self::Token(error) => (UNAUTHENTICATED, error.reason(), "the token is not valid"),
+            Self::Headers(error) if error.is_anonymous() => {
+                (UNAUTHENTICATED, error.reason(), "authentication required")
+            }
+            Self::Headers(error) => (DENIED, error.reason(), "access denied"),
             Self::NoRoles(_) => (DENIED, "roles_none", "access denied"),
             Self::Credentials(error) => match error {
                 B::OtherOwner => (DENIED, "username_taken", "access denied"),
@@ -126,6 +133,7 @@ impl Refusal {
         all.extend(refused.map(|r| Self::Credentials(B::Refused(r))));
         all.push(Self::Credentials(B::Refused(Refused::DryRun)));
         all.extend(token::Error::examples().into_iter().map(Self::Token));
+        all.extend(headers::Error::examples().into_iter().map(Self::Headers));
         all
     }
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 use url::Url;
 
 use super::values::Values;
-use super::{Cache, Settings};
+use super::{Cache, Provider, Settings};
 
 use crate::credentials::{self, near, seal};
+use crate::identity::headers::Names;
 use crate::identity::keyring;
 use crate::{envoy, http, outbound, roles, telemetry};
 
 mod elasticsearch;
+mod headers;
 mod identity;
 mod store;
 
@@ -21,22 +23,10 @@ use identity::provider;
 use store::{cache, key};
 
 pub(super) fn settings(v: &mut Values<'_>) -> Settings {
-    if v.setting("auth_provider") != "oidc" {
-        v.problem("auth_provider", "only oidc is available in this version");
-    }
-    for unused in ["oidc.use_pkce", "oidc.authorization_endpoint", "oidc.token_endpoint"] {
-        v.text(unused);
-    }
-    v.secret("oidc.client_secret");
-    v.list("oidc.scopes");
-    let (provider, token) = provider(v);
-    let keyring = keyring::Settings {
-        refresh: v.duration("oidc.keys_refresh"),
-        max_stale: v.duration("oidc.keys_max_stale"),
-        cooldown: v.duration("oidc.keys_cooldown"),
-    };
+    let names = headers::names(v);
+    let grpc = envoy::Settings { identity_headers: names.all().to_vec(), ..grpc(v) };
+    let identity = identity(v, names, &grpc);
     let cluster = v.setting("cluster");
-    let grpc = grpc(v);
     let elasticsearch = elasticsearch(v, &cluster, grpc.deadline);
     let cache = cache(v);
     let key = key(v, &cache, elasticsearch.nodes.account.as_ref().map(|account| &account.secret));
@@ -63,15 +53,33 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         http,
         grpc,
         logs: logs(v),
-        provider,
-        token,
-        keyring,
+        identity,
         roles: roles(v),
         credentials,
         seal: seal::Settings { key, cluster },
         cache,
         elasticsearch,
     }
+}
+
+fn identity(v: &mut Values<'_>, names: Names, grpc: &envoy::Settings) -> Provider {
+    match v.setting("auth_provider").as_str() {
+        "oidc" => {}
+        "authelia" => return Provider::Headers(headers::headers(v, names, grpc.knows_its_callers())),
+        _ => v.problem("auth_provider", "must be oidc or authelia"),
+    }
+    for unused in ["oidc.use_pkce", "oidc.authorization_endpoint", "oidc.token_endpoint"] {
+        v.text(unused);
+    }
+    v.secret("oidc.client_secret");
+    v.list("oidc.scopes");
+    let (provider, token) = provider(v);
+    let keyring = keyring::Settings {
+        refresh: v.duration("oidc.keys_refresh"),
+        max_stale: v.duration("oidc.keys_max_stale"),
+        cooldown: v.duration("oidc.keys_cooldown"),
+    };
+    Provider::Oidc { provider, token, keyring }
 }
 
 /// http(s), without a user part, which would end in logs.
@@ -147,10 +155,12 @@ fn grpc(v: &mut Values<'_>) -> envoy::Settings {
     }
     envoy::Settings {
         listen,
+        allow_insecure,
         reflection: v.boolean("grpc.reflection"),
         max_message_size: at_least_one(v, "grpc.max_message_size", None),
         deadline: v.duration("grpc.deadline"),
         max_in_flight: at_least_one(v, "grpc.max_in_flight", None),
+        identity_headers: Vec::new(),
     }
 }
 

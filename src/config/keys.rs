@@ -35,7 +35,18 @@ const fn list(path: &'static str, default: &'static str, help: &'static str) -> 
 const IGNORED: &str = "accepted for the Go service's files, not used: logging in is the proxy's work";
 
 pub(super) const KEYS: &[Key] = &[
-    key("auth_provider", "oidc", "`oidc`"),
+    key("auth_provider", "oidc", "`oidc`: tokens; `authelia`: headers of a login proxy, or Envoy's metadata"),
+    key("authelia.header_username", "Remote-User", "who the caller is; removed from what goes on, as the next three"),
+    key("authelia.header_groups", "Remote-Groups", "the caller's groups"),
+    key("authelia.header_email", "Remote-Email", "shown in Kibana"),
+    key("authelia.header_name", "Remote-Name", "shown in Kibana"),
+    key("authelia.groups_separator", ",", "between two groups; a backslash before it makes it part of a name"),
+    key("authelia.issuer", "authelia", "whose users these are: stands for the issuer that headers do not name"),
+    secret("authelia.shared_secret", "must come with every request, as `elastauth-secret` in `context_extensions`"),
+    secret("authelia.previous_shared_secret", "also accepted, while the secret is being changed"),
+    list("authelia.trusted_peers", "", "principals of whom Envoy takes identity headers (`source.principal`)"),
+    key("authelia.metadata_namespace", "", "identity from here instead, such as `envoy.filters.http.jwt_authn`"),
+    key("authelia.metadata_payload", "", "the key within it: `payload_in_metadata` of `jwt_authn`"),
     key("oidc.issuer", "", "required; compared exactly with `iss` and with the discovery document"),
     key("oidc.client_id", "", "the audience that tokens must have, unless `oidc.audience` is set"),
     secret("oidc.client_secret", IGNORED),

@@ -5,7 +5,7 @@ use crate::authz::{Decision, Refusal, Request};
 pub(super) fn decision(request: Option<&Request>, decision: &Decision) {
     match decision {
         Decision::Allow(obtained) => {
-            let request_id = request.map_or("", |r| &r.request_id);
+            let request_id = request.map(|r| tracing::field::display(&r.request_id));
             let user = obtained.credential.username().as_str();
             tracing::debug!(request_id, user, source = ?obtained.source, "Request allowed");
         }
@@ -15,14 +15,13 @@ pub(super) fn decision(request: Option<&Request>, decision: &Decision) {
 
 fn denied(request: Option<&Request>, refusal: &Refusal) {
     let verdict = refusal.verdict();
-    let field = |f: fn(&Request) -> &String| request.map_or("", |r| f(r));
-    let (request_id, stream_id) = (field(|r| &r.request_id), field(|r| &r.stream_id));
-    let (method, host, path) = (field(|r| &r.method), field(|r| &r.host), field(|r| &r.path));
+    let nothing = Request::default();
+    let Request { request_id, stream_id, method, host, path, .. } = request.unwrap_or(&nothing);
     let (reason, status) = (verdict.reason, verdict.http);
     if refusal.is_outage() {
-        tracing::warn!(reason, status, request_id, stream_id, method, host, path, error = %refusal, "Request denied");
+        tracing::warn!(reason, status, %request_id, %stream_id, %method, %host, %path, error = %refusal, "Request denied");
     } else {
-        tracing::info!(reason, status, request_id, stream_id, method, host, path, error = %refusal, "Request denied");
+        tracing::info!(reason, status, %request_id, %stream_id, %method, %host, %path, error = %refusal, "Request denied");
     }
 }
 

@@ -1,40 +1,74 @@
 //! `CheckRequest` → [`Request`].
 
 use bytes::Bytes;
+use prost_types::value::Kind;
+use serde_json::{Map, Value};
 
-use super::wire::auth::{self, attribute_context::HttpRequest};
-use crate::authz::{Authorization, Request};
+use super::wire::auth::{self, AttributeContext, attribute_context::HttpRequest};
+use crate::authz::{Request, Text};
+use crate::identity::presented::{Header, Presented, Wanted};
 
 /// Reads what a decision needs, out of either header encoding. Absent parts are no reason to panic: a request without
 /// HTTP attributes (TCP filters, hand-made calls) is `None`.
-pub(super) fn read(check: auth::CheckRequest) -> Option<Request> {
-    let http = check.attributes?.request?.http?;
+pub(super) fn read(check: auth::CheckRequest, wanted: &Wanted) -> Option<Request> {
+    let mut attributes = check.attributes?;
+    let http = attributes.request.take()?.http?;
     let headers = Headers(&http);
-    let mut authorization = headers.all("authorization");
-    let authorization = match (authorization.next(), authorization.next()) {
-        (None, _) => Authorization::Absent,
-        (Some(one), None) => Authorization::One(one.clone()),
-        (Some(_), Some(_)) => Authorization::Several,
+    let presented = Presented {
+        authorization: headers.one("authorization"),
+        headers: wanted.headers.iter().map(|name| headers.one(name.as_str())).collect(),
+        ..by_operator(attributes, wanted)
     };
-    let first = |name| headers.all(name).next().map(text).unwrap_or_default();
+    let first = |name| Text(headers.all(name).next().cloned().unwrap_or_default());
     let (request_id, traceparent) = (first("x-request-id"), first("traceparent"));
-    Some(Request {
-        authorization,
-        request_id,
-        traceparent,
-        stream_id: text(&http.id),
-        method: text(&http.method),
-        host: text(&http.host),
-        path: without_query(&http.path),
-    })
+    let path = without_query(&http.path);
+    let (stream_id, method, host) = (Text(http.id), Text(http.method), Text(http.host));
+    Some(Request { presented, request_id, traceparent, stream_id, method, host, path })
+}
+
+/// What Envoy and its operator say, not the client.
+fn by_operator(attributes: AttributeContext, wanted: &Wanted) -> Presented {
+    let extension = wanted.extension.and_then(|key| {
+        attributes.context_extensions.into_iter().find(|entry| entry.key == key).map(|entry| entry.value)
+    });
+    let principal = attributes.source.filter(|_| wanted.principal).map(|peer| peer.principal);
+    let metadata = wanted.metadata.as_ref().and_then(|namespace| {
+        attributes.metadata_context?.filter_metadata.into_iter().find(|(name, _)| name == namespace)
+    });
+    Presented {
+        principal: principal.unwrap_or_default(),
+        extension: extension.unwrap_or_default(),
+        metadata: metadata.map(|(_, fields)| object(fields)).unwrap_or_default(),
+        ..Presented::default()
+    }
+}
+
+fn object(fields: prost_types::Struct) -> Map<String, Value> {
+    fields.fields.into_iter().map(|(name, field)| (name, value(field))).collect()
+}
+
+/// Depth is bounded by the decoder.
+fn value(of: prost_types::Value) -> Value {
+    match of.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(yes)) => yes.into(),
+        Some(Kind::NumberValue(number)) => number.into(),
+        Some(Kind::StringValue(text)) => text.into(),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(value).collect(),
+        Some(Kind::StructValue(fields)) => Value::Object(object(fields)),
+    }
 }
 
 struct Headers<'a>(&'a HttpRequest);
 
 impl<'a> Headers<'a> {
+    fn one(&self, name: &str) -> Header {
+        self.all(name).cloned().collect()
+    }
+
     /// Every value under a lower-case name, from `headers` and from `header_map` (`encode_raw_headers`). Envoy fills
     /// one of the two; reading both lets neither hide a second value.
-    fn all(&self, name: &'static str) -> impl Iterator<Item = &'a Bytes> + use<'a> {
+    fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a Bytes> + use<'a, 'n> {
         let named = move |key: &Bytes| key.eq_ignore_ascii_case(name.as_bytes());
         let joined = self.0.headers.iter().filter(move |h| named(&h.key)).map(|h| &h.value);
         let raw = self.0.header_map.iter().flat_map(|map| &map.headers);
@@ -44,14 +78,8 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// For logs only: bounded, and never with control characters.
-fn text(bytes: &Bytes) -> String {
-    let bounded = bytes.get(..256).unwrap_or(bytes);
-    String::from_utf8_lossy(bounded).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-/// Queries may hold secrets and are not logged.
-fn without_query(path: &Bytes) -> String {
-    let end = path.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(path.len());
-    text(&path.slice(..end))
+/// Queries may hold secrets, and are neither matched nor logged.
+fn without_query(path: &Bytes) -> Text {
+    let end = path.iter().position(|b| *b == b'?').unwrap_or(path.len());
+    Text(path.slice(..end))
 }

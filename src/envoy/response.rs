@@ -3,6 +3,8 @@
 //! An unset `CheckResponse.status` means *allow* to Envoy, so replies are built here, by three constructors, and nowhere
 //! else.
 
+use ::http::HeaderName;
+
 use super::wire::auth::{CheckResponse, DeniedHttpResponse, OkHttpResponse, check_response::HttpResponse};
 use super::wire::core::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction};
 use super::wire::{Reply, rpc, status::HttpStatus};
@@ -15,16 +17,30 @@ const REMOVED: [&str; 3] = ["es-security-runas-user", "es-secondary-authorizatio
 /// Seconds after which a client may try again.
 const RETRY_AFTER: &str = "1";
 
-/// Lets the request through with this credential.
-pub(super) fn allow(credential: &Credential) -> Reply {
-    Reply::again(credential.reply(|basic| {
-        let ok = OkHttpResponse {
-            headers: vec![overwrite("authorization", basic)],
-            headers_to_remove: REMOVED.map(str::to_owned).to_vec(),
-            ..OkHttpResponse::default()
-        };
-        reply(0, HttpResponse::OkResponse(ok)).into_bytes()
-    }))
+/// Replies that let requests through.
+pub(super) struct Replies {
+    /// `authorization` is never among them: Envoy removes after it sets.
+    removed: Vec<String>,
+}
+
+impl Replies {
+    /// `identity` names the headers that say who the caller is: nothing behind Envoy is to believe them.
+    pub(super) fn new(identity: &[HeaderName]) -> Self {
+        let identity = identity.iter().map(HeaderName::as_str);
+        Self { removed: REMOVED.into_iter().chain(identity).map(str::to_owned).collect() }
+    }
+
+    /// Lets the request through with this credential.
+    pub(super) fn allow(&self, credential: &Credential) -> Reply {
+        Reply::again(credential.reply(|basic| {
+            let ok = OkHttpResponse {
+                headers: vec![overwrite("authorization", basic)],
+                headers_to_remove: self.removed.clone(),
+                ..OkHttpResponse::default()
+            };
+            reply(0, HttpResponse::OkResponse(ok)).into_bytes()
+        }))
+    }
 }
 
 /// Refuses the caller: 4xx.
@@ -95,7 +111,8 @@ mod tests {
     #[test]
     fn allow_overwrites_authorization_and_removes_what_impersonates() {
         let credential = Credential::new(Username::parse("ann").unwrap(), &Password::generate().unwrap());
-        let response = decode(&allow(&credential));
+        let replies = Replies::new(&[HeaderName::from_static("remote-user")]);
+        let response = decode(&replies.allow(&credential));
         assert_eq!(response.status.unwrap().code, 0);
         let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("not ok_response") };
         let [header] = ok.headers.as_slice() else { panic!("one header") };
@@ -106,7 +123,8 @@ mod tests {
         let value = header.header.clone().unwrap();
         assert_eq!((&value.key[..], &value.value[..]), (&b"authorization"[..], credential.expose_header().as_bytes()));
         assert!(value.raw_value.is_empty());
-        assert_eq!(ok.headers_to_remove, REMOVED);
+        let removed = ["es-security-runas-user", "es-secondary-authorization", "proxy-authorization", "remote-user"];
+        assert_eq!(ok.headers_to_remove, removed);
         assert!(!ok.headers_to_remove.iter().any(|h| h == "authorization"), "Envoy removes after it sets");
     }
 

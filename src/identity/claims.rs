@@ -23,6 +23,11 @@ impl Claims {
         Self(object.into_members())
     }
 
+    /// For what a filter of Envoy's found out.
+    pub(super) fn found(members: &Map<String, Value>) -> Self {
+        Self(members.clone())
+    }
+
     #[cfg(test)]
     pub(super) fn unverified(claims: &Value) -> Self {
         Self(serde_json::from_value::<Object>(claims.clone()).unwrap().into_members())

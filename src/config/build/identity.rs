@@ -29,7 +29,7 @@ pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) 
         v.problem("oidc.client_id", "is required, or oidc.audience: a token for another service must not pass");
     }
     let jwks_uri = v.text("oidc.jwks_uri").and_then(|text| url(v, "oidc.jwks_uri", &text));
-    let claims = mapping(v);
+    let claims = claims(v);
     let provider = oidc::Settings {
         issuer: issuer.clone(),
         jwks_uri,
@@ -41,7 +41,8 @@ pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) 
     (provider, token::Settings { issuer, audiences, authorized_parties, algorithms, leeway, claims })
 }
 
-fn mapping(v: &mut Values<'_>) -> claims::Settings {
+/// `oidc.claim_mappings`, and what else the claims must be.
+pub(super) fn claims(v: &mut Values<'_>) -> claims::Settings {
     claims::Settings {
         username: v.setting("oidc.claim_mappings.username"),
         email: v.setting("oidc.claim_mappings.email"),

@@ -169,6 +169,14 @@ pub fn config(issuer: &str, elasticsearch: &str, cache: &str) -> String {
     )
 }
 
+/// The same with callers named by headers; `provider` is the YAML of `authelia`.
+#[must_use]
+pub fn headers_config(elasticsearch: &str, provider: &str) -> String {
+    let tokens = config("", elasticsearch, "  type: memory");
+    let rest = &tokens[tokens.find("cache:").unwrap()..];
+    format!("auth_provider: authelia\nauthelia:\n{provider}\n{rest}")
+}
+
 /// The `cache` section for a Redis that tests started.
 #[must_use]
 pub fn redis_cache(address: &str) -> String {

@@ -1,0 +1,95 @@
+//! What a caller presents: the parts of a request that an identity is made of, and which of them are wanted.
+
+use std::fmt;
+
+use ::http::HeaderName;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+/// One header of a request: untrusted bytes.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub enum Header {
+    /// None.
+    #[default]
+    Absent,
+    /// One value.
+    One(Bytes),
+    /// Repeated: which one would count is anybody's guess.
+    Several,
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "Absent",
+            Self::One(_) => "One(…)",
+            Self::Several => "Several",
+        })
+    }
+}
+
+impl FromIterator<Bytes> for Header {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(values: I) -> Self {
+        let mut values = values.into_iter();
+        match (values.next(), values.next()) {
+            (None, _) => Self::Absent,
+            (Some(one), None) => Self::One(one),
+            (Some(_), Some(_)) => Self::Several,
+        }
+    }
+}
+
+/// What is to be read of a request beside `authorization`. The settings name it, so that nobody pays for what is not
+/// looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Headers.
+    pub headers: Vec<HeaderName>,
+    /// The principal of the peer that talks to Envoy.
+    pub principal: bool,
+    /// A key of `context_extensions`.
+    pub extension: Option<&'static str>,
+    /// A namespace of `metadata_context`.
+    pub metadata: Option<String>,
+}
+
+/// What was presented.
+#[derive(Clone, Default)]
+pub struct Presented {
+    /// The caller's credentials.
+    pub authorization: Header,
+    /// The headers that [`Wanted`] names, in its order.
+    pub headers: Vec<Header>,
+    /// `source.principal`: out of the certificate of the peer that talks to Envoy; empty without one, and where nobody
+    /// wants it.
+    pub principal: Bytes,
+    /// The wanted value of `context_extensions`: what the operator wrote into Envoy's configuration.
+    pub extension: Bytes,
+    /// The wanted namespace of `metadata_context`: what filters before this one found out.
+    pub metadata: Map<String, Value>,
+}
+
+/// Nothing of it belongs into a log.
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented").field("authorization", &self.authorization).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_presented_is_never_shown() {
+        let one = || Header::One(Bytes::from_static(b"Bearer secret"));
+        let presented = Presented {
+            authorization: one(),
+            headers: vec![one()],
+            principal: "secret".into(),
+            extension: "secret".into(),
+            metadata: Map::from_iter([("secret".to_owned(), Value::Null)]),
+        };
+        assert!(!format!("{presented:?} {:?}", one()).contains("secret"));
+    }
+}
