@@ -95,7 +95,7 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
     let seal = Seal::new(&settings.seal)?;
     let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
     tokio::spawn(broker.watch());
-    let authorizer = Arc::new(Authorizer::new(callers, Mapping::new(&settings.roles), broker));
+    let authorizer = Arc::new(Authorizer::new(callers, settings.known, Mapping::new(&settings.roles), broker));
 
     let grpc = envoy::bind(&settings.grpc.listen)
         .await

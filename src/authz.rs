@@ -1,12 +1,14 @@
 //! [`Request`] → [`Decision`]: who asks, with which roles, under which credential; and the kinds of refusal.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::credentials::broker::Broker;
 use crate::credentials::{Caller, Obtained, Origin, Provisioner, Store};
+use crate::identity::known::{self, Known, Name};
 use crate::identity::presented::{Header, Wanted};
 use crate::identity::token::Verifier;
-use crate::identity::{Identity, KeySource, Verified, headers};
+use crate::identity::{Identity, KeySource, Validity, Verified, headers};
 use crate::roles::Mapping;
 
 mod refusal;
@@ -36,14 +38,16 @@ pub enum Callers<K> {
 /// Decides.
 pub struct Authorizer<K: KeySource, S, P> {
     callers: Callers<K>,
+    /// What their tokens came to.
+    known: Known<Caller>,
     mapping: Mapping,
     broker: Broker<S, P>,
 }
 
 impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     /// Puts the stages together.
-    pub fn new(callers: Callers<K>, mapping: Mapping, broker: Broker<S, P>) -> Self {
-        Self { callers, mapping, broker }
+    pub fn new(callers: Callers<K>, known: known::Settings, mapping: Mapping, broker: Broker<S, P>) -> Self {
+        Self { callers, known: Known::new(known), mapping, broker }
     }
 
     /// What is to be read of each request.
@@ -64,22 +68,44 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     }
 
     async fn obtain(&self, request: &Request) -> Result<Obtained, Refusal> {
-        let identity = self.identify(request).await?;
-        let roles = self.mapping.roles(&identity.groups)?;
+        let (presented, now) = (&request.presented, SystemTime::now());
         let origin = || Origin::new(request.request_id.as_str(), request.traceparent.as_str());
-        self.broker.obtain(&Caller::new(identity, roles), origin).await.map_err(Refusal::Credentials)
+        let obtained = match &self.callers {
+            Callers::Tokens(verifier) => {
+                let caller = self.bearer_of(bearer(&presented.authorization)?, verifier, now).await?;
+                self.broker.obtain(&caller.1, origin).await
+            }
+            Callers::Headers(reader) => {
+                let identity = reader.identify(presented, now).map_err(Refusal::Headers)?;
+                self.broker.obtain(&self.entitled(identity)?, origin).await
+            }
+        };
+        obtained.map_err(Refusal::Credentials)
     }
 
-    async fn identify(&self, request: &Request) -> Result<Identity, Refusal> {
-        let (presented, now) = (&request.presented, SystemTime::now());
-        match &self.callers {
-            Callers::Tokens(verifier) => {
-                let token = bearer(&presented.authorization)?;
-                let Verified { identity, .. } = verifier.verify(token, now).await.map_err(Refusal::Token)?;
-                Ok(identity)
-            }
-            Callers::Headers(reader) => reader.identify(presented, now).map_err(Refusal::Headers),
+    /// Who has this token: remembered, or found out.
+    async fn bearer_of(
+        &self,
+        token: &str,
+        verifier: &Verifier<K>,
+        now: SystemTime,
+    ) -> Result<Arc<(Validity, Caller)>, Refusal> {
+        let name = Name::of(token);
+        match self.known.look(&name, now) {
+            known::Look::Good(caller) => return Ok(caller),
+            known::Look::Bad(error) => return Err(Refusal::Token(error)),
+            known::Look::New => {}
         }
+        let Verified { identity, validity } = verifier.verify(token, now).await.map_err(|error| {
+            self.known.refuse(name, &error);
+            Refusal::Token(error)
+        })?;
+        Ok(self.known.keep(name, validity, self.entitled(identity)?))
+    }
+
+    fn entitled(&self, identity: Identity) -> Result<Caller, Refusal> {
+        let roles = self.mapping.roles(&identity.groups)?;
+        Ok(Caller::new(identity, roles))
     }
 
     /// What `/ready` reports: the store answers, and keys are known or can be had.

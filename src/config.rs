@@ -24,6 +24,8 @@ pub struct Settings {
     pub logs: telemetry::Settings,
     /// `auth_provider`
     pub identity: Provider,
+    /// `cache.token_max_entries`, `cache.refused_token_max_entries`
+    pub known: identity::known::Settings,
     /// `default_roles`, `group_mappings`
     pub roles: roles::Settings,
     /// `cache.*`, `extend_cache`

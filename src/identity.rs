@@ -11,6 +11,7 @@ pub mod headers;
 pub mod jwks;
 mod jws;
 pub mod keyring;
+pub mod known;
 pub mod object;
 pub mod presented;
 #[cfg(test)]
@@ -19,7 +20,7 @@ pub mod token;
 mod verified;
 
 pub use token::Error;
-pub use verified::Verified;
+pub use verified::{Validity, Verified};
 
 /// A name that Elasticsearch accepts and that Basic authentication can carry:
 /// `[A-Za-z0-9][A-Za-z0-9._@+-]{0,254}`. Other names are refused, never rewritten: rewriting would let two

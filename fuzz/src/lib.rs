@@ -102,7 +102,7 @@ pub fn claims(data: &[u8]) -> bool {
     let identity = &verified.identity;
     let signed: serde_json::Value = serde_json::from_slice(data).unwrap();
     assert_eq!((&signed["iss"], &signed["sub"]), (&json!(ISSUER), &json!(*identity.owner.subject)));
-    assert!(verified.holds(now()));
+    assert!(verified.validity.holds(now()));
     assert!(identity.username.as_str().starts_with("ext-"));
     true
 }

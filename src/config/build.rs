@@ -10,7 +10,7 @@ use super::{Cache, Provider, Settings};
 
 use crate::credentials::{self, near, seal};
 use crate::identity::headers::Names;
-use crate::identity::keyring;
+use crate::identity::{keyring, known};
 use crate::{envoy, http, outbound, roles, telemetry};
 
 mod elasticsearch;
@@ -54,6 +54,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         grpc,
         logs: logs(v),
         identity,
+        known: known(v),
         roles: roles(v),
         credentials,
         seal: seal::Settings { key, cluster },
@@ -80,6 +81,13 @@ fn identity(v: &mut Values<'_>, names: Names, grpc: &envoy::Settings) -> Provide
         cooldown: v.duration("oidc.keys_cooldown"),
     };
     Provider::Oidc { provider, token, keyring }
+}
+
+fn known(v: &mut Values<'_>) -> known::Settings {
+    known::Settings {
+        verified: v.number("cache.token_max_entries", None),
+        refused: v.number("cache.refused_token_max_entries", None),
+    }
 }
 
 /// http(s), without a user part, which would end in logs.

@@ -4,7 +4,7 @@
 //! fetch runs in a task of its own, one at a time, so that a caller who goes away does not end it for the others.
 //!
 //! A key that stays in the set stays the same `Arc`; one that leaves it is marked as withdrawn, which ends the
-//! verifications that somebody keeps ([`Verified::holds`](super::Verified::holds)).
+//! verifications that somebody keeps ([`Validity::holds`](super::Validity::holds)).
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};

@@ -6,12 +6,18 @@ use std::time::SystemTime;
 use super::Identity;
 use super::jwks::Key;
 
-/// What a verification came to. It may be kept as long as it [`holds`](Self::holds): nothing else about the token
-/// changes with time.
+/// What a verification came to.
 #[derive(Clone, Debug)]
 pub struct Verified {
     /// Who.
     pub identity: Identity,
+    /// For how long it may be kept.
+    pub validity: Validity,
+}
+
+/// What keeps a verification true: nothing else about a token changes with time.
+#[derive(Clone, Debug)]
+pub struct Validity {
     /// The key that signed the token; none for an answer of the provider.
     key: Option<Arc<Key>>,
     until: SystemTime,
@@ -20,7 +26,14 @@ pub struct Verified {
 impl Verified {
     /// By a signature: until the token's `exp` with the leeway, and as long as the provider publishes the key.
     pub(super) fn by_key(identity: Identity, key: Arc<Key>, until: SystemTime) -> Self {
-        Self { identity, key: Some(key), until }
+        Self { identity, validity: Validity { key: Some(key), until } }
+    }
+}
+
+impl Validity {
+    #[cfg(test)]
+    pub(super) fn until(until: SystemTime) -> Self {
+        Self { key: None, until }
     }
 
     /// Whether the token would verify now as it did. Cheap: a comparison and one load of a flag.

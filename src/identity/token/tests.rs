@@ -224,9 +224,9 @@ async fn a_verification_holds_until_the_token_expires_or_its_key_leaves_the_set(
     let token = signer.sign(Algorithm::ES256, &header(Algorithm::ES256), &claims().to_string());
     let verified = verifier.verify(&token, now()).await.unwrap();
     let end = now() + Duration::from_secs(300 + 60);
-    assert!(verified.holds(now()) && verified.holds(end - Duration::from_millis(1)));
-    assert!(!verified.holds(end), "as the token itself, which is not accepted on its exp and the leeway");
+    assert!(verified.validity.holds(now()) && verified.validity.holds(end - Duration::from_millis(1)));
+    assert!(!verified.validity.holds(end), "as the token itself, which is not accepted on its exp and the leeway");
     // asking for a key that is not there fetches the set once more
     assert!(verifier.keyring().key(Some("other"), Algorithm::ES256).await.is_err());
-    assert!(!verified.holds(now()));
+    assert!(!verified.validity.holds(now()));
 }

@@ -1,0 +1,159 @@
+//! Tokens that were seen before: what they came to, found by the SHA-256 of the token.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use quick_cache::sync::Cache;
+use ring::digest::{SHA256, digest};
+use tokio::time::Instant;
+
+use super::{Error, Validity};
+
+/// How long a refusal counts: so late may a token be accepted whose key the provider has put right.
+const REFUSED: Duration = Duration::from_secs(10);
+
+/// `cache.token_max_entries`, `cache.refused_token_max_entries`
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Verified tokens that are kept. Default 100,000; 0 keeps none.
+    pub verified: usize,
+    /// Refused tokens that are kept. Default 10,000; 0 keeps none.
+    pub refused: usize,
+}
+
+/// A token, named by its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Name([u8; 32]);
+
+impl Name {
+    /// Of this token.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        let mut name = [0; 32];
+        name.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        Self(name)
+    }
+}
+
+/// The tokens that were seen before, and what was made of the good ones. Both caches are bounded: a flood of new tokens
+/// pushes out what is not used again.
+#[derive(Debug)]
+pub struct Known<T> {
+    verified: Cache<Name, Arc<(Validity, T)>>,
+    refused: Cache<Name, (Error, Instant)>,
+}
+
+/// What is known of a token.
+#[derive(Debug)]
+pub enum Look<T> {
+    /// Nothing, or no more.
+    New,
+    /// It verified, and would now.
+    Good(Arc<(Validity, T)>),
+    /// It was refused a moment ago.
+    Bad(Error),
+}
+
+impl<T> Known<T> {
+    /// Knows nothing.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { verified: Cache::new(settings.verified), refused: Cache::new(settings.refused) }
+    }
+
+    /// `now` is the wall clock. An entry ends with the token's `exp`, and with the key that signed it.
+    pub fn look(&self, name: &Name, now: SystemTime) -> Look<T> {
+        if let Some(entry) = self.verified.get(name) {
+            if entry.0.holds(now) {
+                return Look::Good(entry);
+            }
+            self.verified.remove(name);
+            return Look::New;
+        }
+        match self.refused.get(name) {
+            Some((error, at)) if at.elapsed() < REFUSED => Look::Bad(error),
+            _ => Look::New,
+        }
+    }
+
+    /// Keeps what was made of a verified token.
+    pub fn keep(&self, name: Name, validity: Validity, made: T) -> Arc<(Validity, T)> {
+        let entry = Arc::new((validity, made));
+        self.verified.insert(name, Arc::clone(&entry));
+        entry
+    }
+
+    /// Keeps a refusal, unless it may pass sooner: with the provider's outage, with its next keys, or with time.
+    pub fn refuse(&self, name: Name, error: &Error) {
+        let passes = matches!(error, Error::Key(_) | Error::NotYetValid | Error::IssuedInFuture);
+        if !passes && !error.is_outage() {
+            self.refused.insert(name, (error.clone(), Instant::now()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const SETTINGS: Settings = Settings { verified: 100, refused: 100 };
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_a_token_came_to_is_found_until_it_ends() {
+        let known = Known::new(SETTINGS);
+        let name = Name::of("a.b.c");
+        assert!(matches!(known.look(&name, at(0)), Look::New));
+        known.keep(name, Validity::until(at(10)), "ann");
+        assert!(matches!(known.look(&name, at(9)), Look::Good(entry) if entry.1 == "ann"));
+        assert!(matches!(known.look(&Name::of("a.b.d"), at(9)), Look::New));
+        assert!(matches!(known.look(&name, at(10)), Look::New));
+        assert_eq!(known.verified.len(), 0, "what has ended makes room");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_counts_for_a_moment_and_only_if_it_cannot_pass_sooner() {
+        let known = Known::<()>::new(SETTINGS);
+        let name = Name::of("a.b.c");
+        for error in [
+            Error::NotYetValid,
+            Error::IssuedInFuture,
+            Error::Key(super::super::keyring::Error::UnknownKey),
+            Error::Key(super::super::keyring::Error::Unavailable("down".into())),
+        ] {
+            known.refuse(name, &error);
+            assert!(matches!(known.look(&name, at(0)), Look::New), "{error:?}");
+        }
+        known.refuse(name, &Error::Signature);
+        assert!(matches!(known.look(&name, at(0)), Look::Bad(Error::Signature)));
+        tokio::time::advance(REFUSED).await;
+        assert!(matches!(known.look(&name, at(0)), Look::New));
+    }
+
+    #[test]
+    fn both_sides_are_bounded_and_a_flood_does_not_push_out_who_comes_again() {
+        let known = Known::new(SETTINGS);
+        let name = Name::of("ann");
+        known.keep(name, Validity::until(at(10)), 0);
+        for n in 0..10_000 {
+            assert!(matches!(known.look(&name, at(0)), Look::Good(_)), "{n}");
+            known.keep(Name::of(&n.to_string()), Validity::until(at(10)), n);
+            known.refuse(Name::of(&format!("bad {n}")), &Error::Signature);
+        }
+        assert!(known.verified.len() <= SETTINGS.verified && known.refused.len() <= SETTINGS.refused);
+    }
+
+    #[test]
+    fn a_bound_of_nothing_keeps_nothing() {
+        let known = Known::new(Settings { verified: 0, refused: 0 });
+        let name = Name::of("a.b.c");
+        known.keep(name, Validity::until(at(10)), ());
+        known.refuse(name, &Error::Signature);
+        assert!(matches!(known.look(&name, at(0)), Look::New));
+    }
+}
