@@ -1,42 +1,56 @@
-//! Store over one Redis server (7.0 or later), through deadpool-redis.
+//! Store over Redis 7.0 or later, through redis-rs and a pool of connections for each server.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use deadpool_redis::redis::{
-    Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, RedisConnectionInfo, RedisError, Script, ServerErrorKind, Value, cmd, pipe,
-};
-use secrecy::{ExposeSecret, SecretString};
+use redis::{Cmd, ErrorKind, Pipeline, Script, ServerErrorKind, Value, cmd, pipe};
+use secrecy::SecretString;
 
 use crate::credentials::near::Link;
 use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
 
+mod address;
+mod connect;
+mod node;
 mod pool;
+mod tls;
 mod tracking;
 
-use pool::{Connection, Pool};
+pub use address::Address;
+pub use tls::{Tls, TlsError};
+
+use connect::Connector;
+use node::{Failed, Node};
 
 /// `cache.redis_*`
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// Where to ask first.
+    pub address: Address,
     /// Database number.
     pub db: i64,
-    /// ACL user; with a password only, Redis's `default` user.
-    pub username: Option<String>,
-    /// Password.
-    pub password: Option<SecretString>,
+    /// Whom the servers know.
+    pub account: Account,
+    /// TLS, if any.
+    pub tls: Option<Tls>,
     /// Time-out of connecting. Default 5 s.
     pub connect_timeout: Duration,
     /// Time-out of a command. Default 250 ms.
     pub command_timeout: Duration,
-    /// Connections. Default 10 × CPUs.
+    /// Unused for so long, a connection is closed. Default 5 min.
+    pub idle_timeout: Duration,
+    /// Connections to one server. Default 10 × CPUs.
     pub pool_size: usize,
+}
+
+/// Whom a server knows.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// ACL user; with a password only, Redis's `default` user.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<SecretString>,
 }
 
 /// The client could not be built.
@@ -46,14 +60,11 @@ pub struct Error(String);
 
 /// Records in Redis, shared by all replicas.
 pub struct RedisStore {
-    pool: Pool,
-    client: Client,
-    address: String,
-    connect_timeout: Duration,
-    command_timeout: Duration,
+    node: Node,
+    connector: Connector,
+    settings: Settings,
     /// The server refuses scripts: compare-and-set falls back to `SET … XX GET`.
     no_scripting: AtomicBool,
-    warned: OnceLock<()>,
 }
 
 /// What all keys of ours begin with.
@@ -72,38 +83,18 @@ const REMOVE: &str = "local v = redis.call('GET', KEYS[1]) \
 impl RedisStore {
     /// Connects on first use: start-up does not need Redis.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let address = format!("{}:{}", settings.host, settings.port);
-        let client = Client::open(connection(&settings)?).map_err(|e| Error(e.to_string()))?;
-        let pool = Pool::new(client.clone(), &settings).map_err(Error)?;
-        let (no_scripting, warned) = (AtomicBool::new(false), OnceLock::new());
-        let Settings { connect_timeout, command_timeout, .. } = settings;
-        Ok(Self { pool, client, address, connect_timeout, command_timeout, no_scripting, warned })
+        let connector = Connector::new(&settings);
+        let node = Node::new(connector.clone(), settings.address.clone(), &settings).map_err(Error)?;
+        Ok(Self { node, connector, settings, no_scripting: AtomicBool::new(false) })
     }
 
     fn failed(&self, why: impl std::fmt::Display) -> StoreError {
-        StoreError(format!("Redis {}: {why}", self.address))
+        StoreError(format!("Redis {}: {why}", self.settings.address))
     }
 
-    async fn connect(&self) -> Result<Connection, StoreError> {
-        self.pool.get().await.map_err(|why| self.failed(why))
-    }
-
-    /// One command or pipeline in one round trip, under its own time-out. A connection that errs is discarded.
-    async fn run<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, Failed> {
-        let mut connection = self.connect().await.map_err(Failed::Store)?;
-        let query = pipeline.query_async::<T>(&mut *connection);
-        match tokio::time::timeout(self.command_timeout, query).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if refused(&error) => Err(Failed::NoPermission(error)),
-            Ok(Err(error)) => {
-                self.pool.distrust(connection);
-                Err(Failed::Broken(self.failed(kind(&error))))
-            }
-            Err(_) => {
-                self.pool.distrust(connection);
-                Err(Failed::Store(self.failed(format!("timed out after {:?}", self.command_timeout))))
-            }
-        }
+    /// Commands about one key, in one round trip.
+    async fn run<T: redis::FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
+        self.node.run(commands).await.map_err(|failed| self.failed(failed))
     }
 
     /// Runs a one-key script; `None` when the server does not let us.
@@ -120,54 +111,21 @@ impl RedisStore {
             }
             one(command)
         };
-        match self.run::<(i64,)>(&call("EVALSHA", script.get_hash())).await {
+        let mut answer = self.node.run::<(i64,)>(&call("EVALSHA", script.get_hash())).await;
+        if let Err(Failed::Refused(error)) = &answer
+            && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+        {
+            answer = self.node.run(&call("EVAL", code)).await;
+        }
+        match answer {
             Ok((answer,)) => Ok(Some(answer)),
-            Err(Failed::NoPermission(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                match self.run::<(i64,)>(&call("EVAL", code)).await {
-                    Ok((answer,)) => Ok(Some(answer)),
-                    Err(Failed::NoPermission(_)) => Ok(self.without_scripting()),
-                    Err(Failed::Broken(error) | Failed::Store(error)) => Err(error),
-                }
+            Err(failed) if failed.is_lack_of_permission() => {
+                self.no_scripting.store(true, Ordering::Relaxed);
+                Ok(None)
             }
-            Err(Failed::NoPermission(_)) => Ok(self.without_scripting()),
-            Err(Failed::Broken(error) | Failed::Store(error)) => Err(error),
+            Err(failed) => Err(self.failed(failed)),
         }
     }
-
-    fn without_scripting<T>(&self) -> Option<T> {
-        self.no_scripting.store(true, Ordering::Relaxed);
-        self.warned.get_or_init(|| {
-            tracing::warn!("Redis refuses scripts to this user; grant +eval +evalsha for compare-and-set in one step");
-        });
-        None
-    }
-}
-
-enum Failed {
-    /// The server said no, and the connection is fine.
-    NoPermission(RedisError),
-    /// The connection is gone, at once: it may have been idle for long.
-    Broken(StoreError),
-    Store(StoreError),
-}
-
-impl Failed {
-    fn into_store(self, store: &RedisStore) -> StoreError {
-        match self {
-            Self::NoPermission(error) => store.failed(kind(&error)),
-            Self::Broken(error) | Self::Store(error) => error,
-        }
-    }
-}
-
-/// `NOPERM` and `NOSCRIPT` come before anything was done.
-fn refused(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::NoScript))
-}
-
-/// The kind and, for what the server said, its code; never a key or a value.
-fn kind(error: &RedisError) -> String {
-    error.code().map_or_else(|| error.category().to_owned(), |code| format!("{} ({code})", error.category()))
 }
 
 fn one(command: Cmd) -> Pipeline {
@@ -180,31 +138,16 @@ fn millis(life: Duration) -> u64 {
     u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-fn connection(settings: &Settings) -> Result<ConnectionInfo, Error> {
-    // CLIENT SETINFO is refused by narrow ACLs and tells nobody anything
-    let mut redis =
-        RedisConnectionInfo::default().set_db(settings.db).set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
-    if let Some(username) = &settings.username {
-        redis = redis.set_username(username);
-    }
-    if let Some(password) = &settings.password {
-        redis = redis.set_password(password.expose_secret());
-    }
-    let address = ConnectionAddr::Tcp(settings.host.clone(), settings.port);
-    let info = address.into_connection_info().map_err(|e| Error(e.to_string()))?;
-    Ok(info.set_redis_settings(redis))
-}
-
 impl Store for RedisStore {
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
         let mut read = pipe();
-        read.add_command(cmd("GET").arg(key.as_str()).clone()).add_command(cmd("PTTL").arg(key.as_str()).clone());
-        let mut answer = self.run::<(Option<Vec<u8>>, i64)>(&read).await;
+        read.cmd("GET").arg(key.as_str()).cmd("PTTL").arg(key.as_str());
+        let mut answer = self.node.run::<(Option<Vec<u8>>, i64)>(&read).await;
         if matches!(answer, Err(Failed::Broken(_))) {
             // a read is repeated once, on another connection
-            answer = self.run(&read).await;
+            answer = self.node.run(&read).await;
         }
-        let (bytes, remaining) = answer.map_err(|failed| failed.into_store(self))?;
+        let (bytes, remaining) = answer.map_err(|failed| self.failed(failed))?;
         Ok(bytes.map(|bytes| {
             // no expiry: only a person writes such an entry
             let remaining = u64::try_from(remaining).map_or(Duration::ZERO, Duration::from_millis);
@@ -215,7 +158,7 @@ impl Store for RedisStore {
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
         let mut set = cmd("SET");
         set.arg(key.as_str()).arg(bytes).arg("NX").arg("GET").arg("PX").arg(millis(life));
-        let (before,) = self.run(&one(set)).await.map_err(|failed| failed.into_store(self))?;
+        let (before,) = self.run(&one(set)).await?;
         Ok(before)
     }
 
@@ -235,7 +178,7 @@ impl Store for RedisStore {
         }
         let mut set = cmd("SET");
         set.arg(key.as_str()).arg(new).arg("XX").arg("GET").arg("PX").arg(&px);
-        let (before,): (Option<Vec<u8>>,) = self.run(&one(set)).await.map_err(|failed| failed.into_store(self))?;
+        let (before,): (Option<Vec<u8>>,) = self.run(&one(set)).await?;
         Ok(match before {
             None => Replaced::Missing,
             Some(before) if before == expected => Replaced::Yes,
@@ -251,20 +194,27 @@ impl Store for RedisStore {
         if held {
             let mut del = cmd("DEL");
             del.arg(key.as_str());
-            let _: Value = self.run(&one(del)).await.map_err(|failed| failed.into_store(self))?;
+            let _: Value = self.run(&one(del)).await?;
         }
         Ok(held)
     }
 
     async fn watch(&self, link: Arc<Link>) {
-        tracking::run(self.client.clone(), self.connect_timeout, self.command_timeout, link).await;
+        let tracking = tracking::run(&self.connector, &self.settings, &self.no_scripting, link);
+        let upkeep = async {
+            loop {
+                tokio::time::sleep(tracking::HEARTBEAT).await;
+                self.node.close_idle();
+            }
+        };
+        tokio::join!(tracking, upkeep);
     }
 
     /// `PING` is refused by the documented ACL line: a read of a key that is nobody's does as well.
     async fn reachable(&self) -> Result<(), StoreError> {
         let mut get = cmd("GET");
         get.arg(PREFIX);
-        let _: Value = self.run(&one(get)).await.map_err(|failed| failed.into_store(self))?;
+        let _: Value = self.run(&one(get)).await?;
         Ok(())
     }
 }

@@ -9,9 +9,10 @@ use elastauth::credentials::{CacheKey, Replaced, Store};
 use elastauth::file::{self, FileStore};
 use elastauth::identity::Username;
 use elastauth::memory::{self, MemoryStore};
-use elastauth::redis::{self, RedisStore};
 use elastauth_support::process::until;
-use elastauth_support::servers::{REDIS_PASSWORD, Redis};
+
+#[path = "stores/redis.rs"]
+mod redis;
 
 const LIFE: Duration = Duration::from_secs(100);
 
@@ -108,21 +109,6 @@ async fn of_many_that_put_at_once_one_wins(store: Arc<impl Store>) {
     assert!(answers.iter().flatten().all(|there| *there == winner), "the others learn what it is");
 }
 
-fn settings(address: &str, username: Option<&str>, password: &str) -> redis::Settings {
-    let (host, port) = address.rsplit_once(':').unwrap();
-    redis::Settings {
-        host: host.into(),
-        port: port.parse().unwrap(),
-        db: 0,
-        username: username.map(str::to_owned),
-        password: Some(password.to_owned().into()),
-        connect_timeout: Duration::from_secs(5),
-        // tests run beside compilers
-        command_timeout: Duration::from_secs(5),
-        pool_size: 10,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_keeps_the_rules_of_a_store() {
     suite(MemoryStore::new(memory::Settings { max_entries: 1000 }), Replace::Atomic).await;
@@ -132,54 +118,4 @@ async fn memory_keeps_the_rules_of_a_store() {
 async fn a_file_keeps_the_rules_of_a_store() {
     let folder = tempfile::tempdir().unwrap();
     suite(FileStore::open(&file::Settings { path: folder.path().into() }).unwrap(), Replace::Atomic).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_keeps_the_rules_of_a_store() {
-    let Some(redis) = Redis::start(&[]) else { return };
-    let store = RedisStore::new(settings(&redis.address, None, REDIS_PASSWORD)).unwrap();
-    suite(store, Replace::Atomic).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_without_scripting_keeps_them_but_finds_out_late_what_it_overwrote() {
-    // the documented line
-    let acl = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@read", "+@write"];
-    let Some(redis) = Redis::start(&acl) else { return };
-    let store = RedisStore::new(settings(&redis.address, Some("elastauth"), "pw")).unwrap();
-    suite(store, Replace::Overwrites).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_forgets_no_script_for_good() {
-    let Some(redis) = Redis::start(&[]) else { return };
-    let store = RedisStore::new(settings(&redis.address, None, REDIS_PASSWORD)).unwrap();
-    replace_compares(&store, Replace::Atomic).await;
-    redis.command(&["SCRIPT", "FLUSH"]);
-    remove_compares(&store).await;
-    replace_compares_again(&store).await;
-}
-
-async fn replace_compares_again(store: &impl Store) {
-    let key = key("again");
-    store.put_if_absent(&key, b"a", LIFE).await.unwrap();
-    assert_eq!(store.replace(&key, b"a", b"b", LIFE).await.unwrap(), Replaced::Yes);
-    assert_eq!(store.replace(&key, b"a", b"c", LIFE).await.unwrap(), Replaced::Changed);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_redis_closed_costs_no_answer() {
-    let Some(redis) = Redis::start(&[]) else { return };
-    let store = RedisStore::new(settings(&redis.address, None, REDIS_PASSWORD)).unwrap();
-    store.put_if_absent(&key("ann"), b"a", LIFE).await.unwrap();
-    redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-    assert_eq!(store.get(&key("ann")).await.unwrap().unwrap().bytes, b"a");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_an_error_without_the_password() {
-    let Some(redis) = Redis::start(&[]) else { return };
-    let store = RedisStore::new(settings(&redis.address, None, "wrong-password")).unwrap();
-    let error = store.get(&key("ann")).await.unwrap_err().to_string();
-    assert!(error.contains(&redis.address) && !error.contains("wrong-password"), "{error}");
 }

@@ -16,6 +16,7 @@ use crate::{envoy, http, outbound, roles, telemetry};
 mod elasticsearch;
 mod headers;
 mod identity;
+mod redis;
 mod store;
 
 use elasticsearch::elasticsearch;

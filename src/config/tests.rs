@@ -46,6 +46,10 @@ fn token(loaded: &Loaded) -> &identity::token::Settings {
     token
 }
 
+fn at(loaded: &Loaded) -> (String, i64) {
+    (redis(loaded).address.to_string(), redis(loaded).db)
+}
+
 fn warns(loaded: &Loaded, part: &str) -> bool {
     loaded.warnings.iter().any(|warning| warning.contains(part))
 }
@@ -55,8 +59,8 @@ fn the_documented_single_instance_file_loads_and_means_what_it_says() {
     let env = env(&[("OIDC_CLIENT_SECRET", "s"), ("ELASTICSEARCH_PASSWORD", "pw")]);
     let loaded = load_text(include_str!("testdata/single-instance.yml"), &env).unwrap();
     let store = redis(&loaded);
-    assert_eq!((store.host.as_str(), store.port, store.db), ("cache", 6379, 0), "the last cache counts");
-    assert!(store.username.is_none() && store.password.is_none());
+    assert_eq!(at(&loaded), ("cache:6379".into(), 0), "the last cache counts");
+    assert!(store.account.username.is_none() && store.account.password.is_none());
     let settings = &loaded.settings;
     assert_eq!(settings.credentials.expiration.as_secs(), 3600);
     assert_eq!((token(&loaded).issuer.as_str(), token(&loaded).audiences.len()), ("https://id.example.org", 1));
@@ -70,9 +74,9 @@ fn the_documented_single_instance_file_loads_and_means_what_it_says() {
 fn the_documented_production_file_loads_and_means_what_it_says() {
     let loaded = load_text(include_str!("testdata/production.yml"), &deployment()).unwrap();
     let store = redis(&loaded);
-    assert_eq!((store.host.as_str(), store.port, store.db), ("redis", 6380, 0));
-    assert_eq!(store.username.as_deref(), Some("elastauth"));
-    assert!(store.password.is_none(), "an empty optional is absent");
+    assert_eq!(at(&loaded), ("redis:6380".into(), 0));
+    assert_eq!(store.account.username.as_deref(), Some("elastauth"));
+    assert!(store.account.password.is_none(), "an empty optional is absent");
     assert_eq!(loaded.settings.credentials.expiration.as_secs(), 4 * 3600);
     assert_eq!(loaded.settings.elasticsearch.nodes.hosts.len(), 2, "an unset host is left out");
     assert_eq!(loaded.settings.roles.group_mappings.len(), 2);
@@ -85,8 +89,8 @@ fn the_documented_high_availability_file_loads_and_means_what_it_says() {
     let mut env = deployment();
     env.extend([("REDIS_DB".into(), "3".into()), ("OIDC_GROUPS_CLAIM".into(), "realm_access.roles".into())]);
     let loaded = load_text(include_str!("testdata/high-availability.yml"), &env).unwrap();
-    assert_eq!((redis(&loaded).host.as_str(), redis(&loaded).db), ("redis-cluster", 3), "a quoted number is a number");
-    assert_eq!(redis(&loaded).username.as_deref(), Some("elastauth-prod"));
+    assert_eq!(at(&loaded), ("redis-cluster:6379".into(), 3), "a quoted number is a number");
+    assert_eq!(redis(&loaded).account.username.as_deref(), Some("elastauth-prod"));
     let claims = &token(&loaded).claims;
     assert_eq!((claims.username.as_str(), claims.groups.as_str()), ("preferred_username", "realm_access.roles"));
     assert_eq!(loaded.settings.credentials.expiration.as_secs(), 6 * 3600);
@@ -123,10 +127,10 @@ fn every_documented_environment_block_loads_over_a_mounted_file() {
         (&redis_file, vec![("CACHE_REDIS_HOST", "redis:6379")], 1, 2),
     ] {
         let loaded = load_text(file, &env(&block)).unwrap();
-        assert_eq!((redis(&loaded).host.as_str(), redis(&loaded).port, redis(&loaded).db), ("redis", 6379, db));
+        assert_eq!(at(&loaded), ("redis:6379".into(), db));
         assert_eq!(loaded.settings.credentials.expiration.as_secs(), hours * 3600);
         let with_password = block.iter().any(|(name, _)| *name == "CACHE_REDIS_PASSWORD");
-        assert_eq!(redis(&loaded).password.is_some(), with_password);
+        assert_eq!(redis(&loaded).account.password.is_some(), with_password);
     }
 }
 
@@ -178,8 +182,7 @@ fn the_environment_counts_in_both_spellings_and_the_prefixed_one_wins() {
         ("CACHE_EXPIRATION", "2h"),
     ]);
     let loaded = load_text(BASE, &env).unwrap();
-    let Cache::Redis(redis) = loaded.settings.cache else { panic!("redis") };
-    assert_eq!((redis.host.as_str(), redis.port), ("prefixed", 2));
+    assert_eq!(at(&loaded), ("prefixed:2".into(), 0));
     assert_eq!(loaded.settings.credentials.expiration.as_secs(), 2 * 3600);
     assert!(loaded.warnings.iter().any(|w| w.contains("secret_key is not set")));
 }

@@ -1,68 +1,96 @@
-//! The connection pool. deadpool-redis's own manager sends `UNWATCH` and `PING` at every checkout: one more round trip,
-//! and refused by the documented ACL line. Ours trusts a connection until it errs.
+//! The connections to one server. A connection is trusted until it errs: asking whether it still lives would be one more
+//! round trip.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use deadpool::{Runtime, managed};
-use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{AsyncConnectionConfig, Client, RedisError};
+use deadpool::managed::{self, QueueMode, RecycleError};
+use deadpool::{Runtime, managed::Metrics};
+use redis::aio::MultiplexedConnection;
 
 use super::Settings;
+use super::address::Address;
+use super::connect::{ConnectError, Connector};
 
 /// A checked-out connection.
 pub(super) type Connection = managed::Object<Manager>;
 
+/// A connection, and when it was made: those of an earlier generation are out of use.
+pub(super) struct Pooled {
+    pub(super) connection: MultiplexedConnection,
+    generation: u64,
+}
+
 /// Makes connections.
 pub(super) struct Manager {
-    client: Client,
-    connect_timeout: Duration,
+    connector: Connector,
+    address: Address,
+    generation: Arc<AtomicU64>,
 }
 
 impl managed::Manager for Manager {
-    type Type = MultiplexedConnection;
-    type Error = RedisError;
+    type Type = Pooled;
+    type Error = ConnectError;
 
-    async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            // the store has one time-out for each command of its own
-            .set_response_timeout(None);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+    async fn create(&self) -> Result<Pooled, ConnectError> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let (connection, greeting) = self.connector.connect(&self.address).await?;
+        // behind a name that moves with the master, this one's time is over, or has not come yet
+        if greeting.master { Ok(Pooled { connection, generation }) } else { Err(ConnectError::Replica) }
     }
 
-    async fn recycle(&self, _: &mut MultiplexedConnection, _: &managed::Metrics) -> managed::RecycleResult<RedisError> {
-        Ok(())
+    async fn recycle(&self, pooled: &mut Pooled, _: &Metrics) -> managed::RecycleResult<ConnectError> {
+        if pooled.generation == self.generation.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(RecycleError::message("of an earlier generation"))
+        }
     }
 }
 
 /// The pool.
-pub(super) struct Pool(managed::Pool<Manager>);
+pub(super) struct Pool {
+    connections: managed::Pool<Manager>,
+    generation: Arc<AtomicU64>,
+    idle: Duration,
+}
 
 impl Pool {
-    pub(super) fn new(client: Client, settings: &Settings) -> Result<Self, String> {
-        let connect_timeout = settings.connect_timeout;
-        let pool = managed::Pool::builder(Manager { client, connect_timeout })
+    pub(super) fn new(connector: Connector, address: Address, settings: &Settings) -> Result<Self, String> {
+        let generation = Arc::<AtomicU64>::default();
+        let manager = Manager { connector, address, generation: Arc::clone(&generation) };
+        let connections = managed::Pool::builder(manager)
             .max_size(settings.pool_size)
-            .wait_timeout(Some(connect_timeout))
-            .create_timeout(Some(connect_timeout))
+            .wait_timeout(Some(settings.connect_timeout))
+            .create_timeout(Some(settings.connect_timeout))
+            // the surplus becomes idle, and is closed
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|e| e.to_string())?;
-        Ok(Self(pool))
+        Ok(Self { connections, generation, idle: settings.idle_timeout })
     }
 
-    pub(super) async fn get(&self) -> Result<Connection, String> {
-        self.0.get().await.map_err(|error| match error {
-            managed::PoolError::Timeout(_) => "no connection in time".to_owned(),
-            managed::PoolError::Backend(error) => format!("no connection: {}", super::kind(&error)),
-            other => other.to_string(),
+    pub(super) async fn get(&self) -> Result<Connection, ConnectError> {
+        self.connections.get().await.map_err(|error| match error {
+            managed::PoolError::Timeout(_) => ConnectError::Failed("none is free in time".into()),
+            managed::PoolError::Backend(error) => error,
+            other => ConnectError::Failed(other.to_string()),
         })
     }
 
-    /// Gives up a connection that failed, and the idle ones with it: whatever befell it, such as a restart of the server,
-    /// befell them too, and each would cost somebody an error to find out.
-    pub(super) fn distrust(&self, connection: Connection) {
-        drop(managed::Object::take(connection));
-        self.0.retain(|_, _| false);
+    /// Gives up a connection that failed, and all others of its generation: whatever befell it, such as a restart of the
+    /// server, befell them too, and each would cost somebody an error to find out.
+    pub(super) fn distrust(&self, failed: Connection) {
+        let failed = managed::Object::take(failed).generation;
+        if self.generation.compare_exchange(failed, failed + 1, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.connections.retain(|_, _| false);
+        }
+    }
+
+    /// Closes connections that nobody used for a while.
+    pub(super) fn close_idle(&self) {
+        self.connections.retain(|_, metrics| metrics.last_used() < self.idle);
     }
 }

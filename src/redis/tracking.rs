@@ -2,16 +2,20 @@
 //! own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value, cmd};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, cmd};
 use tokio::sync::watch;
 
+use super::connect::{Connector, Greeting, reason};
+use super::node::lacks_permission;
+use super::{PREFIX, Settings};
 use crate::credentials::near::Link;
 
 /// Between two signs of life: a connection that is dead without saying so is noticed after this and a command's time-out.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Between two attempts, doubling up to the second figure.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
@@ -21,25 +25,19 @@ const REFUSED_BACK_OFF: Duration = Duration::from_secs(60);
 /// How the line ended.
 enum Ended {
     /// The server does not let us.
-    Refused(RedisError),
+    Refused,
     /// It was up, or not even that.
     Lost { was_up: bool, why: String },
 }
 
 /// Keeps the line up for ever.
-pub(super) async fn run(client: Client, connect: Duration, command: Duration, link: Arc<Link>) {
-    let (mut back_off, mut warned) = (BACK_OFF, false);
+pub(super) async fn run(connector: &Connector, settings: &Settings, no_scripting: &AtomicBool, link: Arc<Link>) {
+    let mut back_off = BACK_OFF;
+    let mut told = Vec::new();
     loop {
-        let ended = session(&client, connect, command, &link).await;
-        match ended {
-            Ended::Refused(error) => {
+        match session(connector, settings, no_scripting, &mut told, &link).await {
+            Ended::Refused => {
                 link.unavailable();
-                if !std::mem::replace(&mut warned, true) {
-                    tracing::warn!(
-                        error = super::kind(&error),
-                        "Redis does not tell of changes; grant +client|tracking"
-                    );
-                }
                 back_off = REFUSED_BACK_OFF;
             }
             Ended::Lost { was_up, why } => {
@@ -56,34 +54,53 @@ pub(super) async fn run(client: Client, connect: Duration, command: Duration, li
 }
 
 /// One connection, from its beginning to its end.
-async fn session(client: &Client, connect: Duration, command: Duration, link: &Arc<Link>) -> Ended {
+async fn session(
+    connector: &Connector,
+    settings: &Settings,
+    no_scripting: &AtomicBool,
+    told: &mut Vec<&'static str>,
+    link: &Arc<Link>,
+) -> Ended {
     let lost = |was_up, why: String| Ended::Lost { was_up, why };
     let (gone, mut going) = watch::channel(false);
-    let told = Arc::clone(link);
+    let pushes = Arc::clone(link);
     let pushed = move |push: PushInfo| {
         if push.kind == PushKind::Disconnection {
             // at once, before anybody is served what may have changed since
-            told.lost();
+            pushes.lost();
             gone.send_replace(true);
         } else if push.kind == PushKind::Invalidate {
-            invalidate(&told, &push.data);
+            invalidate(&pushes, &push.data);
         }
         Ok::<(), std::convert::Infallible>(())
     };
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(connect))
-        .set_response_timeout(Some(command))
-        .set_push_sender(pushed);
-    let mut connection = match client.get_multiplexed_async_connection_with_config(&config).await {
-        Ok(connection) => connection,
-        Err(error) => return lost(false, super::kind(&error)),
+    let config =
+        AsyncConnectionConfig::new().set_response_timeout(Some(settings.command_timeout)).set_push_sender(pushed);
+    let mut connection = match connector.connect_with(&settings.address, config).await {
+        Ok((connection, _)) => connection,
+        Err(error) => return lost(false, error.to_string()),
     };
-    let mut tracking = cmd("CLIENT");
-    tracking.arg(&["TRACKING", "ON", "BCAST", "PREFIX", super::PREFIX]);
-    match tracking.query_async::<()>(&mut connection).await {
-        Ok(()) => {}
-        Err(error) if super::refused(&error) => return Ended::Refused(error),
-        Err(error) => return lost(false, super::kind(&error)),
+    let mut missing = Vec::new();
+    match permitted(cmd("EVAL").arg("return 1").arg(1).arg(PREFIX), &mut connection).await {
+        Ok(permitted) => {
+            no_scripting.store(!permitted, Ordering::Relaxed);
+            if !permitted {
+                missing.extend(["+eval", "+evalsha"]);
+            }
+        }
+        Err(why) => return lost(false, why),
+    }
+    let tracking = &["TRACKING", "ON", "BCAST", "PREFIX", PREFIX];
+    let tracked = match permitted(cmd("CLIENT").arg(tracking), &mut connection).await {
+        Ok(permitted) => permitted,
+        Err(why) => return lost(false, why),
+    };
+    if !tracked {
+        missing.push("+client|tracking");
+    }
+    say(&missing, told);
+    if !tracked {
+        return Ended::Refused;
     }
     link.begun();
     tracing::debug!("Redis tells of changes");
@@ -92,15 +109,37 @@ async fn session(client: &Client, connect: Duration, command: Duration, link: &A
             _ = going.changed() => return lost(true, "the connection is closed".into()),
             () = tokio::time::sleep(HEARTBEAT) => {}
         }
-        if let Err(error) = heartbeat(&mut connection).await {
-            return lost(true, super::kind(&error));
+        match Greeting::ask(&mut connection).await {
+            Ok(greeting) if greeting.master => {}
+            Ok(_) => return lost(true, "it is the master no longer".into()),
+            Err(why) => return lost(true, why),
         }
     }
 }
 
-/// `PING` is refused by narrow ACLs.
-async fn heartbeat(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-    cmd("GET").arg(super::PREFIX).query_async::<Value>(connection).await.map(|_| ())
+/// Whether the server does this for us.
+async fn permitted(command: &redis::Cmd, connection: &mut MultiplexedConnection) -> Result<bool, String> {
+    match command.query_async::<Value>(connection).await {
+        Ok(_) => Ok(true),
+        Err(error) if lacks_permission(&error) => Ok(false),
+        Err(error) => Err(reason(&error)),
+    }
+}
+
+/// Once, what to grant for the full guarantees.
+fn say(missing: &[&'static str], told: &mut Vec<&'static str>) {
+    if missing == told.as_slice() {
+        return;
+    }
+    *told = missing.to_vec();
+    if !missing.is_empty() {
+        let grant = missing.join(" ");
+        tracing::warn!(
+            grant,
+            "The Redis user may not do all that helps: without +eval and +evalsha compare-and-set finds out late what it \
+             overwrote; without +client|tracking a change by another replica is noticed after up to two seconds"
+        );
+    }
 }
 
 /// The keys, or null after a flush.

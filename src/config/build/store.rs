@@ -1,15 +1,14 @@
 //! `cache.*`, `secret_key`
 
-use std::thread::available_parallelism;
-
 use base64::Engine as _;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 use super::at_least_one;
+use super::redis::redis;
 use crate::config::Cache;
 use crate::config::values::Values;
 use crate::credentials::seal;
-use crate::{file, memory, redis};
+use crate::{file, memory};
 
 pub(super) fn cache(v: &mut Values<'_>) -> Cache {
     let kind = v.setting("cache.type");
@@ -24,30 +23,6 @@ pub(super) fn cache(v: &mut Values<'_>) -> Cache {
             v.problem("cache.type", "must be redis, file or memory");
             Cache::Memory(memory::Settings { max_entries: 1 })
         }
-    }
-}
-
-fn redis(v: &mut Values<'_>) -> redis::Settings {
-    let text = v.setting("cache.redis_host");
-    let (host, port) = match text.rsplit_once(':') {
-        // an IPv6 address without brackets has no port
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
-        _ => (text.as_str(), Some(6379)),
-    };
-    let port = port.unwrap_or_else(|| {
-        v.problem("cache.redis_host", "must be host:port");
-        0
-    });
-    let cpus = available_parallelism().map_or(1, std::num::NonZero::get);
-    redis::Settings {
-        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-        port,
-        db: v.number("cache.redis_db", None),
-        username: v.text("cache.redis_username"),
-        password: v.secret("cache.redis_password"),
-        connect_timeout: v.duration("cache.redis_connect_timeout"),
-        command_timeout: v.duration("cache.redis_command_timeout"),
-        pool_size: at_least_one(v, "cache.redis_pool_size", Some(10 * cpus)),
     }
 }
 

@@ -1,0 +1,68 @@
+//! Where a server is.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Redis's port, where none is said.
+const PORT: u16 = 6379;
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// Over the network.
+    Tcp {
+        /// Name or number, IPv6 without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// On this machine.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// `host`, `host:port`, `[::1]:port`; none of these with anything else in it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = match text.rsplit_once(':') {
+            // an IPv6 address without brackets has no port
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
+            _ => (text, PORT),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+        (!host.is_empty() && host.chars().all(plain)).then(|| Self::Tcp { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_people_write_them_and_nothing_else_is() {
+        for (text, host, port) in [
+            ("redis", "redis", 6379),
+            ("redis:6380", "redis", 6380),
+            ("10.0.0.1:1", "10.0.0.1", 1),
+            ("::1", "::1", 6379),
+            ("[::1]:6380", "::1", 6380),
+            ("[fe80::1%eth0]", "fe80::1%eth0", 6379),
+        ] {
+            assert_eq!(Address::parse(text), Some(Address::Tcp { host: host.into(), port }), "{text}");
+        }
+        for text in ["", ":6379", "redis:", "redis:x", "redis:65536", "user@redis:1", "redis/0", "a b", "[]:1"] {
+            assert_eq!(Address::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! From an address to a connection that is greeted, authenticated and on its database.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, Pipeline, ProtocolVersion,
+    RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value, cmd, pipe,
+};
+use secrecy::ExposeSecret as _;
+use tokio::time::timeout;
+
+use super::address::Address;
+use super::{Account, Settings};
+
+/// Why there is no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("no connection: {0}")]
+    Failed(String),
+    #[error("no connection within {0:?}")]
+    TimedOut(Duration),
+    #[error("no connection: select {db} is refused ({why}): grant +select to the user, or set cache.redis_db to 0")]
+    Select { db: i64, why: String },
+    #[error("no connection: it is a replica, not the master")]
+    Replica,
+}
+
+/// What a server says of itself in its answer to `HELLO`, which no ACL forbids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Greeting {
+    pub(super) kind: Kind,
+    pub(super) master: bool,
+}
+
+/// What a server is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Standalone,
+    Sentinel,
+    Cluster,
+}
+
+/// Makes connections, for one account.
+#[derive(Clone)]
+pub(super) struct Connector {
+    account: RedisConnectionInfo,
+    db: i64,
+    tls: Option<TlsCertificates>,
+    limit: Duration,
+}
+
+impl Connector {
+    /// To the servers that hold records.
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self::with(settings, &settings.account, settings.db)
+    }
+
+    fn with(settings: &Settings, account: &Account, db: i64) -> Self {
+        // CLIENT SETINFO is refused by narrow ACLs and tells nobody anything
+        let mut info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
+        if let Some(username) = &account.username {
+            info = info.set_username(username);
+        }
+        if let Some(password) = &account.password {
+            info = info.set_password(password.expose_secret());
+        }
+        let tls = settings.tls.as_ref().map(|tls| tls.0.clone());
+        Self { account: info, db, tls, limit: settings.connect_timeout }
+    }
+
+    /// For everything that is not a connection's own: no time-out of commands, no pushes.
+    pub(super) async fn connect(&self, to: &Address) -> Result<(MultiplexedConnection, Greeting), ConnectError> {
+        // the store has one time-out for each command of its own
+        self.connect_with(to, AsyncConnectionConfig::new().set_response_timeout(None)).await
+    }
+
+    pub(super) async fn connect_with(
+        &self,
+        to: &Address,
+        config: AsyncConnectionConfig,
+    ) -> Result<(MultiplexedConnection, Greeting), ConnectError> {
+        let config = config.set_connection_timeout(None);
+        let connecting = async {
+            let client = self.client(to).map_err(|error| ConnectError::Failed(reason(&error)))?;
+            let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+            let mut connection = connection.map_err(|error| ConnectError::Failed(reason(&error)))?;
+            let greeting = self.greet(&mut connection).await?;
+            Ok((connection, greeting))
+        };
+        timeout(self.limit, connecting).await.unwrap_or(Err(ConnectError::TimedOut(self.limit)))
+    }
+
+    fn client(&self, to: &Address) -> Result<Client, RedisError> {
+        let address = match (to, &self.tls) {
+            (Address::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
+            (Address::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
+            (Address::Tcp { host, port }, Some(_)) => {
+                ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+            }
+        };
+        let tls = self.tls.as_ref().filter(|_| matches!(to, Address::Tcp { .. }));
+        let info = address.into_connection_info()?.set_redis_settings(self.account.clone());
+        tls.map_or_else(|| Client::open(info.clone()), |tls| Client::build_with_tls(info.clone(), tls.clone()))
+    }
+
+    async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<Greeting, ConnectError> {
+        let mut greeting = pipe();
+        greeting.cmd("HELLO");
+        if self.db != 0 {
+            greeting.cmd("SELECT").arg(self.db);
+        }
+        let answers = send(connection, &greeting).await.map_err(|error| ConnectError::Failed(reason(&error)))?;
+        let mut answers = answers.into_iter();
+        let hello = answers.next().unwrap_or(Value::Nil);
+        match answers.next() {
+            Some(Value::ServerError(error)) => {
+                let why = RedisError::from(error);
+                match why.kind() {
+                    ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => {
+                        Err(ConnectError::Select { db: self.db, why: reason(&why) })
+                    }
+                    _ => Err(ConnectError::Failed(reason(&why))),
+                }
+            }
+            _ => Greeting::read(hello).ok_or_else(|| ConnectError::Failed("its greeting is not Redis's".into())),
+        }
+    }
+}
+
+impl Greeting {
+    fn read(hello: Value) -> Option<Self> {
+        let fields: HashMap<String, Value> = redis::from_redis_value(hello).ok()?;
+        let field = |name: &str| fields.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
+        let kind = match field("mode")?.as_str() {
+            "sentinel" => Kind::Sentinel,
+            "cluster" => Kind::Cluster,
+            _ => Kind::Standalone,
+        };
+        Some(Self { kind, master: field("role").as_deref() == Some("master") })
+    }
+
+    /// Asks a connection that is up; every server answers that to everybody.
+    pub(super) async fn ask(connection: &mut MultiplexedConnection) -> Result<Self, String> {
+        let hello = cmd("HELLO").query_async::<Value>(connection).await.map_err(|error| reason(&error))?;
+        Self::read(hello).ok_or_else(|| "its greeting is not Redis's".into())
+    }
+}
+
+/// A pipeline's answers, errors of single commands among them.
+pub(super) async fn send(connection: &mut MultiplexedConnection, what: &Pipeline) -> Result<Vec<Value>, RedisError> {
+    use redis::aio::ConnectionLike as _;
+    connection.req_packed_commands(what, 0, what.len()).await
+}
+
+/// Why something failed. What a server says may quote a key or a value: only its code is told, except where it names a
+/// command.
+pub(super) fn reason(error: &RedisError) -> String {
+    match error.kind() {
+        ErrorKind::Io => error.to_string(),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => "NOPERM".into(),
+        _ => error.code().map_or_else(|| error.category().to_owned(), |code| format!("{} ({code})", error.category())),
+    }
+}

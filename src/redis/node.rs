@@ -1,0 +1,110 @@
+//! Commands to one server.
+
+use std::time::Duration;
+
+use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value};
+
+use super::Settings;
+use super::address::Address;
+use super::connect::{Connector, reason, send};
+use super::pool::Pool;
+
+/// One server and its connections.
+pub(super) struct Node {
+    pool: Pool,
+    command_timeout: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The server said no, before it did anything; the connection is fine.
+    Refused(RedisError),
+    /// The connection is gone, at once: it may have been idle for long.
+    Broken(String),
+    /// No connection, or no answer in time.
+    Silent(String),
+}
+
+impl Failed {
+    /// Not permitted, or not there: a command that was renamed away, as `rename-command` does.
+    pub(super) fn is_lack_of_permission(&self) -> bool {
+        match self {
+            Self::Refused(error) => lacks_permission(error),
+            Self::Broken(_) | Self::Silent(_) => false,
+        }
+    }
+}
+
+pub(super) fn lacks_permission(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoPerm) => true,
+        ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
+        }
+        _ => false,
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(error) => f.write_str(&reason(error)),
+            Self::Broken(why) | Self::Silent(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn new(connector: Connector, address: Address, settings: &Settings) -> Result<Self, String> {
+        let pool = Pool::new(connector, address, settings)?;
+        Ok(Self { pool, command_timeout: settings.command_timeout })
+    }
+
+    /// Commands in one round trip, under their own time-out. A connection that errs is discarded.
+    pub(super) async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
+        match self.once(commands).await {
+            // the master's role has moved on, and nothing was done
+            Err(Failed::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+                self.once(commands).await
+            }
+            other => other,
+        }
+    }
+
+    async fn once<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
+        let mut pooled = self.pool.get().await.map_err(|error| Failed::Silent(error.to_string()))?;
+        let sent = tokio::time::timeout(self.command_timeout, send(&mut pooled.connection, commands)).await;
+        let why = match sent {
+            Ok(Ok(answers)) => {
+                let read = read(answers);
+                if let Err(Failed::Refused(error)) = &read
+                    && error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+                {
+                    self.pool.distrust(pooled);
+                }
+                return read;
+            }
+            Ok(Err(error)) => Failed::Broken(reason(&error)),
+            Err(_) => Failed::Silent(format!("timed out after {:?}", self.command_timeout)),
+        };
+        self.pool.distrust(pooled);
+        Err(why)
+    }
+
+    pub(super) fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+}
+
+/// The answers, unless one of them is an error.
+fn read<T: FromRedisValue>(answers: Vec<Value>) -> Result<T, Failed> {
+    let error = answers.iter().find_map(|answer| match answer {
+        Value::ServerError(error) => Some(error.clone()),
+        _ => None,
+    });
+    match error {
+        Some(error) => Err(Failed::Refused(error.into())),
+        None => redis::from_redis_value(Value::Array(answers)).map_err(|error| Failed::Refused(error.into())),
+    }
+}
