@@ -14,10 +14,10 @@ use crate::credentials::seal::{Seal, SealError};
 use crate::elastic::Elastic;
 use crate::file::{self, FileStore};
 use crate::identity::headers::{self, anchor};
-use crate::identity::keyring::Keyring;
-use crate::identity::token::Verifier;
+use crate::identity::issuer::{self, Issuer};
+use crate::identity::issuers::Issuers;
 use crate::memory::MemoryStore;
-use crate::oidc::{self, OidcKeys};
+use crate::oidc::{self, OidcProvider};
 use crate::redis::{self, RedisStore};
 use crate::roles::Mapping;
 use crate::shutdown::{self, Phase};
@@ -120,15 +120,17 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
     both(async { grpc.await.map_err(Error::from) }, async { http.await.map_err(Error::Http) }).await
 }
 
-fn callers(provider: &Provider) -> Result<Callers<OidcKeys>, Error> {
+fn callers(provider: &Provider) -> Result<Callers<OidcProvider>, Error> {
     Ok(match provider {
-        Provider::Oidc { provider, token, keyring } => {
-            let keys = OidcKeys::new(provider.clone())?;
-            let keyring = Keyring::new(keys, keyring.clone(), &token.algorithms);
-            tokio::spawn(keyring.watch());
-            Callers::Tokens(Verifier::new(keyring, token.clone()))
+        Provider::Oidc(settings) => {
+            let issuer = |(provider, tokens): &(oidc::Settings, issuer::Settings)| {
+                Ok(Issuer::new(OidcProvider::new(provider.clone())?, tokens.clone()))
+            };
+            let issuers = Issuers::new(settings.iter().map(issuer).collect::<Result<_, Error>>()?);
+            tokio::spawn(issuers.watch());
+            Callers::Tokens(issuers)
         }
-        Provider::Headers(headers) => Callers::Headers(headers::Reader::new(headers.clone())?),
+        Provider::Headers(headers) => Callers::Headers(headers::Reader::new((**headers).clone())?),
     })
 }
 

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use crate::credentials::broker::Broker;
 use crate::credentials::{Caller, Obtained, Origin, Provisioner, Store};
+use crate::identity::issuers::Issuers;
 use crate::identity::known::{self, Known, Name};
 use crate::identity::presented::{Header, Wanted};
-use crate::identity::token::Verifier;
 use crate::identity::{Identity, KeySource, Validity, Verified, headers};
 use crate::roles::Mapping;
 
@@ -30,7 +30,7 @@ pub enum Decision {
 #[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 pub enum Callers<K> {
     /// `oidc`: a token that the caller brings.
-    Tokens(Verifier<K>),
+    Tokens(Issuers<K>),
     /// `authelia`: a login proxy before Envoy, or a filter within it.
     Headers(headers::Reader),
 }
@@ -71,8 +71,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         let (presented, now) = (&request.presented, SystemTime::now());
         let origin = || Origin::new(request.request_id.as_str(), request.traceparent.as_str());
         let obtained = match &self.callers {
-            Callers::Tokens(verifier) => {
-                let caller = self.bearer_of(bearer(&presented.authorization)?, verifier, now).await?;
+            Callers::Tokens(issuers) => {
+                let caller = self.bearer_of(bearer(&presented.authorization)?, issuers, now).await?;
                 self.broker.obtain(&caller.1, origin).await
             }
             Callers::Headers(reader) => {
@@ -87,7 +87,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     async fn bearer_of(
         &self,
         token: &str,
-        verifier: &Verifier<K>,
+        issuers: &Issuers<K>,
         now: SystemTime,
     ) -> Result<Arc<(Validity, Caller)>, Refusal> {
         let name = Name::of(token);
@@ -96,7 +96,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             known::Look::Bad(error) => return Err(Refusal::Token(error)),
             known::Look::New => {}
         }
-        let Verified { identity, validity } = verifier.verify(token, now).await.map_err(|error| {
+        let Verified { identity, validity } = issuers.verify(token, now).await.map_err(|error| {
             self.known.refuse(name, &error);
             Refusal::Token(error)
         })?;
@@ -112,7 +112,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     pub async fn readiness(&self) -> Readiness {
         let keys = async {
             match &self.callers {
-                Callers::Tokens(verifier) => verifier.keyring().ready().await,
+                Callers::Tokens(issuers) => issuers.ready().await,
                 Callers::Headers(_) => Ok(()),
             }
         };

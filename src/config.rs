@@ -41,17 +41,10 @@ pub struct Settings {
 /// Who says who the caller is.
 #[derive(Clone, Debug)]
 pub enum Provider {
-    /// `auth_provider: oidc`
-    Oidc {
-        /// `oidc.*`: the network side.
-        provider: oidc::Settings,
-        /// `oidc.*`: what a token must be.
-        token: identity::token::Settings,
-        /// `oidc.keys_*`
-        keyring: identity::keyring::Settings,
-    },
+    /// `auth_provider: oidc`: each issuer, by its network side and by what its tokens must be.
+    Oidc(Vec<(oidc::Settings, identity::issuer::Settings)>),
     /// `auth_provider: authelia`
-    Headers(identity::headers::Settings),
+    Headers(Box<identity::headers::Settings>),
 }
 
 /// Which store.

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub mod algorithm;
+mod answers;
 pub mod claims;
 pub mod headers;
+pub mod issuer;
+pub mod issuers;
 pub mod jwks;
 mod jws;
 pub mod keyring;
@@ -133,10 +136,31 @@ pub struct Identity {
     pub expires: SystemTime,
 }
 
-/// Where verification keys come from. Implemented by an edge.
+/// Where verification keys, and answers about tokens, come from. Implemented by an edge.
 pub trait KeySource: Send + Sync + 'static {
     /// Fetches the whole key set, a JSON Web Key Set document (RFC 7517 §5).
     fn fetch(&self) -> impl Future<Output = Result<Vec<u8>, KeySourceError>> + Send;
+
+    /// Asks the provider about a token.
+    fn ask(&self, question: Question, token: &str) -> impl Future<Output = Result<Answer, KeySourceError>> + Send;
+}
+
+/// What a provider can be asked about a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whose it is: `OpenID` Connect Core §5.3.
+    Userinfo,
+    /// Whether it is active, and what it holds: RFC 7662.
+    Introspection,
+}
+
+/// What a provider says about a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A JSON document, not looked at yet.
+    Document(Vec<u8>),
+    /// That the token is not good.
+    Refused,
 }
 
 /// The provider could not be asked, or answered nonsense.

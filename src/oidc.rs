@@ -1,17 +1,21 @@
-//! The OpenID provider over HTTP: discovery and the key set.
+//! The OpenID provider over HTTP: discovery, the key set, and answers about tokens.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
-use serde::Deserialize;
+use reqwest::{Client, Response, StatusCode};
+use secrecy::SecretString;
 use url::Url;
 
-use crate::identity::{KeySource, KeySourceError};
-use crate::outbound::{self, loopback, shown};
+use crate::identity::{Answer, KeySource, KeySourceError, Question};
+use crate::outbound::{self, shown};
 
-/// Above this an answer is given up. Key sets are a few KiB.
+mod endpoints;
+mod questions;
+
+use endpoints::{Endpoint, Endpoints};
+
+/// Above this an answer is given up. Key sets and claims are a few KiB.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// `oidc.*`, as far as the network is concerned.
@@ -19,8 +23,14 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub struct Settings {
     /// The issuer as configured, to be compared exactly.
     pub issuer: String,
-    /// `oidc.jwks_uri`: skips discovery.
+    /// `oidc.jwks_uri`: need not be discovered.
     pub jwks_uri: Option<Url>,
+    /// `oidc.userinfo_endpoint`: need not be discovered.
+    pub userinfo_endpoint: Option<Url>,
+    /// `oidc.introspection_endpoint`: need not be discovered.
+    pub introspection_endpoint: Option<Url>,
+    /// `oidc.client_id` and `oidc.client_secret`, for introspection.
+    pub client: Option<(String, SecretString)>,
     /// Time-out of one request. Default 3 s.
     pub timeout: Duration,
     /// PEM file with the authorities to trust instead of the system's.
@@ -33,111 +43,80 @@ pub enum Error {
     /// `OpenID` Connect Discovery §3: an http(s) URL without query and fragment.
     #[error("the issuer is not an http or https URL without query and fragment")]
     Issuer,
-    /// The key set's address, by the rule of [`OidcKeys`].
-    #[error("the key set's address {0} is neither https nor on this machine")]
+    /// An address, by the rule of [`OidcProvider`].
+    #[error("the address {0} is neither https nor on this machine")]
     Insecure(String),
     /// `ca_file`, or the client as such.
     #[error(transparent)]
     Client(#[from] outbound::Error),
 }
 
-/// The key set of one provider, found by `OpenID` Connect Discovery 1.0 or configured.
+/// One provider, its addresses found by `OpenID` Connect Discovery 1.0 or configured.
 ///
-/// The set must come over https, unless the issuer is plain http itself or the set is on a loopback address.
-/// Redirects are not followed: they could lead where that rule no longer holds.
+/// They must be https, unless the issuer is plain http itself or the address is a loopback one. Redirects are not followed: they
+/// could lead where that rule no longer holds, and take the token or the secret along.
 #[derive(Debug)]
-pub struct OidcKeys {
+pub struct OidcProvider {
     client: Client,
-    issuer: String,
-    discovery: Url,
-    configured: Option<Url>,
-    /// Kept while it works.
-    discovered: Mutex<Option<Url>>,
+    endpoints: Endpoints,
+    secret: Option<(String, SecretString)>,
 }
 
-/// `OpenID` Connect Discovery §3, what is needed of it.
-#[derive(Deserialize)]
-struct Document {
-    issuer: String,
-    jwks_uri: String,
-}
-
-impl OidcKeys {
+impl OidcProvider {
     /// Checks the settings, reads `ca_file`, and asks nobody yet.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let Settings { issuer, jwks_uri, timeout, ca_file } = settings;
-        // §4: a terminating slash is removed before the well-known path is appended
-        let discovery = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let discovery = Url::parse(&discovery).map_err(|_| Error::Issuer)?;
-        let plain = matches!(discovery.scheme(), "http" | "https") && !issuer.contains(['?', '#']);
-        if !plain || !discovery.has_host() {
-            return Err(Error::Issuer);
-        }
-        if let Some(uri) = jwks_uri.as_ref().filter(|uri| !secure(uri, &discovery)) {
-            return Err(Error::Insecure(shown(uri)));
-        }
-
-        let client = outbound::client(ca_file.as_deref(), [jwks_uri.as_ref().unwrap_or(&discovery)])?;
-        let client = client.timeout(timeout).connect_timeout(timeout).build().map_err(outbound::Error::from)?;
-        Ok(Self { client, issuer, discovery, configured: jwks_uri, discovered: Mutex::default() })
-    }
-
-    async fn discover(&self) -> Result<Url, KeySourceError> {
-        let body = self.get(&self.discovery).await?;
-        let nonsense = |why: &str| KeySourceError(format!("{}: {why}", shown(&self.discovery)));
-        let document: Document =
-            serde_json::from_slice(&body).map_err(|_| nonsense("not a document with issuer and jwks_uri"))?;
-        // §4.3: exactly, or keys of one issuer would vouch for another
-        if document.issuer != self.issuer {
-            return Err(nonsense("the issuer in the document is not the configured one"));
-        }
-        let uri = Url::parse(&document.jwks_uri).map_err(|_| nonsense("the jwks_uri is not a URL"))?;
-        if !secure(&uri, &self.discovery) {
-            return Err(nonsense("the jwks_uri is neither https nor on this machine"));
-        }
-        Ok(uri)
+        let Settings { timeout, ca_file, client: secret, .. } = &settings;
+        let endpoints = Endpoints::new(&settings)?;
+        let client = outbound::client(ca_file.as_deref(), endpoints.known())?;
+        let client = client.timeout(*timeout).connect_timeout(*timeout).build().map_err(outbound::Error::from)?;
+        Ok(Self { client, endpoints, secret: secret.clone() })
     }
 
     async fn get(&self, url: &Url) -> Result<Vec<u8>, KeySourceError> {
-        let failed = |why: String| KeySourceError(format!("{}: {why}", shown(url)));
-        let response = self.client.get(url.clone()).send().await.map_err(|error| failed(outbound::chain(error)))?;
-        if response.status() != StatusCode::OK {
-            return Err(failed(format!("answered {}", response.status())));
+        let response =
+            self.client.get(url.clone()).send().await.map_err(|error| failed(url, outbound::chain(error)))?;
+        document(url, response).await
+    }
+
+    /// Where the endpoint is. Whoever cannot use it says so to [`Endpoints::forget`].
+    async fn locate(&self, endpoint: Endpoint) -> Result<Url, KeySourceError> {
+        if let Some(url) = self.endpoints.find(endpoint) {
+            return url;
         }
-        outbound::body(response, MAX_BYTES).await.map_err(|error| failed(error.to_string()))
-    }
-
-    fn remember(&self, uri: Option<Url>) {
-        *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) = uri;
-    }
-
-    fn remembered(&self) -> Option<Url> {
-        self.discovered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let body = self.get(self.endpoints.discovery()).await?;
+        self.endpoints.discovered(&body)?;
+        self.endpoints.find(endpoint).unwrap_or_else(|| Err(KeySourceError("discovery was overtaken".into())))
     }
 }
 
-impl KeySource for OidcKeys {
+impl KeySource for OidcProvider {
     async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
-        if let Some(uri) = &self.configured {
-            return self.get(uri).await;
+        let url = self.locate(Endpoint::Keys).await?;
+        let keys = self.get(&url).await;
+        if keys.is_err() {
+            // the provider may have moved its keys: ask where they are next time
+            self.endpoints.forget();
         }
-        let uri = match self.remembered() {
-            Some(uri) => uri,
-            None => self.discover().await?,
-        };
-        let keys = self.get(&uri).await;
-        // the provider may have moved its keys: ask where they are next time
-        self.remember(keys.is_ok().then_some(uri));
         keys
     }
+
+    async fn ask(&self, question: Question, token: &str) -> Result<Answer, KeySourceError> {
+        match question {
+            Question::Userinfo => self.userinfo(token).await,
+            Question::Introspection => self.introspect(token).await,
+        }
+    }
 }
 
-fn secure(uri: &Url, issuer: &Url) -> bool {
-    match uri.scheme() {
-        "https" => true,
-        "http" => issuer.scheme() == "http" || loopback(uri),
-        _ => false,
+fn failed(url: &Url, why: impl std::fmt::Display) -> KeySourceError {
+    KeySourceError(format!("{}: {why}", shown(url)))
+}
+
+async fn document(url: &Url, response: Response) -> Result<Vec<u8>, KeySourceError> {
+    if response.status() != StatusCode::OK {
+        return Err(failed(url, format_args!("answered {}", response.status())));
     }
+    outbound::body(response, MAX_BYTES).await.map_err(|why| failed(url, why))
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn only_the_composition_root_imports_the_configuration() {
 #[test]
 fn only_the_composition_root_names_stores_and_provisioners() {
     for (module, path, code) in &modules() {
-        for concrete in ["RedisStore", "MemoryStore", "FileStore", "Elastic::new", "OidcKeys"] {
+        for concrete in ["RedisStore", "MemoryStore", "FileStore", "Elastic::new", "OidcProvider"] {
             let own = EDGES.contains(&module.as_str());
             assert!(own || module == "app" || !code.contains(concrete), "{}: {concrete}", path.display());
         }

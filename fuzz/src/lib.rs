@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use elastauth::identity::claims::{self, Case};
 use elastauth::identity::keyring::{self, Keyring};
 use elastauth::identity::token::{self, Error, Verifier};
-use elastauth::identity::{KeySource, KeySourceError, Verified, algorithm};
+use elastauth::identity::{Answer, KeySource, KeySourceError, Question, Verified, algorithm};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
 
@@ -25,6 +25,10 @@ struct OneKey(Vec<u8>);
 impl KeySource for OneKey {
     async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
         Ok(self.0.clone())
+    }
+
+    async fn ask(&self, _: Question, _: &str) -> Result<Answer, KeySourceError> {
+        Ok(Answer::Refused)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Cache, Provider, Settings};
 
 use crate::credentials::{self, near, seal};
 use crate::identity::headers::Names;
-use crate::identity::{keyring, known};
+use crate::identity::known;
 use crate::{envoy, http, outbound, roles, telemetry};
 
 mod elasticsearch;
@@ -67,21 +67,10 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
 fn identity(v: &mut Values<'_>, names: Names, grpc: &envoy::Settings) -> Provider {
     match v.setting("auth_provider").as_str() {
         "oidc" => {}
-        "authelia" => return Provider::Headers(headers::headers(v, names, grpc.knows_its_callers())),
+        "authelia" => return Provider::Headers(Box::new(headers::headers(v, names, grpc.knows_its_callers()))),
         _ => v.problem("auth_provider", "must be oidc or authelia"),
     }
-    for unused in ["oidc.use_pkce", "oidc.authorization_endpoint", "oidc.token_endpoint"] {
-        v.text(unused);
-    }
-    v.secret("oidc.client_secret");
-    v.list("oidc.scopes");
-    let (provider, token) = provider(v);
-    let keyring = keyring::Settings {
-        refresh: v.duration("oidc.keys_refresh"),
-        max_stale: v.duration("oidc.keys_max_stale"),
-        cooldown: v.duration("oidc.keys_cooldown"),
-    };
-    Provider::Oidc { provider, token, keyring }
+    Provider::Oidc(vec![provider(v)])
 }
 
 fn known(v: &mut Values<'_>) -> known::Settings {

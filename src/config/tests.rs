@@ -42,8 +42,8 @@ fn redis(loaded: &Loaded) -> &redis::Settings {
 }
 
 fn token(loaded: &Loaded) -> &identity::token::Settings {
-    let Provider::Oidc { token, .. } = &loaded.settings.identity else { panic!("oidc") };
-    token
+    let Provider::Oidc(issuers) = &loaded.settings.identity else { panic!("oidc") };
+    &issuers[0].1.token
 }
 
 fn at(loaded: &Loaded) -> (String, i64) {

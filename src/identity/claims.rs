@@ -45,6 +45,15 @@ impl Claims {
         find(&self.0, path)
     }
 
+    /// Takes over what is missing here; what is here stays.
+    pub(super) fn add(&mut self, more: &Self) {
+        for (name, value) in &more.0 {
+            if self.0.get(name).is_none_or(Value::is_null) {
+                self.0.insert(name.clone(), value.clone());
+            }
+        }
+    }
+
     /// A claim that must be there and be text.
     pub(super) fn string(&self, name: &str) -> Result<&str, Error> {
         match self.get(name) {

@@ -1,7 +1,8 @@
 //! The outer form of a token: JWS Compact Serialization (RFC 7515 §3.1) and what its header may say.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::engine::{DecodePaddingMode, Engine as _};
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
@@ -20,9 +21,7 @@ pub(super) struct Unverified {
 
 /// Reads the header of a token that has the form of a signed one.
 pub(super) fn read(token: &str) -> Result<Unverified, Error> {
-    if token.len() > MAX_BYTES {
-        return Err(Error::TooLong);
-    }
+    bounded(token)?;
     let mut parts = token.split('.');
     let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
@@ -58,6 +57,52 @@ pub(super) fn read(token: &str) -> Result<Unverified, Error> {
         Some(_) => return Err(Error::Malformed("its key id is not a string")),
     };
     Ok(Unverified { algorithm, kid })
+}
+
+/// Refuses what nobody should look at.
+pub(super) fn bounded(token: &str) -> Result<(), Error> {
+    if token.len() > MAX_BYTES { Err(Error::TooLong) } else { Ok(()) }
+}
+
+/// Whether a token claims to be a signed one, as opposed to an opaque (or encrypted) one that only the provider can judge. Read with
+/// more tolerance than anybody's parser has: a provider that forgives a damaged header must not be asked about a token that would
+/// not verify here.
+pub(super) fn is_signed(token: &str) -> bool {
+    let mut parts = token.split('.');
+    let header = parts.next().and_then(tolerant).unwrap_or_default();
+    let object = header.trim_ascii_start().starts_with(b"{");
+    let encrypted = parts.count() == 4
+        && serde_json::from_slice::<Object>(&header).is_ok_and(|header| header.members().contains_key("enc"));
+    object && !encrypted
+}
+
+/// The claims of a signed token by its own word: good for asking the right provider, and for refusing.
+pub(super) fn unverified_claims(token: &str) -> Option<Object> {
+    if !is_signed(token) {
+        return None;
+    }
+    serde_json::from_slice(&tolerant(token.split('.').nth(1)?)?).ok()
+}
+
+fn tolerant(part: &str) -> Option<Vec<u8>> {
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::URL_SAFE,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let text: String = part
+        .chars()
+        .filter_map(|c| match c {
+            '+' => Some('-'),
+            '/' => Some('_'),
+            '-' | '_' => Some(c),
+            _ => Some(c).filter(char::is_ascii_alphanumeric),
+        })
+        .collect();
+    // one character more than whole bytes need
+    let whole = if text.len() % 4 == 1 { &text[..text.len() - 1] } else { &text };
+    ENGINE.decode(whole).ok()
 }
 
 /// Access and ID tokens (RFC 9068 §2.1, RFC 7519 §5.1); RFC 7515 §4.1.9 lets `application/` be left out. Other kinds are signed
@@ -103,6 +148,30 @@ mod tests {
             [r#""logout+jwt""#, r#""dpop+jwt""#, r#""secevent+jwt""#, r#""JOSE""#, r#""""#, r#"" JWT""#, "null", "[]"]
         {
             assert_eq!(outcome(typ), Some(Error::Kind), "{typ}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_signed_token_is_no_opaque_one() {
+        let signed = token(r#"{"alg":"ES256"}"#);
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#);
+        for token in [
+            &signed,
+            &signed.replacen('.', "=.", 1),
+            &format!("~{signed}"),
+            &format!("{header}.e30"),
+            &format!("{header}A.e30.AA"),
+            &format!("{header}.e30.AA..."),
+            &format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(r#"  {"enc":1}"#)),
+            &format!("{}.e30.AA", URL_SAFE_NO_PAD.encode("{broken")),
+            &header,
+        ] {
+            assert!(is_signed(token), "{token}");
+        }
+        let encrypted = URL_SAFE_NO_PAD.encode(r#"{"alg":"dir","enc":"A256GCM"}"#);
+        for token in ["", "2YotnFZFEjr1zCsicMWpAA", "ya29.a0Af_x", "a.b.c", &format!("{encrypted}..AA.AA.AA")] {
+            assert!(!is_signed(token), "{token}");
+            assert_eq!(unverified_claims(token), None);
         }
     }
 

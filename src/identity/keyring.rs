@@ -73,6 +73,11 @@ impl<K: KeySource> Keyring<K> {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Whom the keys come from.
+    pub(super) fn source(&self) -> &K {
+        &self.shared.source
+    }
+
     /// The key for a token's `kid` and algorithm.
     ///
     /// Waits for a fetch only when no set is young enough, or when none of its keys has that id.

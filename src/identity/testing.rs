@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::claims::{self, Case};
-use super::{KeySource, KeySourceError};
+use super::{Answer, KeySource, KeySourceError, Question};
 
 /// A key pair of a test provider. RSA is one fixed key, since ring cannot make any.
 pub(super) enum Signer {
@@ -124,6 +124,10 @@ pub(super) struct Provider(Arc<Script>);
 struct Script {
     answers: Mutex<VecDeque<Result<Vec<u8>, KeySourceError>>>,
     asked: AtomicUsize,
+    /// About tokens, the last one for ever.
+    said: Mutex<VecDeque<Result<Answer, KeySourceError>>>,
+    /// What was asked about tokens.
+    questions: Mutex<Vec<(Question, String)>>,
     /// While held, answers wait for `release`.
     held: Mutex<bool>,
     released: Notify,
@@ -134,6 +138,8 @@ impl Provider {
         Self(Arc::new(Script {
             answers: Mutex::new(answers.into_iter().collect()),
             asked: AtomicUsize::new(0),
+            said: Mutex::default(),
+            questions: Mutex::default(),
             held: Mutex::new(false),
             released: Notify::new(),
         }))
@@ -141,6 +147,22 @@ impl Provider {
 
     pub(super) fn down() -> Result<Vec<u8>, KeySourceError> {
         Err(KeySourceError("connection refused".into()))
+    }
+
+    /// With answers about tokens.
+    pub(super) fn saying(self, answers: impl IntoIterator<Item = Result<Answer, KeySourceError>>) -> Self {
+        self.0.said.lock().unwrap().extend(answers);
+        self
+    }
+
+    /// An answer that holds this.
+    #[expect(clippy::unnecessary_wraps, reason = "a line of the script")]
+    pub(super) fn says(document: &Value) -> Result<Answer, KeySourceError> {
+        Ok(Answer::Document(document.to_string().into_bytes()))
+    }
+
+    pub(super) fn questions(&self) -> Vec<(Question, String)> {
+        self.0.questions.lock().unwrap().clone()
     }
 
     pub(super) fn asked(&self) -> usize {
@@ -157,14 +179,31 @@ impl Provider {
     }
 }
 
+impl Script {
+    async fn released(&self) {
+        let released = self.released.notified();
+        if *self.held.lock().unwrap() {
+            released.await;
+        }
+    }
+}
+
+/// The next line, the last one for ever.
+fn next<T: Clone>(lines: &Mutex<VecDeque<T>>) -> T {
+    let mut lines = lines.lock().unwrap();
+    if lines.len() > 1 { lines.pop_front().unwrap() } else { lines.front().unwrap().clone() }
+}
+
 impl KeySource for Provider {
     async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
-        let released = self.0.released.notified();
-        if *self.0.held.lock().unwrap() {
-            released.await;
-        }
-        let mut answers = self.0.answers.lock().unwrap();
-        if answers.len() > 1 { answers.pop_front().unwrap() } else { answers.front().unwrap().clone() }
+        self.0.released().await;
+        next(&self.0.answers)
+    }
+
+    async fn ask(&self, question: Question, token: &str) -> Result<Answer, KeySourceError> {
+        self.0.questions.lock().unwrap().push((question, token.to_owned()));
+        self.0.released().await;
+        next(&self.0.said)
     }
 }

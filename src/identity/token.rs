@@ -76,6 +76,14 @@ impl<K: KeySource> Verifier<K> {
         &self.keyring
     }
 
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn mapping(&self) -> &claims::Settings {
+        &self.claims
+    }
+
     /// Checks form, signature and claims (RFC 7519 §7.2, RFC 8725 §3). `now` is the wall clock. The outcome depends on the
     /// token, the keys and the time, and on nothing else.
     pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
@@ -84,7 +92,7 @@ impl<K: KeySource> Verifier<K> {
         Ok(Verified::by_key(identity, key, self.rules.end(times.expires)))
     }
 
-    async fn signed(&self, token: &str, now: SystemTime) -> Result<Signed, Error> {
+    pub(super) async fn signed(&self, token: &str, now: SystemTime) -> Result<Signed, Error> {
         let header = jws::read(token)?;
         let (_, validation) =
             self.validations.iter().find(|(name, _)| *name == header.algorithm).ok_or(Error::Algorithm)?;
@@ -94,7 +102,7 @@ impl<K: KeySource> Verifier<K> {
         Ok(Signed { claims, key, times })
     }
 
-    fn identity(&self, claims: &Claims, as_of: AsOf, expires: SystemTime) -> Result<Identity, Error> {
+    pub(super) fn identity(&self, claims: &Claims, as_of: AsOf, expires: SystemTime) -> Result<Identity, Error> {
         let subject = claims.subject()?.into();
         let claims::Mapped { username, email, full_name, groups } = self.claims.apply(claims)?;
         let owner = Owner { issuer: self.rules.issuer.clone(), subject };

@@ -28,6 +28,11 @@ impl Verified {
     pub(super) fn by_key(identity: Identity, key: Arc<Key>, until: SystemTime) -> Self {
         Self { identity, validity: Validity { key: Some(key), until } }
     }
+
+    /// By the provider's word: until that is no longer taken for granted.
+    pub(super) fn by_answer(identity: Identity, until: SystemTime) -> Self {
+        Self { identity, validity: Validity { key: None, until } }
+    }
 }
 
 impl Validity {

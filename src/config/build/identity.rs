@@ -5,40 +5,81 @@ use jsonwebtoken::Algorithm;
 use super::url;
 use crate::config::values::Values;
 use crate::identity::claims::{self, Case};
-use crate::identity::{algorithm, token};
+use crate::identity::issuer::{self, Validation};
+use crate::identity::{algorithm, keyring, token};
 use crate::oidc;
 
-pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, token::Settings) {
+pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, issuer::Settings) {
+    for unused in ["oidc.use_pkce", "oidc.authorization_endpoint", "oidc.token_endpoint"] {
+        v.text(unused);
+    }
+    v.list("oidc.scopes");
     let issuer = v.required("oidc.issuer");
     if !issuer.is_empty() {
         url(v, "oidc.issuer", &issuer);
     }
-    match v.setting("oidc.token_validation").as_str() {
-        "jwks" => {}
-        "both" => v.warnings.push("oidc.token_validation: both: userinfo is not asked in this version".into()),
-        "userinfo" => v.problem("oidc.token_validation", "userinfo is not available in this version; use jwks"),
-        _ => v.problem("oidc.token_validation", "must be jwks or both"),
-    }
-    v.text("oidc.userinfo_endpoint");
     let client_id = v.text("oidc.client_id");
+    let client_secret = v.secret("oidc.client_secret");
     let mut audiences = v.list("oidc.audience");
     if audiences.is_empty() {
-        audiences.extend(client_id);
+        audiences.extend(client_id.clone());
     }
     if audiences.is_empty() {
         v.problem("oidc.client_id", "is required, or oidc.audience: a token for another service must not pass");
     }
-    let jwks_uri = v.text("oidc.jwks_uri").and_then(|text| url(v, "oidc.jwks_uri", &text));
-    let claims = claims(v);
+    let mut endpoint = |path| v.text(path).and_then(|text| url(v, path, &text));
     let provider = oidc::Settings {
         issuer: issuer.clone(),
-        jwks_uri,
+        jwks_uri: endpoint("oidc.jwks_uri"),
+        userinfo_endpoint: endpoint("oidc.userinfo_endpoint"),
+        introspection_endpoint: endpoint("oidc.introspection_endpoint"),
+        client: client_id.zip(client_secret),
         timeout: v.duration("oidc.timeout"),
         ca_file: v.text("oidc.ca_file").map(Into::into),
     };
-    let (algorithms, leeway) = (algorithms(v), v.duration("oidc.leeway"));
-    let authorized_parties = v.list("oidc.authorized_parties");
-    (provider, token::Settings { issuer, audiences, authorized_parties, algorithms, leeway, claims })
+    let token = token::Settings {
+        issuer,
+        audiences,
+        authorized_parties: v.list("oidc.authorized_parties"),
+        algorithms: algorithms(v),
+        leeway: v.duration("oidc.leeway"),
+        claims: claims(v),
+    };
+    let issuer = issuer::Settings {
+        validation: validation(v, &provider),
+        introspection_ttl: v.duration("oidc.introspection_ttl"),
+        token,
+        keyring: keyring::Settings {
+            refresh: v.duration("oidc.keys_refresh"),
+            max_stale: v.duration("oidc.keys_max_stale"),
+            cooldown: v.duration("oidc.keys_cooldown"),
+        },
+    };
+    (provider, issuer)
+}
+
+fn validation(v: &mut Values<'_>, provider: &oidc::Settings) -> Validation {
+    const PATH: &str = "oidc.token_validation";
+    let validation = match v.setting(PATH).as_str() {
+        "jwks" => Validation::Jwks,
+        "both" => Validation::Both,
+        "userinfo" => Validation::Userinfo,
+        "introspection" => Validation::Introspection,
+        _ => {
+            v.problem(PATH, "must be jwks, both, userinfo or introspection");
+            Validation::Jwks
+        }
+    };
+    match validation {
+        Validation::Both | Validation::Userinfo => v.warnings.push(format!(
+            "{PATH}: userinfo does not say for whom an opaque token was made: one of any client of the provider passes; introspection tells"
+        )),
+        Validation::Introspection if provider.client.is_none() => {
+            v.problem(PATH, "introspection needs oidc.client_id and oidc.client_secret: the provider answers its clients only");
+        }
+        Validation::Jwks | Validation::Introspection => {}
+    }
+    validation
 }
 
 /// `oidc.claim_mappings`, and what else the claims must be.

@@ -66,6 +66,11 @@ impl Settings {
         })
     }
 
+    /// The claims that decide about access.
+    pub(in crate::identity) fn deciding(&self) -> impl Iterator<Item = &str> {
+        [self.username.as_str(), &self.groups].into_iter().chain(self.required.iter().map(|(name, _)| name.as_str()))
+    }
+
     fn username(&self, claims: &Claims) -> Result<Username, Error> {
         let name = match claims.find(&self.username) {
             Some(Value::String(name)) => name,

@@ -1,5 +1,7 @@
 //! Why a token is refused.
 
+use std::sync::Arc;
+
 use crate::identity::{UsernameError, keyring};
 
 /// Why a token does not make an identity. No text holds the token or the value of a claim.
@@ -56,6 +58,15 @@ pub enum Error {
     /// A required claim that has none of the accepted values; the name is the configuration's.
     #[error("the token's claim {0} has none of the required values")]
     ClaimValue(String),
+    /// The provider says no when it is asked.
+    #[error("the provider does not accept the token")]
+    Refused,
+    /// Userinfo tells of somebody else.
+    #[error("the provider's userinfo is about another subject than the token")]
+    OtherSubject,
+    /// The provider cannot be asked about tokens now. Nobody's token is at fault.
+    #[error("the provider does not answer: {0}")]
+    Unanswered(Arc<str>),
     /// The username is an e-mail address that nobody verified.
     #[error("the provider does not say that the e-mail address is verified")]
     EmailUnverified,
@@ -88,6 +99,9 @@ impl Error {
             Self::ClaimMissing(_) => "token_claim_missing",
             Self::ClaimType(_) => "token_claim_type",
             Self::ClaimValue(_) => "token_claim_value",
+            Self::Refused => "token_refused",
+            Self::OtherSubject => "token_other_subject",
+            Self::Unanswered(_) => "provider_unavailable",
             Self::EmailUnverified => "email_unverified",
             Self::Username(_) => "username_refused",
         }
@@ -96,7 +110,7 @@ impl Error {
     /// Whether the provider is at fault and not the token: 503, not 401.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Key(keyring::Error::Unavailable(_)))
+        matches!(self, Self::Key(keyring::Error::Unavailable(_)) | Self::Unanswered(_))
     }
 
     /// Whether the token verifies but its bearer cannot be let in: 403, not 401.
@@ -129,6 +143,9 @@ impl Error {
             Self::ClaimMissing("sub".into()),
             Self::ClaimType("sub".into()),
             Self::ClaimValue("tid".into()),
+            Self::Refused,
+            Self::OtherSubject,
+            Self::Unanswered("down".into()),
             Self::EmailUnverified,
             Self::Username(UsernameError::Empty),
         ]

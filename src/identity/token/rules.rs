@@ -36,6 +36,49 @@ impl Rules {
         self.times(claims, now)
     }
 
+    /// A token that the provider accepted, and that can be read: what it says of itself must not be against it.
+    pub(in crate::identity) fn check_readable(&self, claims: &Claims, now: SystemTime) -> Result<(), Error> {
+        self.optional_issuer(claims)?;
+        kind(claims)?;
+        if claims.get("aud").is_some() {
+            self.audience(claims)?;
+        }
+        self.optional_times(claims, now)
+    }
+
+    /// An answer of RFC 7662 §2.2 about an active token. `aud` is optional there; without it, the token must have been made for
+    /// our own client.
+    pub(in crate::identity) fn check_introspected(&self, claims: &Claims, now: SystemTime) -> Result<(), Error> {
+        self.optional_issuer(claims)?;
+        kind(claims)?;
+        if claims.get("aud").is_some() {
+            self.audience(claims)?;
+        } else if !self
+            .audiences
+            .iter()
+            .chain(&self.authorized_parties)
+            .any(|ours| claims.string("client_id") == Ok(ours))
+        {
+            return Err(Error::Audience);
+        }
+        self.optional_times(claims, now)
+    }
+
+    fn optional_issuer(&self, claims: &Claims) -> Result<(), Error> {
+        if claims.get("iss").is_some() && claims.string("iss")? != &*self.issuer { Err(Error::Issuer) } else { Ok(()) }
+    }
+
+    fn optional_times(&self, claims: &Claims, now: SystemTime) -> Result<(), Error> {
+        // a token is not accepted *on* or after its `exp`
+        if claims.time("exp")?.is_some_and(|(expires, _)| now >= self.end(expires)) {
+            return Err(Error::Expired);
+        }
+        if claims.time("nbf")?.is_some_and(|(begins, _)| self.ahead(begins, now)) {
+            return Err(Error::NotYetValid);
+        }
+        Ok(())
+    }
+
     /// `aud` holds one of ours. Where it holds others as well, any of them could have passed the token on, so the party that
     /// asked for it must be one of ours too (`OpenID` Connect Core §3.1.3.7).
     pub(in crate::identity) fn audience(&self, claims: &Claims) -> Result<(), Error> {
@@ -60,18 +103,15 @@ impl Rules {
     fn times(&self, claims: &Claims, now: SystemTime) -> Result<Times, Error> {
         let required = |name: &str| claims.time(name)?.ok_or_else(|| Error::ClaimMissing(name.into()));
         let ((expires, _), (begins, issued)) = (required("exp")?, required("iat")?);
-        // a token is not accepted *on* or after its `exp`
-        if now >= self.end(expires) {
-            return Err(Error::Expired);
-        }
-        let ahead = |moment: SystemTime| moment.duration_since(now).is_ok_and(|ahead| ahead > self.leeway);
-        if claims.time("nbf")?.is_some_and(|(begins, _)| ahead(begins)) {
-            return Err(Error::NotYetValid);
-        }
-        if ahead(begins) {
+        self.optional_times(claims, now)?;
+        if self.ahead(begins, now) {
             return Err(Error::IssuedInFuture);
         }
         Ok(Times { issued, expires })
+    }
+
+    fn ahead(&self, moment: SystemTime, now: SystemTime) -> bool {
+        moment.duration_since(now).is_ok_and(|ahead| ahead > self.leeway)
     }
 
     /// Until when something with this `exp` counts.

@@ -1,0 +1,156 @@
+//! One issuer's tokens: by which way each is validated (`oidc.token_validation`).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::answers::{Accepted, Answers};
+use super::claims::Claims;
+use super::keyring::{self, Keyring};
+use super::token::{self, Error, Signed, Verifier};
+use super::{AsOf, KeySource, Question, Verified, jws};
+
+/// `oidc.token_validation`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// By signature. Opaque tokens are refused.
+    Jwks,
+    /// By signature where the token is signed, and the userinfo endpoint adds claims that the token lacks; opaque tokens are
+    /// asked about there. A signed token that does not verify is never asked about: for a provider, a token for another
+    /// audience is as good as any.
+    Both,
+    /// Every token is asked about at the userinfo endpoint (`OpenID` Connect Core §5.3).
+    Userinfo,
+    /// Every token is asked about at the introspection endpoint (RFC 7662).
+    Introspection,
+}
+
+impl Validation {
+    /// Whether tokens are verified by signature.
+    pub(super) fn needs_keys(self) -> bool {
+        match self {
+            Self::Jwks | Self::Both => true,
+            Self::Userinfo | Self::Introspection => false,
+        }
+    }
+
+    /// Whether opaque tokens can be validated.
+    #[must_use]
+    pub fn takes_opaque(self) -> bool {
+        match self {
+            Self::Jwks => false,
+            Self::Both | Self::Userinfo | Self::Introspection => true,
+        }
+    }
+}
+
+/// `oidc.*`, as far as tokens are concerned.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// By which way.
+    pub validation: Validation,
+    /// `oidc.introspection_ttl`: how long an answer of the provider is kept. Default 30 s.
+    pub introspection_ttl: Duration,
+    /// What a token must be.
+    pub token: token::Settings,
+    /// How long keys are trusted.
+    pub keyring: keyring::Settings,
+}
+
+/// Turns tokens of one issuer into identities.
+pub struct Issuer<K> {
+    validation: Validation,
+    verifier: Verifier<K>,
+    answers: Answers<K>,
+}
+
+impl<K: KeySource> Issuer<K> {
+    /// Asks nobody yet.
+    pub fn new(source: K, settings: Settings) -> Self {
+        let keyring = Keyring::new(source, settings.keyring, &settings.token.algorithms);
+        let answers = Answers::new(keyring.clone(), settings.introspection_ttl);
+        Self { validation: settings.validation, verifier: Verifier::new(keyring, settings.token), answers }
+    }
+
+    /// `iss` of its tokens.
+    pub(super) fn name(&self) -> &str {
+        &self.verifier.rules().issuer
+    }
+
+    pub(super) fn validation(&self) -> Validation {
+        self.validation
+    }
+
+    pub(super) fn keyring(&self) -> &Keyring<K> {
+        self.verifier.keyring()
+    }
+
+    /// Whether keys are in hand or can be had now, where they are needed.
+    pub(super) async fn ready(&self) -> Result<(), keyring::Error> {
+        if self.validation.needs_keys() { self.keyring().ready().await } else { Ok(()) }
+    }
+
+    /// The caller that a token stands for. `now` is the wall clock.
+    pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
+        jws::bounded(token)?;
+        match self.validation {
+            Validation::Jwks => self.verifier.verify(token, now).await,
+            Validation::Both if jws::is_signed(token) => self.completed(token, now).await,
+            Validation::Both | Validation::Userinfo => self.by_userinfo(token, now).await,
+            Validation::Introspection => self.by_introspection(token, now).await,
+        }
+    }
+
+    /// A signed token, and what it does not say. Only a claim that decides about access is worth a question: what is merely
+    /// shown would make every request wait for the provider, and fail with it.
+    async fn completed(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
+        let Signed { mut claims, key, times } = self.verifier.signed(token, now).await?;
+        let (mut as_of, mut until) = (times.issued, self.verifier.rules().end(times.expires));
+        let mapping = self.verifier.mapping();
+        if mapping.deciding().any(|name| claims.find(name).is_none()) {
+            let answer = self.answers.about(Question::Userinfo, token, Some(times.expires), now).await?;
+            // Core §5.3.2: else it may be about somebody else
+            if answer.claims.subject()? != claims.subject()? {
+                return Err(Error::OtherSubject);
+            }
+            if claims.find(&mapping.groups).is_none() {
+                as_of = millis(answer.asked);
+            }
+            until = until.min(answer.until);
+            claims.add(&answer.claims);
+        }
+        let identity = self.verifier.identity(&claims, AsOf::At(as_of), times.expires)?;
+        Ok(Verified::by_key(identity, key, until))
+    }
+
+    /// The endpoint does not say for whom a token was made. Where the token itself does, that is believed, since the provider has
+    /// just accepted it; an opaque one may have been made for any client of the provider.
+    async fn by_userinfo(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
+        let readable = jws::unverified_claims(token).map(Claims::vouched);
+        let ends = readable.as_ref().and_then(|claims| claims.time("exp").ok()?).map(|(ends, _)| ends);
+        let answer = self.answers.about(Question::Userinfo, token, ends, now).await?;
+        if let Some(claims) = &readable {
+            self.verifier.rules().check_readable(claims, now)?;
+        }
+        self.answered(&answer)
+    }
+
+    async fn by_introspection(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
+        let answer = self.answers.about(Question::Introspection, token, None, now).await?;
+        self.verifier.rules().check_introspected(&answer.claims, now)?;
+        self.answered(&answer)
+    }
+
+    fn answered(&self, answer: &Arc<Accepted>) -> Result<Verified, Error> {
+        let as_of = AsOf::At(millis(answer.asked));
+        let identity = self.verifier.identity(&answer.claims, as_of, answer.until)?;
+        Ok(Verified::by_answer(identity, answer.until))
+    }
+}
+
+fn millis(moment: SystemTime) -> u64 {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

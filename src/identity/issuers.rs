@@ -1,0 +1,74 @@
+//! All issuers whose tokens count.
+
+use std::future::Future;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::issuer::Issuer;
+use super::keyring;
+use super::token::Error;
+use super::{KeySource, Verified, jws};
+
+/// The issuers, each with keys, rules and answers of its own: what ails one does not touch the others' tokens.
+pub struct Issuers<K>(Vec<Issuer<K>>);
+
+impl<K: KeySource> Issuers<K> {
+    /// At most one of them may take opaque tokens, which do not say whose they are, and must not be shown to strangers.
+    pub fn new(issuers: Vec<Issuer<K>>) -> Self {
+        Self(issuers)
+    }
+
+    /// The caller that a token stands for. `now` is the wall clock.
+    pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
+        self.of(token)?.verify(token, now).await
+    }
+
+    /// The issuer to judge a token. What the token says of itself only selects: every check is that issuer's own.
+    fn of(&self, token: &str) -> Result<&Issuer<K>, Error> {
+        if let [only] = self.0.as_slice() {
+            return Ok(only);
+        }
+        jws::bounded(token)?;
+        if !jws::is_signed(token) {
+            let opaque = self.0.iter().find(|issuer| issuer.validation().takes_opaque());
+            return opaque.ok_or(Error::Malformed("it is not signed, and no issuer is asked about such tokens"));
+        }
+        let claims = jws::unverified_claims(token)
+            .ok_or(Error::Malformed("its claims are not a JSON object without repeated names"))?;
+        match claims.members().get("iss") {
+            Some(Value::String(name)) => self.0.iter().find(|issuer| issuer.name() == name).ok_or(Error::Issuer),
+            Some(_) => Err(Error::ClaimType("iss".into())),
+            None => Err(Error::ClaimMissing("iss".into())),
+        }
+    }
+
+    /// Whether tokens of at least one issuer can be verified: the others' bearers are refused one by one, and taking the whole
+    /// service away would not help them.
+    pub async fn ready(&self) -> Result<(), keyring::Error> {
+        let mut outcome = Ok(());
+        for ready in futures_util::future::join_all(self.0.iter().map(Issuer::ready)).await {
+            match ready {
+                Ok(()) => return Ok(()),
+                failure => outcome = failure,
+            }
+        }
+        outcome
+    }
+
+    /// Keeps every issuer's keys fresh, for as long as the process lives. To be run as a task.
+    pub fn watch(&self) -> impl Future<Output = ()> + Send + 'static + use<K> {
+        let watches: Vec<_> = self
+            .0
+            .iter()
+            .filter(|issuer| issuer.validation().needs_keys())
+            .map(|issuer| issuer.keyring().watch())
+            .collect();
+        async move {
+            futures_util::future::join_all(watches).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Where a provider answers.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use serde::Deserialize;
+use url::Url;
+
+use super::{Error, Settings, failed};
+use crate::identity::KeySourceError;
+use crate::outbound::{loopback, shown};
+
+/// What a provider can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    /// The key set.
+    Keys,
+    /// `OpenID` Connect Core §5.3.
+    Userinfo,
+    /// RFC 7662.
+    Introspection,
+}
+
+/// One address per endpoint, where it is known.
+#[derive(Debug, Default)]
+struct Addresses {
+    keys: Option<Url>,
+    userinfo: Option<Url>,
+    introspection: Option<Url>,
+}
+
+impl Addresses {
+    fn of(&self, endpoint: Endpoint) -> Option<&Url> {
+        match endpoint {
+            Endpoint::Keys => self.keys.as_ref(),
+            Endpoint::Userinfo => self.userinfo.as_ref(),
+            Endpoint::Introspection => self.introspection.as_ref(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Url> {
+        [&self.keys, &self.userinfo, &self.introspection].into_iter().flatten()
+    }
+}
+
+/// `OpenID` Connect Discovery §3 and RFC 8414 §2, what is needed of them.
+#[derive(Deserialize)]
+struct Document {
+    issuer: String,
+    jwks_uri: Option<String>,
+    userinfo_endpoint: Option<String>,
+    introspection_endpoint: Option<String>,
+}
+
+/// The addresses of one provider.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    issuer: String,
+    discovery: Url,
+    configured: Addresses,
+    /// Kept while it works.
+    discovered: ArcSwapOption<Addresses>,
+}
+
+impl Endpoints {
+    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+        let issuer = settings.issuer.clone();
+        // §4: a terminating slash is removed before the well-known path is appended
+        let discovery = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let discovery = Url::parse(&discovery).map_err(|_| Error::Issuer)?;
+        let plain = matches!(discovery.scheme(), "http" | "https") && !issuer.contains(['?', '#']);
+        if !plain || !discovery.has_host() {
+            return Err(Error::Issuer);
+        }
+        let configured = Addresses {
+            keys: settings.jwks_uri.clone(),
+            userinfo: settings.userinfo_endpoint.clone(),
+            introspection: settings.introspection_endpoint.clone(),
+        };
+        if let Some(url) = configured.all().find(|url| !secure(url, &discovery)) {
+            return Err(Error::Insecure(shown(url)));
+        }
+        Ok(Self { issuer, discovery, configured, discovered: ArcSwapOption::empty() })
+    }
+
+    /// The addresses that are known before anybody is asked.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Url> {
+        std::iter::once(&self.discovery).filter(|_| self.configured.keys.is_none()).chain(self.configured.all())
+    }
+
+    pub(super) fn discovery(&self) -> &Url {
+        &self.discovery
+    }
+
+    /// Where the endpoint is; `None` where that has to be discovered first.
+    pub(super) fn find(&self, endpoint: Endpoint) -> Option<Result<Url, KeySourceError>> {
+        if let Some(url) = self.configured.of(endpoint) {
+            return Some(Ok(url.clone()));
+        }
+        let discovered = self.discovered.load();
+        let found = discovered.as_ref()?.of(endpoint).cloned();
+        Some(found.ok_or_else(|| self.nonsense(&format!("the document has no address for {endpoint:?}"))))
+    }
+
+    /// Reads the discovery document.
+    pub(super) fn discovered(&self, body: &[u8]) -> Result<(), KeySourceError> {
+        let document: Document =
+            serde_json::from_slice(body).map_err(|_| self.nonsense("not a discovery document with an issuer"))?;
+        // §4.3: exactly, or keys of one issuer would vouch for another
+        if document.issuer != self.issuer {
+            return Err(self.nonsense("the issuer in the document is not the configured one"));
+        }
+        let addresses = Addresses {
+            keys: self.address(document.jwks_uri, "jwks_uri")?,
+            userinfo: self.address(document.userinfo_endpoint, "userinfo_endpoint")?,
+            introspection: self.address(document.introspection_endpoint, "introspection_endpoint")?,
+        };
+        self.discovered.store(Some(Arc::new(addresses)));
+        Ok(())
+    }
+
+    /// To be called when an address does not work: the next use discovers them anew.
+    pub(super) fn forget(&self) {
+        self.discovered.store(None);
+    }
+
+    fn address(&self, text: Option<String>, name: &str) -> Result<Option<Url>, KeySourceError> {
+        let Some(text) = text else { return Ok(None) };
+        let url = Url::parse(&text).map_err(|_| self.nonsense(&format!("the {name} is not a URL")))?;
+        if !secure(&url, &self.discovery) {
+            return Err(self.nonsense(&format!("the {name} is neither https nor on this machine")));
+        }
+        Ok(Some(url))
+    }
+
+    fn nonsense(&self, why: &str) -> KeySourceError {
+        failed(&self.discovery, why)
+    }
+}
+
+pub(super) fn secure(url: &Url, issuer: &Url) -> bool {
+    match url.scheme() {
+        "https" => true,
+        "http" => issuer.scheme() == "http" || loopback(url),
+        _ => false,
+    }
+}
