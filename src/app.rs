@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+use crate::authz::policy::Policy;
 use crate::authz::{Authorizer, Callers};
 use crate::config::{Cache, Provider, Settings};
 use crate::credentials::Store;
@@ -95,7 +96,9 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
     let seal = Seal::new(&settings.seal)?;
     let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
     tokio::spawn(broker.watch());
-    let authorizer = Arc::new(Authorizer::new(callers, settings.known, Mapping::new(&settings.roles), broker));
+    let policy = Policy::new(settings.policy.clone());
+    let mapping = Mapping::new(&settings.roles);
+    let authorizer = Arc::new(Authorizer::new(callers, settings.known, policy, mapping, broker));
 
     let grpc = envoy::bind(&settings.grpc.listen)
         .await

@@ -7,10 +7,12 @@ use crate::credentials::broker::Broker;
 use crate::credentials::{Caller, Obtained, Origin, Provisioner, Store};
 use crate::identity::issuers::Issuers;
 use crate::identity::known::{self, Known, Name};
-use crate::identity::presented::{Header, Wanted};
+use crate::identity::presented::{Header, Presented, Wanted};
 use crate::identity::{Identity, KeySource, Validity, Verified, headers};
 use crate::roles::Mapping;
+use policy::Policy;
 
+pub mod policy;
 mod refusal;
 mod request;
 
@@ -22,6 +24,8 @@ pub use request::{Request, Text};
 pub enum Decision {
     /// Let through with this credential.
     Allow(Obtained),
+    /// A CORS preflight request: let through without any credential.
+    Preflight,
     /// Refuse.
     Deny(Refusal),
 }
@@ -40,14 +44,21 @@ pub struct Authorizer<K: KeySource, S, P> {
     callers: Callers<K>,
     /// What their tokens came to.
     known: Known<Caller>,
+    policy: Policy,
     mapping: Mapping,
     broker: Broker<S, P>,
 }
 
 impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     /// Puts the stages together.
-    pub fn new(callers: Callers<K>, known: known::Settings, mapping: Mapping, broker: Broker<S, P>) -> Self {
-        Self { callers, known: Known::new(known), mapping, broker }
+    pub fn new(
+        callers: Callers<K>,
+        known: known::Settings,
+        policy: Policy,
+        mapping: Mapping,
+        broker: Broker<S, P>,
+    ) -> Self {
+        Self { callers, known: Known::new(known), policy, mapping, broker }
     }
 
     /// What is to be read of each request.
@@ -61,6 +72,9 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 
     /// The whole way of a request. May be cancelled at any time.
     pub async fn decide(&self, request: &Request) -> Decision {
+        if request.preflight && self.policy.passes_preflight() {
+            return Decision::Preflight;
+        }
         match self.obtain(request).await {
             Ok(obtained) => Decision::Allow(obtained),
             Err(refusal) => Decision::Deny(refusal),
@@ -69,18 +83,25 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 
     async fn obtain(&self, request: &Request) -> Result<Obtained, Refusal> {
         let (presented, now) = (&request.presented, SystemTime::now());
-        let origin = || Origin::new(request.request_id.as_str(), request.traceparent.as_str());
-        let obtained = match &self.callers {
+        match &self.callers {
             Callers::Tokens(issuers) => {
-                let caller = self.bearer_of(bearer(&presented.authorization)?, issuers, now).await?;
-                self.broker.obtain(&caller.1, origin).await
+                let token = bearer(&presented.authorization).map_err(|refusal| self.or_loop(refusal, presented))?;
+                let caller = self.bearer_of(token, issuers, now).await?;
+                self.grant(&caller.1, request).await
             }
             Callers::Headers(reader) => {
                 let identity = reader.identify(presented, now).map_err(Refusal::Headers)?;
-                self.broker.obtain(&self.entitled(identity)?, origin).await
+                self.grant(&self.entitled(identity)?, request).await
             }
-        };
-        obtained.map_err(Refusal::Credentials)
+        }
+    }
+
+    async fn grant(&self, caller: &Caller, request: &Request) -> Result<Obtained, Refusal> {
+        if let Some(rule) = self.policy.judge(caller.identity(), request).map_err(Refusal::Policy)? {
+            tracing::debug!(user = caller.identity().username.as_str(), %rule, "Policy allows");
+        }
+        let origin = || Origin::new(request.request_id.as_str(), request.traceparent.as_str());
+        self.broker.obtain(caller, origin).await.map_err(Refusal::Credentials)
     }
 
     /// Who has this token: remembered, or found out.
@@ -106,6 +127,15 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     fn entitled(&self, identity: Identity) -> Result<Caller, Refusal> {
         let roles = self.mapping.roles(&identity.groups)?;
         Ok(Caller::new(identity, roles))
+    }
+
+    /// A credential that we injected comes back when Envoy follows a redirect itself and asks again with the changed request.
+    fn or_loop(&self, refusal: Refusal, presented: &Presented) -> Refusal {
+        let ours = |value: &[u8]| std::str::from_utf8(value).is_ok_and(|basic| self.broker.issued(basic));
+        match (&refusal, &presented.authorization) {
+            (Refusal::NoBearer, Header::One(value)) if ours(value) => Refusal::OwnCredential,
+            _ => refusal,
+        }
     }
 
     /// What `/ready` reports: the store answers, and keys are known or can be had.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::{credentials, elastic, envoy, file, http, identity, memory, oidc, redis, roles, telemetry};
+use crate::{authz, credentials, elastic, envoy, file, http, identity, memory, oidc, redis, roles, telemetry};
 
 mod build;
 mod keys;
@@ -26,6 +26,8 @@ pub struct Settings {
     pub identity: Provider,
     /// `cache.token_max_entries`, `cache.refused_token_max_entries`
     pub known: identity::known::Settings,
+    /// `policy.*`
+    pub policy: authz::policy::Settings,
     /// `default_roles`, `group_mappings`
     pub roles: roles::Settings,
     /// `cache.*`, `extend_cache`

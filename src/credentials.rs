@@ -3,13 +3,9 @@
 //! The order is: agree in the store first, write to Elasticsearch after, and only then hand out. The loop is a
 //! pure state machine ([`agreement`]) that [`broker`] drives.
 
-use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
-use secrecy::{ExposeSecret, SecretString};
 
 use crate::identity::{Millis, Owner, Username};
 use crate::roles::Roles;
@@ -18,6 +14,7 @@ pub mod agreement;
 mod breaker;
 pub mod broker;
 mod caller;
+mod credential;
 mod flight;
 pub mod near;
 mod origin;
@@ -27,56 +24,10 @@ pub mod seal;
 mod store;
 
 pub use caller::Caller;
+pub use credential::Credential;
 pub use origin::Origin;
 pub use password::Password;
 pub use store::{Entry, Replaced, Store, StoreError};
-
-/// What Envoy injects. Its `Debug` shows the name only.
-#[derive(Clone)]
-pub struct Credential {
-    username: Username,
-    parts: Arc<Parts>,
-}
-
-struct Parts {
-    basic: SecretString,
-    /// What the edge made of it, once.
-    reply: OnceLock<Bytes>,
-}
-
-impl Credential {
-    /// Builds the value of the `Authorization` header (RFC 7617 §2).
-    #[must_use]
-    pub fn new(username: Username, password: &Password) -> Self {
-        use base64::Engine as _;
-        let pair = format!("{username}:{}", password.expose());
-        let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-        Self { username, parts: Arc::new(Parts { basic: basic.into(), reply: OnceLock::new() }) }
-    }
-
-    /// Whose credential it is.
-    #[must_use]
-    pub fn username(&self) -> &Username {
-        &self.username
-    }
-
-    /// `Basic …`, for the reply and for nothing else.
-    #[must_use]
-    pub fn expose_header(&self) -> &str {
-        self.parts.basic.expose_secret()
-    }
-
-    /// The encoded reply that injects it: made at the first use, and kept as long as the credential.
-    pub fn reply(&self, make: impl FnOnce(&str) -> Bytes) -> Bytes {
-        self.parts.reply.get_or_init(|| make(self.expose_header())).clone()
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credential({})", self.username)
-    }
-}
 
 /// Where a credential came from; for logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,13 +229,5 @@ mod tests {
         assert_eq!(key.as_str(), "elastauth-am9obi5kb2U%3D");
         let key = CacheKey::of(&Username::parse("a>>>?".replace(['>', '?'], "+").as_str()).unwrap());
         assert!(!key.as_str()["elastauth-".len()..].contains(['+', '/', '=']));
-    }
-
-    #[test]
-    fn a_credential_never_shows_its_password() {
-        let password = Password::generate().unwrap();
-        let credential = Credential::new(Username::parse("ann").unwrap(), &password);
-        assert_eq!(format!("{credential:?}"), "Credential(ann)");
-        assert!(credential.expose_header().starts_with("Basic "));
     }
 }

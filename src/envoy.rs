@@ -134,6 +134,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> 
         log::decision(request.as_ref(), &decision);
         Ok(Response::new(match &decision {
             Decision::Allow(obtained) => self.replies.allow(&obtained.credential),
+            Decision::Preflight => self.replies.preflight(),
             Decision::Deny(refusal) if refusal.is_outage() => response::unavailable(refusal),
             Decision::Deny(refusal) => response::deny(refusal),
         }))

@@ -130,6 +130,8 @@ pub struct Identity {
     pub full_name: Option<String>,
     /// As the provider named them; never split.
     pub groups: Vec<String>,
+    /// The claims that the policy's rules look at, and their values.
+    pub claims: Vec<(String, Vec<String>)>,
     /// When the groups were true.
     pub as_of: AsOf,
     /// The token's `exp`; what headers say is true for their request only.

@@ -101,6 +101,7 @@ fn ann() -> Identity {
         email: None,
         full_name: None,
         groups: Vec::new(),
+        claims: Vec::new(),
         as_of: AsOf::At(1000),
         expires: SystemTime::UNIX_EPOCH,
     }

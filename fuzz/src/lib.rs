@@ -67,6 +67,7 @@ impl Bench {
                 username_prefix: "ext-".into(),
                 username_case: Case::Lower,
                 allow_unverified_email: false,
+                kept: Vec::new(),
             },
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -1,5 +1,6 @@
 //! The kinds of refusal, and the one table of what each means.
 
+use super::policy;
 use crate::credentials::Refused;
 use crate::credentials::broker;
 use crate::identity::{headers, token};
@@ -19,12 +20,18 @@ pub enum Refusal {
     /// Not a bearer token.
     #[error("the credentials are not a bearer token")]
     NoBearer,
+    /// Not a bearer token, but what we injected into an earlier request.
+    #[error("the credential that elastauth injected has come back: Envoy asks twice about one request")]
+    OwnCredential,
     /// The token does not verify.
     #[error("{0}")]
     Token(token::Error),
     /// Headers or metadata name nobody, or cannot be trusted.
     #[error("{0}")]
     Headers(headers::Error),
+    /// The operator's rules.
+    #[error("{0}")]
+    Policy(policy::Denied),
     /// No role.
     #[error("{0}")]
     NoRoles(#[from] crate::roles::NoRoles),
@@ -70,6 +77,7 @@ impl Refusal {
             Self::NoCredentials => (UNAUTHENTICATED, "credentials_missing", "authentication required"),
             Self::SeveralCredentials => (UNAUTHENTICATED, "credentials_repeated", "one credential, please"),
             Self::NoBearer => (UNAUTHENTICATED, "credentials_not_bearer", "a bearer token is required"),
+            Self::OwnCredential => (DENIED, "credentials_ours", "access denied"),
             Self::Token(error) if error.is_outage() => (UNAVAILABLE, error.reason(), "try again later"),
             Self::Token(error) if error.is_forbidden() => (DENIED, error.reason(), "access denied"),
             Self::Token(error) => (UNAUTHENTICATED, error.reason(), "the token is not valid"),
@@ -77,6 +85,8 @@ impl Refusal {
                 (UNAUTHENTICATED, error.reason(), "authentication required")
             }
             Self::Headers(error) => (DENIED, error.reason(), "access denied"),
+            Self::Policy(policy::Denied::Path(_)) => (INVALID, "path_ambiguous", "the path is not plain"),
+            Self::Policy(policy::Denied::NoRule) => (DENIED, "policy_denied", "access denied"),
             Self::NoRoles(_) => (DENIED, "roles_none", "access denied"),
             Self::Credentials(error) => match error {
                 B::OtherOwner => (DENIED, "username_taken", "access denied"),
@@ -120,6 +130,9 @@ impl Refusal {
             Self::NoCredentials,
             Self::SeveralCredentials,
             Self::NoBearer,
+            Self::OwnCredential,
+            Self::Policy(policy::Denied::Path(policy::Ambiguity::NoSlash)),
+            Self::Policy(policy::Denied::NoRule),
             Self::NoRoles(crate::roles::NoRoles),
             Self::Credentials(B::OtherOwner),
             Self::Credentials(B::Store(store)),

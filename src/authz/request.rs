@@ -23,6 +23,8 @@ pub struct Request {
     pub host: Text,
     /// Without the query.
     pub path: Text,
+    /// A CORS preflight request by its form (Fetch §4.8): OPTIONS with `origin` and `access-control-request-method`.
+    pub preflight: bool,
 }
 
 /// Bytes of the client's. Shown bounded and without control characters.

@@ -16,6 +16,7 @@ use crate::{envoy, http, outbound, roles, telemetry};
 mod elasticsearch;
 mod headers;
 mod identity;
+mod policy;
 mod redis;
 mod store;
 
@@ -26,7 +27,9 @@ use store::{cache, key};
 pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let names = headers::names(v);
     let grpc = envoy::Settings { identity_headers: names.all().to_vec(), ..grpc(v) };
-    let identity = identity(v, names, &grpc);
+    let mut identity = identity(v, names, &grpc);
+    let policy = policy::policy(v);
+    keep_claims(v, &mut identity, policy::claims(&policy));
     let cluster = v.setting("cluster");
     let elasticsearch = elasticsearch(v, &cluster, grpc.deadline);
     let cache = cache(v);
@@ -56,6 +59,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         logs: logs(v),
         identity,
         known: known(v),
+        policy,
         roles: roles(v),
         credentials,
         seal: seal::Settings { key, cluster },
@@ -77,6 +81,22 @@ fn known(v: &mut Values<'_>) -> known::Settings {
     known::Settings {
         verified: v.number("cache.token_max_entries", None),
         refused: v.number("cache.refused_token_max_entries", None),
+    }
+}
+
+/// What rules look at is kept of the caller's claims.
+fn keep_claims(v: &mut Values<'_>, provider: &mut Provider, names: Vec<String>) {
+    match provider {
+        Provider::Oidc(issuers) => {
+            for (_, issuer) in issuers {
+                issuer.token.claims.kept.clone_from(&names);
+            }
+        }
+        Provider::Headers(headers) => match &mut headers.metadata {
+            Some(metadata) => metadata.claims.kept = names,
+            None if names.is_empty() => {}
+            None => v.problem("policy.allow", "headers carry no claims: use groups"),
+        },
     }
 }
 

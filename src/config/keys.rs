@@ -7,7 +7,7 @@ pub(super) enum Kind {
     /// Also readable from a file named by `…_FILE`; never shown.
     Secret,
     List,
-    /// Group to roles; from the file only.
+    /// Something with a form of its own; from the file only.
     Mapping,
 }
 
@@ -134,6 +134,13 @@ pub(super) const KEYS: &[Key] = &[
     list("default_roles", "", "roles when no mapping matched"),
     Key { path: "group_mappings", kind: Kind::Mapping, default: "", help: "group to list of roles, any case" },
     key("allow_no_roles", "false", "let callers without any role through"),
+    Key {
+        path: "policy.allow",
+        kind: Kind::Mapping,
+        default: "",
+        help: "rules; the first that matches lets the caller through",
+    },
+    key("policy.preflight", "deny", "`allow` lets CORS preflight requests through, without a credential"),
     key("listen", "127.0.0.1:5000", "HTTP: `/health`, `/live`, `/ready`"),
     key("grpc.listen", "127.0.0.1:9001", "where Envoy asks; or `unix:/path`"),
     key("grpc.allow_insecure", "false", "listen beyond loopback without TLS: whoever reaches the port gets passwords"),

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 mod headers;
+mod policy;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

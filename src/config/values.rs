@@ -209,6 +209,19 @@ impl<'a> Values<'a> {
         items
     }
 
+    /// A YAML list of things with a form of their own; from the file only.
+    pub(super) fn items(&mut self, path: &'static str) -> &'a [Node] {
+        match self.node(path).map(|node| &node.value) {
+            None => &[],
+            Some(Value::List(items)) => items,
+            Some(Value::Scalar(text)) if text.is_empty() => &[],
+            Some(_) => {
+                self.problem(path, "must be a list");
+                &[]
+            }
+        }
+    }
+
     fn strings(&mut self, path: &str, value: &Value) -> Vec<String> {
         let Value::List(items) = value else {
             self.problem(path, "must be a list");

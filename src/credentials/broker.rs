@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, Sight, State, Want, WriteFailure, step};
 use super::breaker::Breaker;
@@ -16,7 +17,7 @@ use super::{
     CacheKey, Caller, Credential, InspectError, Obtained, Origin, Password, Provisioner, Refused, Replaced, Settings,
     Source, Store, StoreError, UserSpec, WriteError,
 };
-use crate::identity::{Identity, Millis};
+use crate::identity::{Identity, Millis, Username};
 use crate::roles::Roles;
 
 mod core;
@@ -122,6 +123,15 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         self.core.provisioner.condition()
     }
 
+    /// Whether this value of an `Authorization` header was handed out by this process, as far as it is still known.
+    pub fn issued(&self, basic: &str) -> bool {
+        let key = basic.strip_prefix("Basic ").and_then(user_of).map(|username| CacheKey::of(&username));
+        match key.map(|key| self.core.near.look(&key)) {
+            Some(Look::Fresh(kept) | Look::Suspect(kept)) => kept.credential.is(basic),
+            Some(Look::Nothing) | None => false,
+        }
+    }
+
     /// The caller's credential: kept here, out of the store, or after a write that Elasticsearch acknowledged. May be
     /// cancelled at any time: what it began goes on. A hit does not need to know on whose behalf it is.
     pub async fn obtain(&self, caller: &Caller, origin: impl FnOnce() -> Origin) -> Result<Obtained, Error> {
@@ -199,6 +209,14 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         });
         Obtained { credential: kept.credential.clone(), source }
     }
+}
+
+/// The name within Basic credentials (RFC 7617 §2).
+fn user_of(encoded: &str) -> Option<Username> {
+    use base64::Engine as _;
+    let pair = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(encoded).ok()?);
+    let (name, _) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+    Username::parse(name).ok()
 }
 
 fn random_claim() -> Result<Claim, Error> {

@@ -9,6 +9,7 @@ pub(super) fn decision(request: Option<&Request>, decision: &Decision) {
             let user = obtained.credential.username().as_str();
             tracing::debug!(request_id, user, source = ?obtained.source, "Request allowed");
         }
+        Decision::Preflight => tracing::debug!("Preflight allowed"),
         Decision::Deny(refusal) => denied(request, refusal),
     }
 }

@@ -21,9 +21,11 @@ pub(super) fn read(check: auth::CheckRequest, wanted: &Wanted) -> Option<Request
     };
     let first = |name| Text(headers.all(name).next().cloned().unwrap_or_default());
     let (request_id, traceparent) = (first("x-request-id"), first("traceparent"));
+    let once = |name| matches!(headers.one(name), Header::One(value) if !value.is_empty());
+    let preflight = http.method == "OPTIONS" && once("origin") && once("access-control-request-method");
     let path = without_query(&http.path);
     let (stream_id, method, host) = (Text(http.id), Text(http.method), Text(http.host));
-    Some(Request { presented, request_id, traceparent, stream_id, method, host, path })
+    Some(Request { presented, request_id, traceparent, stream_id, method, host, path, preflight })
 }
 
 /// What Envoy and its operator say, not the client.

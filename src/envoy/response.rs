@@ -30,6 +30,12 @@ impl Replies {
         Self { removed: REMOVED.into_iter().chain(identity).map(str::to_owned).collect() }
     }
 
+    /// Lets the request through without any credential, the client's included.
+    pub(super) fn preflight(&self) -> Reply {
+        let headers_to_remove = self.removed.iter().cloned().chain(["authorization".to_owned()]).collect();
+        reply(0, HttpResponse::OkResponse(OkHttpResponse { headers_to_remove, ..OkHttpResponse::default() }))
+    }
+
     /// Lets the request through with this credential.
     pub(super) fn allow(&self, credential: &Credential) -> Reply {
         Reply::again(credential.reply(|basic| {
@@ -126,6 +132,17 @@ mod tests {
         let removed = ["es-security-runas-user", "es-secondary-authorization", "proxy-authorization", "remote-user"];
         assert_eq!(ok.headers_to_remove, removed);
         assert!(!ok.headers_to_remove.iter().any(|h| h == "authorization"), "Envoy removes after it sets");
+    }
+
+    #[test]
+    fn a_preflight_request_goes_on_without_any_credential() {
+        let response = decode(&Replies::new(&[HeaderName::from_static("remote-user")]).preflight());
+        assert_eq!(response.status.unwrap().code, 0);
+        let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("not ok_response") };
+        assert!(ok.headers.is_empty());
+        for name in ["authorization", "remote-user", "es-security-runas-user"] {
+            assert!(ok.headers_to_remove.iter().any(|removed| removed == name), "{name}");
+        }
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Reader {
             email: single(email, &self.names.email)?.map(str::to_owned),
             full_name: shown(full_name, &self.names.full_name)?,
             groups: list::split(groups, self.separator),
+            claims: Vec::new(),
             as_of: AsOf::Now,
             expires: now,
         })

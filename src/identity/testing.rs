@@ -110,6 +110,7 @@ pub(super) fn mapping() -> claims::Settings {
         username_prefix: String::new(),
         username_case: Case::Keep,
         allow_unverified_email: false,
+        kept: Vec::new(),
     }
 }
 

@@ -104,9 +104,9 @@ impl<K: KeySource> Verifier<K> {
 
     pub(super) fn identity(&self, claims: &Claims, as_of: AsOf, expires: SystemTime) -> Result<Identity, Error> {
         let subject = claims.subject()?.into();
-        let claims::Mapped { username, email, full_name, groups } = self.claims.apply(claims)?;
+        let claims::Mapped { username, email, full_name, groups, kept } = self.claims.apply(claims)?;
         let owner = Owner { issuer: self.rules.issuer.clone(), subject };
-        Ok(Identity { username, owner, email, full_name, groups, as_of, expires })
+        Ok(Identity { username, owner, email, full_name, groups, claims: kept, as_of, expires })
     }
 }
 

@@ -101,6 +101,7 @@ pub(super) fn claims(v: &mut Values<'_>) -> claims::Settings {
             }
         },
         allow_unverified_email: v.boolean("oidc.allow_unverified_email"),
+        kept: Vec::new(),
     }
 }
 

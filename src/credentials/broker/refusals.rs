@@ -58,6 +58,7 @@ mod tests {
             email: None,
             full_name: None,
             groups: Vec::new(),
+            claims: Vec::new(),
             as_of: AsOf::At(0),
             expires: SystemTime::UNIX_EPOCH,
         }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub username_case: Case,
     /// `oidc.allow_unverified_email`
     pub allow_unverified_email: bool,
+    /// The claims that the policy's rules look at.
+    pub kept: Vec<String>,
 }
 
 /// What becomes of the letters of a username. Elasticsearch tells `Bob` from `bob`.
@@ -47,6 +49,7 @@ pub(in crate::identity) struct Mapped {
     pub(in crate::identity) email: Option<String>,
     pub(in crate::identity) full_name: Option<String>,
     pub(in crate::identity) groups: Vec<String>,
+    pub(in crate::identity) kept: Vec<(String, Vec<String>)>,
 }
 
 impl Settings {
@@ -63,12 +66,14 @@ impl Settings {
             email: shown(&self.email),
             full_name: shown(&self.full_name),
             groups: self.groups(claims)?,
+            kept: self.kept.iter().map(|name| (name.clone(), texts(claims, name))).collect(),
         })
     }
 
     /// The claims that decide about access.
     pub(in crate::identity) fn deciding(&self) -> impl Iterator<Item = &str> {
-        [self.username.as_str(), &self.groups].into_iter().chain(self.required.iter().map(|(name, _)| name.as_str()))
+        let named = self.required.iter().map(|(name, _)| name).chain(&self.kept);
+        [self.username.as_str(), &self.groups].into_iter().chain(named.map(String::as_str))
     }
 
     fn username(&self, claims: &Claims) -> Result<Username, Error> {
@@ -114,6 +119,20 @@ impl Settings {
             Some(_) => return Err(wrong()),
         };
         Ok(groups.into_iter().filter_map(ours).collect())
+    }
+}
+
+/// A claim's value or values, as a rule names them.
+fn texts(claims: &Claims, name: &str) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    match claims.find(name) {
+        None => Vec::new(),
+        Some(Value::Array(values)) => values.iter().filter_map(text).collect(),
+        Some(value) => text(value).into_iter().collect(),
     }
 }
 

@@ -34,7 +34,7 @@ impl Settings {
             Some(payload) => metadata.get(payload).and_then(Value::as_object).ok_or(Error::Missing)?,
         };
         let claims = Claims::found(fields);
-        let claims::Mapped { username, email, full_name, groups } = self.claims.apply(&claims)?;
+        let claims::Mapped { username, email, full_name, groups, kept } = self.claims.apply(&claims)?;
         let text = |name: &str| claims.string(name).ok().filter(|text| !text.is_empty());
         let owner = match (text("iss"), text("sub")) {
             (Some(issuer), Some(subject)) => Owner { issuer: issuer.into(), subject: subject.into() },
@@ -43,7 +43,7 @@ impl Settings {
         // a moment to come would keep the roles as they are until then
         let as_of = claims.time("iat")?.map_or(AsOf::Now, |(_, issued)| AsOf::At(issued.min(millis(now))));
         let expires = claims.time("exp")?.map_or(now, |(end, _)| end);
-        Ok(Identity { username, owner, email, full_name, groups, as_of, expires })
+        Ok(Identity { username, owner, email, full_name, groups, claims: kept, as_of, expires })
     }
 }
 

@@ -96,6 +96,7 @@ fn by_metadata(payload: Option<&str>, metadata: serde_json::Value) -> Result<Ide
         username_prefix: String::new(),
         username_case: claims::Case::Keep,
         allow_unverified_email: false,
+        kept: vec!["department".into(), "level".into(), "absent".into()],
     };
     let metadata_settings = metadata::Settings {
         namespace: "envoy.filters.http.jwt_authn".into(),
@@ -117,12 +118,16 @@ fn by_metadata(payload: Option<&str>, metadata: serde_json::Value) -> Result<Ide
 #[test]
 fn envoys_own_token_filter_names_the_owner_and_the_time() {
     let token = json!({"jwt": {"iss": "https://i", "sub": "7", "iat": 900.0, "exp": 1100.0, "preferred_username": "ann",
-                               "groups": ["a,b", "c"], "email": "a@x.org"}});
+                               "groups": ["a,b", "c"], "email": "a@x.org",
+                               "department": ["it", "hr", {}], "level": 3}});
     let identity = by_metadata(Some("jwt"), token.clone()).unwrap();
     assert_eq!((identity.username.as_str(), identity.groups.as_slice()), ("ann", &["a,b".to_owned(), "c".into()][..]));
     assert_eq!(identity.owner, Owner { issuer: "https://i".into(), subject: "7".into() });
     assert_eq!(identity.as_of, AsOf::At(900_000));
     assert_eq!(identity.expires, UNIX_EPOCH + Duration::from_secs(1100));
+    let kept: Vec<(&str, Vec<&str>)> =
+        identity.claims.iter().map(|(name, values)| (&**name, values.iter().map(|v| &**v).collect())).collect();
+    assert_eq!(kept, [("department", vec!["it", "hr"]), ("level", vec!["3"]), ("absent", vec![])]);
     let mut ahead = token;
     ahead["jwt"]["iat"] = json!(1e9);
     assert_eq!(by_metadata(Some("jwt"), ahead).unwrap().as_of, AsOf::At(1_000_000), "not before its time");

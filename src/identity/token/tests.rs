@@ -93,6 +93,7 @@ async fn each_algorithm_is_accepted_with_its_key() {
             email: Some("jane@example.com".into()),
             full_name: Some("Jäne Doe".into()),
             groups: vec!["admins".into(), "a,b".into()],
+            claims: Vec::new(),
             as_of: AsOf::At((NOW - 10) * 1000),
             expires: now() + Duration::from_secs(300),
         };

@@ -52,6 +52,7 @@ pub(super) fn ann(as_of: AsOf) -> Identity {
         email: None,
         full_name: None,
         groups: Vec::new(),
+        claims: Vec::new(),
         as_of,
         expires: SystemTime::UNIX_EPOCH,
     }

@@ -1,0 +1,137 @@
+//! Which callers may do what: the operator's allow rules, judged before anybody gets a credential.
+//!
+//! A judgement depends on the identity and the request and on nothing else, so that it can be explained afterwards.
+
+use std::fmt;
+
+use crate::identity::Identity;
+
+use super::Request;
+
+mod host;
+mod path;
+
+pub use host::Host;
+pub use path::{Ambiguity, Prefix};
+
+/// `policy.*`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `policy.allow`: the first rule that matches lets the caller through. None: every caller may do everything that the
+    /// roles allow.
+    pub allow: Vec<Rule>,
+    /// `policy.preflight`: CORS preflight requests pass without a credential. Default off.
+    pub preflight: bool,
+}
+
+/// A rule matches when each of its conditions does; a condition does when one of its values does. Conditions without values are
+/// not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// For people: the rule's `name`, else its place in the list.
+    pub name: String,
+    /// Without regard to case, as in `group_mappings`.
+    pub groups: Vec<String>,
+    /// Claim, and its accepted values. All of the claims must fit.
+    pub claims: Vec<(String, Vec<String>)>,
+    /// Of the request's host.
+    pub hosts: Vec<Host>,
+    /// Of the request's path.
+    pub paths: Vec<Prefix>,
+    /// In capitals.
+    pub methods: Vec<String>,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Why the policy does not let a caller through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There are rules about paths, and what is behind Envoy may read this path in another way than the rules do.
+    #[error("the path {0}")]
+    Path(#[from] Ambiguity),
+    /// No rule matches.
+    #[error("no rule of policy.allow matches")]
+    NoRule,
+}
+
+/// The rules, ready for use.
+#[derive(Debug, Default)]
+pub struct Policy {
+    rules: Vec<Rule>,
+    preflight: bool,
+    /// Whether any rule is about them.
+    paths: bool,
+    groups: bool,
+}
+
+impl Policy {
+    /// Prepares the comparison of groups.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let Settings { allow: mut rules, preflight } = settings;
+        for group in rules.iter_mut().flat_map(|rule| &mut rule.groups) {
+            *group = group.to_lowercase();
+        }
+        let (paths, groups) =
+            (rules.iter().any(|rule| !rule.paths.is_empty()), rules.iter().any(|rule| !rule.groups.is_empty()));
+        Self { rules, preflight, paths, groups }
+    }
+
+    /// Whether a CORS preflight request passes, without a credential.
+    #[must_use]
+    pub fn passes_preflight(&self) -> bool {
+        self.preflight
+    }
+
+    /// The rule that lets the caller through; none where there are no rules.
+    pub fn judge(&self, identity: &Identity, request: &Request) -> Result<Option<&Rule>, Denied> {
+        if self.rules.is_empty() {
+            return Ok(None);
+        }
+        if self.paths {
+            path::unambiguous(request.path.as_bytes())?;
+        }
+        let looked_at = identity.groups.iter().filter(|_| self.groups);
+        let groups: Vec<String> = looked_at.map(|group| group.to_lowercase()).collect();
+        let rule = self.rules.iter().find(|rule| rule.matches(identity, &groups, request));
+        rule.map(Some).ok_or(Denied::NoRule)
+    }
+}
+
+impl Rule {
+    /// Whether it says anything.
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        let Self { name: _, groups, claims, hosts, paths, methods } = self;
+        !(groups.is_empty() && claims.is_empty() && hosts.is_empty() && paths.is_empty() && methods.is_empty())
+    }
+
+    /// `groups` are the caller's in small letters.
+    fn matches(&self, identity: &Identity, groups: &[String], request: &Request) -> bool {
+        let Self { name: _, groups: wanted, claims, hosts, paths, methods } = self;
+        let method = request.method.as_bytes();
+        any(wanted, |group| groups.contains(group))
+            && claims.iter().all(|(name, accepted)| has_claim(identity, name, accepted))
+            && any(methods, |wanted| wanted.as_bytes() == method)
+            && any(hosts, |host| host.matches(request.host.as_bytes()))
+            && any(paths, |prefix| prefix.matches(request.path.as_bytes()))
+    }
+}
+
+/// Whether one of the values fits; a condition that is not set always does.
+fn any<T>(values: &[T], fits: impl FnMut(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(fits)
+}
+
+fn has_claim(identity: &Identity, name: &str, accepted: &[String]) -> bool {
+    let values = identity.claims.iter().filter(|(known, _)| known == name).flat_map(|(_, values)| values);
+    values.into_iter().any(|value| accepted.contains(value))
+}
+
+#[cfg(test)]
+mod tests;

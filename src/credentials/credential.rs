@@ -1,0 +1,78 @@
+//! A username and its password, as Envoy injects them.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Password;
+use crate::identity::Username;
+
+/// What Envoy injects. Its `Debug` shows the name only.
+#[derive(Clone)]
+pub struct Credential {
+    username: Username,
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    basic: SecretString,
+    /// What the edge made of it, once.
+    reply: OnceLock<Bytes>,
+}
+
+impl Credential {
+    /// Builds the value of the `Authorization` header (RFC 7617 §2).
+    #[must_use]
+    pub fn new(username: Username, password: &Password) -> Self {
+        use base64::Engine as _;
+        let pair = format!("{username}:{}", password.expose());
+        let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+        Self { username, parts: Arc::new(Parts { basic: basic.into(), reply: OnceLock::new() }) }
+    }
+
+    /// Whose credential it is.
+    #[must_use]
+    pub fn username(&self) -> &Username {
+        &self.username
+    }
+
+    /// `Basic …`, for the reply and for nothing else.
+    #[must_use]
+    pub fn expose_header(&self) -> &str {
+        self.parts.basic.expose_secret()
+    }
+
+    /// Whether that is the value of the header. Digests are compared, so that the time it takes says nothing.
+    #[must_use]
+    pub fn is(&self, header: &str) -> bool {
+        let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        digest(header).as_ref() == digest(self.expose_header()).as_ref()
+    }
+
+    /// The encoded reply that injects it: made at the first use, and kept as long as the credential.
+    pub fn reply(&self, make: impl FnOnce(&str) -> Bytes) -> Bytes {
+        self.parts.reply.get_or_init(|| make(self.expose_header())).clone()
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({})", self.username)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_never_shows_its_password() {
+        let password = Password::generate().unwrap();
+        let credential = Credential::new(Username::parse("ann").unwrap(), &password);
+        assert_eq!(format!("{credential:?}"), "Credential(ann)");
+        assert!(credential.expose_header().starts_with("Basic "));
+        assert!(credential.is(credential.expose_header()) && !credential.is("Basic YW5uOng="));
+    }
+}
