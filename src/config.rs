@@ -60,6 +60,18 @@ pub enum Cache {
     Redis(redis::Settings),
 }
 
+impl Cache {
+    /// What the ownership stamp calls the store.
+    fn name(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        match self {
+            Self::Memory(memory) => memory.name(&host()),
+            Self::File(file) => file.name(&host()),
+            Self::Redis(redis) => redis.name(),
+        }
+    }
+}
+
 /// Where a file is looked for when nobody names one. The last is where the Go service's image has it.
 const PLACES: [&str; 3] = ["config.yml", "/etc/elastauth/config.yml", "/config.yml"];
 

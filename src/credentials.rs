@@ -15,6 +15,7 @@ mod breaker;
 pub mod broker;
 mod caller;
 mod credential;
+mod day;
 mod flight;
 pub mod near;
 mod origin;
@@ -25,6 +26,7 @@ mod store;
 
 pub use caller::Caller;
 pub use credential::Credential;
+pub use day::Day;
 pub use origin::Origin;
 pub use password::Password;
 pub use store::{Entry, Replaced, Store, StoreError};
@@ -87,6 +89,8 @@ pub struct UserSpec {
     pub full_name: Option<String>,
     /// Shown in Kibana.
     pub email: Option<String>,
+    /// The day of the write; goes into the metadata, where it makes inactivity visible.
+    pub seen: Day,
     /// The request that asked for the user.
     pub origin: Origin,
 }
@@ -126,10 +130,24 @@ pub enum Refused {
 /// What Elasticsearch says to a user's own credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// Accepted, with these roles; there may be more of them than were written, such as the anonymous user's.
-    Accepted(Roles),
+    /// Accepted.
+    Accepted {
+        /// There may be more of them than were written, such as the anonymous user's.
+        roles: Roles,
+        /// The day that stands in the metadata; none where the back end does not tell: then no write is spent on it.
+        seen: Option<Day>,
+    },
     /// 401. Elasticsearch answers so also while its security index is unavailable: it proves nothing alone.
     Rejected,
+}
+
+/// Whose stamp a user carries, when it is not this process's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherWriter {
+    /// The name of its store.
+    pub theirs: String,
+    /// The name of ours.
+    pub ours: String,
 }
 
 /// How a read of the user ended, if it ended well.
@@ -181,6 +199,15 @@ pub trait Provisioner: Send + Sync + 'static {
         username: &Username,
         password: &Password,
     ) -> impl Future<Output = Result<Login, InspectError>> + Send;
+
+    /// The elastauth with another store that last wrote the user, if one did. A hint for messages, and never a reason to
+    /// refuse: replicas may call one store by several names.
+    fn other_writer(
+        &self,
+        _username: &Username,
+    ) -> impl Future<Output = Result<Option<OtherWriter>, InspectError>> + Send {
+        async { Ok(None) }
+    }
 
     /// Writes the user; without a password only roles and names change. Takes no longer than the write time-out.
     fn write(

@@ -6,7 +6,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::credentials::{Existing, InspectError, Login, Origin, Password, Provisioner, Refused, UserSpec, WriteError};
+use crate::credentials::{
+    Existing, InspectError, Login, Origin, OtherWriter, Password, Provisioner, Refused, UserSpec, WriteError,
+};
 use crate::identity::{Owner, Username};
 use crate::nodes::account::Scheme;
 use crate::nodes::{self, Answer, Call, Limits, Lost, Nodes, Writes};
@@ -30,6 +32,8 @@ pub struct Settings {
     pub dry_run: bool,
     /// Names the deployment in the ownership stamp.
     pub cluster: String,
+    /// Names the store of the records in the ownership stamp.
+    pub store: String,
 }
 
 /// Users that exist without our making: Elasticsearch's `ClientReservedRealm`.
@@ -62,7 +66,7 @@ impl Elastic {
             "roles": user.roles.iter().collect::<Vec<_>>(),
             "full_name": user.full_name,
             "email": user.email,
-            "metadata": stamp::of(&self.settings.cluster, &user.owner, user.as_of),
+            "metadata": stamp::of(&self.settings.cluster, &self.settings.store, user),
             // the look at the user came just before: a disabled one is never written
             "enabled": true,
         });
@@ -82,8 +86,9 @@ impl Elastic {
     }
 }
 
-impl Provisioner for Elastic {
-    async fn inspect(&self, username: &Username, owner: &Owner, origin: &Origin) -> Result<Existing, InspectError> {
+impl Elastic {
+    /// The user as it stands there.
+    async fn user(&self, username: &Username, origin: &Origin) -> Result<Option<Value>, InspectError> {
         if self.reserved(username) {
             return Err(Refused::Reserved.into());
         }
@@ -91,17 +96,31 @@ impl Provisioner for Elastic {
         let answer = self.nodes.send(&call, self.settings.timeout).await;
         let answer = answer.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
         match answer.status {
-            StatusCode::NOT_FOUND => Ok(Existing::Absent),
+            StatusCode::NOT_FOUND => Ok(None),
             StatusCode::OK => {
                 let user = answer.json().and_then(|mut body| body.get_mut(username.as_str()).map(Value::take));
-                let user = user.ok_or_else(|| InspectError::Unavailable("an answer that is no user".into()))?;
-                Ok(stamp::check(&user, &self.settings.cluster, owner)?)
+                user.map(Some).ok_or_else(|| InspectError::Unavailable("an answer that is no user".into()))
             }
             _ => {
                 self.alert(&answer);
                 Err(InspectError::Unavailable(answer.describe()))
             }
         }
+    }
+}
+
+impl Provisioner for Elastic {
+    async fn inspect(&self, username: &Username, owner: &Owner, origin: &Origin) -> Result<Existing, InspectError> {
+        match self.user(username, origin).await? {
+            Some(user) => Ok(stamp::check(&user, &self.settings.cluster, owner)?),
+            None => Ok(Existing::Absent),
+        }
+    }
+
+    async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
+        let user = self.user(username, &Origin::default()).await?;
+        let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| *theirs != self.settings.store);
+        Ok(theirs.map(|theirs| OtherWriter { theirs, ours: self.settings.store.clone() }))
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
@@ -111,12 +130,11 @@ impl Provisioner for Elastic {
         match answer.status {
             StatusCode::UNAUTHORIZED => Ok(Login::Rejected),
             StatusCode::OK => {
-                let roles = answer.json().and_then(|body| {
+                let accepted = answer.json().and_then(|body| {
                     let names = body["roles"].as_array()?.iter().filter_map(Value::as_str);
-                    Some(Roles::new(names))
+                    Some(Login::Accepted { roles: Roles::new(names), seen: stamp::seen(&body) })
                 });
-                let roles = roles.ok_or_else(|| InspectError::Unavailable("an answer without roles".into()))?;
-                Ok(Login::Accepted(roles))
+                accepted.ok_or_else(|| InspectError::Unavailable("an answer without roles".into()))
             }
             _ => Err(InspectError::Unavailable(answer.describe())),
         }

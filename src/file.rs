@@ -27,6 +27,14 @@ pub struct Settings {
     pub path: PathBuf,
 }
 
+impl Settings {
+    /// What the ownership stamp calls this store: the same path on another machine is another store.
+    #[must_use]
+    pub fn name(&self, host: &str) -> String {
+        format!("file {host}:{}", open::file(&self.path).display())
+    }
+}
+
 /// By key: when the record ends, in milliseconds since the Unix epoch, and its sealed bytes. The number at the end is
 /// the format's.
 const RECORDS: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("elastauth-records-1");

@@ -16,6 +16,14 @@ pub struct Settings {
     pub max_entries: usize,
 }
 
+impl Settings {
+    /// What the ownership stamp calls this store.
+    #[must_use]
+    pub fn name(&self, host: &str) -> String {
+        format!("memory of {host}, process {}", std::process::id())
+    }
+}
+
 /// Records in this process's memory. Two replicas, each with a store of its own, lock each other's users out: one
 /// process only.
 pub struct MemoryStore {

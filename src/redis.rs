@@ -53,6 +53,14 @@ pub struct Account {
     pub password: Option<SecretString>,
 }
 
+impl Settings {
+    /// What the ownership stamp calls this store: where it is, without credentials.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("redis {}/{}", self.address, self.db)
+    }
+}
+
 /// The client could not be built.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -3,13 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::time::SystemTime;
 
+use elastauth::credentials::Day;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::until;
 use elastauth_support::servers::{Elastauth, config};
 use elastauth_support::users::User;
+
+/// Today's day by UTC, as the stamp has it.
+fn today() -> String {
+    Day::at(SystemTime::now()).to_string()
+}
 
 struct Bench {
     issuer: Issuer,
@@ -20,9 +27,13 @@ struct Bench {
 
 impl Bench {
     async fn start(settling: &str) -> Self {
+        Self::start_with(settling, "").await
+    }
+
+    async fn start_with(settling: &str, more: &str) -> Self {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
-        let yaml = yaml.replace("  username: prov", &format!("  settling: {settling}\n  username: prov"));
+        let yaml = yaml.replace("  username: prov", &format!("  settling: {settling}\n  username: prov")) + more;
         let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
         let checker = Checker::connect(&elastauth.grpc).await;
         Self { issuer, elasticsearch, elastauth, checker }
@@ -141,4 +152,70 @@ async fn before_the_settling_time_nothing_is_tried() {
         bench.checker.ask(&token).await;
     }
     assert_eq!(bench.elasticsearch.logins("ann"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_day_of_an_active_user_is_written_once_without_a_password() {
+    let bench = Bench::start_with("50ms", "extend_cache: true\n").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    let made = bench.checker.ask(&token).await;
+    let last_seen = || bench.elasticsearch.user("ann").unwrap().metadata["elastauth"]["last_seen"].clone();
+    assert_eq!(last_seen(), today());
+    bench.change("ann", |user| user.metadata["elastauth"]["last_seen"] = "2001-09-09".into());
+    until("the day", || async {
+        assert_eq!(bench.checker.ask(&token).await, made);
+        last_seen() == today().as_str()
+    })
+    .await;
+    until("the next confirmation", || async {
+        assert_eq!(bench.checker.ask(&token).await, made);
+        bench.elasticsearch.logins("ann") >= 2
+    })
+    .await;
+    let writes: Vec<bool> = bench.elasticsearch.history().iter().map(|write| write.password.is_some()).collect();
+    assert_eq!(writes, [true, false], "once a day, and nothing is hashed");
+    let user = bench.elasticsearch.user("ann").unwrap();
+    assert_eq!((user.roles.len(), user.email.as_str(), user.enabled), (2, Some("ann@example.com"), true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_ends_soon_costs_no_write_for_the_day() {
+    let bench = Bench::start("50ms").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    bench.checker.ask(&token).await;
+    bench.change("ann", |user| user.metadata["elastauth"]["last_seen"] = "2001-09-09".into());
+    until("the confirmation", || async {
+        bench.checker.ask(&token).await;
+        bench.elasticsearch.logins("ann") > 0
+    })
+    .await;
+    for _ in 0..50 {
+        bench.checker.ask(&token).await;
+    }
+    assert_eq!(bench.writes(), 1, "the hour's end writes it anyway");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_with_a_cache_of_their_own_are_told_that_they_lock_each_other_s_users_out() {
+    let bench = Bench::start("50ms").await;
+    let yaml = config(&bench.issuer.url, &bench.elasticsearch.url, "  type: memory");
+    let other = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let token = bench.issuer.token("ann", &["admins"]);
+    let ours = bench.checker.ask(&token).await;
+    let theirs = Checker::connect(&other.grpc).await.ask(&token).await;
+    assert_ne!(ours, theirs, "each has made a password of its own");
+    let told = "each locks the other's users out";
+    until("the message", || async {
+        bench.checker.ask(&token).await;
+        bench.elastauth.process.lines().iter().any(|line| line.contains(told))
+    })
+    .await;
+    let line = bench.elastauth.process.wait_for_line(0, &[told]);
+    let name = |process: u32| format!("process {process}\"");
+    let (other, this) = (name(other.process.id()), name(bench.elastauth.process.id()));
+    for part in
+        ["\"level\":\"error\"", "cache.type: redis", "\"user\":\"ann\"", "other_cache", &other, "this_cache", &this]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }

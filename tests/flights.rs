@@ -84,7 +84,7 @@ impl Provisioner for Users {
     }
 
     async fn log_in(&self, _: &Username, _: &Password) -> Result<Login, InspectError> {
-        Ok(Login::Accepted(Roles::new(["a"])))
+        Ok(Login::Accepted { roles: Roles::new(["a"]), seen: None })
     }
 
     async fn write(&self, _: &UserSpec, _: Option<&Password>) -> Result<(), WriteError> {

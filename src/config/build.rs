@@ -31,8 +31,8 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let policy = policy::policy(v);
     keep_claims(v, &mut identity, policy::claims(&policy));
     let cluster = v.setting("cluster");
-    let elasticsearch = elasticsearch(v, &cluster, grpc.deadline);
     let cache = cache(v);
+    let elasticsearch = elasticsearch(v, &cluster, cache.name(), grpc.deadline);
     let key = key(v, &cache, elasticsearch.nodes.account.as_ref().map(|account| &account.secret));
     let credentials = credentials::Settings {
         expiration: v.duration("cache.expiration"),

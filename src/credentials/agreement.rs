@@ -167,7 +167,15 @@ pub struct State {
     /// The ready record that a role change replaced: a refusal puts it back.
     previous: Option<Record>,
     /// The ready record that Elasticsearch does not have: it is written once more.
-    distrusted: Option<Record>,
+    distrusted: Option<Distrusted>,
+}
+
+/// A ready record that is not what stands in Elasticsearch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Distrusted {
+    record: Record,
+    /// Only its roles and its stamp are to be written.
+    password_known: bool,
 }
 
 impl State {
@@ -182,13 +190,27 @@ impl State {
     #[must_use]
     pub fn repair(me: Claim, record: Record) -> Self {
         let want = Want { owner: record.owner.clone(), roles: record.roles.clone(), as_of: AsOf::At(record.as_of) };
-        Self { distrusted: Some(record), ..Self::new(me, want) }
+        Self { distrusted: Some(Distrusted { record, password_known: false }), ..Self::new(me, want) }
+    }
+
+    /// At the beginning of a renewal: Elasticsearch has this ready record, and what else stands there is written anew.
+    #[must_use]
+    pub fn renew(me: Claim, record: Record) -> Self {
+        let mut state = Self::repair(me, record);
+        if let Some(distrusted) = &mut state.distrusted {
+            distrusted.password_known = true;
+        }
+        state
     }
 
     /// Whether ending now would leave Elasticsearch with something else than the store says.
     #[must_use]
     pub fn owes(&self) -> bool {
         self.debt || self.acknowledged
+    }
+
+    fn distrusts(&self, record: &Record) -> bool {
+        self.distrusted.as_ref().is_some_and(|distrusted| distrusted.record == *record)
     }
 
     fn mine(&self, password_known: bool) -> Phase {

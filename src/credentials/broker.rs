@@ -83,6 +83,8 @@ enum Purpose {
     Obtain(Want),
     /// Elasticsearch does not have this ready record.
     Repair(Record),
+    /// Elasticsearch has it, with a day that has passed.
+    Touch(Record),
 }
 
 impl<S: Store, P: Provisioner> Broker<S, P> {
@@ -183,6 +185,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         let state = match &purpose {
             Purpose::Obtain(want) => State::new(self.core.me, want.clone()),
             Purpose::Repair(record) => State::repair(self.core.me, record.clone()),
+            Purpose::Touch(record) => State::renew(self.core.me, record.clone()),
         };
         let (core, flights) = (Arc::clone(&self.core), self.flights.clone());
         let (key, identity, origin) = (key.clone(), identity.clone(), origin.clone());
@@ -203,10 +206,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     fn hit(&self, caller: &Caller, kept: &Arc<Kept>, source: Source) -> Obtained {
         let (key, identity) = (&caller.key, caller.identity());
         tracing::debug!(cacheKey = key.as_str(), user = kept.credential.username().as_str(), ?source, "Cache hit");
-        self.core.upkeep(key, kept, identity, || {
-            let record = kept.current.written.record.clone();
-            self.fly(key, Purpose::Repair(record), identity, &Origin::default(), None)
-        });
+        self.core.upkeep(key, kept, identity, |purpose| self.fly(key, purpose, identity, &Origin::default(), None));
         Obtained { credential: kept.credential.clone(), source }
     }
 }

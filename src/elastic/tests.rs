@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::*;
+use crate::credentials::Day;
 use crate::outbound::Tls;
 
 type Requests = Arc<Mutex<Vec<(Method, String, String)>>>;
@@ -48,6 +49,7 @@ fn elastic(hosts: Vec<Url>) -> Elastic {
         writes: Limits { concurrent: 4, queue: 64, patience, per_second: None },
         dry_run: false,
         cluster: "c".into(),
+        store: "redis here".into(),
     })
     .unwrap()
 }
@@ -63,7 +65,16 @@ fn owner() -> Owner {
 fn spec() -> UserSpec {
     let roles = Roles::new(["r"]);
     let (username, origin) = (name("ann"), Origin::default());
-    UserSpec { username, owner: owner(), roles, as_of: 7, full_name: None, email: Some("e".into()), origin }
+    UserSpec {
+        username,
+        owner: owner(),
+        roles,
+        as_of: 7,
+        full_name: None,
+        email: Some("e".into()),
+        seen: Day::of(0),
+        origin,
+    }
 }
 
 #[tokio::test]
@@ -111,7 +122,9 @@ async fn a_write_sends_roles_stamp_and_enabled_and_the_password_only_when_told_t
     assert_eq!(body["password"], password.expose());
     assert_eq!((&body["roles"], &body["enabled"], &body["email"]), (&json!(["r"]), &json!(true), &json!("e")));
     assert_eq!(body["metadata"]["managed_by"], "elastauth");
-    assert_eq!(body["metadata"]["elastauth"]["subject"], "s");
+    let stamp = json!({ "cluster": "c", "store": "redis here", "issuer": "i", "subject": "s", "unbound": false,
+                        "as_of": 7, "last_seen": "1970-01-01" });
+    assert_eq!(body["metadata"]["elastauth"], stamp);
     assert!(!requests[1].2.contains("password"));
 }
 
@@ -170,8 +183,15 @@ async fn a_login_is_accepted_with_its_roles_rejected_or_an_outage() {
         elastic(vec![server.url]).log_in(&name("ann"), &Password::generate().unwrap()).await
     };
     let accepted = log_in(200, r#"{"username":"ann","roles":["b","a"]}"#).await.unwrap();
-    assert_eq!(accepted, Login::Accepted(Roles::new(["a", "b"])));
+    assert_eq!(accepted, Login::Accepted { roles: Roles::new(["a", "b"]), seen: None });
     assert_eq!(log_in(401, "{}").await.unwrap(), Login::Rejected);
+    let stamped = r#"{"roles":[],"metadata":{"managed_by":"elastauth","elastauth":{"last_seen":"2026-11-25"}}}"#;
+    assert_eq!(
+        log_in(200, stamped).await.unwrap(),
+        Login::Accepted { roles: Roles::default(), seen: Day::parse("2026-11-25") }
+    );
+    let old = r#"{"roles":[],"metadata":{"managed_by":"elastauth","elastauth":{}}}"#;
+    assert_eq!(log_in(200, old).await.unwrap(), Login::Accepted { roles: Roles::default(), seen: Some(Day::of(0)) });
     for (status, body) in [(200, "{}"), (403, "{}"), (429, "{}"), (500, "{}"), (503, "{}")] {
         assert!(matches!(log_in(status, body).await, Err(InspectError::Unavailable(_))), "{status} {body}");
     }

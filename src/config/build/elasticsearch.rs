@@ -15,7 +15,7 @@ use crate::outbound::{Authorities, Tls};
 const QUEUE_PER_WRITE: usize = 16;
 
 /// Nobody waits for a write longer than `deadline`.
-pub(super) fn elasticsearch(v: &mut Values<'_>, cluster: &str, deadline: Duration) -> elastic::Settings {
+pub(super) fn elasticsearch(v: &mut Values<'_>, cluster: &str, store: String, deadline: Duration) -> elastic::Settings {
     let texts = v.list("elasticsearch.hosts");
     if texts.is_empty() {
         v.problem("elasticsearch.hosts", "is required; set it in the file or as ELASTICSEARCH_HOSTS");
@@ -40,5 +40,6 @@ pub(super) fn elasticsearch(v: &mut Values<'_>, cluster: &str, deadline: Duratio
         writes: Limits { concurrent, queue: concurrent * QUEUE_PER_WRITE, patience, per_second: None },
         dry_run: v.boolean("elasticsearch.dry_run"),
         cluster: cluster.to_owned(),
+        store,
     }
 }

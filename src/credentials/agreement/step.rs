@@ -49,9 +49,9 @@ fn decide(mut state: State, record: Record, overdue: bool) -> (State, Action) {
             state.replace(new, Life::Claim, Then::PayDebt)
         }
         Phase::Ready | Phase::Confirmed if !same_owner => state.finish(Outcome::OtherOwner),
-        Phase::Ready | Phase::Confirmed if state.distrusted.as_ref() == Some(&record) => {
-            state.distrusted = None;
-            let new = record.in_phase(state.mine(false));
+        Phase::Ready | Phase::Confirmed if state.distrusts(&record) => {
+            let password_known = state.distrusted.take().is_some_and(|distrusted| distrusted.password_known);
+            let new = record.in_phase(state.mine(password_known));
             state.replace(new, Life::Claim, Then::Decide)
         }
         Phase::Ready | Phase::Confirmed if met => state.finish(Outcome::Ready(record)),

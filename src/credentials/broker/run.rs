@@ -1,6 +1,7 @@
 //! One run of the loop.
 
 use super::*;
+use crate::credentials::Day;
 use crate::credentials::near::Ticket;
 
 /// The state of a run.
@@ -163,6 +164,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             as_of: record.as_of,
             full_name: self.identity.full_name.clone(),
             email: self.identity.email.clone(),
+            seen: Day::of(now_ms()),
             origin: self.origin.clone(),
         };
         let result = self.core.provisioner.write(&spec, with_password.then_some(&record.password)).await;

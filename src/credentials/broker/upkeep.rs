@@ -13,11 +13,13 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::Error;
 use super::core::{Core, Current};
+use super::{Error, Purpose, now_ms};
 use crate::credentials::near::Kept;
 use crate::credentials::record::{Phase, Record, Written};
-use crate::credentials::{CacheKey, Existing, InspectError, Login, Origin, Provisioner, Settings, Store};
+use crate::credentials::{
+    CacheKey, Day, Existing, InspectError, Login, Origin, OtherWriter, Provisioner, Settings, Store,
+};
 use crate::identity::Identity;
 
 /// Between two attempts.
@@ -26,6 +28,8 @@ const RETRY: Duration = Duration::from_secs(30);
 const CONFIRMATIONS: usize = 4;
 /// A mismatch so soon after a repair is no late write: somebody else writes the user.
 const REPAIRED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
+/// A record with no more than this left is written anew soon, and the day with it.
+const RENEWED_ANYWAY: Duration = Duration::from_secs(3600);
 /// How many repairs are remembered.
 const MOST_REPAIRS: usize = 10_000;
 
@@ -96,19 +100,21 @@ impl Repairs {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Right,
+    /// Right, and the day in Elasticsearch has passed.
+    Unseen,
     Wrong,
     /// Nothing is known: tried again later.
     Open,
 }
 
 impl<S: Store, P: Provisioner> Core<S, P> {
-    /// Starts what is due. `repair` makes the flight that writes the record once more.
+    /// Starts what is due. `fly` makes the flights that write the record once more.
     pub(super) fn upkeep<F>(
         self: &Arc<Self>,
         key: &CacheKey,
         kept: &Arc<Kept>,
         identity: &Identity,
-        repair: impl FnOnce() -> F,
+        fly: impl Fn(Purpose) -> F,
     ) where
         F: Future<Output = Result<Record, Error>> + Send + 'static,
     {
@@ -121,7 +127,8 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             });
         }
         if due(&kept.upkeep.confirm, elapsed) {
-            let repair = repair();
+            let record = &kept.current.written.record;
+            let (repair, touch) = (fly(Purpose::Repair(record.clone())), fly(Purpose::Touch(record.clone())));
             let (core, key, kept, identity) = (Arc::clone(self), key.clone(), Arc::clone(kept), identity.clone());
             tokio::spawn(async move {
                 let Ok(_permit) = core.repairs.permits.try_acquire() else {
@@ -130,36 +137,63 @@ impl<S: Store, P: Provisioner> Core<S, P> {
                     return;
                 };
                 match core.confirm(&kept.current, &identity).await {
+                    Verdict::Unseen => {
+                        if let Err(error) = touch.await {
+                            tracing::debug!(user = identity.username.as_str(), %error, "The day was not written");
+                        }
+                    }
                     Verdict::Right => {
                         let left = kept.current.remaining.saturating_sub(kept.current.at.elapsed());
                         core.rewrite(&key, &kept.current, Some(Phase::Confirmed), left).await;
                     }
-                    Verdict::Wrong if core.repairs.may(&key) => {
-                        let user = identity.username.as_str();
-                        tracing::warn!(user, "Elasticsearch does not have what was agreed: the user is written again");
-                        if let Err(error) = repair.await {
-                            tracing::warn!(user, %error, "The user was not repaired");
-                        }
-                    }
-                    Verdict::Wrong => {
-                        let user = identity.username.as_str();
-                        tracing::error!(
-                            user,
-                            "Elasticsearch does not have what was agreed, again: who else writes this user? An elastauth \
-                             with a cache of its own would"
-                        );
-                    }
+                    Verdict::Wrong => core.mismatch(&key, &identity, repair).await,
                     Verdict::Open => {}
                 }
             });
         }
     }
 
+    /// Writes the record once more, unless that was done just now: then somebody else writes the user. Says who.
+    async fn mismatch<F>(&self, key: &CacheKey, identity: &Identity, repair: F)
+    where
+        F: Future<Output = Result<Record, Error>>,
+    {
+        let user = identity.username.as_str();
+        let first = self.repairs.may(key);
+        match self.provisioner.other_writer(&identity.username).await {
+            Ok(Some(OtherWriter { theirs, ours })) => tracing::error!(
+                user,
+                other_cache = theirs,
+                this_cache = ours,
+                "An elastauth with another cache wrote this user: each locks the other's users out. Give all of them one \
+                 cache (cache.type: redis, the same redis_host and redis_db), or each a cluster of its own"
+            ),
+            Ok(None) | Err(_) if first => {
+                tracing::warn!(user, "Elasticsearch does not have what was agreed: the user is written again");
+            }
+            Ok(None) | Err(_) => tracing::error!(
+                user,
+                "Elasticsearch does not have what was agreed, again: who else writes this user? A person, or another program"
+            ),
+        }
+        if first && let Err(error) = repair.await {
+            tracing::warn!(user, %error, "The user was not repaired");
+        }
+    }
+
+    /// Whether a write is worth the day: a record that ends soon is written anyway.
+    fn outlives_the_day(&self, current: &Current) -> bool {
+        self.settings.extend || current.remaining > RENEWED_ANYWAY
+    }
+
     async fn confirm(&self, current: &Current, identity: &Identity) -> Verdict {
         let record = &current.written.record;
         match self.provisioner.log_in(&identity.username, &record.password).await {
-            Ok(Login::Accepted(roles)) if record.roles.iter().all(|role| roles.contains(role)) => Verdict::Right,
-            Ok(Login::Accepted(_)) => Verdict::Wrong,
+            Ok(Login::Accepted { roles, seen }) if record.roles.iter().all(|role| roles.contains(role)) => {
+                let passed = seen.is_some_and(|day| day < Day::of(now_ms()));
+                if passed && self.outlives_the_day(current) { Verdict::Unseen } else { Verdict::Right }
+            }
+            Ok(Login::Accepted { .. }) => Verdict::Wrong,
             // Elasticsearch also answers 401 while its security index is unavailable: the administrator must see the user,
             // or see that it is gone
             Ok(Login::Rejected) => {

@@ -153,6 +153,11 @@ async fn answer(
             _ => product(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "not allowed", "status": 405 })),
         };
     }
+    if uri.path() == "/_security/_authenticate" {
+        let known = shared.users.lock().unwrap().all.get(&name).map(|user| user.shown(&name));
+        let shown = known.unwrap_or_else(|| json!({ "username": name, "roles": roles, "metadata": {} }));
+        return product(StatusCode::OK, &shown);
+    }
     let received: Map<String, Value> = headers
         .iter()
         .filter(|(header, _)| *header != "authorization")

@@ -60,6 +60,12 @@ impl Process {
         }
     }
 
+    /// The process's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         self.signal("TERM");

@@ -116,3 +116,22 @@ fn roles_without_a_time_begin_with_the_record() {
     let (_, action) = step(state, Event::Absent(fresh));
     assert!(matches!(&action, Action::Create(record) if record.as_of == 77), "{action:?}");
 }
+
+#[test]
+fn a_renewal_writes_no_password_and_a_repair_does() {
+    for (state, with_password) in [
+        (State::renew(ME, record("a", 1, Phase::Ready)), false),
+        (State::repair(ME, record("a", 1, Phase::Ready)), true),
+    ] {
+        let (state, _) = step(state, Event::Start);
+        let found = Event::Found { record: record("a", 1, Phase::Ready), overdue: false, sight: at(5) };
+        let (state, action) = step(state, found);
+        assert!(matches!(action, Action::Replace(..)), "it is announced first: {action:?}");
+        let (state, action) = step(state, Event::Replaced(Replaced::Yes));
+        assert_eq!(action, Action::Inspect);
+        let (state, action) = step(state, Event::Inspected(Ok(Existing::Ours)));
+        assert!(matches!(action, Action::Write { with_password: with, .. } if with == with_password), "{action:?}");
+        let (_, action) = step(state, Event::Written(Ok(())));
+        assert_eq!(action, Action::Replace(record("a", 1, Phase::Ready), Life::Ready));
+    }
+}

@@ -152,7 +152,7 @@ impl Provisioner for Elastic {
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         let users = self.0.users.lock().unwrap();
         let user = users.get(username).filter(|user| user.password == *password);
-        Ok(user.map_or(Login::Rejected, |user| Login::Accepted(user.roles.clone())))
+        Ok(user.map_or(Login::Rejected, |user| Login::Accepted { roles: user.roles.clone(), seen: None }))
     }
 
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
