@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 use crate::authz::policy::Policy;
 use crate::authz::{Authorizer, Callers};
 use crate::config::{Cache, Provider, Settings};
-use crate::credentials::Store;
 use crate::credentials::broker::{self, Broker};
 use crate::credentials::seal::{Seal, SealError};
+use crate::credentials::{Provisioner, Store};
 use crate::elastic::Elastic;
 use crate::file::{self, FileStore};
 use crate::identity::headers::{self, anchor};
@@ -121,6 +121,13 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
     let grpc = envoy::serve(grpc, service, &settings.grpc, draining, stopping);
     let http = http::serve(health, ready, shutdown.reached(Phase::Stopping));
     both(async { grpc.await.map_err(Error::from) }, async { http.await.map_err(Error::Http) }).await
+}
+
+/// Looks at Elasticsearch and the administrator's account once, for `check --online`: what is wrong, or else what is worth
+/// knowing.
+pub async fn examine(settings: &Settings) -> Result<Vec<String>, String> {
+    let provisioner = Elastic::new(settings.elasticsearch.clone()).map_err(|error| error.to_string())?;
+    provisioner.examine().await
 }
 
 fn callers(provider: &Provider) -> Result<Callers<OidcProvider>, Error> {

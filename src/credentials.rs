@@ -221,6 +221,11 @@ pub trait Provisioner: Send + Sync + 'static {
         async {}
     }
 
+    /// Looks now, for a person: what does not work, or what is worth knowing where everything does.
+    fn examine(&self) -> impl Future<Output = Result<Vec<String>, String>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
     /// What the last look in the background found; asks nobody.
     fn condition(&self) -> Result<(), String> {
         Ok(())

@@ -1,9 +1,11 @@
 //! Provisioner over Elasticsearch's security API: `GET` and `PUT /_security/user/{name}`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::credentials::{
@@ -11,11 +13,17 @@ use crate::credentials::{
 };
 use crate::identity::{Owner, Username};
 use crate::nodes::account::Scheme;
-use crate::nodes::{self, Answer, Call, Limits, Lost, Nodes, Writes};
+use crate::nodes::{self, Answer, Call, Condition, Limits, Lost, Nodes, Writes};
 use crate::outbound::Error;
 use crate::roles::Roles;
 
+mod body;
+mod examine;
 mod stamp;
+
+pub use body::Hashing;
+
+use body::{Hashes, Secret};
 
 /// `elasticsearch.*`
 #[derive(Clone, Debug)]
@@ -28,12 +36,39 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// How many writes of this process at once, and how many wait.
     pub writes: Limits,
+    /// When a write shows in searches; what logs in does not depend on it. Default `False`.
+    pub refresh: Refresh,
+    /// Who hashes passwords. Default there.
+    pub hashing: Hashing,
+    /// Every role that a caller can get: those that do not exist are warned about.
+    pub mapped_roles: Vec<String>,
     /// Decides and logs, writes nothing, denies.
     pub dry_run: bool,
     /// Names the deployment in the ownership stamp.
     pub cluster: String,
     /// Names the store of the records in the ownership stamp.
     pub store: String,
+}
+
+/// `refresh` of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// With the next refresh of the index.
+    False,
+    /// At once: work for the cluster at each login.
+    True,
+    /// The write waits for the next refresh.
+    WaitFor,
+}
+
+impl Refresh {
+    fn query(self) -> &'static str {
+        match self {
+            Self::False => "refresh=false",
+            Self::True => "refresh=true",
+            Self::WaitFor => "refresh=wait_for",
+        }
+    }
 }
 
 /// Users that exist without our making: Elasticsearch's `ClientReservedRealm`.
@@ -45,6 +80,12 @@ pub struct Elastic {
     nodes: Nodes,
     settings: Settings,
     writes: Writes,
+    hashes: Hashes,
+    condition: Condition,
+    /// Whose the administrator's key or token is, once Elasticsearch has said so.
+    own_name: Mutex<Option<String>>,
+    /// Whether the warning about the product was given.
+    stranger: AtomicBool,
 }
 
 impl Elastic {
@@ -52,48 +93,52 @@ impl Elastic {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let nodes = Nodes::new(settings.nodes.clone())?;
         let writes = Writes::new(settings.writes);
-        Ok(Self { nodes, settings, writes })
+        let hashes = Hashes::new(settings.hashing);
+        let (condition, own_name, stranger) = (Condition::default(), Mutex::default(), AtomicBool::default());
+        Ok(Self { nodes, settings, writes, hashes, condition, own_name, stranger })
     }
 
     fn reserved(&self, username: &Username) -> bool {
         let account = self.settings.nodes.account.as_ref().map(|account| &account.scheme);
         let own = matches!(account, Some(Scheme::Basic { username: own }) if own == username.as_str());
-        RESERVED.contains(&username.as_str()) || own
+        let learned =
+            || self.own_name.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(username.as_str());
+        RESERVED.contains(&username.as_str()) || own || learned()
     }
 
-    fn body(&self, user: &UserSpec, password: Option<&Password>) -> Value {
-        let mut body = json!({
-            "roles": user.roles.iter().collect::<Vec<_>>(),
-            "full_name": user.full_name,
-            "email": user.email,
-            "metadata": stamp::of(&self.settings.cluster, &self.settings.store, user),
-            // the look at the user came just before: a disabled one is never written
-            "enabled": true,
-        });
-        if let (Some(password), Some(body)) = (password, body.as_object_mut()) {
-            body.insert("password".into(), password.expose().into());
-        }
-        body
-    }
-}
-
-impl Elastic {
-    /// The administrator's 401, 403 and 410 are an outage, never the user's fault. (A 401 is told of by [`Nodes`].)
-    fn alert(&self, answer: &Answer) {
+    /// As the administrator. His 403 and 410, like his 401 (which [`Nodes`] tells of), are an outage that a person has to
+    /// end, never the user's fault.
+    async fn ask(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, Lost> {
+        let answer = self.nodes.send(call, limit).await?;
         if matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::GONE) {
             self.nodes.alert(&answer.describe());
         }
+        self.recognise(&answer);
+        Ok(answer)
     }
-}
 
-impl Elastic {
+    /// Proxies and OpenSearch do not send it, nor did Elasticsearch before 7.14: worth a line, no more.
+    fn recognise(&self, answer: &Answer) {
+        let stranger = answer.status.is_success() && answer.headers.get("x-elastic-product").is_none();
+        if stranger && !self.stranger.swap(true, Ordering::Relaxed) {
+            tracing::warn!("What answers for elasticsearch.hosts does not say that it is Elasticsearch 7.14 or later");
+        }
+    }
+
+    async fn put(&self, user: &UserSpec, secret: &Secret, ends: Instant) -> Result<Answer, Lost> {
+        let body = body::put(&self.settings.cluster, &self.settings.store, user, secret);
+        let call = Call::new(Method::PUT, &["_security", "user", user.username.as_str()]);
+        let call = call.query(self.settings.refresh.query()).json(&body).on_behalf_of(&user.origin);
+        self.ask(&call, ends.saturating_duration_since(Instant::now())).await
+    }
+
     /// The user as it stands there.
     async fn user(&self, username: &Username, origin: &Origin) -> Result<Option<Value>, InspectError> {
         if self.reserved(username) {
             return Err(Refused::Reserved.into());
         }
         let call = Call::get(&["_security", "user", username.as_str()]).on_behalf_of(origin);
-        let answer = self.nodes.send(&call, self.settings.timeout).await;
+        let answer = self.ask(&call, self.settings.timeout).await;
         let answer = answer.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(None),
@@ -101,10 +146,7 @@ impl Elastic {
                 let user = answer.json().and_then(|mut body| body.get_mut(username.as_str()).map(Value::take));
                 user.map(Some).ok_or_else(|| InspectError::Unavailable("an answer that is no user".into()))
             }
-            _ => {
-                self.alert(&answer);
-                Err(InspectError::Unavailable(answer.describe()))
-            }
+            _ => Err(InspectError::Unavailable(answer.describe())),
         }
     }
 }
@@ -148,14 +190,26 @@ impl Provisioner for Elastic {
         let ends = Instant::now() + self.settings.write_timeout;
         let permit = self.writes.admit().await;
         let _permit = permit.map_err(|full| WriteError::Unavailable(full.to_string()))?;
-        let body = self.body(user, password);
-        let call = Call::new(Method::PUT, &["_security", "user", user.username.as_str()]);
-        let call = call.query("refresh=false").json(&body).on_behalf_of(&user.origin);
-        let sent = self.nodes.send(&call, ends.saturating_duration_since(Instant::now())).await;
-        if let Ok(answer) = &sent {
-            self.alert(answer);
+        let secret = self.hashes.secret(password).await?;
+        let sent = self.put(user, &secret, ends).await;
+        match (&sent, password) {
+            (Ok(answer), Some(password)) if self.hashes.refused(&secret, answer) => {
+                outcome(self.put(user, &Secret::Plain(password.clone()), ends).await)
+            }
+            _ => outcome(sent),
         }
-        outcome(sent)
+    }
+
+    async fn watch(&self) {
+        self.look_now_and_then().await;
+    }
+
+    fn condition(&self) -> Result<(), String> {
+        self.condition.get()
+    }
+
+    async fn examine(&self) -> Result<Vec<String>, String> {
+        self.look_once().await
     }
 }
 

@@ -29,7 +29,11 @@ enum Command {
     /// Answers Envoy (the default).
     Serve,
     /// Validates the configuration and prints the effective settings, secrets redacted.
-    Check,
+    Check {
+        /// Also asks Elasticsearch whether the administrator's account can do its work.
+        #[arg(long)]
+        online: bool,
+    },
     /// Prints every key of the configuration with its default and meaning, as a Markdown table.
     Keys,
     /// Prints a fresh `secret_key`.
@@ -44,9 +48,9 @@ fn main() -> ExitCode {
             print!("{}", config::reference());
             ExitCode::SUCCESS
         }
-        Command::Check => with(arguments.config, |loaded| {
+        Command::Check { online } => with(arguments.config, |loaded| {
             check(&loaded);
-            ExitCode::SUCCESS
+            if online { examine(&loaded) } else { ExitCode::SUCCESS }
         }),
         Command::Serve => with(arguments.config, serve),
     }
@@ -75,14 +79,30 @@ fn check(loaded: &config::Loaded) {
     }
 }
 
-fn serve(loaded: config::Loaded) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("elastauth: {error}");
-            return ExitCode::FAILURE;
+fn examine(loaded: &config::Loaded) -> ExitCode {
+    let Some(runtime) = runtime() else { return ExitCode::FAILURE };
+    match runtime.block_on(app::examine(&loaded.settings)) {
+        Ok(notes) => {
+            for note in notes {
+                eprintln!("warning: {note}");
+            }
+            println!("# Elasticsearch and the administrator's account work");
+            ExitCode::SUCCESS
         }
-    };
+        Err(why) => {
+            eprintln!("elastauth: elasticsearch: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> Option<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.inspect_err(|error| eprintln!("elastauth: {error}")).ok()
+}
+
+fn serve(loaded: config::Loaded) -> ExitCode {
+    let Some(runtime) = runtime() else { return ExitCode::FAILURE };
     match runtime.block_on(app::serve(loaded.settings, &loaded.warnings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

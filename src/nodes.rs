@@ -18,6 +18,7 @@ pub mod account;
 mod answer;
 mod call;
 mod condition;
+pub mod hash;
 mod health;
 mod limit;
 

@@ -31,8 +31,9 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let policy = policy::policy(v);
     keep_claims(v, &mut identity, policy::claims(&policy));
     let cluster = v.setting("cluster");
+    let roles = roles(v);
     let cache = cache(v);
-    let elasticsearch = elasticsearch(v, &cluster, cache.name(), grpc.deadline);
+    let elasticsearch = elasticsearch(v, (&cluster, cache.name()), &roles, grpc.deadline);
     let key = key(v, &cache, elasticsearch.nodes.account.as_ref().map(|account| &account.secret));
     let credentials = credentials::Settings {
         expiration: v.duration("cache.expiration"),
@@ -60,7 +61,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         identity,
         known: known(v),
         policy,
-        roles: roles(v),
+        roles,
         credentials,
         seal: seal::Settings { key, cluster },
         cache,
@@ -121,6 +122,11 @@ fn url(v: &mut Values<'_>, path: &'static str, text: &str) -> Option<Url> {
     Some(url)
 }
 
+/// How many processors this process may use.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// `default` is for what the table of keys can only describe.
 fn at_least_one(v: &mut Values<'_>, path: &'static str, default: Option<usize>) -> usize {
     let number = v.number(path, default);
@@ -133,6 +139,18 @@ fn at_least_one(v: &mut Values<'_>, path: &'static str, default: Option<usize>) 
 fn roles(v: &mut Values<'_>) -> roles::Settings {
     let default_roles = v.list("default_roles");
     let group_mappings = v.mapping("group_mappings");
+    let denied = v.list("denied_roles");
+    for role in default_roles.iter().filter(|role| denied.contains(role)) {
+        v.problem("default_roles", format!("the role {role} is in denied_roles"));
+    }
+    for (group, roles) in &group_mappings {
+        for role in roles.iter().filter(|role| denied.contains(role)) {
+            v.problem(
+                "group_mappings",
+                format!("the group {group} would get the role {role}, which is in denied_roles"),
+            );
+        }
+    }
     let superuser = |roles: &Vec<String>| roles.iter().any(|role| role == "superuser");
     if superuser(&default_roles) {
         v.warnings.push("default_roles: everybody who can log in becomes superuser".into());

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+mod elasticsearch;
 mod headers;
 mod policy;
 

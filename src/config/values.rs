@@ -1,6 +1,7 @@
 //! Looks keys up, in the environment first, and collects every problem.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -148,6 +149,21 @@ impl<'a> Values<'a> {
         let value = self.raw(path)?;
         self.show(path, "[redacted]");
         Some(value.into())
+    }
+
+    /// The file that [`Self::secret`] reads, if it reads one.
+    pub(super) fn secret_file(&self, path: &str) -> Option<PathBuf> {
+        let variable = keys::variable(path);
+        let set = |name: &str| self.env.get(name).filter(|value| !value.is_empty());
+        for name in [format!("{PREFIX}{variable}"), variable] {
+            if set(&name).is_some() {
+                return None;
+            }
+            if let Some(file) = set(&format!("{name}_FILE")) {
+                return Some(file.into());
+            }
+        }
+        None
     }
 
     /// Whole numbers, quoted or not; `default` is for what the table of keys can only describe.

@@ -9,6 +9,8 @@ use axum::http::{Method, Uri};
 use tokio::net::TcpListener;
 use url::Url;
 
+use serde_json::json;
+
 use super::*;
 use crate::credentials::Day;
 use crate::outbound::Tls;
@@ -37,21 +39,27 @@ async fn server(status: u16, body: &str) -> Server {
 }
 
 fn elastic(hosts: Vec<Url>) -> Elastic {
+    Elastic::new(settings(hosts)).unwrap()
+}
+
+fn settings(hosts: Vec<Url>) -> Settings {
     let scheme = Scheme::Basic { username: "provisioner".into() };
     let account = nodes::Account { scheme, secret: "admin-secret".to_owned().into(), file: None };
     let nodes =
         nodes::Settings { hosts, account: Some(account), tls: Tls::default(), media_type: "application/json".into() };
     let patience = Duration::from_secs(2);
-    Elastic::new(Settings {
+    Settings {
         nodes,
         timeout: Duration::from_secs(2),
         write_timeout: Duration::from_secs(2),
         writes: Limits { concurrent: 4, queue: 64, patience, per_second: None },
+        refresh: Refresh::False,
+        hashing: Hashing::There,
+        mapped_roles: Vec::new(),
         dry_run: false,
         cluster: "c".into(),
         store: "redis here".into(),
-    })
-    .unwrap()
+    }
 }
 
 fn name(text: &str) -> Username {
@@ -194,5 +202,125 @@ async fn a_login_is_accepted_with_its_roles_rejected_or_an_outage() {
     assert_eq!(log_in(200, old).await.unwrap(), Login::Accepted { roles: Roles::default(), seen: Some(Day::of(0)) });
     for (status, body) in [(200, "{}"), (403, "{}"), (429, "{}"), (500, "{}"), (503, "{}")] {
         assert!(matches!(log_in(status, body).await, Err(InspectError::Unavailable(_))), "{status} {body}");
+    }
+}
+
+/// Answers by path and body, as the test says; keeps what was asked.
+async fn scripted(answer: impl Fn(&str, &Value) -> (u16, Value) + Clone + Send + Sync + 'static) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let requests = Requests::default();
+    let handle = move |State(requests): State<Requests>, method: Method, uri: Uri, sent: Bytes| async move {
+        let sent = String::from_utf8_lossy(&sent).into_owned();
+        let body = serde_json::from_str(&sent).unwrap_or_default();
+        let (status, answer) = answer(uri.path(), &body);
+        requests.lock().unwrap().push((method, uri.to_string(), sent));
+        (axum::http::StatusCode::from_u16(status).unwrap(), axum::Json(answer))
+    };
+    let router = Router::new().fallback(handle).with_state(Arc::clone(&requests));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Server { url, requests }
+}
+
+fn hashing_here(server: &Server) -> Elastic {
+    let hashing = Hashing::Here { cost: 4, cores: 2 };
+    Elastic::new(Settings { hashing, ..settings(vec![server.url.clone()]) }).unwrap()
+}
+
+fn bodies(server: &Server) -> Vec<Value> {
+    server.requests.lock().unwrap().iter().map(|(_, _, body)| serde_json::from_str(body).unwrap()).collect()
+}
+
+/// Requirement 37.
+#[tokio::test]
+async fn a_hash_goes_instead_of_the_password_where_that_is_chosen() {
+    let server = scripted(|_, _| (200, json!({ "created": true }))).await;
+    let (elastic, password) = (hashing_here(&server), Password::generate().unwrap());
+    elastic.write(&spec(), Some(&password)).await.unwrap();
+    elastic.write(&spec(), None).await.unwrap();
+    let [first, second] = bodies(&server).try_into().unwrap();
+    let hash = first["password_hash"].as_str().unwrap();
+    assert!(hash.starts_with("$2a$04$") && bcrypt::verify(password.expose(), hash).unwrap());
+    assert!(first.get("password").is_none(), "both would be refused");
+    assert!(second.get("password").is_none() && second.get("password_hash").is_none());
+}
+
+/// Requirement 37.
+#[tokio::test]
+async fn a_cluster_that_wants_another_hash_gets_the_password_from_then_on_and_no_other_hash() {
+    let reason = "Provided password hash uses [BCRYPT4] but the configured hashing algorithm is [BCRYPT]";
+    let server = scripted(move |_, body| match body.get("password_hash") {
+        Some(_) => (400, json!({ "error": { "type": "illegal_argument_exception", "reason": reason }, "status": 400 })),
+        None => (200, json!({ "created": true })),
+    })
+    .await;
+    let (elastic, password) = (hashing_here(&server), Password::generate().unwrap());
+    for _ in 0..2 {
+        elastic.write(&spec(), Some(&password)).await.unwrap();
+    }
+    let sent: Vec<_> = bodies(&server).iter().map(|body| body.get("password_hash").is_some()).collect();
+    assert_eq!(sent, [true, false, false]);
+    assert_eq!(bodies(&server)[2]["password"], password.expose());
+}
+
+/// Requirement 15.
+#[tokio::test]
+async fn refresh_is_what_the_setting_says() {
+    for (refresh, query) in
+        [(Refresh::False, "refresh=false"), (Refresh::True, "refresh=true"), (Refresh::WaitFor, "refresh=wait_for")]
+    {
+        let server = server(200, "{}").await;
+        let elastic = Elastic::new(Settings { refresh, ..settings(vec![server.url]) }).unwrap();
+        elastic.write(&spec(), None).await.unwrap();
+        assert!(server.requests.lock().unwrap()[0].1.ends_with(query), "{query}");
+    }
+}
+
+/// Requirement 38: what the account may do, told by Elasticsearch.
+#[tokio::test]
+async fn the_account_is_examined_and_its_own_name_learned() {
+    let put = "cluster:admin/xpack/security/user/put";
+    for (may_put, roles, expected) in [
+        (true, (200, json!({ "dev": {} })), Ok(vec![])),
+        (true, (200, json!({})), Ok(vec!["dev"])),
+        (true, (403, json!({})), Ok(vec!["could not be seen"])),
+        (false, (200, json!({ "dev": {} })), Err(put)),
+    ] {
+        let server = scripted(move |path, body| match path {
+            "/_security/_authenticate" => (200, json!({ "username": "owner-of-the-key", "roles": [] })),
+            "/_security/user/_has_privileges" => {
+                let asked = body["cluster"].as_array().unwrap().iter().filter_map(Value::as_str);
+                (
+                    200,
+                    json!({ "cluster": asked.map(|name| (name.to_owned(), name != put || may_put)).collect::<Vec<_>>()
+                    .into_iter().collect::<std::collections::HashMap<_, _>>() }),
+                )
+            }
+            _ => roles.clone(),
+        })
+        .await;
+        let settings = Settings { mapped_roles: vec!["dev".into()], ..settings(vec![server.url.clone()]) };
+        let elastic = Elastic::new(settings).unwrap();
+        match (elastic.examine().await, expected) {
+            (Ok(notes), Ok(parts)) => {
+                assert_eq!(notes.len(), parts.len(), "{notes:?}");
+                assert!(notes.iter().zip(parts).all(|(note, part)| note.contains(part)), "{notes:?}");
+            }
+            (Err(why), Err(part)) => assert!(why.contains(part) && why.contains("owner-of-the-key"), "{why}"),
+            (found, expected) => panic!("{found:?}, not {expected:?}"),
+        }
+        // requirement 4, where the credential itself names nobody
+        let found = elastic.inspect(&name("owner-of-the-key"), &owner(), &Origin::default()).await;
+        assert!(matches!(found, Err(InspectError::Refused(Refused::Reserved))));
+    }
+}
+
+/// Requirement 28: an outage, never a refusal of the user.
+#[tokio::test]
+async fn what_the_administrator_may_not_do_is_no_refusal_of_the_user() {
+    for status in [401, 403, 410] {
+        let server = server(status, "{}").await;
+        let found = elastic(vec![server.url]).write(&spec(), None).await;
+        assert!(matches!(found, Err(WriteError::Unavailable(_))), "{status}: {found:?}");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::thread::available_parallelism;
 
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
@@ -73,7 +72,7 @@ pub(super) fn redis(v: &mut Values<'_>) -> Settings {
     if db < 0 {
         v.problem("cache.redis_db", "must not be negative");
     }
-    let cpus = available_parallelism().map_or(1, std::num::NonZero::get);
+    let cpus = super::cpus();
     Settings {
         tls: tls(v, &target),
         db,

@@ -37,7 +37,7 @@ pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: Option<&SecretStr
         return seal::Key::Given(SecretBox::new(Box::new(bytes.unwrap_or_default())));
     }
     if let (Cache::Redis(_) | Cache::File(_), Some(password)) = (cache, password) {
-        v.warnings.push("secret_key is not set: records are sealed with a key made from elasticsearch.password".into());
+        v.warnings.push("secret_key is not set: records are sealed with a key made from the administrator's secret, and a change of that one makes them unreadable".into());
         return seal::Key::Derived(password.clone());
     }
     let mut bytes = [0_u8; 32];

@@ -1,34 +1,69 @@
-//! A stand-in for Elasticsearch: the security API's users, and Basic authentication for everything else.
+//! A stand-in for Elasticsearch: the security API's users, and authentication for everything else.
+//!
+//! It is kept honest by the tests `elasticsearch_conformance` (official specification, official client, and the validation
+//! classes of the real server).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use crate::faults::Faults;
-use crate::faults::{Ending, Fate};
 use crate::puts::{Put, Puts};
 use crate::users::{User, Users, Write};
+
+mod administrator;
+mod answers;
+mod exchange;
+mod login;
+mod security;
+
+pub use administrator::Administrator;
+pub use exchange::Exchange;
+
+use answers::{failure, product, unauthorized};
+use exchange::Recorder;
 
 /// The administrator that elastauth is given.
 pub const ADMIN: (&str, &str) = ("provisioner", "provisioner-password");
 
-#[derive(Default)]
 struct Shared {
     users: Mutex<Users>,
+    roles: Mutex<BTreeMap<String, Value>>,
+    administrator: Mutex<Administrator>,
     faults: Mutex<Faults>,
     puts: Puts,
     requests: AtomicUsize,
     /// Names under which somebody asked who this is.
     logins: Mutex<Vec<String>>,
+    recorder: Recorder,
+    /// The version that vendored media types are measured by.
+    major: AtomicU8,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let roles = ["superuser", "kibana_admin", "kibana_user", "monitoring_user", "viewer", "dev"];
+        Self {
+            users: Mutex::default(),
+            roles: Mutex::new(roles.into_iter().map(|role| (role.to_owned(), security::role())).collect()),
+            administrator: Mutex::default(),
+            faults: Mutex::default(),
+            puts: Puts::default(),
+            requests: AtomicUsize::default(),
+            logins: Mutex::default(),
+            recorder: Recorder::default(),
+            major: AtomicU8::new(9),
+        }
+    }
 }
 
 /// A running stand-in; it ends when dropped.
@@ -51,7 +86,18 @@ impl Elasticsearch {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::<Shared>::default();
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let router = router(&shared);
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, shared, task }
+    }
+
+    /// Behind a TLS listener of the caller's, which accepts connections and hands each on.
+    pub fn behind<L>(listener: L, url: String) -> Self
+    where
+        L: axum::serve::Listener<Addr: std::fmt::Debug>,
+    {
+        let shared = Arc::<Shared>::default();
+        let router = router(&shared);
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, shared, task }
     }
@@ -67,6 +113,21 @@ impl Elasticsearch {
         *self.shared.faults.lock().unwrap() = faults;
     }
 
+    /// Changes the administrator's account.
+    pub fn administrator(&self, change: impl FnOnce(&mut Administrator)) {
+        change(&mut self.shared.administrator.lock().unwrap());
+    }
+
+    /// Takes a role away, as if nobody had made it.
+    pub fn forget_role(&self, name: &str) {
+        self.shared.roles.lock().unwrap().remove(name);
+    }
+
+    /// Vendored media types have to be of this version or the one before.
+    pub fn be_version(&self, major: u8) {
+        self.shared.major.store(major, Ordering::SeqCst);
+    }
+
     /// Every PUT of a user, applied or not, in the order in which they came.
     #[must_use]
     pub fn puts(&self) -> Vec<Put> {
@@ -79,10 +140,21 @@ impl Elasticsearch {
         self.shared.puts.open()
     }
 
-    /// How often anything was asked.
+    /// How often anything was asked, but for what elastauth asks in the background to see whether all is well.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
+    }
+
+    /// From now on requests and answers are kept.
+    pub fn record(&self) {
+        self.shared.recorder.start();
+    }
+
+    /// What was kept.
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.shared.recorder.all()
     }
 
     /// Every applied write, in order.
@@ -114,15 +186,9 @@ impl Elasticsearch {
     }
 }
 
-fn product(status: StatusCode, body: &Value) -> Response {
-    (status, [("x-elastic-product", "Elasticsearch")], axum::Json(body.clone())).into_response()
-}
-
-fn unauthorized() -> Response {
-    let body = json!({ "error": { "root_cause": [], "type": "security_exception",
-        "reason": "unable to authenticate user for REST request" }, "status": 401 });
-    let challenge = [("www-authenticate", r#"Basic realm="security", charset="UTF-8""#)];
-    (StatusCode::UNAUTHORIZED, challenge, axum::Json(body)).into_response()
+fn router(shared: &Arc<Shared>) -> Router {
+    let keep = axum::middleware::from_fn_with_state(Arc::clone(shared), exchange::keep);
+    Router::new().fallback(answer).with_state(Arc::clone(shared)).layer(keep)
 }
 
 async fn answer(
@@ -132,129 +198,31 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    shared.requests.fetch_add(1, Ordering::SeqCst);
-    if uri.path() == "/_security/_authenticate"
-        && let Some((name, _)) = presented(&headers)
-    {
-        shared.logins.lock().unwrap().push(name);
+    if let Some(why) = answers::media_type_trouble(&headers, shared.major.load(Ordering::SeqCst)) {
+        return failure(400, "media_type_header_exception", &why);
     }
-    let Some((name, roles)) = login(&shared, &headers) else { return unauthorized() };
-    let admin = name == ADMIN.0;
-    if let Some((sender, user)) = uri.path().split_once("/_security/user/") {
-        if !admin {
-            let reason = format!("action [cluster:admin/xpack/security/user] is unauthorized for user [{name}]");
-            let body = json!({ "error": { "type": "security_exception", "reason": reason }, "status": 403 });
-            return product(StatusCode::FORBIDDEN, &body);
-        }
-        let user = decode(user);
-        return match method {
-            Method::GET => get(&shared, &user),
-            Method::PUT | Method::POST => put(shared, sender, user, body).await,
-            _ => product(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "not allowed", "status": 405 })),
-        };
+    // what stands before it tells senders apart
+    let (sender, path) = uri.path().split_once("/_security/").unwrap_or(("", ""));
+    let presented = login::presented(&headers);
+    let background = ["_authenticate", "user/_has_privileges", "role"].contains(&path);
+    if !(background && presented.as_ref().is_some_and(login::Presented::is_administrators)) {
+        shared.requests.fetch_add(1, Ordering::SeqCst);
     }
-    if uri.path() == "/_security/_authenticate" {
-        let known = shared.users.lock().unwrap().all.get(&name).map(|user| user.shown(&name));
-        let shown = known.unwrap_or_else(|| json!({ "username": name, "roles": roles, "metadata": {} }));
-        return product(StatusCode::OK, &shown);
+    if let (true, Some(login::Presented::Basic(name, _))) = (path == "_authenticate", &presented) {
+        shared.logins.lock().unwrap().push(name.clone());
+    }
+    let Some(who) = presented.and_then(|presented| login::log_in(&shared, &presented)) else { return unauthorized() };
+    if !path.is_empty() {
+        return security::answer(shared, &who, sender, (method, path, uri.query()), body).await;
     }
     let received: Map<String, Value> = headers
         .iter()
         .filter(|(header, _)| *header != "authorization")
         .map(|(header, value)| (header.to_string(), value.to_str().unwrap_or("?").into()))
         .collect();
-    let body = json!({ "username": name, "roles": roles, "headers": received,
+    let body = json!({ "username": who.name, "roles": who.roles, "headers": received,
                        "authorizations": headers.get_all("authorization").iter().count() });
     product(StatusCode::OK, &body)
-}
-
-/// Basic is split at the first colon.
-fn presented(headers: &HeaderMap) -> Option<(String, String)> {
-    let basic = headers.get("authorization")?.to_str().ok()?.strip_prefix("Basic ")?;
-    let pair = base64::engine::general_purpose::STANDARD.decode(basic).ok()?;
-    let pair = String::from_utf8(pair).ok()?;
-    let (name, password) = pair.split_once(':')?;
-    Some((name.to_owned(), password.to_owned()))
-}
-
-/// Disabled users and wrong passwords are alike.
-fn login(shared: &Shared, headers: &HeaderMap) -> Option<(String, Vec<String>)> {
-    let (name, password) = presented(headers)?;
-    if (name.as_str(), password.as_str()) == ADMIN {
-        return Some((name, vec!["superuser".into()]));
-    }
-    let users = shared.users.lock().unwrap();
-    let user = users.all.get(&name).filter(|user| user.enabled && user.password == password)?;
-    Some((name, user.roles.clone()))
-}
-
-fn decode(segment: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits: Vec<u8> = rest.by_ref().take(2).collect();
-            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).unwrap()
-}
-
-fn status(code: u16) -> Response {
-    let body = json!({ "error": { "type": "fault", "reason": "as the test wants it" }, "status": code });
-    product(StatusCode::from_u16(code).unwrap(), &body)
-}
-
-fn get(shared: &Shared, name: &str) -> Response {
-    if let Some(code) = shared.faults.lock().unwrap().get_status {
-        return status(code);
-    }
-    let users = shared.users.lock().unwrap();
-    match users.all.get(name) {
-        Some(user) => product(StatusCode::OK, &json!({ name: user.shown(name) })),
-        None => product(StatusCode::NOT_FOUND, &json!({})),
-    }
-}
-
-async fn put(shared: Arc<Shared>, sender: &str, name: String, body: Bytes) -> Response {
-    let faults = shared.faults.lock().unwrap().clone();
-    let Fate { delay, ending } = faults.of_a_put();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let underway = Arc::new(shared.puts.begin(sender.trim_start_matches('/'), &name, &body, ending));
-    let apply = {
-        let underway = Arc::clone(&underway);
-        async move {
-            tokio::time::sleep(delay).await;
-            let mut users = shared.users.lock().unwrap();
-            let outcome = users.put(&name, &body);
-            if outcome.is_ok() {
-                underway.applied();
-            }
-            outcome
-        }
-    };
-    let applied = match ending {
-        Ending::Refused(code) => {
-            let answer = status(code);
-            underway.answered(answer.status());
-            return answer;
-        }
-        Ending::Lost => std::future::pending().await,
-        Ending::Late => tokio::spawn(apply).await.unwrap(),
-        _ if faults.apply_after_client_gave_up => tokio::spawn(apply).await.unwrap(),
-        Ending::Answered | Ending::AnswerLost => apply.await,
-    };
-    if matches!(ending, Ending::AnswerLost | Ending::Late) {
-        std::future::pending::<()>().await;
-    }
-    let answer = match applied {
-        Ok(created) => product(StatusCode::OK, &json!({ "created": created })),
-        Err(refused) => product(StatusCode::BAD_REQUEST, &refused),
-    };
-    underway.answered(answer.status());
-    answer
 }
 
 #[cfg(test)]

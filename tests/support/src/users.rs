@@ -56,28 +56,76 @@ pub struct Users {
 
 const FIELDS: [&str; 7] = ["username", "password", "password_hash", "roles", "full_name", "email", "metadata"];
 
-fn illegal(reason: &str) -> Value {
-    json!({ "error": { "root_cause": [], "type": "action_request_validation_exception",
-                       "reason": format!("Validation Failed: 1: {reason};") }, "status": 400 })
+/// A 400.
+pub struct Refused {
+    /// `error.type`
+    pub kind: &'static str,
+    /// `error.reason`
+    pub reason: String,
 }
 
-fn parse_error(reason: &str) -> Value {
-    json!({ "error": { "root_cause": [], "type": "parse_exception", "reason": reason }, "status": 400 })
+fn illegal(reason: &str) -> Refused {
+    let reason = format!("Validation Failed: 1: {reason};");
+    Refused { kind: "action_request_validation_exception", reason }
+}
+
+fn parse_error(reason: &str) -> Refused {
+    Refused { kind: "parse_exception", reason: reason.into() }
+}
+
+fn argument(reason: &str) -> Refused {
+    Refused { kind: "illegal_argument_exception", reason: reason.into() }
+}
+
+/// Printable ASCII without spaces at either end; `limit` is 507 since 8.x, and was 1024 before.
+#[must_use]
+pub fn is_valid_name(name: &str, limit: usize) -> bool {
+    let printable = name.bytes().all(|b| (b' '..=b'~').contains(&b)) && name.trim() == name;
+    !name.is_empty() && name.len() <= limit && printable
+}
+
+/// What to store for `password` or `password_hash`, if either is there. The hash has to be of the configured algorithm,
+/// which is Elasticsearch's default here: bcrypt with cost 10.
+fn secret(body: &Map<String, Value>) -> Result<Option<String>, Refused> {
+    match (body.get("password"), body.get("password_hash")) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(argument("password_hash has already been set")),
+        (Some(Value::String(text)), None) if text.len() >= 6 => Ok(Some(text.clone())),
+        (Some(Value::String(_)), None) => Err(illegal("passwords must be at least [6] characters long")),
+        (None, Some(Value::String(hash))) => hash_of_ten_rounds(hash).map(Some),
+        (Some(_), None) => Err(parse_error("expected field [password] of type string")),
+        (None, Some(_)) => Err(parse_error("expected field [password_hash] of type string")),
+    }
+}
+
+fn hash_of_ten_rounds(hash: &str) -> Result<String, Refused> {
+    let parts: Vec<&str> = hash.split('$').collect();
+    match parts.as_slice() {
+        ["", "2a" | "2b" | "2y", "10", rest] if rest.len() == 53 => Ok(hash.to_owned()),
+        ["", "2a" | "2b" | "2y", cost, rest] if rest.len() == 53 => Err(argument(&format!(
+            "The provided password hash is for the algorithm [bcrypt{cost}], but the configured one is [bcrypt]"
+        ))),
+        _ => Err(argument(
+            "The provided password hash is not a hash or it could not be resolved to a supported hash algorithm.",
+        )),
+    }
 }
 
 impl Users {
-    /// Applies a PUT: `created`, or the body of a 400.
-    pub fn put(&mut self, name: &str, body: &Value) -> Result<bool, Value> {
+    /// Applies a PUT: `created`, or why not.
+    pub fn put(&mut self, name: &str, body: &Value) -> Result<bool, Refused> {
         let body = body.as_object().ok_or_else(|| parse_error("expected an object"))?;
         if let Some(unknown) = body.keys().find(|k| *k != "enabled" && !FIELDS.contains(&k.as_str())) {
             return Err(parse_error(&format!("failed to parse add user request. unexpected field [{unknown}]")));
         }
-        let printable = name.bytes().all(|b| (b' '..=b'~').contains(&b)) && name.trim() == name;
-        if name.is_empty() || name.len() > 507 || !printable {
+        if !is_valid_name(name, 507) {
             return Err(illegal("names must be printable ASCII"));
         }
         if RESERVED.contains(&name) {
-            return Err(illegal(&format!("user [{name}] is reserved and only the password can be changed")));
+            return Err(argument(&format!("user [{name}] is reserved and only the password can be changed")));
+        }
+        if body.get("username").is_some_and(|username| username != name) {
+            return Err(argument("[username] in source does not match the username provided"));
         }
         let roles = body.get("roles").ok_or_else(|| illegal("roles are missing"))?;
         let roles: Vec<String> = match roles {
@@ -85,16 +133,7 @@ impl Users {
             Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             _ => return Err(parse_error("roles must be an array")),
         };
-        let password = body.get("password");
-        if password.is_some() && body.contains_key("password_hash") {
-            return Err(illegal("password_hash has already been set"));
-        }
-        let password = match password {
-            Some(Value::String(text)) if text.len() >= 6 => Some(text.clone()),
-            Some(Value::String(_)) => return Err(illegal("passwords must be at least [6] characters long")),
-            Some(_) => return Err(parse_error("expected field [password] of type string")),
-            None => None,
-        };
+        let password = secret(body)?;
         let metadata = body.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
         if metadata.keys().any(|key| key.starts_with('_')) {
             return Err(illegal("metadata keys may not start with [_]"));

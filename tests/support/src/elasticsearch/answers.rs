@@ -1,0 +1,42 @@
+//! The shapes of answers.
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// Every answer to somebody who is known carries the product's name.
+pub(super) fn product(status: StatusCode, body: &Value) -> Response {
+    (status, [("x-elastic-product", "Elasticsearch")], axum::Json(body.clone())).into_response()
+}
+
+/// An exception, as `RestResponse` writes it.
+pub(super) fn exception(status: u16, kind: &str, reason: &str) -> Value {
+    json!({ "error": { "root_cause": [{ "type": kind, "reason": reason }], "type": kind, "reason": reason },
+            "status": status })
+}
+
+pub(super) fn failure(status: u16, kind: &str, reason: &str) -> Response {
+    product(StatusCode::from_u16(status).unwrap(), &exception(status, kind, reason))
+}
+
+pub(super) fn unauthorized() -> Response {
+    let body = exception(401, "security_exception", "unable to authenticate user for REST request");
+    let challenge = [("www-authenticate", r#"Basic realm="security", charset="UTF-8""#)];
+    (StatusCode::UNAUTHORIZED, challenge, axum::Json(body)).into_response()
+}
+
+/// Vendored media types have to name this version or the one before, and the same one in both headers.
+pub(super) fn media_type_trouble(headers: &HeaderMap, major: u8) -> Option<String> {
+    let version = |name: &str| {
+        let value = headers.get(name)?.to_str().ok()?;
+        let version = value.strip_prefix("application/vnd.elasticsearch+json")?.split_once("compatible-with=")?.1;
+        Some(version.trim().parse::<u8>().unwrap_or(0))
+    };
+    let (accept, content) = (version("accept"), version("content-type"));
+    let known = |version: Option<u8>| version.is_none_or(|version| version == major || version + 1 == major);
+    if !known(accept) || !known(content) {
+        return Some(format!("Invalid media-type value on headers: accept {accept:?}, content-type {content:?}"));
+    }
+    (headers.contains_key("content-type") && accept != content)
+        .then(|| format!("A compatible version is required on both headers: {accept:?}, {content:?}"))
+}
