@@ -12,7 +12,6 @@ use crate::config::{Cache, Provider, Settings};
 use crate::credentials::broker::{self, Broker};
 use crate::credentials::seal::{Seal, SealError};
 use crate::credentials::{Provisioner, Store};
-use crate::elastic::Elastic;
 use crate::file::{self, FileStore};
 use crate::identity::headers::{self, anchor};
 use crate::identity::issuer::{self, Issuer};
@@ -23,6 +22,10 @@ use crate::redis::{self, RedisStore};
 use crate::roles::Mapping;
 use crate::shutdown::{self, Phase};
 use crate::{envoy, http, outbound, telemetry};
+
+mod backend;
+
+use backend::Backend;
 
 /// Why the service did not start, or ended early.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +95,7 @@ pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error>
 
 async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error> {
     let callers = callers(&settings.identity)?;
-    let provisioner = Elastic::new(settings.elasticsearch.clone())?;
+    let provisioner = Backend::new(settings)?;
     let seal = Seal::new(&settings.seal)?;
     let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
     tokio::spawn(broker.watch());
@@ -126,7 +129,7 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
 /// Looks at Elasticsearch and the administrator's account once, for `check --online`: what is wrong, or else what is worth
 /// knowing.
 pub async fn examine(settings: &Settings) -> Result<Vec<String>, String> {
-    let provisioner = Elastic::new(settings.elasticsearch.clone()).map_err(|error| error.to_string())?;
+    let provisioner = Backend::new(settings).map_err(|error| error.to_string())?;
     provisioner.examine().await
 }
 

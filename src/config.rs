@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::{authz, credentials, elastic, envoy, file, http, identity, memory, oidc, redis, roles, telemetry};
+use crate::flavor::Flavor;
+use crate::{
+    authz, credentials, elastic, envoy, file, http, identity, memory, oidc, opensearch, redis, roles, telemetry,
+};
 
 mod build;
 mod keys;
@@ -38,6 +41,10 @@ pub struct Settings {
     pub cache: Cache,
     /// `elasticsearch.*`
     pub elasticsearch: elastic::Settings,
+    /// `elasticsearch.*`, and `elasticsearch.opensearch_*`
+    pub opensearch: opensearch::Settings,
+    /// `elasticsearch.flavor`; none to find out.
+    pub flavor: Option<Flavor>,
 }
 
 /// Who says who the caller is.

@@ -7,7 +7,7 @@
 //!                           └───────── Decision ◀────┘        │
 //!                                                             ├─ near         (this process)
 //!                                                             ├─ Store        (Redis | file | memory)
-//!                                                             └─ Provisioner  (Elasticsearch)
+//!                                                             └─ Provisioner  (Elasticsearch | OpenSearch)
 //! ```
 //!
 //! Data flows one way, and each type is built by one stage only. Who may import whom (held by
@@ -15,7 +15,7 @@
 //!
 //! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`]) knows no tonic, prost, reqwest, redis
 //!   or axum;
-//! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`]) never import one another;
+//! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
 //! - [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
 //!   share beyond that; they know none of the edges;
 //! - [`app`] is the composition root: the only file that names concrete edge types;
@@ -31,11 +31,13 @@ pub mod credentials;
 pub mod elastic;
 pub mod envoy;
 pub mod file;
+pub mod flavor;
 pub mod http;
 pub mod identity;
 pub mod memory;
 pub mod nodes;
 pub mod oidc;
+pub mod opensearch;
 pub mod outbound;
 pub mod redis;
 pub mod roles;

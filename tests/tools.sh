@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools.sh envoy|redis: gets a server that the tests and the demonstration run against into .tools/bin.
+# tools.sh envoy|redis|opensearch: gets a server that the tests and the demonstration run against into .tools/bin.
 # Quick when it is there. Says plainly what to install when it cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -80,10 +80,30 @@ RUN
   chmod +x "$at/run"
 }
 
+# The jars, some 100 MB, in .tools/opensearch. tests/opensearch starts a node of them.
+get_opensearch() {
+  local at=$tools/opensearch pom=$PWD/tests/opensearch/pom.xml missing=() name
+  if cmp -s "$pom" "$at/pom.xml"; then return; fi
+  for name in java jar mvn openssl; do command -v "$name" >/dev/null || missing+=("$name"); done
+  if [ "$(id -u)" = 0 ] && ! command -v setpriv >/dev/null; then missing+=(setpriv); fi
+  if [ ${#missing[@]} -gt 0 ]; then
+    say "skipped: the tests against a real OpenSearch: no ${missing[*]}; install a JDK 17, Maven and OpenSSL"
+    return
+  fi
+  rm -rf "$at"
+  mkdir -p "$at/modules" "$at/plugins/opensearch-security"
+  mvn -B -ntp -q -f "$pom" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$at/lib"
+  (cd "$at/plugins/opensearch-security" && jar xf "$at"/lib/opensearch-security-*.zip)
+  rm "$at"/lib/opensearch-security-*.zip
+  cp "$pom" "$at/pom.xml"
+}
+
 for tool in "$@"; do
   case $tool in
     envoy) get_envoy ;;
     redis) get_redis ;;
+    opensearch) get_opensearch ;;
     *) say "unknown tool $tool"; exit 2 ;;
   esac
 done

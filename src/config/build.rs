@@ -16,12 +16,14 @@ use crate::{envoy, http, outbound, roles, telemetry};
 mod elasticsearch;
 mod headers;
 mod identity;
+mod opensearch;
 mod policy;
 mod redis;
 mod store;
 
 use elasticsearch::elasticsearch;
 use identity::provider;
+use opensearch::{flavor, opensearch};
 use store::{cache, key};
 
 pub(super) fn settings(v: &mut Values<'_>) -> Settings {
@@ -65,6 +67,8 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         credentials,
         seal: seal::Settings { key, cluster },
         cache,
+        opensearch: opensearch(v, &elasticsearch),
+        flavor: flavor(v),
         elasticsearch,
     }
 }

@@ -86,6 +86,9 @@ impl<'a> Call<'a> {
             path.push('/');
             path.extend(utf8_percent_encode(segment, ENCODED));
         }
+        if path.is_empty() {
+            path.push('/');
+        }
         let mut url = base.clone();
         url.set_path(&path);
         url.set_query(self.query);
@@ -121,6 +124,11 @@ mod tests {
         assert_eq!(url("http://h/es/", "j.d-x_1").unwrap(), "http://h/es/_security/user/j.d-x_1");
         assert_eq!(url("http://h", "a..b").unwrap(), "http://h/_security/user/a..b");
         assert_eq!(url("http://h", "a/../b?c#d%2e").unwrap(), "http://h/_security/user/a%2F..%2Fb%3Fc%23d%252e");
+        let root = |base: &str| Call::get(&[]).url(&Url::parse(base).unwrap()).map(|url| url.to_string());
+        assert_eq!(
+            (root("http://h:9200"), root("http://h/es/")),
+            (Some("http://h:9200/".into()), Some("http://h/es".into()))
+        );
         for lost in ["", ".", ".."] {
             assert_eq!(url("http://h", lost), None, "{lost:?}");
         }

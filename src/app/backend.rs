@@ -1,0 +1,121 @@
+//! The provisioner that `elasticsearch.flavor` names, or that the back end's first answer does.
+
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use crate::config::Settings;
+use crate::credentials::{
+    Existing, InspectError, Login, Origin, OtherWriter, Password, Provisioner, UserSpec, WriteError,
+};
+use crate::elastic::{self, Elastic};
+use crate::flavor::{self, Flavor};
+use crate::identity::{Owner, Username};
+use crate::nodes::Nodes;
+use crate::opensearch::{self, OpenSearch};
+use crate::outbound::Error;
+
+/// Between two attempts to find out, while nobody asks.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// One of the two.
+enum Known {
+    Elasticsearch(Box<Elastic>),
+    OpenSearch(Box<OpenSearch>),
+}
+
+/// Whichever it is, which may turn out at first use; known then for the life of the process.
+pub(super) struct Backend {
+    known: OnceCell<Known>,
+    nodes: Nodes,
+    elastic: elastic::Settings,
+    opensearch: opensearch::Settings,
+}
+
+impl Backend {
+    /// Connects on first use.
+    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+        let (elastic, opensearch) = (settings.elasticsearch.clone(), settings.opensearch.clone());
+        let nodes = Nodes::new(elastic.nodes.clone())?;
+        let backend = Self { known: OnceCell::new(), nodes, elastic, opensearch };
+        match settings.flavor {
+            Some(flavor) => Ok(Self { known: OnceCell::new_with(Some(backend.build(flavor)?)), ..backend }),
+            None => Ok(backend),
+        }
+    }
+
+    fn build(&self, flavor: Flavor) -> Result<Known, Error> {
+        Ok(match flavor {
+            Flavor::Elasticsearch => Known::Elasticsearch(Box::new(Elastic::new(self.elastic.clone())?)),
+            Flavor::OpenSearch => Known::OpenSearch(Box::new(OpenSearch::new(self.opensearch.clone())?)),
+        })
+    }
+
+    /// One caller at a time asks, the others wait for its answer; after a failure the next one asks again.
+    async fn known(&self) -> Result<&Known, String> {
+        let find = || async {
+            let flavor = flavor::find(&self.nodes, self.elastic.timeout).await?;
+            tracing::info!(?flavor, "Found out what the back end is");
+            self.build(flavor).map_err(|error| error.to_string())
+        };
+        self.known.get_or_try_init(find).await
+    }
+}
+
+impl Provisioner for Backend {
+    async fn inspect(&self, username: &Username, owner: &Owner, origin: &Origin) -> Result<Existing, InspectError> {
+        match self.known().await.map_err(InspectError::Unavailable)? {
+            Known::Elasticsearch(elastic) => elastic.inspect(username, owner, origin).await,
+            Known::OpenSearch(opensearch) => opensearch.inspect(username, owner, origin).await,
+        }
+    }
+
+    async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
+        match self.known().await.map_err(InspectError::Unavailable)? {
+            Known::Elasticsearch(elastic) => elastic.log_in(username, password).await,
+            Known::OpenSearch(opensearch) => opensearch.log_in(username, password).await,
+        }
+    }
+
+    async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
+        match self.known().await.map_err(InspectError::Unavailable)? {
+            Known::Elasticsearch(elastic) => elastic.other_writer(username).await,
+            Known::OpenSearch(opensearch) => opensearch.other_writer(username).await,
+        }
+    }
+
+    async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
+        match self.known().await.map_err(WriteError::Unavailable)? {
+            Known::Elasticsearch(elastic) => elastic.write(user, password).await,
+            Known::OpenSearch(opensearch) => opensearch.write(user, password).await,
+        }
+    }
+
+    async fn watch(&self) {
+        let known = loop {
+            match self.known().await {
+                Ok(known) => break known,
+                Err(_unknown) => tokio::time::sleep(RETRY).await,
+            }
+        };
+        match known {
+            Known::Elasticsearch(elastic) => elastic.watch().await,
+            Known::OpenSearch(opensearch) => opensearch.watch().await,
+        }
+    }
+
+    async fn examine(&self) -> Result<Vec<String>, String> {
+        match self.known().await? {
+            Known::Elasticsearch(elastic) => elastic.examine().await,
+            Known::OpenSearch(opensearch) => opensearch.examine().await,
+        }
+    }
+
+    fn condition(&self) -> Result<(), String> {
+        match self.known.get() {
+            Some(Known::Elasticsearch(elastic)) => elastic.condition(),
+            Some(Known::OpenSearch(opensearch)) => opensearch.condition(),
+            None => Err("not known yet whether it is Elasticsearch or OpenSearch".into()),
+        }
+    }
+}

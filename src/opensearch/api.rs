@@ -1,0 +1,208 @@
+//! The requests that are made of OpenSearch's security API: `_plugins/_security/api/internalusers`.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use super::answers::{self, Written};
+use super::{Settings, stamp};
+use crate::credentials::{Existing, InspectError, Login, Origin, OtherWriter, Password, UserSpec};
+use crate::identity::{Owner, Username};
+use crate::nodes::{self, Answer, Call, Lost, Nodes};
+use crate::outbound::{Error, Tls};
+use crate::roles::Roles;
+
+const USERS: [&str; 4] = ["_plugins", "_security", "api", "internalusers"];
+const WHO: [&str; 3] = ["_plugins", "_security", "authinfo"];
+
+/// What is sent of a password.
+#[derive(Clone)]
+pub(super) enum Secret {
+    /// Nothing: the user keeps the one that it has.
+    Kept,
+    /// In the clear, for OpenSearch to hash.
+    Password(Password),
+    /// Hashed here.
+    Hash(SecretString),
+}
+
+impl Secret {
+    /// Whether only roles and attributes are written.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept)
+    }
+}
+
+/// Which field of a user holds the roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleField {
+    /// `backend_roles`: any text; OpenSearch's role mappings turn them into its roles.
+    Backend,
+    /// `opendistro_security_roles`: OpenSearch's own roles, which must exist.
+    Security,
+}
+
+impl RoleField {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Backend => "backend_roles",
+            Self::Security => "opendistro_security_roles",
+        }
+    }
+
+    /// Where `authinfo` shows them: `roles` are those that mappings gave, too.
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Backend => "backend_roles",
+            Self::Security => "roles",
+        }
+    }
+}
+
+/// A cluster, as an administrator and as its users.
+pub(super) struct Api {
+    administrator: Nodes,
+    /// Without the administrator's client certificate: over a connection that shows it, OpenSearch takes everybody for
+    /// the administrator, whatever password is sent.
+    users: Nodes,
+    cluster: String,
+    store: String,
+    roles: RoleField,
+    timeout: Duration,
+}
+
+fn path(name: Option<&Username>) -> Vec<&str> {
+    USERS.into_iter().chain(name.map(Username::as_str)).collect()
+}
+
+impl Api {
+    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+        let nodes = settings.nodes.clone();
+        let tls = Tls { identity: None, ..nodes.tls.clone() };
+        let users = Nodes::new(nodes::Settings { account: None, tls, ..nodes.clone() })?;
+        let administrator = Nodes::new(nodes)?;
+        let (cluster, store) = (settings.cluster.clone(), settings.store.clone());
+        Ok(Self { administrator, users, cluster, store, roles: settings.roles, timeout: settings.timeout })
+    }
+
+    /// Whose the user is.
+    pub(super) async fn look(
+        &self,
+        username: &Username,
+        owner: &Owner,
+        origin: &Origin,
+        limit: Duration,
+    ) -> Result<Existing, InspectError> {
+        match self.user(username, origin, limit).await? {
+            Some(user) => Ok(stamp::check(&user, &self.cluster, owner)?),
+            None => Ok(Existing::Absent),
+        }
+    }
+
+    /// The elastauth with another store that last wrote the user.
+    pub(super) async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
+        let user = self.user(username, &Origin::default(), self.timeout).await?;
+        let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| *theirs != self.store);
+        Ok(theirs.map(|theirs| OtherWriter { theirs, ours: self.store.clone() }))
+    }
+
+    /// The user as it stands there. A 404 must be OpenSearch's own: that of a proxy says nothing about the user.
+    async fn user(&self, username: &Username, origin: &Origin, limit: Duration) -> Result<Option<Value>, InspectError> {
+        let path = path(Some(username));
+        let call = Call::get(&path).on_behalf_of(origin);
+        let answer = self.administrator.send(&call, limit.min(self.timeout)).await.map_err(unavailable)?;
+        let mut body = answer.json().unwrap_or_default();
+        match answer.status {
+            StatusCode::NOT_FOUND if body["status"] == "NOT_FOUND" => Ok(None),
+            StatusCode::OK if body[username.as_str()].is_object() => Ok(Some(body[username.as_str()].take())),
+            StatusCode::OK => Err(InspectError::Unavailable("an answer that is no user".into())),
+            _ => {
+                self.alert(&answer);
+                Err(InspectError::Unavailable(answer.describe()))
+            }
+        }
+    }
+
+    /// Logs in as the user.
+    pub(super) async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
+        let call = Call::get(&WHO).as_user(username.as_str(), password.expose());
+        let answer = self.users.send(&call, self.timeout).await.map_err(unavailable)?;
+        let body = answer.json().unwrap_or_default();
+        match answer.status {
+            StatusCode::UNAUTHORIZED => Ok(Login::Rejected),
+            StatusCode::OK if body["user_name"] == username.as_str() => {
+                let names = body[self.roles.shown()].as_array();
+                let names = names.ok_or_else(|| InspectError::Unavailable("an answer without roles".into()))?;
+                let roles = Roles::new(names.iter().filter_map(Value::as_str));
+                // the names of attributes are shown, not what stands in them; and a write would cost everybody's login
+                Ok(Login::Accepted { roles, seen: None })
+            }
+            // a proxy or a certificate that authenticates everybody as somebody else
+            StatusCode::OK => Err(InspectError::Unavailable("the answer is about another user".into())),
+            _ => Err(InspectError::Unavailable(answer.describe())),
+        }
+    }
+
+    /// One user, made or replaced; without a secret it keeps its password. (No query: an unknown parameter gets 400.)
+    pub(super) async fn put(&self, user: &UserSpec, secret: &Secret, limit: Duration) -> Written {
+        let path = path(Some(&user.username));
+        let call = Call::new(Method::PUT, &path).json(&self.body(user, secret)).on_behalf_of(&user.origin);
+        self.write(call, limit, Some(&user.username)).await
+    }
+
+    /// Several users at once, all or none.
+    pub(super) async fn patch(&self, users: &[(&UserSpec, &Secret)], limit: Duration) -> Written {
+        let operations: Vec<Value> = users.iter().flat_map(|(user, secret)| self.operations(user, secret)).collect();
+        let path = path(None);
+        self.write(Call::new(Method::PATCH, &path).json(&operations.into()), limit, None).await
+    }
+
+    async fn write(&self, call: Call<'_>, limit: Duration, one: Option<&Username>) -> Written {
+        let sent = self.administrator.send(&call, limit).await;
+        let denied = sent.as_ref().ok().filter(|answer| answer.status == StatusCode::FORBIDDEN);
+        let described = denied.map(Answer::describe);
+        let written = answers::of_a_write(sent, one);
+        if let (Written::Failed(_), Some(described)) = (&written, described) {
+            self.administrator.alert(&described);
+        }
+        written
+    }
+
+    fn alert(&self, answer: &Answer) {
+        if answer.status == StatusCode::FORBIDDEN {
+            self.administrator.alert(&answer.describe());
+        }
+    }
+
+    fn body(&self, user: &UserSpec, secret: &Secret) -> Value {
+        let mut body = json!({
+            self.roles.name(): user.roles.iter().collect::<Vec<_>>(),
+            "attributes": stamp::of(&self.cluster, &self.store, user),
+        });
+        match secret {
+            Secret::Kept => {}
+            Secret::Password(password) => body["password"] = password.expose().into(),
+            Secret::Hash(hash) => body["hash"] = hash.expose_secret().into(),
+        }
+        body
+    }
+
+    /// JSON Patch (RFC 6902). A whole user without a password is never added: where it is absent OpenSearch would make one
+    /// that nobody can log in as. A username has no `~` or `/` that RFC 6901 would have escaped.
+    fn operations(&self, user: &UserSpec, secret: &Secret) -> Vec<Value> {
+        let (at, mut body) = (format!("/{}", user.username), self.body(user, secret));
+        let operation = |op: &str, path: String, value: Value| json!({ "op": op, "path": path, "value": value });
+        match secret {
+            Secret::Kept => [self.roles.name(), "attributes"]
+                .map(|field| operation("replace", format!("{at}/{field}"), body[field].take()))
+                .into(),
+            Secret::Password(_) | Secret::Hash(_) => vec![operation("add", at, body)],
+        }
+    }
+}
+
+fn unavailable(lost: Lost) -> InspectError {
+    InspectError::Unavailable(lost.why)
+}

@@ -1,0 +1,121 @@
+//! The ownership stamp in a user's `attributes`, which is a map of strings: elastauth touches only users that carry it.
+
+use serde_json::{Map, Value};
+
+use crate::credentials::{Existing, Refused, UserSpec};
+use crate::identity::Owner;
+
+const MANAGER: &str = "elastauth";
+const MANAGED_BY: &str = "elastauth.io/managed-by";
+const CLUSTER: &str = "elastauth.io/cluster";
+const ISSUER: &str = "elastauth.io/issuer";
+const SUBJECT: &str = "elastauth.io/subject";
+const AS_OF: &str = "elastauth.io/as-of";
+const STORE: &str = "elastauth.io/store";
+const UNBOUND: &str = "elastauth.io/unbound";
+const LAST_SEEN: &str = "elastauth.io/last-seen";
+const FULL_NAME: &str = "elastauth.io/full-name";
+const EMAIL: &str = "elastauth.io/email";
+
+/// All of the user's attributes: a write replaces them. (A value that is no string gets 500.)
+pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Map<String, Value> {
+    let (as_of, seen) = (user.as_of.to_string(), user.seen.to_string());
+    let always = [
+        (MANAGED_BY, Some(MANAGER)),
+        (CLUSTER, Some(cluster)),
+        (ISSUER, Some(&*user.owner.issuer)),
+        (SUBJECT, Some(&*user.owner.subject)),
+        (UNBOUND, Some("false")),
+        (AS_OF, Some(as_of.as_str())),
+        (STORE, Some(store)),
+        (LAST_SEEN, Some(seen.as_str())),
+        (FULL_NAME, user.full_name.as_deref()),
+        (EMAIL, user.email.as_deref()),
+    ];
+    always.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect()
+}
+
+/// Whether the user, as a GET shows it, may be written for this owner. One that was handed over without a subject is the
+/// first one's of its issuer. There is no disabled user on OpenSearch.
+pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<Existing, Refused> {
+    // an administrator's client certificate sees hidden users, and could write reserved ones
+    if ["reserved", "hidden", "static"].iter().any(|flag| user[*flag] == true) {
+        return Err(Refused::Reserved);
+    }
+    let attributes = &user["attributes"];
+    let is = |key: &str, value: &str| attributes[key].as_str() == Some(value);
+    if !is(MANAGED_BY, MANAGER) {
+        return Err(Refused::NotOurs);
+    }
+    let subject = is(UNBOUND, "true") || is(SUBJECT, &owner.subject);
+    if is(CLUSTER, cluster) && is(ISSUER, &owner.issuer) && subject {
+        Ok(Existing::Ours)
+    } else {
+        Err(Refused::OtherOwner)
+    }
+}
+
+/// The store of the elastauth that last wrote the user.
+pub(super) fn store(user: &Value) -> Option<String> {
+    user["attributes"][STORE].as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::credentials::{Day, Origin};
+    use crate::identity::Username;
+    use crate::roles::Roles;
+
+    fn spec(subject: &str) -> UserSpec {
+        UserSpec {
+            username: Username::parse("ann").unwrap(),
+            owner: Owner { issuer: "https://i".into(), subject: subject.into() },
+            roles: Roles::new(["r"]),
+            as_of: 7,
+            full_name: None,
+            email: Some("e".into()),
+            seen: Day::of(0),
+            origin: Origin::default(),
+        }
+    }
+
+    #[test]
+    fn every_attribute_is_a_string_and_what_is_unknown_is_left_out() {
+        let attributes = of("c", "s", &spec("s"));
+        assert!(attributes.values().all(Value::is_string), "{attributes:?}");
+        assert_eq!((&attributes[AS_OF], &attributes[LAST_SEEN]), (&json!("7"), &json!("1970-01-01")));
+        assert_eq!((&attributes[STORE], &attributes[EMAIL]), (&json!("s"), &json!("e")));
+        assert!(!attributes.contains_key(FULL_NAME));
+    }
+
+    /// Requirement 5.
+    #[test]
+    fn only_our_own_user_of_the_same_owner_may_be_written() {
+        let user = |attributes: Map<String, Value>| json!({ "attributes": attributes });
+        let mut unbound = of("c", "s", &spec(""));
+        unbound.insert(UNBOUND.into(), "true".into());
+        let mut elsewhere = unbound.clone();
+        elsewhere.insert(ISSUER.into(), "https://other".into());
+        let flagged = |flag: &str| json!({ "attributes": of("c", "s", &spec("s")), flag: true });
+        for (user, expected) in [
+            (user(of("c", "s", &spec("s"))), Ok(Existing::Ours)),
+            (user(of("c", "s", &spec("other"))), Err(Refused::OtherOwner)),
+            (user(of("d", "s", &spec("s"))), Err(Refused::OtherOwner)),
+            (user(unbound), Ok(Existing::Ours)),
+            (user(elsewhere), Err(Refused::OtherOwner)),
+            (json!({ "attributes": { MANAGED_BY: MANAGER } }), Err(Refused::OtherOwner)),
+            (json!({ "attributes": { "managed_by": MANAGER } }), Err(Refused::NotOurs)),
+            (json!({ "attributes": {} }), Err(Refused::NotOurs)),
+            (flagged("reserved"), Err(Refused::Reserved)),
+            (flagged("hidden"), Err(Refused::Reserved)),
+            (flagged("static"), Err(Refused::Reserved)),
+            (json!({}), Err(Refused::NotOurs)),
+            (json!("nonsense"), Err(Refused::NotOurs)),
+        ] {
+            assert_eq!(check(&user, "c", &spec("s").owner), expected, "{user}");
+        }
+    }
+}
