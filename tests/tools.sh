@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# tools.sh envoy|redis|opensearch: gets a server that the tests and the demonstration run against into .tools/bin.
+# tools.sh envoy|redis|opensearch|oidc-provider|keycloak: gets a server that the tests and the demonstration run against
+# into .tools/bin.
 # Quick when it is there. Says plainly what to install when it cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -99,11 +100,62 @@ get_opensearch() {
   cp "$pom" "$at/pom.xml"
 }
 
+provider_lock=tests/support/provider/package-lock.json
+
+# The certified OpenID provider, run by tests/support/provider/provider.mjs.
+get_oidc_provider() {
+  local at=$tools/oidc-provider name
+  if cmp -s "$provider_lock" "$at/package-lock.json" && [ -x "$tools/bin/oidc-provider" ]; then return; fi
+  for name in node npm; do
+    command -v "$name" >/dev/null || { say "skipped: tests with oidc-provider need Node.js 20 and npm: no $name"; return; }
+  done
+  rm -rf "$at" "$tools/bin/oidc-provider"
+  mkdir -p "$at"
+  cp tests/support/provider/package.json "$at"
+  cp "$provider_lock" "$at/package-lock.json"
+  (cd "$at" && npm ci --ignore-scripts --no-fund --no-audit --silent) ||
+    { rm -rf "$at"; say "skipped: npm cannot fetch oidc-provider"; return; }
+  # a link, so that the script's imports are looked for here
+  ln -s "$PWD/tests/support/provider/provider.mjs" "$at/provider.mjs"
+  printf '#!/bin/sh\nexec node --preserve-symlinks --preserve-symlinks-main "%s/provider.mjs"\n' "$at" \
+    > "$tools/bin/oidc-provider"
+  chmod +x "$tools/bin/oidc-provider"
+}
+
+keycloak_version=26.5.6
+
+# Keycloak's distribution, made ready for a start without another build. 270 MB.
+get_keycloak() {
+  local at=$tools/keycloak-$keycloak_version name
+  if [ -x "$tools/bin/keycloak" ] && [ -d "$at" ]; then return; fi
+  for name in java mvn; do
+    command -v "$name" >/dev/null || { say "skipped: tests with Keycloak need Java 17 and Maven: no $name"; return; }
+  done
+  rm -rf "$at" "$tools/bin/keycloak"
+  mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
+    -Dartifact="org.keycloak:keycloak-quarkus-dist:$keycloak_version:tar.gz" -DoutputDirectory="$tools/download" >&2 ||
+    { say "skipped: Maven cannot fetch Keycloak"; return; }
+  tar -xzf "$tools/download/keycloak-quarkus-dist-$keycloak_version.tar.gz" -C "$tools"
+  rm -rf "$tools/download"
+  "$at/bin/kc.sh" build --db=dev-mem >/dev/null
+  # kc.sh starts Java as a child, which would outlive the test that ends it
+  cat > "$tools/bin/keycloak" <<RUN
+#!/bin/sh
+exec java -Xmx512m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dkc.home.dir="$at" -Djboss.server.config.dir="$at/conf" \\
+  -Djava.util.logging.manager=org.jboss.logmanager.LogManager -Dpicocli.disable.closures=true \\
+  -Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory \\
+  -cp "$at/lib/quarkus-run.jar" io.quarkus.bootstrap.runner.QuarkusEntryPoint "\$@"
+RUN
+  chmod +x "$tools/bin/keycloak"
+}
+
 for tool in "$@"; do
   case $tool in
     envoy) get_envoy ;;
     redis) get_redis ;;
     opensearch) get_opensearch ;;
+    oidc-provider) get_oidc_provider ;;
+    keycloak) get_keycloak ;;
     *) say "unknown tool $tool"; exit 2 ;;
   esac
 done

@@ -6,12 +6,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when something is wrong")]
 
+pub mod browser;
 pub mod certificates;
 pub mod check;
 pub mod elasticsearch;
 pub mod faults;
 pub mod issuer;
 pub mod process;
+pub mod providers;
 pub mod proxy;
 pub mod puts;
 pub mod random;

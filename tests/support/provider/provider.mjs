@@ -1,0 +1,98 @@
+// The certified OpenID provider that tests log in to: one public client, one API with signed access tokens, and a door for the
+// test to change keys through. Prints its address.
+import { createServer } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import Provider from 'oidc-provider';
+import { exportJWK, generateKeyPair } from 'jose';
+
+const API = 'elastauth';
+
+async function key() {
+  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+  return { ...(await exportJWK(privateKey)), kid: randomUUID(), use: 'sig', alg: 'ES256' };
+}
+
+// Sessions, grants and tokens outlive a change of keys; nothing is kept longer than the process.
+const kept = new Map();
+class Kept {
+  constructor(model) { this.model = model; }
+  key(id) { return `${this.model} ${id}`; }
+  async upsert(id, payload) { kept.set(this.key(id), payload); }
+  async find(id) { return kept.get(this.key(id)); }
+  async findByUid(uid) { return [...kept].find(([key, { uid: own }]) => key.startsWith(`${this.model} `) && own === uid)?.[1]; }
+  async consume(id) { kept.get(this.key(id)).consumed = Math.floor(Date.now() / 1000); }
+  async destroy(id) { kept.delete(this.key(id)); }
+  async revokeByGrantId(grant) { for (const [key, { grantId }] of kept) if (grantId === grant) kept.delete(key); }
+}
+
+// `ann` is in admins, everybody else in developers.
+function claims(account) {
+  return {
+    sub: `id-of-${account}`,
+    preferred_username: account,
+    email: `${account}@example.org`,
+    name: `${account} of the provider`,
+    groups: account === 'ann' ? ['admins'] : ['developers'],
+  };
+}
+
+function configuration(keys) {
+  return {
+    clients: [{
+      client_id: 'elastauth',
+      token_endpoint_auth_method: 'none',
+      redirect_uris: ['http://127.0.0.1/callback'],
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      id_token_signed_response_alg: 'ES256',
+    }],
+    adapter: Kept,
+    jwks: { keys },
+    claims: { openid: ['sub', 'preferred_username', 'email', 'name', 'groups'] },
+    conformIdTokenClaims: false,
+    findAccount: (_, id) => ({ accountId: id, claims: () => claims(id) }),
+    extraTokenClaims: (_, token) => claims(token.accountId),
+    issueRefreshToken: () => true,
+    rotateRefreshToken: false,
+    features: {
+      devInteractions: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => `urn:${API}`,
+        useGrantedResource: () => true,
+        getResourceServerInfo: () => ({
+          scope: 'openid',
+          audience: API,
+          accessTokenTTL: 300,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: 'ES256' } },
+        }),
+      },
+    },
+  };
+}
+
+const server = createServer();
+server.listen(0, '127.0.0.1', async () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  let keys = [];
+  let handle;
+  // A provider has the keys that it was made with.
+  const sign = (next) => {
+    keys = next;
+    handle = new Provider(issuer, configuration(keys)).callback();
+  };
+  sign([await key()]);
+  server.on('request', async (request, response) => {
+    if (request.url === '/test/new-key') {
+      sign([await key(), ...keys]);
+      response.end(keys[0].kid);
+    } else if (request.url === '/test/drop-old-keys') {
+      sign(keys.slice(0, 1));
+      response.end();
+    } else {
+      handle(request, response);
+    }
+  });
+  console.log(`provider at ${issuer}`);
+});
