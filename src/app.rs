@@ -109,8 +109,8 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
     let health = TcpListener::bind(settings.http.listen)
         .await
         .map_err(|error| Error::Listen { address: settings.http.listen.to_string(), error })?;
-    let shutdown = shutdown::on_signals().map_err(Error::Signals)?;
-    tracing::info!(grpc = %settings.grpc.listen, http = %settings.http.listen, "elastauth serves");
+    let shutdown = shutdown::on_signals(settings.shutdown).map_err(Error::Signals)?;
+    tracing::info!(grpc = %settings.grpc.listen, tls = settings.grpc.tls.is_some(), http = %settings.http.listen, "elastauth serves");
 
     let ready = {
         let (authorizer, shutdown) = (Arc::clone(&authorizer), shutdown.clone());
@@ -122,8 +122,11 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
     let service = envoy::Service::new(authorizer, &settings.grpc);
     let (draining, stopping) = (shutdown.clone().reached(Phase::Draining), shutdown.clone().reached(Phase::Stopping));
     let grpc = envoy::serve(grpc, service, &settings.grpc, draining, stopping);
-    let http = http::serve(health, ready, shutdown.reached(Phase::Stopping));
-    both(async { grpc.await.map_err(Error::from) }, async { http.await.map_err(Error::Http) }).await
+    let http = http::serve(health, ready, shutdown.clone().reached(Phase::Stopping));
+    tokio::select! {
+        ended = both(async { grpc.await.map_err(Error::from) }, async { http.await.map_err(Error::Http) }) => ended,
+        () = shutdown.reached(Phase::Overdue) => Ok(()),
+    }
 }
 
 /// Looks at Elasticsearch and the administrator's account once, for `check --online`: what is wrong, or else what is worth

@@ -231,7 +231,7 @@ mod tests {
     fn the_readme_names_every_reason_and_its_cure() {
         let readme = include_str!("../README.md");
         let reasons = Refusal::all().into_iter().map(|refusal| refusal.verdict().reason);
-        for reason in reasons.chain(["message_undecodable", "call_refused"]) {
+        for reason in reasons.chain(["message_undecodable", "call_refused", "peer_not_allowed", "tls_handshake"]) {
             assert!(readme.contains(&format!("| `{reason}` |")), "README.md has no line for {reason}");
         }
     }

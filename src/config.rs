@@ -23,6 +23,8 @@ pub struct Settings {
     pub http: http::Settings,
     /// `grpc.*`
     pub grpc: envoy::Settings,
+    /// `drain`
+    pub shutdown: crate::shutdown::Settings,
     /// `log_*`
     pub logs: telemetry::Settings,
     /// `auth_provider`

@@ -1,21 +1,15 @@
 //! The ext_authz service: `envoy.service.auth.v3.Authorization/Check` on tonic.
 
-use std::fmt;
 use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::HeaderName;
 use futures_util::FutureExt as _;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tonic::metadata::MetadataMap;
-use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::service::Routes;
 use tonic::{Response, Status};
 
 use crate::authz::{Authorizer, Decision, Refusal, Request};
@@ -24,11 +18,15 @@ use crate::identity::KeySource;
 use crate::identity::presented::Wanted;
 
 mod deadline;
+mod listener;
 mod log;
-mod refused;
 mod request;
 mod response;
+mod server;
+pub mod tls;
 pub mod wire;
+
+pub use listener::{Listen, Listener, SocketFile, bind};
 
 use wire::server::authorization_server::{Authorization, AuthorizationServer};
 use wire::{Call, Reply};
@@ -36,26 +34,11 @@ use wire::{Call, Reply};
 /// The name under which health is reported, beside the empty one.
 pub const SERVICE: &str = "envoy.service.auth.v3.Authorization";
 
-/// Streams of one connection. Envoy opens one connection per worker and answers a lower limit with refused streams.
-const MAX_STREAMS: u32 = 4096;
+/// The bits of a file's mode for those who are neither its owner nor in its group.
+const EVERYBODY: u32 = 0o007;
 
-/// Where Envoy reaches us.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// `127.0.0.1:9001`
-    Tcp(SocketAddr),
-    /// `unix:/path`
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
+/// For the way of the last answers.
+const FINISH_MARGIN: Duration = Duration::from_secs(1);
 
 /// `grpc.*`
 #[derive(Clone, Debug)]
@@ -64,6 +47,8 @@ pub struct Settings {
     pub listen: Listen,
     /// `grpc.allow_insecure`: others than Envoy may reach the port. Default off.
     pub allow_insecure: bool,
+    /// `grpc.tls_*`. Default off.
+    pub tls: Option<tls::Settings>,
     /// `grpc.reflection`: for `grpcurl`. Default off.
     pub reflection: bool,
     /// `grpc.max_message_size`: bytes of one request. Default 4 MiB.
@@ -74,13 +59,25 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Headers that name the caller: taken off every request that is let through.
     pub identity_headers: Vec<HeaderName>,
+    /// `grpc.max_connection_age`: about so old, a connection is ended, so that Envoy finds new replicas. Default 10 min.
+    pub max_connection_age: Option<Duration>,
 }
 
 impl Settings {
-    /// Whether nobody but Envoy can call, so that what a call says about Envoy's own peers is Envoy's word.
+    /// When every request that was taken on has its answer.
+    #[must_use]
+    pub fn finish(&self) -> Duration {
+        self.deadline + FINISH_MARGIN
+    }
+
+    /// Whether only those can call whom the operator named: through a Unix socket that is not open to everybody on the
+    /// machine, or with client certificates and a list of names. What a call says about Envoy's own peers
+    /// (`source.principal`, `metadata_context`) is Envoy's word only then.
     #[must_use]
     pub fn knows_its_callers(&self) -> bool {
-        matches!(self.listen, Listen::Unix(_)) && !self.allow_insecure
+        let socket = matches!(self.listen, Listen::Unix { mode, .. } if mode & EVERYBODY == 0);
+        let listed = |tls: &tls::Settings| tls.client_ca_file.is_some() && !tls.allowed.is_empty();
+        (socket || self.tls.as_ref().is_some_and(listed)) && !self.allow_insecure
     }
 }
 
@@ -141,29 +138,6 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> 
     }
 }
 
-/// A bound socket, before anything is served.
-#[derive(Debug)]
-pub enum Listener {
-    /// TCP.
-    Tcp(TcpListener),
-    /// A Unix socket and its path.
-    Unix(UnixListener, PathBuf),
-}
-
-/// Binds. A Unix socket that nobody answers on any more is replaced.
-pub async fn bind(listen: &Listen) -> io::Result<Listener> {
-    match listen {
-        Listen::Tcp(address) => Ok(Listener::Tcp(TcpListener::bind(address).await?)),
-        Listen::Unix(path) => {
-            if tokio::net::UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-            {
-                std::fs::remove_file(path)?;
-            }
-            Ok(Listener::Unix(UnixListener::bind(path)?, path.clone()))
-        }
-    }
-}
-
 /// Serves until `stopped`, then lets the requests in flight finish. `draining` comes first: from then on health says
 /// `NOT_SERVING`, so that Envoy moves on while requests are still answered.
 pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
@@ -173,41 +147,35 @@ pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
     draining: impl Future<Output = ()> + Send + 'static,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    reporter.set_service_status(SERVICE, tonic_health::ServingStatus::Serving).await;
-    let unhealthy = tokio::spawn(async move {
+    let tls = settings.tls.clone().map(tls::Watched::load).transpose()?.map(Arc::new);
+    let (mut reporter, health) = tonic_health::server::health_reporter();
+    for name in ["", SERVICE] {
+        reporter.set_service_status(name, tonic_health::ServingStatus::Serving).await;
+    }
+    let (ended, end) = oneshot::channel();
+    let reporting = tokio::spawn(async move {
         draining.await;
-        reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-        reporter.set_service_status(SERVICE, tonic_health::ServingStatus::NotServing).await;
-        // dropping the reporter would end the watchers' streams
-        std::future::pending::<()>().await;
+        for name in ["", SERVICE] {
+            reporter.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
+        }
+        let _ = end.await;
+        // ends the streams of those who watch, which would hold their connections
+        for name in ["", SERVICE] {
+            reporter.clear_service_status(name).await;
+        }
     });
     let authorization = AuthorizationServer::new(service).max_decoding_message_size(settings.max_message_size);
-    let mut router: Router<_> = Server::builder()
-        .max_concurrent_streams(Some(MAX_STREAMS))
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .layer(refused::LogRefused)
-        .add_service(health)
-        .add_service(authorization);
+    let mut routes = Routes::new(health).add_service(authorization);
     if settings.reflection {
-        router = router.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+        routes = routes.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
     }
-    let served = match listener {
-        Listener::Tcp(listener) => {
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            router.serve_with_incoming_shutdown(incoming, stopped).await
-        }
-        Listener::Unix(listener, path) => {
-            let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
-            let served = router.serve_with_incoming_shutdown(incoming, stopped).await;
-            // a socket left behind is replaced at the next start
-            let _ = std::fs::remove_file(path);
-            served
-        }
+    let stopped = async move {
+        stopped.await;
+        let _ = ended.send(());
     };
-    unhealthy.abort();
-    Ok(served?)
+    server::serve(listener, routes, tls, settings, stopped).await;
+    reporting.abort();
+    Ok(())
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -216,12 +184,12 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// The server could not be built or ended early.
+/// The server could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Transport.
-    #[error("gRPC server")]
-    Transport(#[from] tonic::transport::Error),
+    /// The files of TLS.
+    #[error("TLS: {0}")]
+    Tls(#[from] tls::Error),
     /// Reflection.
     #[error("gRPC reflection")]
     Reflection(#[from] tonic_reflection::server::Error),

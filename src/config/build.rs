@@ -11,9 +11,10 @@ use super::{Cache, Provider, Settings};
 use crate::credentials::{self, near, seal};
 use crate::identity::headers::Names;
 use crate::identity::known;
-use crate::{envoy, http, outbound, roles, telemetry};
+use crate::{envoy, http, outbound, roles, shutdown, telemetry};
 
 mod elasticsearch;
+mod grpc;
 mod headers;
 mod identity;
 mod opensearch;
@@ -22,6 +23,7 @@ mod redis;
 mod store;
 
 use elasticsearch::elasticsearch;
+use grpc::grpc;
 use identity::provider;
 use opensearch::{flavor, opensearch};
 use store::{cache, key};
@@ -56,9 +58,11 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         write_timeout: elasticsearch.write_timeout,
     };
     let http = http::Settings { listen: address(v, "listen") };
+    let shutdown = shutdown::Settings { drain: v.duration_or_off("drain").unwrap_or_default(), finish: grpc.finish() };
     Settings {
         http,
         grpc,
+        shutdown,
         logs: logs(v),
         identity,
         known: known(v),
@@ -173,35 +177,6 @@ fn address(v: &mut Values<'_>, path: &'static str) -> SocketAddr {
         v.problem(path, "must be address:port, such as 127.0.0.1:5000");
         SocketAddr::from(([127, 0, 0, 1], 0))
     })
-}
-
-fn grpc(v: &mut Values<'_>) -> envoy::Settings {
-    const PATH: &str = "grpc.listen";
-    let allow_insecure = v.boolean("grpc.allow_insecure");
-    let text = v.setting(PATH);
-    v.effective.retain(|(path, _)| *path != PATH);
-    let listen = match text.strip_prefix("unix:") {
-        Some(path) => envoy::Listen::Unix(path.into()),
-        None => envoy::Listen::Tcp(address(v, PATH)),
-    };
-    if let envoy::Listen::Tcp(address) = listen
-        && !address.ip().is_loopback()
-    {
-        if allow_insecure {
-            v.warnings.push(format!("{PATH}: whoever reaches {address} can ask for passwords"));
-        } else {
-            v.problem(PATH, "beyond loopback, whoever reaches the port can ask for passwords: set grpc.allow_insecure if the network keeps others out");
-        }
-    }
-    envoy::Settings {
-        listen,
-        allow_insecure,
-        reflection: v.boolean("grpc.reflection"),
-        max_message_size: at_least_one(v, "grpc.max_message_size", None),
-        deadline: v.duration("grpc.deadline"),
-        max_in_flight: at_least_one(v, "grpc.max_in_flight", None),
-        identity_headers: Vec::new(),
-    }
 }
 
 fn logs(v: &mut Values<'_>) -> telemetry::Settings {

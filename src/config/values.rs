@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::keys::{self, KEYS, Key, Kind};
 use super::tree::{Node, Tree, Value};
+
+mod durations;
 
 /// The file and the environment, and what is wrong with them.
 pub(super) struct Values<'a> {
@@ -192,22 +193,6 @@ impl<'a> Values<'a> {
         };
         self.show(path, value.to_string());
         value
-    }
-
-    /// `250ms`, `90s`, `1h30m`
-    pub(super) fn duration(&mut self, path: &'static str) -> Duration {
-        let text = self.setting(path);
-        match humantime::parse_duration(&text) {
-            Ok(duration) if duration.is_zero() => {
-                self.problem(path, "must be longer than nothing");
-                Duration::from_secs(1)
-            }
-            Ok(duration) => duration,
-            Err(_) => {
-                self.problem(path, "must be a duration such as 250ms, 90s or 1h30m");
-                Duration::from_secs(1)
-            }
-        }
     }
 
     /// A YAML list, or comma-separated text; empty items (unset variables) are left out.

@@ -1,5 +1,8 @@
 //! One line per decision: refusals at info, outages at warn, passes at debug.
 
+use tonic::codegen::http::Response;
+
+use super::tls::peer::Stranger;
 use crate::authz::{Decision, Refusal, Request};
 
 pub(super) fn decision(request: Option<&Request>, decision: &Decision) {
@@ -29,4 +32,27 @@ fn denied(request: Option<&Request>, refusal: &Refusal) {
 /// Bytes that are no `CheckRequest`.
 pub(super) fn undecodable(error: &prost::DecodeError) {
     tracing::info!(reason = "message_undecodable", %error, "Request denied");
+}
+
+/// Calls that tonic refuses before the service sees them: a message over the limit, an unknown method. A reply that the
+/// service made carries its status in the trailers, a refusal by tonic in the headers.
+pub(super) fn refused_by_tonic<B>(response: &Response<B>) {
+    if let Some(status) = response.headers().get("grpc-status").filter(|status| *status != "0") {
+        let grpc_status = status.to_str().unwrap_or("?");
+        tracing::info!(reason = "call_refused", grpc_status, "Request denied");
+    }
+}
+
+/// A call of somebody whose certificate is good, but not on the list.
+pub(super) fn stranger(stranger: &Stranger, from: &str) {
+    tracing::warn!(reason = "peer_not_allowed", peer = stranger.0, from, "Request denied");
+}
+
+/// Probes of the port alone say nothing and go: no reason to write a line.
+pub(super) fn handshake(error: &std::io::Error, from: &str) {
+    if error.kind() == std::io::ErrorKind::UnexpectedEof {
+        tracing::debug!(reason = "tls_handshake", %error, from, "Connection refused");
+    } else {
+        tracing::info!(reason = "tls_handshake", %error, from, "Connection refused");
+    }
 }

@@ -1,6 +1,10 @@
 //! A gRPC client of Check that sends any bytes and answers the bytes that came back.
 
 use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -8,11 +12,17 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{self, HttpRequest};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use hyper_util::rt::TokioIo;
 use prost::Message as _;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::codegen::http::uri::PathAndQuery;
+use tonic::codegen::http::uri::{PathAndQuery, Uri};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use tower::service_fn;
 
 use crate::process::PATIENCE;
 
@@ -27,6 +37,40 @@ impl Checker {
         Self(tonic::client::Grpc::new(channel))
     }
 
+    /// Over TLS. What goes wrong in the handshake may show here or at the first call.
+    pub async fn connect_tls(address: &str, config: &Arc<ClientConfig>) -> Result<Self, tonic::transport::Error> {
+        let (address, connector) = (address.to_owned(), TlsConnector::from(Arc::clone(config)));
+        let connect = service_fn(move |_: Uri| {
+            let (address, connector) = (address.clone(), connector.clone());
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                let name = ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                io::Result::Ok(TokioIo::new(connector.connect(name, stream).await?))
+            }
+        });
+        let channel = Endpoint::from_static("http://elastauth").connect_with_connector(connect).await?;
+        Ok(Self(tonic::client::Grpc::new(channel)))
+    }
+
+    /// Over a Unix socket.
+    pub async fn connect_unix(path: &Path) -> Result<Self, tonic::transport::Error> {
+        let path = path.to_owned();
+        let connect = service_fn(move |_: Uri| {
+            let path = path.clone();
+            async move { io::Result::Ok(TokioIo::new(UnixStream::connect(path).await?)) }
+        });
+        let channel = Endpoint::from_static("http://elastauth").connect_with_connector(connect).await?;
+        Ok(Self(tonic::client::Grpc::new(channel)))
+    }
+
+    /// The standard health check (`grpc.health.v1`) of a service: whether it serves.
+    pub async fn serving(&self, service: &str) -> Result<bool, Status> {
+        let mut request = vec![0x0a, u8::try_from(service.len()).unwrap()];
+        request.extend(service.as_bytes());
+        let answer = self.call("/grpc.health.v1.Health/Check", Request::new(request)).await?;
+        Ok(answer[..] == [0x08, 1])
+    }
+
     /// One call of `Check`.
     pub fn check(&self, request: Vec<u8>) -> impl Future<Output = Result<Bytes, Status>> + use<> {
         self.call("/envoy.service.auth.v3.Authorization/Check", Request::new(request))
@@ -39,11 +83,7 @@ impl Checker {
 
     /// The same, of a process that may end meanwhile.
     pub async fn try_ask(&self, token: &str) -> Result<Answer, Status> {
-        let headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
-        let http = HttpRequest { headers, ..HttpRequest::default() };
-        let request = Some(attribute_context::Request { time: None, http: Some(http) });
-        let attributes = Some(AttributeContext { request, ..AttributeContext::default() });
-        let reply = self.check(CheckRequest { attributes }.encode_to_vec()).await?;
+        let reply = self.check(bearer(token)).await?;
         Ok(Answer::read(&reply))
     }
 
@@ -73,6 +113,16 @@ impl Checker {
             Ok(answer.into_inner())
         }
     }
+}
+
+/// An encoded `CheckRequest` with this bearer token and nothing else.
+#[must_use]
+pub fn bearer(token: &str) -> Vec<u8> {
+    let headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
+    let http = HttpRequest { headers, ..HttpRequest::default() };
+    let request = Some(attribute_context::Request { time: None, http: Some(http) });
+    let attributes = Some(AttributeContext { request, ..AttributeContext::default() });
+    CheckRequest { attributes }.encode_to_vec()
 }
 
 /// What Check said.

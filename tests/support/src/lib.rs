@@ -10,6 +10,7 @@ pub mod browser;
 pub mod certificates;
 pub mod check;
 pub mod elasticsearch;
+pub mod envoy;
 pub mod faults;
 pub mod issuer;
 pub mod process;

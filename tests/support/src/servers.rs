@@ -9,7 +9,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::process::{Process, free_port, until};
+use crate::process::{Process, free_port};
+
+pub use crate::envoy::Envoy;
 
 /// The root of the repository.
 #[must_use]
@@ -102,63 +104,22 @@ pub struct Elastauth {
 impl Elastauth {
     /// Starts with this configuration on free ports and waits until it listens.
     pub fn start(binary: &Path, config: &str) -> Self {
-        let (grpc, http) = (free_port(), free_port());
+        Self::start_at(binary, config, &format!("127.0.0.1:{}", free_port()), "")
+    }
+
+    /// Listening for gRPC at this address (`unix:/path` too), with more lines of the section `grpc`.
+    pub fn start_at(binary: &Path, config: &str, listen: &str, grpc: &str) -> Self {
+        let http = free_port();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
-        let listen =
-            format!("listen: \"127.0.0.1:{http}\"\ngrpc:\n  listen: \"127.0.0.1:{grpc}\"\n  reflection: true\n");
-        fs::write(&file, format!("{listen}{config}")).unwrap();
+        let section = format!("grpc:\n  listen: \"{listen}\"\n  reflection: true\n{grpc}");
+        fs::write(&file, format!("listen: \"127.0.0.1:{http}\"\n{section}{config}")).unwrap();
         let binary = binary.canonicalize().expect("the elastauth binary");
         let mut command = Command::new(binary);
         command.env_clear().arg("--config").arg(&file).current_dir(folder.path());
         let process = Process::start("elastauth", &mut command);
         process.wait_for_line(0, &["elastauth serves"]);
-        let (grpc, http) = (format!("127.0.0.1:{grpc}"), format!("http://127.0.0.1:{http}"));
-        Self { grpc, http, process, _folder: folder }
-    }
-}
-
-/// A running Envoy with `envoy/envoy.yaml`.
-pub struct Envoy {
-    /// `http://127.0.0.1:port` that clients talk to.
-    pub url: String,
-    /// To read its log.
-    pub process: Process,
-    _folder: TempDir,
-}
-
-impl Envoy {
-    /// The shipped file with its addresses exchanged, and with or without `encode_raw_headers`.
-    pub async fn start(elastauth: &str, elasticsearch: &str, raw_headers: bool) -> Option<Self> {
-        let binary = tool("envoy")?;
-        let (listener, admin) = (free_port(), free_port());
-        let folder = tempfile::tempdir().unwrap();
-        let port = |address: &str| address.rsplit_once(':').unwrap().1.to_owned();
-        let mut text = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
-        for (from, to) in [
-            ("0.0.0.0, port_value: 10000", format!("127.0.0.1, port_value: {listener}")),
-            ("127.0.0.1, port_value: 9901", format!("127.0.0.1, port_value: {admin}")),
-            ("127.0.0.1, port_value: 9001", format!("127.0.0.1, port_value: {}", port(elastauth))),
-            ("127.0.0.1, port_value: 9200", format!("127.0.0.1, port_value: {}", port(elasticsearch))),
-            ("encode_raw_headers: true", format!("encode_raw_headers: {raw_headers}")),
-        ] {
-            assert!(text.contains(from), "envoy/envoy.yaml has no {from}");
-            text = text.replace(from, &to);
-        }
-        let file = folder.path().join("envoy.yaml");
-        fs::write(&file, text).unwrap();
-        let mut command = Command::new(binary);
-        command.arg("-c").arg(&file).args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
-        let process = Process::start("envoy", &mut command);
-        let (http, admin) = (crate::http(), format!("http://127.0.0.1:{admin}"));
-        until("Envoy's listener and its healthy elastauth", || async {
-            let text = async |path: &str| http.get(format!("{admin}{path}")).send().await.ok()?.text().await.ok();
-            let ready = text("/ready").await.is_some_and(|t| t.contains("LIVE"));
-            let healthy = text("/stats?filter=cluster.elastauth.membership_healthy").await;
-            ready && healthy.is_some_and(|t| t.trim().ends_with(": 1"))
-        })
-        .await;
-        Some(Self { url: format!("http://127.0.0.1:{listener}"), process, _folder: folder })
+        Self { grpc: listen.to_owned(), http: format!("http://127.0.0.1:{http}"), process, _folder: folder }
     }
 }
 

@@ -1,0 +1,213 @@
+//! Connections: accepting them, TLS, HTTP/2, their age and their end.
+//!
+//! tonic's own loop knows neither a jitter of the age nor a limit for requests that do not finish, and when it is given a
+//! grace period it cuts old connections without a GOAWAY.
+
+use std::future::{self, Future};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower::Service as _;
+
+use super::tls::{self, peer::Stranger};
+use super::{Listener, Settings, log};
+
+/// Streams of one connection. Envoy opens one connection per worker and answers a lower limit with refused streams.
+const MAX_STREAMS: u32 = 4096;
+
+/// A peer that is silent for so long is asked whether it lives, and given up when it says nothing for `KEEPALIVE_TIMEOUT`.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// What every connection is served with.
+struct Server {
+    routes: Routes,
+    http2: http2::Builder<TokioExecutor>,
+    tls: Option<Arc<tls::Watched>>,
+    max_age: Option<Duration>,
+    grace: Duration,
+}
+
+/// Serves until `stopped`, then says so to every peer and returns when the requests in flight are done, or cannot be any
+/// more.
+pub(super) async fn serve(
+    listener: Listener,
+    routes: Routes,
+    tls: Option<Arc<tls::Watched>>,
+    settings: &Settings,
+    stopped: impl Future<Output = ()> + Send,
+) {
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
+    let (max_age, grace) = (settings.max_connection_age, settings.finish());
+    let server = Arc::new(Server { routes: routes.prepare(), http2, tls, max_age, grace });
+    let (stop, stopping) = watch::channel(());
+    match &listener {
+        Listener::Tcp(listener) => {
+            let accept = async || {
+                let (stream, address) = listener.accept().await?;
+                // small messages must not wait for the peer's acknowledgement of the one before
+                stream.set_nodelay(true)?;
+                Ok((stream, address.to_string()))
+            };
+            server.accept_until(stopped, accept, &stopping).await;
+        }
+        Listener::Unix(listener, _) => {
+            let accept = async || Ok((listener.accept().await?.0, "unix".to_owned()));
+            server.accept_until(stopped, accept, &stopping).await;
+        }
+    }
+    // nobody new: the port is closed, the socket's name is gone
+    drop(listener);
+    drop(stopping);
+    stop.send_replace(());
+    // every connection holds a receiver
+    stop.closed().await;
+    if let Some(watching) = watching {
+        watching.abort();
+    }
+}
+
+impl Server {
+    async fn accept_until<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self: &Arc<Self>,
+        stopped: impl Future<Output = ()>,
+        mut accept: impl AsyncFnMut() -> io::Result<(IO, String)>,
+        stopping: &watch::Receiver<()>,
+    ) {
+        let mut stopped = pin!(stopped);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stopped => return,
+                accepted = accept() => accepted,
+            };
+            match accepted {
+                Ok((io, from)) => {
+                    tokio::spawn(Arc::clone(self).connection(io, from, stopping.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "A connection was not accepted");
+                    // out of file descriptors, most likely: others must end first
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self: Arc<Self>,
+        io: IO,
+        from: String,
+        mut stopping: watch::Receiver<()>,
+    ) {
+        let Some(tls) = &self.tls else {
+            return self.speak(io, None, stopping).await;
+        };
+        let accepting = tls::accept(tls.current(), &tls.settings().allowed, io);
+        let accepted = tokio::select! {
+            _ = stopping.changed() => return,
+            accepted = timeout(HANDSHAKE, accepting) => accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        };
+        match accepted {
+            Ok((io, verdict)) => {
+                let refused = verdict.err().map(|stranger| Refused { stranger, from });
+                self.speak(io, refused, stopping).await;
+            }
+            Err(error) => log::handshake(&error, &from),
+        }
+    }
+
+    async fn speak<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        io: IO,
+        refused: Option<Refused>,
+        mut stopping: watch::Receiver<()>,
+    ) {
+        let refused = refused.as_ref();
+        let service = service_fn(|request: Request<Incoming>| {
+            let (refusal, mut routes) = (refused.map(Refused::answer), self.routes.clone());
+            async move {
+                if let Some(refusal) = refusal {
+                    return Ok(refusal);
+                }
+                let response = routes.call(request).await;
+                response.inspect(log::refused_by_tonic)
+            }
+        });
+        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(io), service));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = old_age(self.max_age) => {}
+            _ = stopping.changed() => {}
+        }
+        // GOAWAY; what is in flight goes on
+        connection.as_mut().graceful_shutdown();
+        if timeout(self.grace, connection).await.is_err() {
+            tracing::debug!("A connection was cut: a stream of it did not end");
+        }
+    }
+}
+
+/// A client that is not on the list. It learns nothing but that: health neither.
+struct Refused {
+    stranger: Stranger,
+    from: String,
+}
+
+impl Refused {
+    fn answer(&self) -> Response<Body> {
+        log::stranger(&self.stranger, &self.from);
+        Status::permission_denied("this client may not ask").into_http()
+    }
+}
+
+/// Ends 10 % before or after `max_age`: connections that were made together do not end together (gRPC proposal A9).
+async fn old_age(max_age: Option<Duration>) {
+    let Some(max_age) = max_age else { return future::pending().await };
+    let mut byte = [0_u8; 1];
+    // without randomness there is no jitter; nothing else depends on it
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
+    sleep(max_age.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_end_within_a_tenth_of_their_age_and_not_together() {
+        let age = Duration::from_secs(600);
+        let mut ends = Vec::new();
+        for _ in 0..40 {
+            let began = tokio::time::Instant::now();
+            old_age(Some(age)).await;
+            ends.push(began.elapsed());
+        }
+        assert!(ends.iter().all(|end| (540..=661).contains(&end.as_secs())), "{ends:?}");
+        ends.sort();
+        ends.dedup();
+        assert!(ends.len() > 5, "they are spread: {ends:?}");
+        assert!(timeout(age * 100, old_age(None)).await.is_err(), "off is off");
+    }
+}

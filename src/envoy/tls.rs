@@ -1,0 +1,158 @@
+//! TLS on the gRPC port: our certificate, the authorities that sign clients' certificates, and which of the clients may
+//! ask. Files are read again when they change.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::digest::{Context, Digest, SHA256};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ServerConfig, VerifierBuilderError, WebPkiClientVerifier};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use zeroize::Zeroizing;
+
+mod files;
+pub mod peer;
+
+pub use files::Watched;
+use peer::{Name, Stranger};
+
+/// `grpc.tls_*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `grpc.tls_cert_file`: our certificate and its chain, PEM.
+    pub cert_file: PathBuf,
+    /// `grpc.tls_key_file`: its key, PEM.
+    pub key_file: PathBuf,
+    /// `grpc.tls_client_ca_file`: who signs the certificates that clients must show, PEM. None: nobody must show one.
+    pub client_ca_file: Option<PathBuf>,
+    /// `grpc.tls_allowed_sans`: empty for every client whose certificate verifies.
+    pub allowed: Vec<Name>,
+    /// `grpc.tls_reload_interval`: how often the files are looked at.
+    pub reload_interval: Duration,
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file does not hold what it should. Its content is not part of the text.
+    #[error("{path}: {what}")]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Certificate and key, each fine, do not fit together.
+    #[error("certificate and key: {0}")]
+    Pair(rustls::Error),
+    /// The authorities.
+    #[error("authorities of clients: {0}")]
+    Authorities(#[from] VerifierBuilderError),
+}
+
+/// What the files held at one moment.
+struct Material {
+    cert: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+    authorities: Option<Vec<u8>>,
+}
+
+impl Material {
+    fn read(settings: &Settings) -> Result<Self, Error> {
+        let read = |path: &Path| std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source });
+        Ok(Self {
+            cert: read(&settings.cert_file)?,
+            key: read(&settings.key_file)?.into(),
+            authorities: settings.client_ca_file.as_deref().map(read).transpose()?,
+        })
+    }
+
+    fn digest(&self) -> Digest {
+        let mut context = Context::new(&SHA256);
+        for part in [&self.cert, &*self.key, self.authorities.as_deref().unwrap_or_default()] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        context.finish()
+    }
+
+    /// Each configuration has a session cache of its own, so that no session outlives the authorities that it was
+    /// verified with.
+    fn config(&self, settings: &Settings) -> Result<ServerConfig, Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = certificates(&settings.cert_file, &self.cert)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|error| content(&settings.key_file, "private key", error))?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(Error::Pair)?;
+        let builder = match (&settings.client_ca_file, &self.authorities) {
+            (Some(path), Some(pem)) => {
+                let roots = Arc::new(authorities(path, pem)?);
+                builder.with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(roots, provider).build()?)
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(Error::Pair)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, pem)? {
+        roots.add(certificate).map_err(|error| Error::Content { path: path.into(), what: error.to_string() })?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| content(path, "certificate", error))?;
+    if certificates.is_empty() {
+        return Err(content(path, "certificate", pem::Error::NoItemsFound));
+    }
+    Ok(certificates)
+}
+
+/// Not the library's text, which may quote the file.
+fn content(path: &Path, wanted: &str, error: pem::Error) -> Error {
+    let what = match error {
+        pem::Error::NoItemsFound => format!("no {wanted} in PEM format"),
+        _ => format!("a damaged {wanted} in PEM format"),
+    };
+    Error::Content { path: path.into(), what }
+}
+
+/// Reads the files once and says what is wrong with them.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    Material::read(settings)?.config(settings).map(|_| ())
+}
+
+/// One handshake. The inner error is for a client that is who it says and is not on the list.
+pub(super) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
+    config: Arc<ServerConfig>,
+    allowed: &[Name],
+    io: IO,
+) -> io::Result<(TlsStream<IO>, Result<(), Stranger>)> {
+    let stream = TlsAcceptor::from(config).accept(io).await?;
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let verdict = peer::admit(certificate, allowed);
+    Ok((stream, verdict))
+}

@@ -1,0 +1,103 @@
+//! The real Envoy, with the file that is shipped.
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::process::{Process, free_port, until};
+use crate::servers::{root, tool};
+
+/// A running Envoy with `envoy/envoy.yaml`.
+pub struct Envoy {
+    /// `http://127.0.0.1:port` that clients talk to.
+    pub url: String,
+    /// `http://127.0.0.1:port` of the administration.
+    pub admin: String,
+    /// To read its log.
+    pub process: Process,
+    _folder: TempDir,
+}
+
+/// Where the shipped file has elastauth.
+const ELASTAUTH: &str = "- endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 9001 } } }";
+
+impl Envoy {
+    /// The shipped file with its addresses exchanged, and with or without `encode_raw_headers`.
+    pub async fn start(elastauth: &str, elasticsearch: &str, raw_headers: bool) -> Option<Self> {
+        let raw = move |text: String| {
+            exchange(text, "encode_raw_headers: true", &format!("encode_raw_headers: {raw_headers}"))
+        };
+        Self::start_edited(&[elastauth], elasticsearch, raw).await
+    }
+
+    /// In front of these replicas (`host:port`, or `unix:/path`), with one more change of the file. Waits until all of
+    /// them are healthy.
+    pub async fn start_edited(
+        replicas: &[&str],
+        elasticsearch: &str,
+        edit: impl FnOnce(String) -> String,
+    ) -> Option<Self> {
+        let binary = tool("envoy")?;
+        let (listener, admin) = (free_port(), free_port());
+        let folder = tempfile::tempdir().unwrap();
+        let mut text = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
+        let endpoints: Vec<String> = replicas.iter().map(|address| endpoint(address)).collect();
+        for (from, to) in [
+            ("0.0.0.0, port_value: 10000", format!("127.0.0.1, port_value: {listener}")),
+            ("127.0.0.1, port_value: 9901", format!("127.0.0.1, port_value: {admin}")),
+            (ELASTAUTH, endpoints.join("\n        ")),
+            ("127.0.0.1, port_value: 9200", format!("127.0.0.1, port_value: {}", port(elasticsearch))),
+        ] {
+            text = exchange(text, from, &to);
+        }
+        if replicas.iter().any(|address| address.starts_with("unix:")) {
+            // names are resolved, paths are not
+            text = text.replacen("type: STRICT_DNS", "type: STATIC", 1);
+        }
+        let file = folder.path().join("envoy.yaml");
+        fs::write(&file, edit(text)).unwrap();
+        let mut command = Command::new(binary);
+        command.arg("-c").arg(&file).args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
+        let process = Process::start("envoy", &mut command);
+        let (url, admin) = (format!("http://127.0.0.1:{listener}"), format!("http://127.0.0.1:{admin}"));
+        let envoy = Self { url, admin, process, _folder: folder };
+        let all = u64::try_from(replicas.len()).unwrap();
+        until("Envoy's listener and its healthy elastauth", || async { envoy.healthy().await == Some(all) }).await;
+        Some(envoy)
+    }
+
+    /// How many replicas it finds healthy; none while it starts.
+    pub async fn healthy(&self) -> Option<u64> {
+        let ready = self.ask("/ready").await?.contains("LIVE");
+        if ready { self.stat("cluster.elastauth.membership_healthy").await } else { None }
+    }
+
+    /// One counter or gauge.
+    pub async fn stat(&self, name: &str) -> Option<u64> {
+        let lines = self.ask(&format!("/stats?filter=^{name}$")).await?;
+        lines.trim().rsplit_once(": ")?.1.parse().ok()
+    }
+
+    async fn ask(&self, path: &str) -> Option<String> {
+        crate::http().get(format!("{}{path}", self.admin)).send().await.ok()?.text().await.ok()
+    }
+}
+
+/// Replaces what must be there.
+#[must_use]
+pub fn exchange(text: String, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "envoy/envoy.yaml has no {from}");
+    text.replace(from, to)
+}
+
+fn endpoint(address: &str) -> String {
+    match address.strip_prefix("unix:") {
+        Some(path) => format!("- endpoint: {{ address: {{ pipe: {{ path: \"{path}\" }} }} }}"),
+        None => ELASTAUTH.replace("9001", port(address)),
+    }
+}
+
+fn port(address: &str) -> &str {
+    address.rsplit_once(':').unwrap().1
+}
