@@ -139,3 +139,6 @@ impl Provisioner for OpenSearch {
         self.queue.submit((user.clone(), secret), (looked, ends), write).await
     }
 }
+
+#[cfg(test)]
+mod tests;
