@@ -97,6 +97,7 @@ fn spec(user: &str) -> UserSpec {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a script answers")]
 fn told(status: u16, body: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
@@ -239,6 +240,7 @@ async fn crowd(server: &Server, count: usize, interval: Duration) -> Vec<Result<
     join_all(writes).await
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a script answers")]
 fn ours(user: &str) -> Option<(u16, String)> {
     let user = json!({ user: { "attributes": stamp::of("c", "memory", &spec(user)) } });
     Some((200, user.to_string()))

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod costs;
 mod ownership;
 mod server;
 mod together;
