@@ -4,7 +4,6 @@
 //! pure state machine ([`agreement`]) that [`broker`] drives.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{Millis, Owner, Username};
@@ -17,9 +16,11 @@ mod caller;
 mod credential;
 mod day;
 mod flight;
+mod key;
 pub mod near;
 mod origin;
 pub mod password;
+pub mod purge;
 pub mod record;
 pub mod seal;
 mod store;
@@ -27,9 +28,10 @@ mod store;
 pub use caller::Caller;
 pub use credential::Credential;
 pub use day::Day;
+pub use key::CacheKey;
 pub use origin::Origin;
 pub use password::Password;
-pub use store::{Entry, Replaced, Store, StoreError};
+pub use store::{Cursor, Entry, Keys, Replaced, Store, StoreError};
 
 /// Where a credential came from; for logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,27 +53,6 @@ pub struct Obtained {
     pub credential: Credential,
     /// Where it was found.
     pub source: Source,
-}
-
-/// The name of a record in the store: `elastauth-` and the percent-encoded standard base64 of the username.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct CacheKey(Arc<str>);
-
-impl CacheKey {
-    /// `john.doe` → `elastauth-am9obi5kb2U%3D`, the format of the Go service.
-    #[must_use]
-    pub fn of(username: &Username) -> Self {
-        use base64::Engine as _;
-        let encoded = base64::engine::general_purpose::STANDARD.encode(username.as_str());
-        let escaped = percent_encoding::utf8_percent_encode(&encoded, percent_encoding::NON_ALPHANUMERIC);
-        Self(format!("elastauth-{escaped}").into())
-    }
-
-    /// The key as Redis sees it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// The user as Elasticsearch is to have it.
@@ -249,17 +230,4 @@ pub struct Settings {
     pub store_timeout: Duration,
     /// `elasticsearch.write_timeout`; a claim lasts this and two seconds more.
     pub write_timeout: Duration,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cache_key_has_the_documented_format() {
-        let key = CacheKey::of(&Username::parse("john.doe").unwrap());
-        assert_eq!(key.as_str(), "elastauth-am9obi5kb2U%3D");
-        let key = CacheKey::of(&Username::parse("a>>>?".replace(['>', '?'], "+").as_str()).unwrap());
-        assert!(!key.as_str()["elastauth-".len()..].contains(['+', '/', '=']));
-    }
 }

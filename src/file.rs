@@ -4,6 +4,7 @@
 //! was. A failure closes the database, and the next operation opens it again, so that a disk that was full for a while
 //! costs nothing but the answers of that while.
 
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +13,7 @@ use redb::{Database, ReadableDatabase as _, Table, TableDefinition};
 use tokio::sync::Semaphore;
 
 use crate::credentials::near::Link;
-use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
+use crate::credentials::{CacheKey, Cursor, Entry, Keys, Replaced, Store, StoreError};
 
 mod open;
 mod slot;
@@ -41,6 +42,8 @@ const RECORDS: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("elast
 
 /// Operations at once. Writes wait for one another anyway; each takes a thread.
 const CONCURRENT: usize = 32;
+/// Keys that are listed at once.
+const PAGE: usize = 1000;
 /// Between two purges of what has expired.
 const PURGE: Duration = Duration::from_secs(5 * 60);
 
@@ -226,6 +229,27 @@ impl Store for FileStore {
     /// A full disk is seen by writes only: the probe writes too, so that the breaker closes when there is room again.
     async fn reachable(&self) -> Result<(), StoreError> {
         self.run(open::probe).await
+    }
+}
+
+impl Keys for FileStore {
+    async fn keys(&self, cursor: Option<Cursor>) -> Result<(Vec<CacheKey>, Option<Cursor>), StoreError> {
+        let from = cursor.map_or_else(String::new, |cursor| cursor.0);
+        self.read(move |records| {
+            let (mut page, now) = (Vec::new(), now_ms());
+            for record in records.range::<&str>((Bound::Excluded(from.as_str()), Bound::Unbounded))? {
+                let (key, value) = record?;
+                let (ends, _) = value.value();
+                if ends > now {
+                    page.extend(CacheKey::known(key.value()));
+                }
+                if page.len() == PAGE {
+                    return Ok((page, Some(Cursor(key.value().to_owned()))));
+                }
+            }
+            Ok((page, None))
+        })
+        .await
     }
 }
 

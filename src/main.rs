@@ -1,4 +1,7 @@
-//! Commands: serve (default) · check · keys · generate-key.
+//! Commands: serve (default) · check · keys · generate-key · cache.
+
+// a command is one future, and the compiler counts how deep its parts nest
+#![recursion_limit = "256"]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,6 +9,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use elastauth::{app, config};
 use ring::rand::SecureRandom;
+
+mod commands;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,6 +43,9 @@ enum Command {
     Keys,
     /// Prints a fresh `secret_key`.
     GenerateKey,
+    /// Looks after the cache.
+    #[command(subcommand)]
+    Cache(commands::cache::Command),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +60,7 @@ fn main() -> ExitCode {
             check(&loaded);
             if online { examine(&loaded) } else { ExitCode::SUCCESS }
         }),
+        Command::Cache(command) => with(arguments.config, |loaded| commands::cache::run(&command, &loaded.settings)),
         Command::Serve => with(arguments.config, serve),
     }
 }

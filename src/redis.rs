@@ -14,6 +14,7 @@ mod address;
 mod connect;
 mod node;
 mod pool;
+mod scan;
 mod tls;
 mod tracking;
 

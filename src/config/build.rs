@@ -26,7 +26,7 @@ use elasticsearch::elasticsearch;
 use grpc::grpc;
 use identity::provider;
 use opensearch::{flavor, opensearch};
-use store::{cache, key};
+use store::{cache, key, previous_keys};
 
 pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let names = headers::names(v);
@@ -69,7 +69,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         policy,
         roles,
         credentials,
-        seal: seal::Settings { key, cluster },
+        seal: seal::Settings { key, previous: previous_keys(v), cluster },
         cache,
         opensearch: opensearch(v, &elasticsearch),
         flavor: flavor(v),

@@ -6,9 +6,18 @@ pub(super) enum Kind {
     Text,
     /// Also readable from a file named by `…_FILE`; never shown.
     Secret,
+    /// Several, in one place; also readable from a file named by `…_FILE`; never shown.
+    Secrets,
     List,
     /// Something with a form of its own; from the file only.
     Mapping,
+}
+
+impl Kind {
+    /// Never shown, and readable from a file.
+    pub(super) fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::Secrets)
+    }
 }
 
 /// A key.
@@ -178,6 +187,12 @@ pub(super) const KEYS: &[Key] = &[
     key("elasticsearch.opensearch_max_batch", "100", "users in one write"),
     key("elasticsearch.dry_run", "false", "decide and log, write nothing, deny"),
     secret("secret_key", "64 hex digits or base64 of 32 bytes; the same on every replica"),
+    Key {
+        path: "previous_secret_keys",
+        kind: Kind::Secrets,
+        default: "",
+        help: "keys that open records but do not seal: former ones, and the next one before it is `secret_key`",
+    },
     key("cluster", "default", "name of the Elasticsearch that records and users are bound to"),
     list("default_roles", "", "roles when no mapping matched"),
     list("denied_roles", "", "roles that no mapping may give: elastauth does not start if one does"),

@@ -236,3 +236,26 @@ fn the_go_service_s_file_cache_is_a_folder_and_its_key_outlives_the_process() {
     let Cache::File(file) = &loaded.settings.cache else { panic!("file") };
     assert_eq!(file.path, Path::new("/var/cache/elastauth"));
 }
+
+#[test]
+fn previous_keys_come_from_the_file_the_environment_or_a_file_of_lines_and_are_never_shown() {
+    let (one, two) = ("ab".repeat(32), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    std::fs::write(&file, format!("{one}\n{two}\n")).unwrap();
+    let lines = file.to_str().unwrap();
+    let list = format!("{BASE}previous_secret_keys: [{one}, \"{two}\"]\n");
+    for (text, env) in [
+        (list.as_str(), env(&[])),
+        (BASE, env(&[("PREVIOUS_SECRET_KEYS", &format!("{one}, {two}"))])),
+        (BASE, env(&[("ELASTAUTH_PREVIOUS_SECRET_KEYS_FILE", lines)])),
+    ] {
+        let loaded = load_text(text, &env).unwrap();
+        assert_eq!(loaded.settings.seal.previous.len(), 2);
+        let shown = format!("{:?} {:?}", loaded.effective, loaded.settings.seal);
+        assert!(shown.contains("[2 redacted]") && !shown.contains(&one) && !shown.contains(two), "{shown}");
+    }
+    let text = format!("{BASE}previous_secret_keys: [{one}, short-secret]\n");
+    let problems = load_text(&text, &env(&[])).unwrap_err().to_string();
+    assert!(problems.contains("number 2 must be 64 hex digits") && !problems.contains("short-secret"), "{problems}");
+}

@@ -6,10 +6,11 @@ use std::str::FromStr;
 
 use secrecy::SecretString;
 
-use super::keys::{self, KEYS, Key, Kind};
+use super::keys::{self, KEYS, Key};
 use super::tree::{Node, Tree, Value};
 
 mod durations;
+mod secrets;
 
 /// The file and the environment, and what is wrong with them.
 pub(super) struct Values<'a> {
@@ -57,7 +58,7 @@ impl<'a> Values<'a> {
 
     fn unknown_variables(&mut self) {
         let known: Vec<String> = KEYS.iter().map(|key| keys::variable(key.path)).collect();
-        let secrets = KEYS.iter().filter(|key| key.kind == Kind::Secret).map(|key| keys::variable(key.path));
+        let secrets = KEYS.iter().filter(|key| key.kind.is_secret()).map(|key| keys::variable(key.path));
         let files: Vec<String> = secrets.map(|name| format!("{name}_FILE")).collect();
         for name in self.env.keys().filter_map(|name| name.strip_prefix(PREFIX)) {
             if name == "CONFIG" || known.iter().chain(&files).any(|known| known == name) {
@@ -95,7 +96,7 @@ impl<'a> Values<'a> {
             if let Some(value) = self.env.get(&name).filter(|value| !value.is_empty()) {
                 return Some(value.clone());
             }
-            let file = self.env.get(&format!("{name}_FILE")).filter(|_| key.kind == Kind::Secret);
+            let file = self.env.get(&format!("{name}_FILE")).filter(|_| key.kind.is_secret());
             if let Some(file) = file.filter(|file| !file.is_empty()) {
                 match std::fs::read_to_string(file) {
                     Ok(text) => return Some(text.trim_end_matches(['\r', '\n']).to_owned()),

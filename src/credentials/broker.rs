@@ -21,6 +21,7 @@ use crate::identity::{Identity, Millis, Username};
 use crate::roles::Roles;
 
 mod core;
+mod recent;
 mod refusals;
 mod run;
 mod upkeep;

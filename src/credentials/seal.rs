@@ -22,6 +22,8 @@ const HEADER_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
 pub struct Settings {
     /// Which key seals.
     pub key: Key,
+    /// `previous_secret_keys`: what else opens, former keys as well as the next one.
+    pub previous: Vec<Key>,
     /// `cluster`: binds seals to one Elasticsearch. Default `default`.
     pub cluster: String,
 }
@@ -60,11 +62,17 @@ pub enum OpenError {
     Broken,
 }
 
-/// Seals and opens.
+/// Seals with one key, and opens with several.
 pub struct Seal {
+    current: SealingKey,
+    previous: Vec<SealingKey>,
+    cluster: String,
+}
+
+/// A derived key and its public id.
+struct SealingKey {
     key: LessSafeKey,
     id: [u8; KEY_ID_LEN],
-    cluster: String,
 }
 
 struct Length(usize);
@@ -84,17 +92,31 @@ fn derive<const N: usize>(secret: &[u8], purpose: &[u8]) -> Result<Zeroizing<[u8
     Ok(out)
 }
 
-impl Seal {
-    /// Derives the sealing key and its public id.
-    pub fn new(settings: &Settings) -> Result<Self, SealError> {
-        let (secret, purpose): (&[u8], &[u8]) = match &settings.key {
+impl SealingKey {
+    fn new(key: &Key) -> Result<Self, SealError> {
+        let (secret, purpose): (&[u8], &[u8]) = match key {
             Key::Given(key) => (key.expose_secret(), b"secret_key"),
             Key::Derived(text) => (text.expose_secret().as_bytes(), b"elasticsearch password"),
         };
         let key = derive::<32>(secret, purpose)?;
         let id = derive::<KEY_ID_LEN>(key.as_ref(), b"key id")?;
         let unbound = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(|_| SealError)?;
-        Ok(Self { key: LessSafeKey::new(unbound), id: *id, cluster: settings.cluster.clone() })
+        Ok(Self { key: LessSafeKey::new(unbound), id: *id })
+    }
+}
+
+impl Seal {
+    /// Derives the keys and their public ids.
+    pub fn new(settings: &Settings) -> Result<Self, SealError> {
+        let previous: Result<_, _> = settings.previous.iter().map(SealingKey::new).collect();
+        let current = SealingKey::new(&settings.key)?;
+        Ok(Self { current, previous: previous?, cluster: settings.cluster.clone() })
+    }
+
+    /// Whether the current key sealed it, going by the header alone.
+    #[must_use]
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.get(1..=KEY_ID_LEN) == Some(self.current.id.as_slice())
     }
 
     /// Each part with its length before it, so that no two (cluster, key) pairs share their bytes.
@@ -113,14 +135,14 @@ impl Seal {
         ring::rand::SystemRandom::new().fill(&mut nonce).map_err(|_| SealError)?;
         let mut body = plain.to_vec();
         let aad = Aad::from(self.additional_data(key));
-        let sealed = self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut body);
+        let sealed = self.current.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut body);
         if sealed.is_err() {
             body.zeroize();
             return Err(SealError);
         }
         let mut out = Vec::with_capacity(HEADER_LEN + body.len());
         out.push(VERSION);
-        out.extend(self.id);
+        out.extend(self.current.id);
         out.extend(nonce);
         out.append(&mut body);
         Ok(out)
@@ -133,13 +155,12 @@ impl Seal {
             return Err(OpenError::Broken);
         }
         let (id, nonce) = header.get(1..).unwrap_or_default().split_at(KEY_ID_LEN);
-        if id != self.id {
-            return Err(OpenError::UnknownKey);
-        }
+        let known = std::iter::once(&self.current).chain(&self.previous).find(|known| known.id == id);
+        let known = known.ok_or(OpenError::UnknownKey)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError::Broken)?;
         let mut body = Zeroizing::new(body.to_vec());
         let aad = Aad::from(self.additional_data(key));
-        let length = self.key.open_in_place(nonce, aad, &mut body).map_err(|_| OpenError::Broken)?.len();
+        let length = known.key.open_in_place(nonce, aad, &mut body).map_err(|_| OpenError::Broken)?.len();
         body.truncate(length);
         Ok(body)
     }
@@ -152,7 +173,7 @@ mod tests {
 
     fn seal(key: u8, cluster: &str) -> Seal {
         let key = Key::Given(SecretBox::new(Box::new([key; 32])));
-        Seal::new(&Settings { key, cluster: cluster.into() }).unwrap()
+        Seal::new(&Settings { key, previous: Vec::new(), cluster: cluster.into() }).unwrap()
     }
 
     fn key(name: &str) -> CacheKey {
@@ -200,9 +221,31 @@ mod tests {
     }
 
     #[test]
+    fn a_previous_key_opens_and_does_not_seal() {
+        let given = |key: u8| Key::Given(SecretBox::new(Box::new([key; 32])));
+        let settings = Settings { key: given(1), previous: vec![given(2), given(3)], cluster: "c".into() };
+        let s = Seal::new(&settings).unwrap();
+        for (sealed_by, current) in [(1, true), (2, false), (3, false)] {
+            let sealed = seal(sealed_by, "c").seal(&key("ann"), b"x").unwrap();
+            assert_eq!(s.open(&key("ann"), &sealed).unwrap().as_slice(), b"x");
+            assert_eq!(s.open(&key("bob"), &sealed), Err(OpenError::Broken), "nor does it move a record");
+            assert_eq!(s.is_current(&sealed), current);
+        }
+        assert!(s.is_current(&s.seal(&key("ann"), b"x").unwrap()) && !s.is_current(b"x"));
+        let unknown = seal(4, "c").seal(&key("ann"), b"x").unwrap();
+        assert_eq!(s.open(&key("ann"), &unknown), Err(OpenError::UnknownKey));
+    }
+
+    #[test]
     fn a_derived_key_is_the_same_on_every_replica() {
-        let derived =
-            || Seal::new(&Settings { key: Key::Derived("pw".to_owned().into()), cluster: "c".into() }).unwrap();
+        let derived = || {
+            Seal::new(&Settings {
+                key: Key::Derived("pw".to_owned().into()),
+                previous: Vec::new(),
+                cluster: "c".into(),
+            })
+            .unwrap()
+        };
         let sealed = derived().seal(&key("ann"), b"x").unwrap();
         assert!(derived().open(&key("ann"), &sealed).is_ok());
     }

@@ -34,6 +34,20 @@ pub enum Replaced {
 #[error("{0}")]
 pub struct StoreError(pub String);
 
+/// Where a listing goes on; only its store understands it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+/// A store that can say what it holds: for commands, never for a request.
+pub trait Keys: Store {
+    /// One page of keys, from a cursor or from the beginning, and where the next one begins, if there is one. A key may
+    /// come twice, and one that comes or goes meanwhile may be missed.
+    fn keys(
+        &self,
+        cursor: Option<Cursor>,
+    ) -> impl Future<Output = Result<(Vec<CacheKey>, Option<Cursor>), StoreError>> + Send;
+}
+
 /// Where the replicas agree. It moves opaque sealed bytes and knows no cryptography. Implemented by edges.
 pub trait Store: Send + Sync + 'static {
     /// Reads a record and its remaining life, in one round trip.

@@ -20,7 +20,10 @@ const PROBE: TableDefinition<(), u64> = TableDefinition::new("elastauth-probe");
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has it.
-    #[error("{0} is in use by another process: a file cache is for one elastauth; for several, use cache.type: redis")]
+    #[error(
+        "{0} is in use by another process: a file cache is for one at a time; stop that one first, or, for several replicas, use \
+         cache.type: redis"
+    )]
     InUse(PathBuf),
     /// Something else than elastauth made it.
     #[error("{0} is not a cache of elastauth; it was left as it is: move it away, or set cache.path to another place")]

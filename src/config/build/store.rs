@@ -47,6 +47,20 @@ pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: Option<&SecretStr
     seal::Key::Given(SecretBox::new(Box::new(bytes)))
 }
 
+/// What opens besides.
+pub(super) fn previous_keys(v: &mut Values<'_>) -> Vec<seal::Key> {
+    const PATH: &str = "previous_secret_keys";
+    let texts = v.secrets(PATH);
+    let mut keys = Vec::new();
+    for (at, text) in texts.iter().enumerate() {
+        match decode_key(text.expose_secret()) {
+            Some(key) => keys.push(seal::Key::Given(SecretBox::new(Box::new(key)))),
+            None => v.problem(PATH, format!("number {} must be 64 hex digits or base64 of 32 bytes", at + 1)),
+        }
+    }
+    keys
+}
+
 fn decode_key(text: &str) -> Option<[u8; 32]> {
     let hex = || {
         let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();

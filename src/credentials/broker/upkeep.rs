@@ -4,16 +4,16 @@
 //! administrator may change a password by hand. So a ready record is not trusted for ever: it is confirmed at its first use
 //! after the settling time, and again at intervals.
 
-use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::core::{Core, Current};
+use super::recent::Recent;
 use super::{Error, Purpose, now_ms};
 use crate::credentials::near::Kept;
 use crate::credentials::record::{Phase, Record, Written};
@@ -30,14 +30,16 @@ const CONFIRMATIONS: usize = 4;
 const REPAIRED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
 /// A record with no more than this left is written anew soon, and the day with it.
 const RENEWED_ANYWAY: Duration = Duration::from_secs(3600);
-/// How many repairs are remembered.
-const MOST_REPAIRS: usize = 10_000;
+/// While keys are exchanged, replicas may seal with different ones: without a pause they would seal a record back and forth.
+const SEALED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
 
 /// When something is due, in milliseconds after the record was read.
 #[derive(Debug)]
 pub(in crate::credentials) struct Upkeep {
     extend: AtomicU64,
     confirm: AtomicU64,
+    /// For a record that a previous key sealed.
+    seal: AtomicU64,
 }
 
 impl Upkeep {
@@ -54,7 +56,11 @@ impl Upkeep {
         };
         let half = current.remaining.saturating_sub(current.written.life / 2);
         let extend = if settings.extend { half } else { Duration::MAX };
-        Self { extend: AtomicU64::new(millis(extend)), confirm: AtomicU64::new(millis(confirm)) }
+        Self {
+            extend: AtomicU64::new(millis(extend)),
+            confirm: AtomicU64::new(millis(confirm)),
+            seal: AtomicU64::new(0),
+        }
     }
 }
 
@@ -68,31 +74,16 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Bounds on confirmations and repairs.
+/// Bounds on confirmations, repairs and new seals.
 pub(super) struct Repairs {
     permits: Semaphore,
-    recent: Mutex<HashMap<CacheKey, Instant>>,
+    repaired: Recent,
+    sealed: Recent,
 }
 
 impl Default for Repairs {
     fn default() -> Self {
-        Self { permits: Semaphore::new(CONFIRMATIONS), recent: Mutex::default() }
-    }
-}
-
-impl Repairs {
-    /// Whether this user may be repaired; a second time in a row is for a person to look at.
-    fn may(&self, key: &CacheKey) -> bool {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() >= MOST_REPAIRS {
-            recent.retain(|_, at| at.elapsed() < REPAIRED_JUST_NOW);
-        }
-        let again = recent.get(key).is_some_and(|at| at.elapsed() < REPAIRED_JUST_NOW);
-        let may = !again && recent.len() < MOST_REPAIRS;
-        if may {
-            recent.insert(key.clone(), Instant::now());
-        }
-        may
+        Self { permits: Semaphore::new(CONFIRMATIONS), repaired: Recent::default(), sealed: Recent::default() }
     }
 }
 
@@ -124,6 +115,14 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             tokio::spawn(async move {
                 let life = core.ready_life(kept.current.written.record.born);
                 core.rewrite(&key, &kept.current, None, life).await;
+            });
+        }
+        let previous_key = !self.seal.is_current(&kept.current.bytes);
+        if previous_key && due(&kept.upkeep.seal, elapsed) && self.repairs.sealed.may(key, SEALED_JUST_NOW) {
+            let (core, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
+            tokio::spawn(async move {
+                let left = kept.current.remaining.saturating_sub(kept.current.at.elapsed());
+                core.rewrite(&key, &kept.current, None, left).await;
             });
         }
         if due(&kept.upkeep.confirm, elapsed) {
@@ -159,7 +158,7 @@ impl<S: Store, P: Provisioner> Core<S, P> {
         F: Future<Output = Result<Record, Error>>,
     {
         let user = identity.username.as_str();
-        let first = self.repairs.may(key);
+        let first = self.repairs.repaired.may(key, REPAIRED_JUST_NOW);
         match self.provisioner.other_writer(&identity.username).await {
             Ok(Some(OtherWriter { theirs, ours })) => tracing::error!(
                 user,

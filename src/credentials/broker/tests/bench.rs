@@ -38,7 +38,12 @@ impl Bench {
 
     /// One that the store tells of changes.
     pub(super) async fn replica(&self) -> Arc<Replica> {
-        let seal = Seal::new(&seal::Settings { key: Key::Derived("secret".into()), cluster: "c".into() }).unwrap();
+        let seal = Seal::new(&seal::Settings {
+            key: Key::Derived("secret".into()),
+            previous: Vec::new(),
+            cluster: "c".into(),
+        })
+        .unwrap();
         let broker = Broker::new(self.store.clone(), self.elastic.clone(), seal, self.settings.clone()).unwrap();
         broker.watch().await;
         Arc::new(broker)

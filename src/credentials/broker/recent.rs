@@ -1,0 +1,55 @@
+//! What was done for a user a while ago, and is not done again so soon.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::credentials::CacheKey;
+
+/// How many users are remembered.
+const MOST: usize = 10_000;
+
+/// For whom something was done, and when.
+#[derive(Default)]
+pub(super) struct Recent(Mutex<HashMap<CacheKey, Instant>>);
+
+impl Recent {
+    /// Whether it may be done for this user, who counts as done then. Not where it was done within the `pause`, nor for
+    /// more users than are remembered.
+    pub(super) fn may(&self, key: &CacheKey, pause: Duration) -> bool {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= MOST {
+            recent.retain(|_, at| at.elapsed() < pause);
+        }
+        let again = recent.get(key).is_some_and(|at| at.elapsed() < pause);
+        let may = !again && recent.len() < MOST;
+        if may {
+            recent.insert(key.clone(), Instant::now());
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Username;
+
+    fn key(n: usize) -> CacheKey {
+        CacheKey::of(&Username::parse(&format!("u{n}")).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_user_s_turn_comes_once_in_a_pause_and_their_number_is_bounded() {
+        let (recent, pause) = (Recent::default(), Duration::from_secs(60));
+        assert!(recent.may(&key(0), pause) && !recent.may(&key(0), pause));
+        for n in 1..MOST {
+            assert!(recent.may(&key(n), pause));
+        }
+        assert!(!recent.may(&key(MOST), pause));
+        tokio::time::advance(pause).await;
+        assert!(recent.may(&key(MOST), pause) && recent.may(&key(0), pause));
+    }
+}

@@ -1,0 +1,99 @@
+//! Removes the records that nobody can open: those of a key that has been given up, and what another program left there.
+
+use super::seal::{OpenError, Seal};
+use super::{CacheKey, Keys, StoreError};
+
+/// What a store holds, by whether it opens.
+#[derive(Debug)]
+pub struct Found {
+    /// How many records open.
+    pub sound: usize,
+    /// Those that do not.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A record that does not open.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its name.
+    pub key: CacheKey,
+    /// Why.
+    pub why: OpenError,
+    bytes: Vec<u8>,
+}
+
+/// Looks at every record. One that comes or goes meanwhile may be missed.
+pub async fn find<S: Keys>(store: &S, seal: &Seal) -> Result<Found, StoreError> {
+    let mut found = Found { sound: 0, unreadable: Vec::new() };
+    let mut cursor = None;
+    loop {
+        let (keys, next) = store.keys(cursor).await?;
+        for key in keys {
+            // gone meanwhile
+            let Some(entry) = store.get(&key).await? else { continue };
+            match seal.open(&key, &entry.bytes) {
+                Ok(_plain) => found.sound += 1,
+                Err(why) => found.unreadable.push(Unreadable { key, why, bytes: entry.bytes }),
+            }
+        }
+        if next.is_none() {
+            break;
+        }
+        cursor = next;
+    }
+    // a listing may name a key twice
+    found.unreadable.sort_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
+    found.unreadable.dedup_by(|a, b| a.key == b.key);
+    Ok(found)
+}
+
+/// Removes what was found, unless it has changed since; answers how many are gone.
+pub async fn remove<S: Keys>(store: &S, unreadable: &[Unreadable]) -> Result<usize, StoreError> {
+    let mut gone = 0;
+    for record in unreadable {
+        gone += usize::from(store.remove(&record.key, &record.bytes).await?);
+    }
+    Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::credentials::Store as _;
+    use crate::credentials::seal::{self, Key};
+    use crate::file::{self, FileStore};
+    use crate::identity::Username;
+
+    fn seal(secret: &str) -> Seal {
+        let key = Key::Derived(secret.to_owned().into());
+        Seal::new(&seal::Settings { key, previous: Vec::new(), cluster: "c".into() }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_no_key_opens_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::open(&file::Settings { path: folder.path().into() }).unwrap();
+        let key = |n: usize| CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
+        let (ours, given_up) = (seal("ours"), seal("given up"));
+        // more than one page
+        for n in 0..2500 {
+            let bytes = match n % 5 {
+                0 => given_up.seal(&key(n), b"x").unwrap(),
+                1 => b"4fa20e, as the Go service wrote".to_vec(),
+                _ => ours.seal(&key(n), b"x").unwrap(),
+            };
+            store.put_if_absent(&key(n), &bytes, Duration::from_secs(100)).await.unwrap();
+        }
+        let found = find(&store, &ours).await.unwrap();
+        assert_eq!((found.sound, found.unreadable.len()), (1500, 1000));
+        // one changes between the look and the act
+        let changed = &found.unreadable[0];
+        let sound = ours.seal(&changed.key, b"y").unwrap();
+        store.replace(&changed.key, &changed.bytes, &sound, Duration::from_secs(100)).await.unwrap();
+        assert_eq!(remove(&store, &found.unreadable).await.unwrap(), 999);
+        let found = find(&store, &ours).await.unwrap();
+        assert_eq!((found.sound, found.unreadable.len()), (1501, 0));
+    }
+}

@@ -1,0 +1,179 @@
+//! `secret_key` is exchanged while replicas serve, and what nobody can open is purged.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use elastauth::credentials::CacheKey;
+use elastauth::identity::Username;
+use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elasticsearch::Elasticsearch;
+use elastauth_support::issuer::Issuer;
+use elastauth_support::process::until;
+use elastauth_support::resp::{Reply, Resp};
+use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
+
+const OLD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+// base64 of 32 bytes
+const NEW: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+fn key(user: &str) -> CacheKey {
+    CacheKey::of(&Username::parse(user).unwrap())
+}
+
+struct Bench {
+    issuer: Issuer,
+    elasticsearch: Elasticsearch,
+    redis: Redis,
+}
+
+impl Bench {
+    async fn new() -> Option<Self> {
+        let redis = Redis::start(&[])?;
+        Some(Self { issuer: Issuer::start().await, elasticsearch: Elasticsearch::start().await, redis })
+    }
+
+    fn config(&self, current: &str, previous: &[&str]) -> String {
+        let yaml = config(&self.issuer.url, &self.elasticsearch.url, &redis_cache(&self.redis.address));
+        let yaml = yaml.replace(&format!("secret_key: \"{OLD}\""), &format!("secret_key: \"{current}\""));
+        format!("{yaml}previous_secret_keys: {previous:?}\n")
+    }
+
+    async fn start(&self, current: &str, previous: &[&str]) -> (Elastauth, Checker) {
+        let yaml = self.config(current, previous);
+        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+        let checker = Checker::connect(&elastauth.grpc).await;
+        (elastauth, checker)
+    }
+
+    /// Version and key id: what says which key sealed a record.
+    fn sealed_by(&self, user: &str) -> Vec<u8> {
+        let mut redis = Resp::connect(&self.redis.address, REDIS_PASSWORD);
+        redis.command(&[b"GET", key(user).as_str().as_bytes()]).bytes().unwrap()[..5].to_vec()
+    }
+
+    async fn ask_all(&self, checker: &Checker, made: &[(String, Answer)]) {
+        for (user, answer) in made {
+            assert_eq!(checker.ask(&self.issuer.token(user, &["admins"])).await, *answer, "{user}");
+        }
+    }
+
+    /// `elastauth cache purge`
+    fn purge(&self, current: &str, flags: &[&str]) -> (bool, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yml");
+        fs::write(&file, self.config(current, &[])).unwrap();
+        run(&file, &[&["cache", "purge"], flags].concat())
+    }
+}
+
+fn run(config: &Path, words: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
+    let Output { status, stdout, stderr } =
+        command.env_clear().arg("--config").arg(config).args(words).output().unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_is_exchanged_in_three_steps_and_no_request_is_refused() {
+    let Some(bench) = Bench::new().await else { return };
+    let mut made: Vec<(String, Answer)> = Vec::new();
+    let mut one = bench.start(OLD, &[]).await;
+    let mut two = bench.start(OLD, &[]).await;
+    for user in ["first", "second"] {
+        made.push((user.to_owned(), one.1.ask(&bench.issuer.token(user, &["admins"])).await));
+    }
+    bench.ask_all(&two.1, &made).await;
+    let steps: [(&str, &[&str]); 3] = [(OLD, &[NEW]), (NEW, &[OLD]), (NEW, &[])];
+    for (step, (current, previous)) in steps.into_iter().enumerate() {
+        // one replica after the other: in between they have different keys
+        one = bench.start(current, previous).await;
+        for (replica, other) in [(&one.1, &two.1), (&two.1, &one.1)] {
+            let user = format!("u{}", made.len());
+            let answer = replica.ask(&bench.issuer.token(&user, &["admins"])).await;
+            assert!(answer.password().is_some(), "{user} in step {step}: {answer:?}");
+            made.push((user, answer));
+            bench.ask_all(replica, &made).await;
+            bench.ask_all(other, &made).await;
+        }
+        two = bench.start(current, previous).await;
+        bench.ask_all(&two.1, &made).await;
+        bench.ask_all(&one.1, &made).await;
+        if current == NEW && !previous.is_empty() {
+            // whoever is active is sealed anew, and then the old key may go
+            let newest = bench.sealed_by(&made.last().unwrap().0);
+            until("every record to be sealed with the new key", || async {
+                bench.ask_all(&one.1, &made).await;
+                made.iter().all(|(user, _)| bench.sealed_by(user) == newest)
+            })
+            .await;
+        }
+    }
+    assert_eq!(bench.elasticsearch.history().len(), made.len(), "nobody got a second password");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_with_different_keys_do_not_seal_a_record_back_and_forth() {
+    let Some(bench) = Bench::new().await else { return };
+    let (_one, first) = bench.start(NEW, &[OLD]).await;
+    let (_two, second) = bench.start(OLD, &[NEW]).await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    let made = first.ask(&token).await;
+    let mut changes = 0;
+    let mut last = bench.sealed_by("ann");
+    for _ in 0..200 {
+        assert_eq!(first.ask(&token).await, made);
+        assert_eq!(second.ask(&token).await, made);
+        let now = bench.sealed_by("ann");
+        changes += usize::from(now != last);
+        last = now;
+    }
+    assert!((1..=2).contains(&changes), "once by each at most: {changes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_removes_what_no_key_opens_and_only_when_told_to() {
+    let Some(bench) = Bench::new().await else { return };
+    let (_old, before) = bench.start(OLD, &[]).await;
+    for user in ["old1", "old2"] {
+        before.ask(&bench.issuer.token(user, &["admins"])).await;
+    }
+    let (_new, after) = bench.start(NEW, &[]).await;
+    let token = bench.issuer.token("new1", &["admins"]);
+    let made = after.ask(&token).await;
+    let mut redis = Resp::connect(&bench.redis.address, REDIS_PASSWORD);
+    let go = key("go1");
+    redis.command(&[b"SET", go.as_str().as_bytes(), b"OTQzYzQ1ZTI=", b"PX", b"100000"]);
+    redis.command(&[b"SET", b"session-1", b"of somebody else"]);
+    let locked_out = after.ask(&bench.issuer.token("old1", &["admins"])).await;
+    assert_eq!(locked_out, Answer::Denied(503), "a record of a key that was given up too early");
+    let keys = |redis: &mut Resp| redis.command(&[b"DBSIZE"]);
+
+    let (ended_well, said) = bench.purge(NEW, &[]);
+    assert!(ended_well && said.contains("dry run"), "{said}");
+    assert!(said.contains(go.as_str()) && said.contains(key("old1").as_str()), "{said}");
+    assert_eq!(keys(&mut redis), Reply::Number(5));
+
+    let stranger = "ab".repeat(32);
+    let (ended_well, said) = bench.purge(&stranger, &["--yes"]);
+    assert!(!ended_well && said.contains("--even-all"), "{said}");
+    assert_eq!(keys(&mut redis), Reply::Number(5), "a wrong key removes nothing");
+
+    let (ended_well, said) = bench.purge(NEW, &["--yes"]);
+    assert!(ended_well && said.contains("3 removed"), "{said}");
+    assert_eq!(keys(&mut redis), Reply::Number(2));
+    assert_eq!(after.ask(&token).await, made);
+    let again = after.ask_patiently(&bench.issuer.token("old1", &["admins"])).await;
+    assert!(again.password().is_some(), "and the next request makes a new password");
+}
+
+#[test]
+fn a_purge_of_a_cache_in_memory_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yml");
+    fs::write(&file, config("http://127.0.0.1:1", "http://127.0.0.1:1", "  type: memory")).unwrap();
+    let (ended_well, said) = run(&file, &["cache", "purge"]);
+    assert!(!ended_well && said.contains("memory"), "{said}");
+}
