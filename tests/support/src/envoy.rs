@@ -38,10 +38,20 @@ impl Envoy {
         elasticsearch: &str,
         edit: impl FnOnce(String) -> String,
     ) -> Option<Self> {
+        Self::start_file("envoy.yaml", replicas, elasticsearch, edit).await
+    }
+
+    /// The same with another of the shipped files.
+    pub async fn start_file(
+        file: &str,
+        replicas: &[&str],
+        elasticsearch: &str,
+        edit: impl FnOnce(String) -> String,
+    ) -> Option<Self> {
         let binary = tool("envoy")?;
         let (listener, admin) = (free_port(), free_port());
         let folder = tempfile::tempdir().unwrap();
-        let mut text = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
+        let mut text = fs::read_to_string(root().join("envoy").join(file)).unwrap();
         let endpoints: Vec<String> = replicas.iter().map(|address| endpoint(address)).collect();
         for (from, to) in [
             ("0.0.0.0, port_value: 10000", format!("127.0.0.1, port_value: {listener}")),
@@ -87,7 +97,7 @@ impl Envoy {
 /// Replaces what must be there.
 #[must_use]
 pub fn exchange(text: String, from: &str, to: &str) -> String {
-    assert!(text.contains(from), "envoy/envoy.yaml has no {from}");
+    assert!(text.contains(from), "the shipped file has no {from}");
     text.replace(from, to)
 }
 

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when something is wrong")]
 
+pub mod authelia;
 pub mod browser;
 pub mod certificates;
 pub mod check;

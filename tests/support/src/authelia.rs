@@ -1,0 +1,56 @@
+//! A stand-in for Authelia's endpoint for Envoy (`/api/authz/ext-authz/`): a session cookie names the person, and without one the
+//! way leads to the portal.
+
+use axum::Router;
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// Where people log in.
+pub const PORTAL: &str = "https://auth.example.org/";
+
+/// It ends when dropped.
+pub struct Authelia {
+    /// `127.0.0.1:port`
+    pub address: String,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Authelia {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Authelia {
+    /// On a free port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let router = Router::new().fallback(authorize);
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, task }
+    }
+}
+
+/// The session is `authelia_session=USER:GROUPS`. A user without groups gets no header of groups, so that what a client sent would
+/// stay.
+async fn authorize(uri: Uri, headers: HeaderMap) -> Response {
+    assert!(uri.path().starts_with("/api/authz/ext-authz/"), "{uri}");
+    assert_eq!(headers["x-forwarded-proto"], "http", "the portal would not find back");
+    let cookie = headers.get("cookie").and_then(|value| value.to_str().ok()?.strip_prefix("authelia_session="));
+    let Some((user, groups)) = cookie.and_then(|session| session.split_once(':')) else {
+        return (StatusCode::FOUND, [("location", PORTAL)]).into_response();
+    };
+    let named = [
+        ("remote-user", user.to_owned()),
+        ("remote-groups", groups.to_owned()),
+        ("remote-name", format!("{user} of Authelia")),
+        ("remote-email", format!("{user}@example.org")),
+        ("set-cookie", "authelia_session=renewed".to_owned()),
+    ];
+    let named = named.into_iter().filter(|(_, value)| !value.is_empty());
+    let named = named.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+    (StatusCode::OK, named.collect::<HeaderMap>()).into_response()
+}
