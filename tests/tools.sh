@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools.sh envoy|redis|opensearch|oidc-provider|keycloak: gets a server that the tests and the demonstration run against
-# into .tools/bin.
+# tools.sh envoy|redis|elasticsearch|opensearch|oidc-provider|keycloak: gets what the tests and the
+# demonstration run against into .tools/bin.
 # Quick when it is there. Says plainly what to install when it cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -149,6 +149,50 @@ RUN
   chmod +x "$tools/bin/keycloak"
 }
 
+# What keeps the stand-in for Elasticsearch honest, in .tools/elasticsearch: the API specification (npm), Elastic's client
+# (PyPI), and the validation classes of two real versions (Maven). Each that cannot be had is skipped, loudly.
+get_elasticsearch() {
+  local at=$tools/elasticsearch pom=$PWD/tests/elasticsearch/pom.xml version
+  mkdir -p "$at"
+  if [ ! -s "$at/schema.json" ]; then
+    if command -v npm >/dev/null; then
+      rm -rf "$at/npm" && mkdir -p "$at/npm" && echo '{"private":true}' > "$at/npm/package.json"
+      npm install --prefix "$at/npm" --silent --no-audit --no-fund --ignore-scripts @elastic/request-converter@9.5.0 >/dev/null &&
+        cp "$at/npm/node_modules/@elastic/request-converter/dist/schema.json" "$at/schema.json" ||
+        say "skipped: npm cannot fetch Elasticsearch's specification"
+    else
+      say "skipped: no npm, so exchanges are not held against Elasticsearch's specification"
+    fi
+  fi
+  if ! PYTHONPATH="$at/lib" "$at/venv/bin/python" -c 'import elasticsearch, bcrypt' 2>/dev/null &&
+    ! PYTHONPATH="$at/lib" python3 -c 'import elasticsearch, bcrypt' 2>/dev/null; then
+    rm -rf "$at/venv" "$at/lib"
+    if python3 -m venv "$at/venv" >/dev/null 2>&1 && "$at/venv/bin/python" -m pip --version >/dev/null 2>&1; then
+      "$at/venv/bin/python" -m pip install -q --disable-pip-version-check elasticsearch==9.5.1 bcrypt==5.0.0 ||
+        say "skipped: pip cannot fetch Elasticsearch's client"
+    elif python3 -m pip --version >/dev/null 2>&1; then
+      rm -rf "$at/venv"
+      python3 -m pip install -q --disable-pip-version-check --target "$at/lib" elasticsearch==9.5.1 bcrypt==5.0.0 ||
+        say "skipped: pip cannot fetch Elasticsearch's client"
+    else
+      say "skipped: no python3-venv or python3-pip, so the official client does not drive the stand-in"
+    fi
+  fi
+  if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then
+    say "skipped: no JDK 17 or no Maven, so bodies do not run through Elasticsearch's own validation"
+    return
+  fi
+  for version in 7.17.28 8.17.0; do
+    if cmp -s "$pom" "$at/x-pack-$version/pom.xml"; then continue; fi
+    rm -rf "$at/x-pack-$version"
+    mvn -B -ntp -q -f "$pom" "-Delasticsearch=$version" \
+      org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+      -DincludeScope=runtime "-DoutputDirectory=$at/x-pack-$version" >&2 ||
+      { rm -rf "$at/x-pack-$version"; say "skipped: Maven cannot fetch x-pack-core $version"; continue; }
+    cp "$pom" "$at/x-pack-$version/pom.xml"
+  done
+}
+
 for tool in "$@"; do
   case $tool in
     envoy) get_envoy ;;
@@ -156,6 +200,7 @@ for tool in "$@"; do
     opensearch) get_opensearch ;;
     oidc-provider) get_oidc_provider ;;
     keycloak) get_keycloak ;;
+    elasticsearch) get_elasticsearch ;;
     *) say "unknown tool $tool"; exit 2 ;;
   esac
 done

@@ -21,6 +21,7 @@ pub mod puts;
 pub mod random;
 pub mod resp;
 pub mod servers;
+pub mod specification;
 pub mod users;
 
 /// An HTTP client without proxy, redirects or patience.

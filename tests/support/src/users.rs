@@ -102,8 +102,9 @@ fn hash_of_ten_rounds(hash: &str) -> Result<String, Refused> {
     let parts: Vec<&str> = hash.split('$').collect();
     match parts.as_slice() {
         ["", "2a" | "2b" | "2y", "10", rest] if rest.len() == 53 => Ok(hash.to_owned()),
+        // as 7.17 does; 8.17 takes any algorithm that it knows
         ["", "2a" | "2b" | "2y", cost, rest] if rest.len() == 53 => Err(argument(&format!(
-            "The provided password hash is for the algorithm [bcrypt{cost}], but the configured one is [bcrypt]"
+            "Provided password hash uses [BCRYPT{cost}] but the configured hashing algorithm is [BCRYPT]"
         ))),
         _ => Err(argument(
             "The provided password hash is not a hash or it could not be resolved to a supported hash algorithm.",
@@ -130,9 +131,17 @@ impl Users {
         let roles = body.get("roles").ok_or_else(|| illegal("roles are missing"))?;
         let roles: Vec<String> = match roles {
             Value::String(text) => text.split(',').map(str::to_owned).collect(),
-            Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            _ => return Err(parse_error("roles must be an array")),
+            Value::Array(items) if items.iter().all(Value::is_string) => {
+                items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+            }
+            _ => return Err(parse_error("could not parse [roles] field. expected a string array")),
         };
+        let has = |key: &str, fits: fn(&Value) -> bool| body.get(key).is_none_or(fits);
+        let texts =
+            ["full_name", "email"].into_iter().all(|key| has(key, |value| value.is_string() || value.is_null()));
+        if !texts || !has("enabled", Value::is_boolean) || !has("metadata", Value::is_object) {
+            return Err(parse_error("expected field to be of another type"));
+        }
         let password = secret(body)?;
         let metadata = body.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
         if metadata.keys().any(|key| key.starts_with('_')) {
