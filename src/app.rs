@@ -10,9 +10,8 @@ use crate::authz::policy::Policy;
 use crate::authz::{Authorizer, Callers};
 use crate::config::{Cache, Provider, Settings};
 use crate::credentials::broker::{self, Broker};
-use crate::credentials::purge::{self, Found};
 use crate::credentials::seal::{Seal, SealError};
-use crate::credentials::{Keys, Provisioner, Store, StoreError};
+use crate::credentials::{Provisioner, Store, StoreError};
 use crate::file::{self, FileStore};
 use crate::identity::headers::{self, anchor};
 use crate::identity::issuer::{self, Issuer};
@@ -22,10 +21,13 @@ use crate::oidc::{self, OidcProvider};
 use crate::redis::{self, RedisStore};
 use crate::roles::Mapping;
 use crate::shutdown::{self, Phase};
+use crate::users::DirectoryError;
 use crate::{envoy, http, outbound, telemetry};
 
+mod administer;
 mod backend;
 
+pub use administer::{accounts, purge, users};
 use backend::Backend;
 
 /// Why the service did not start, or ended early.
@@ -51,6 +53,9 @@ pub enum Error {
     /// A command about a cache that no other process can reach.
     #[error("cache.type is memory: the records are in the process that serves, and end with it")]
     NoSharedCache,
+    /// A command about users.
+    #[error("users: {0}")]
+    Directory(#[from] DirectoryError),
     /// The store did not answer a command.
     #[error("cache: {0}")]
     Store(#[from] StoreError),
@@ -155,25 +160,6 @@ fn callers(provider: &Provider) -> Result<Callers<OidcProvider>, Error> {
         }
         Provider::Headers(headers) => Callers::Headers(headers::Reader::new((**headers).clone())?),
     })
-}
-
-/// Removes the records that no key opens, if `act` says so of what was found; answers how many are gone.
-pub async fn purge(settings: &Settings, act: impl FnOnce(&Found) -> bool) -> Result<(Found, usize), Error> {
-    match &settings.cache {
-        Cache::Memory(_) => Err(Error::NoSharedCache),
-        Cache::File(file) => purge_from(&FileStore::open(file)?, settings, act).await,
-        Cache::Redis(redis) => purge_from(&RedisStore::new(redis.clone())?, settings, act).await,
-    }
-}
-
-async fn purge_from<S: Keys>(
-    store: &S,
-    settings: &Settings,
-    act: impl FnOnce(&Found) -> bool,
-) -> Result<(Found, usize), Error> {
-    let found = purge::find(store, &Seal::new(&settings.seal)?).await?;
-    let removed = if act(&found) { purge::remove(store, &found.unreadable).await? } else { 0 };
-    Ok((found, removed))
 }
 
 /// Ends when either fails, or when both have ended.

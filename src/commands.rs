@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use elastauth::app;
 
 pub mod cache;
+pub mod users;
+
+/// As clap has it for a command that cannot be understood.
+const EXIT_USAGE: u8 = 2;
 
 /// Runs to its end on a runtime of its own; an error is the last line that a person sees.
 fn block_on(command: impl Future<Output = Result<ExitCode, app::Error>>) -> ExitCode {

@@ -18,6 +18,7 @@ use crate::outbound::Error;
 use crate::roles::Roles;
 
 mod body;
+mod directory;
 mod examine;
 mod stamp;
 

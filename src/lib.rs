@@ -13,7 +13,7 @@
 //! Data flows one way, and each type is built by one stage only. Who may import whom (held by
 //! `tests/layers.rs`):
 //!
-//! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`]) knows no tonic, prost, reqwest, redis
+//! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`], [`users`]) knows no tonic, prost, reqwest, redis
 //!   or axum;
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
 //! - [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
@@ -43,3 +43,4 @@ pub mod redis;
 pub mod roles;
 pub mod shutdown;
 pub mod telemetry;
+pub mod users;

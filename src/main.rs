@@ -1,4 +1,4 @@
-//! Commands: serve (default) · check · keys · generate-key · cache.
+//! Commands: serve (default) · check · keys · generate-key · cache · users.
 
 // a command is one future, and the compiler counts how deep its parts nest
 #![recursion_limit = "256"]
@@ -46,6 +46,9 @@ enum Command {
     /// Looks after the cache.
     #[command(subcommand)]
     Cache(commands::cache::Command),
+    /// Looks after the users that elastauth made.
+    #[command(subcommand)]
+    Users(commands::users::Command),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
             check(&loaded);
             if online { examine(&loaded) } else { ExitCode::SUCCESS }
         }),
+        Command::Users(command) => with(arguments.config, |loaded| commands::users::run(command, &loaded.settings)),
         Command::Cache(command) => with(arguments.config, |loaded| commands::cache::run(&command, &loaded.settings)),
         Command::Serve => with(arguments.config, serve),
     }

@@ -117,7 +117,7 @@ impl Nodes {
             let request =
                 if call.has_body() { request.header(CONTENT_TYPE, self.media_type.as_str()) } else { request };
             let request = authorization.iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-            let Ok(next) = tokio::time::timeout_at(ends, attempt(node, request, call.is_write())).await else {
+            let Ok(next) = tokio::time::timeout_at(ends, attempt(node, request, call)).await else {
                 node.failed();
                 return Err(Lost { why: format!("no answer within {limit:?}"), sent: true });
             };
@@ -162,13 +162,13 @@ impl Nodes {
     }
 }
 
-async fn attempt(node: &Node, request: RequestBuilder, write: bool) -> Next {
-    let answer = match answer::read(request, MAX_ANSWER).await {
+async fn attempt(node: &Node, request: RequestBuilder, call: &Call<'_>) -> Next {
+    let answer = match answer::read(request, call.most).await {
         Ok(answer) => answer,
         Err(answer::Failed::Oversize(why)) => return Next::Stop(Lost { why, sent: true }),
         Err(answer::Failed::Broken(lost)) => {
             node.failed();
-            return if lost.sent && write { Next::Stop(lost) } else { Next::Again(Err(lost), None) };
+            return if lost.sent && call.is_write() { Next::Stop(lost) } else { Next::Again(Err(lost), None) };
         }
     };
     match answer.status {

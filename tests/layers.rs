@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const MIDDLE: [&str; 4] = ["authz", "identity", "roles", "credentials"];
+const MIDDLE: [&str; 5] = ["authz", "identity", "roles", "credentials", "users"];
 const EDGES: [&str; 8] = ["envoy", "http", "oidc", "redis", "memory", "file", "elastic", "opensearch"];
 const FOREIGN: [&str; 6] = ["tonic", "prost", "reqwest", "redis", "deadpool_redis", "axum"];
 

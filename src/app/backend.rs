@@ -14,6 +14,7 @@ use crate::identity::{Owner, Username};
 use crate::nodes::Nodes;
 use crate::opensearch::{self, OpenSearch};
 use crate::outbound::Error;
+use crate::users::DirectoryError;
 
 /// Between two attempts to find out, while nobody asks.
 const RETRY: Duration = Duration::from_secs(5);
@@ -59,6 +60,16 @@ impl Backend {
             self.build(flavor).map_err(|error| error.to_string())
         };
         self.known.get_or_try_init(find).await
+    }
+}
+
+impl Backend {
+    /// Where the users are, for `elastauth users`.
+    pub(super) async fn directory(&self) -> Result<&Elastic, DirectoryError> {
+        match self.known().await.map_err(DirectoryError)? {
+            Known::Elasticsearch(elastic) => Ok(elastic),
+            Known::OpenSearch(_) => Err(DirectoryError("this command is for Elasticsearch only".into())),
+        }
     }
 }
 

@@ -59,7 +59,8 @@ impl Elastic {
         })
     }
 
-    async fn account(&self) -> Result<(), String> {
+    /// Learns whose the account is, and whether it may do what is needed.
+    pub(super) async fn account(&self) -> Result<(), String> {
         let who = self.json(&Call::get(&["_security", "_authenticate"])).await?;
         let name = who["username"].as_str().ok_or("_authenticate names nobody")?;
         *self.own_name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());

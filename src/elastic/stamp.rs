@@ -1,9 +1,10 @@
 //! The ownership stamp in a user's `metadata`: elastauth touches only users that carry it.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::credentials::{Day, Existing, Refused, UserSpec};
 use crate::identity::Owner;
+use crate::users::Stamp;
 
 const MANAGER: &str = "elastauth";
 
@@ -53,7 +54,40 @@ pub(super) fn seen(user: &Value) -> Option<Day> {
 
 /// The store of the elastauth that last wrote the user.
 pub(super) fn store(user: &Value) -> Option<String> {
-    user["metadata"]["elastauth"]["store"].as_str().map(str::to_owned)
+    user["metadata"]["elastauth"]["store"].as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// The stamp as it stands there.
+pub(super) fn read(user: &Value) -> Option<Stamp> {
+    let metadata = &user["metadata"];
+    if metadata["managed_by"] != MANAGER {
+        return None;
+    }
+    let stamp = &metadata["elastauth"];
+    let text = |key: &str| stamp[key].as_str().unwrap_or_default().to_owned();
+    Some(Stamp {
+        cluster: text("cluster"),
+        issuer: text("issuer"),
+        subject: if stamp["unbound"] == true { None } else { Some(text("subject")) },
+        as_of: stamp["as_of"].as_u64().unwrap_or_default(),
+        last_seen: stamp["last_seen"].as_str().and_then(Day::parse),
+        store: store(user),
+    })
+}
+
+/// What makes a user ours, or ours no more. The rest of a stamp that is taken off stays, to tell whose it was.
+pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
+    let Some(stamp) = stamp else { return Map::from_iter([("managed_by".to_owned(), "released".into())]) };
+    let section = json!({
+        "cluster": stamp.cluster,
+        "store": stamp.store.clone().unwrap_or_default(),
+        "issuer": stamp.issuer,
+        "subject": stamp.subject.clone().unwrap_or_default(),
+        "unbound": stamp.subject.is_none(),
+        "as_of": stamp.as_of,
+        "last_seen": stamp.last_seen.unwrap_or(Day::of(stamp.as_of)).to_string(),
+    });
+    Map::from_iter([("managed_by".to_owned(), MANAGER.into()), ("elastauth".to_owned(), section)])
 }
 
 #[cfg(test)]
@@ -93,6 +127,30 @@ mod tests {
             (json!("nonsense"), Err(Refused::NotOurs)),
         ] {
             assert_eq!(check(&user, "c", &owner("s")), expected, "{user}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_read_as_it_was_put_on_and_off_again() {
+        let bound = |subject: Option<&str>| Stamp {
+            cluster: "c".into(),
+            issuer: "https://i".into(),
+            subject: subject.map(str::to_owned),
+            as_of: 7,
+            last_seen: Day::parse("2026-11-25"),
+            store: Some("redis r".into()),
+        };
+        let owner = |subject: &str| Owner { issuer: "https://i".into(), subject: subject.into() };
+        for (stamp, ours, others) in [(bound(Some("s")), true, false), (bound(None), true, true)] {
+            let mut user = json!({ "enabled": true, "metadata": { "team": "x" } });
+            user["metadata"].as_object_mut().unwrap().extend(marks(Some(&stamp)));
+            assert_eq!(read(&user), Some(stamp));
+            assert_eq!(check(&user, "c", &owner("s")).is_ok(), ours);
+            assert_eq!(check(&user, "c", &owner("t")).is_ok(), others);
+            user["metadata"].as_object_mut().unwrap().extend(marks(None));
+            assert_eq!(read(&user), None);
+            assert_eq!(check(&user, "c", &owner("s")), Err(Refused::NotOurs));
+            assert_eq!(user["metadata"]["team"], "x");
         }
     }
 }

@@ -6,6 +6,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use url::Url;
 
+use super::MAX_ANSWER;
 use super::account;
 use crate::credentials::Origin;
 
@@ -20,13 +21,15 @@ pub struct Call<'a> {
     body: Option<Vec<u8>>,
     own: Option<HeaderValue>,
     origin: Option<&'a Origin>,
+    /// Bytes of the answer.
+    pub(super) most: usize,
 }
 
 impl<'a> Call<'a> {
     /// `path` are segments in the clear: each is encoded, and none can become two or none.
     #[must_use]
     pub fn new(method: Method, path: &[&'a str]) -> Self {
-        Self { method, path: path.to_vec(), query: None, body: None, own: None, origin: None }
+        Self { method, path: path.to_vec(), query: None, body: None, own: None, origin: None, most: MAX_ANSWER }
     }
 
     /// A read.
@@ -39,6 +42,12 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn query(self, query: &'a str) -> Self {
         Self { query: Some(query), ..self }
+    }
+
+    /// So many bytes of an answer are read at most, instead of the usual megabyte.
+    #[must_use]
+    pub fn at_most(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// A JSON body.

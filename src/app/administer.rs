@@ -1,0 +1,69 @@
+//! The commands that look after the cache and the users.
+
+use super::{Backend, Error};
+use crate::config::{Cache, Settings};
+use crate::credentials::purge::{self, Found};
+use crate::credentials::seal::Seal;
+use crate::credentials::{Day, Keys};
+use crate::file::{self, FileStore};
+use crate::memory::MemoryStore;
+use crate::redis::RedisStore;
+use crate::users::{self, Account, Directory as _, Line, Progress, Selection, Task};
+
+/// Removes the records that no key opens, if `act` says so of what was found; answers how many are gone.
+pub async fn purge(settings: &Settings, act: impl FnOnce(&Found) -> bool) -> Result<(Found, usize), Error> {
+    match &settings.cache {
+        Cache::Memory(_) => Err(Error::NoSharedCache),
+        Cache::File(file) => purge_from(&FileStore::open(file)?, settings, act).await,
+        Cache::Redis(redis) => purge_from(&RedisStore::new(redis.clone())?, settings, act).await,
+    }
+}
+
+async fn purge_from<S: Keys>(
+    store: &S,
+    settings: &Settings,
+    act: impl FnOnce(&Found) -> bool,
+) -> Result<(Found, usize), Error> {
+    let found = purge::find(store, &Seal::new(&settings.seal)?).await?;
+    let removed = if act(&found) { purge::remove(store, &found.unreadable).await? } else { 0 };
+    Ok((found, removed))
+}
+
+/// The users of this elastauth that are meant.
+pub async fn accounts(settings: &Settings, selection: &Selection, today: Day) -> Result<Vec<Account>, Error> {
+    let backend = Backend::new(settings)?;
+    let mut accounts = backend.directory().await?.list().await?;
+    let ours = |account: &Account| account.stamp.as_ref().is_some_and(|stamp| stamp.cluster == settings.seal.cluster);
+    accounts.retain(|account| ours(account) && selection.includes(account, today));
+    accounts.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(accounts)
+}
+
+/// Does the task, or says what it would do; and what a person should know about cached credentials that it cannot reach.
+pub async fn users(
+    settings: &Settings,
+    task: &Task,
+    act: bool,
+    progress: &dyn Progress,
+) -> Result<(Vec<Line>, Option<&'static str>), Error> {
+    let backend = Backend::new(settings)?;
+    let directory = backend.directory().await?;
+    let unreachable = Some(
+        "the elastauth that serves has the cache to itself: it goes on with what it has until cache.expiration, or until it \
+         is restarted",
+    );
+    match &settings.cache {
+        Cache::Redis(redis) => {
+            let store = RedisStore::new(redis.clone())?;
+            Ok((users::run(directory, Some(&store), task, act, progress).await?, None))
+        }
+        Cache::File(file) => match FileStore::open(file) {
+            Ok(store) => Ok((users::run(directory, Some(&store), task, act, progress).await?, None)),
+            Err(file::Error::InUse(_)) => {
+                Ok((users::run(directory, None::<&FileStore>, task, act, progress).await?, unreachable))
+            }
+            Err(error) => Err(error.into()),
+        },
+        Cache::Memory(_) => Ok((users::run(directory, None::<&MemoryStore>, task, act, progress).await?, unreachable)),
+    }
+}

@@ -1,0 +1,116 @@
+//! How results are written: text for people, JSON for programs, and a bar on a terminal for long runs.
+
+use std::io::IsTerminal as _;
+
+use elastauth::users::{Account, Line, Outcome, Progress};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+/// `--output`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Columns.
+    Text,
+    /// One array.
+    Json,
+}
+
+/// Shown on a terminal, on standard error.
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    pub fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        // the template is a constant: a mistake in it leaves the default
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} users, {eta} left") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    pub fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Progress for Bar {
+    fn at(&self, done: usize, all: usize) {
+        self.0.set_length(u64::try_from(all).unwrap_or(u64::MAX));
+        self.0.set_position(u64::try_from(done).unwrap_or(u64::MAX));
+    }
+}
+
+fn worded(outcome: &Outcome) -> (&'static str, &str) {
+    match outcome {
+        Outcome::Done => ("done", ""),
+        Outcome::Planned => ("planned", ""),
+        Outcome::Unchanged(why) => ("unchanged", why),
+        Outcome::Refused(why) => ("refused", why),
+        Outcome::Failed(why) => ("failed", why),
+    }
+}
+
+/// What became of each user.
+pub fn lines(lines: &[Line], format: Format) {
+    if format == Format::Json {
+        let all = lines.iter().map(|line| {
+            let (outcome, detail) = worded(&line.outcome);
+            json!({ "user": line.user, "outcome": outcome, "detail": detail })
+        });
+        println!("{}", Value::Array(all.collect()));
+        return;
+    }
+    let rows = lines.iter().map(|line| {
+        let (outcome, detail) = worded(&line.outcome);
+        vec![line.user.clone(), outcome.to_owned(), detail.to_owned()]
+    });
+    columns(&["USER", "OUTCOME", ""], &rows.collect::<Vec<_>>());
+}
+
+/// Who there is.
+pub fn accounts(accounts: &[Account], format: Format) {
+    if format == Format::Json {
+        let all = accounts.iter().filter_map(|account| {
+            let stamp = account.stamp.as_ref()?;
+            Some(json!({
+                "user": account.name,
+                "enabled": account.enabled,
+                "last_seen": stamp.day().to_string(),
+                "issuer": stamp.issuer,
+                "subject": stamp.subject,
+                "roles": account.roles.iter().collect::<Vec<_>>(),
+                "cache": stamp.store,
+            }))
+        });
+        println!("{}", Value::Array(all.collect()));
+        return;
+    }
+    let rows = accounts.iter().filter_map(|account| {
+        let stamp = account.stamp.as_ref()?;
+        let state = if account.enabled { "enabled" } else { "disabled" };
+        let subject = stamp.subject.clone().unwrap_or_else(|| "(the first)".into());
+        let roles = account.roles.to_string();
+        Some(vec![
+            account.name.clone(),
+            state.to_owned(),
+            stamp.day().to_string(),
+            stamp.issuer.clone(),
+            subject,
+            roles,
+        ])
+    });
+    columns(&["USER", "STATE", "LAST SEEN", "ISSUER", "SUBJECT", "ROLES"], &rows.collect::<Vec<_>>());
+}
+
+fn columns(head: &[&str], rows: &[Vec<String>]) {
+    let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
+    let all = || std::iter::once(&head).chain(rows);
+    let wide = |at: usize| all().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(wide).collect();
+    for row in all() {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}

@@ -1,0 +1,126 @@
+//! Directory over the same API: what an administrator's commands need beside provisioning.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{Elastic, stamp};
+use crate::credentials::{InspectError, Origin};
+use crate::identity::Username;
+use crate::nodes::{Answer, Call, Lost};
+use crate::roles::Roles;
+use crate::users::{Account, Directory, DirectoryError, Stamp};
+
+/// All users come in one answer.
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A quarter of a million users.
+const LIST_BYTES: usize = 256 * 1024 * 1024;
+
+impl Elastic {
+    async fn look(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, DirectoryError> {
+        self.ask(call, limit).await.map_err(|Lost { why, .. }| DirectoryError(why))
+    }
+
+    async fn change(&self, call: &Call<'_>) -> Result<Answer, DirectoryError> {
+        if self.settings.dry_run {
+            return Err(DirectoryError("elasticsearch.dry_run is on".into()));
+        }
+        self.look(call, self.settings.write_timeout).await
+    }
+
+    fn entry(&self, name: &str, user: &Value) -> Account {
+        let roles = user["roles"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let own = Username::parse(name).is_ok_and(|name| self.reserved(&name));
+        Account {
+            name: name.to_owned(),
+            enabled: user["enabled"] == true,
+            reserved: own || user["metadata"]["_reserved"] == true,
+            roles: Roles::new(roles),
+            of_go_service: of_go_service(&user["metadata"]),
+            stamp: stamp::read(user),
+        }
+    }
+}
+
+/// The Go service wrote the groups there and nothing else.
+fn of_go_service(metadata: &Value) -> bool {
+    let Some(metadata) = metadata.as_object() else { return false };
+    metadata.len() == 1 && metadata.get("groups").is_some_and(|groups| groups.is_array() || groups.is_null())
+}
+
+fn done(answer: &Answer) -> Result<(), DirectoryError> {
+    if answer.status.is_success() { Ok(()) } else { Err(DirectoryError(answer.describe())) }
+}
+
+impl Directory for Elastic {
+    async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
+        // a key or a token has an owner, who must not be handed over either
+        self.account().await.map_err(DirectoryError)?;
+        let answer = self.look(&Call::get(&["_security", "user"]).at_most(LIST_BYTES), LIST_TIMEOUT).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(Vec::new());
+        }
+        done(&answer)?;
+        let users = answer.json().and_then(|body| body.as_object().cloned());
+        let users = users.ok_or_else(|| DirectoryError("an answer that is no list of users".into()))?;
+        Ok(users.iter().map(|(name, user)| self.entry(name, user)).collect())
+    }
+
+    async fn find(&self, name: &Username) -> Result<Option<Account>, DirectoryError> {
+        match self.user(name, &Origin::default()).await {
+            Ok(user) => Ok(user.map(|user| self.entry(name.as_str(), &user))),
+            Err(InspectError::Refused(refused)) => Err(DirectoryError(refused.to_string())),
+            Err(InspectError::Unavailable(why)) => Err(DirectoryError(why)),
+        }
+    }
+
+    async fn disable(&self, name: &Username) -> Result<(), DirectoryError> {
+        let call = Call::new(Method::PUT, &["_security", "user", name.as_str(), "_disable"]);
+        done(&self.change(&call).await?)
+    }
+
+    async fn delete(&self, name: &Username) -> Result<(), DirectoryError> {
+        let answer = self.change(&Call::new(Method::DELETE, &["_security", "user", name.as_str()])).await?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(()) } else { done(&answer) }
+    }
+
+    /// A write without a password, of what stands there: it merges `metadata`, so that nothing else in it is lost.
+    async fn mark(&self, name: &Username, stamp: Option<&Stamp>) -> Result<(), DirectoryError> {
+        let user = match self.user(name, &Origin::default()).await {
+            Ok(Some(user)) => user,
+            Ok(None) => return Err(DirectoryError("gone meanwhile".into())),
+            Err(error) => return Err(DirectoryError(error.to_string())),
+        };
+        let mut metadata: Map<String, Value> = user["metadata"].as_object().cloned().unwrap_or_default();
+        metadata.extend(stamp::marks(stamp));
+        let body = json!({
+            "roles": user["roles"],
+            "full_name": user["full_name"],
+            "email": user["email"],
+            "enabled": user["enabled"],
+            "metadata": metadata,
+        });
+        let call = Call::new(Method::PUT, &["_security", "user", name.as_str()]);
+        done(&self.change(&call.query(self.settings.refresh.query()).json(&body)).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_of_the_go_service_has_groups_for_metadata_and_nothing_else() {
+        for (metadata, expected) in [
+            (json!({ "groups": ["a"] }), true),
+            (json!({ "groups": null }), true),
+            (json!({ "groups": "a" }), false),
+            (json!({ "groups": [], "team": "x" }), false),
+            (json!({}), false),
+            (json!(null), false),
+        ] {
+            assert_eq!(of_go_service(&metadata), expected, "{metadata}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Doing it: a look straight before each act, and the cached record gone after it.
+
+use super::task::Left;
+use super::{Account, Action, Directory, DirectoryError, Stamp, Task};
+use crate::credentials::{CacheKey, Store, StoreError};
+use crate::identity::Username;
+
+/// How often an act, or the removal of a record, is tried against an elastauth that is just writing.
+const TRIES: usize = 3;
+
+/// What became of one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Who.
+    pub user: String,
+    /// What.
+    pub outcome: Outcome,
+}
+
+/// What became of one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It would be done.
+    Planned,
+    /// There is nothing to do.
+    Unchanged(&'static str),
+    /// It may not be done.
+    Refused(String),
+    /// It could not be done, or not in full.
+    Failed(String),
+}
+
+impl Outcome {
+    /// Whether a person must look at it.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Failed(_))
+    }
+}
+
+/// Told of how far a long run is.
+pub trait Progress: Send + Sync {
+    /// So many users of how many.
+    fn at(&self, done: usize, all: usize);
+}
+
+/// Does the task, or says what it would do. Who is named and not there, or may not be touched, is in the answer; who is
+/// meant by a rule only, and may not be touched, is so for [`Action::Adopt`] alone, where the reason is news.
+pub async fn run<D: Directory, S: Store>(
+    directory: &D,
+    store: Option<&S>,
+    task: &Task,
+    act: bool,
+    progress: &dyn Progress,
+) -> Result<Vec<Line>, DirectoryError> {
+    let mut accounts = directory.list().await?;
+    accounts.sort_by(|a, b| a.name.cmp(&b.name));
+    let named = |name: &String| task.selection.names.contains(name);
+    let absent = task.selection.names.iter().filter(|name| !accounts.iter().any(|account| account.name == **name));
+    let absent = absent.map(|name| Line { user: name.clone(), outcome: Outcome::Refused("no such user".into()) });
+    let mut lines: Vec<Line> = absent.collect();
+    let mut planned = Vec::new();
+    for account in accounts.iter().filter(|account| task.selection.includes(account, task.today)) {
+        let outcome = match task.judge(account) {
+            Ok(_) => {
+                planned.push(account);
+                continue;
+            }
+            Err(Left::Already(why)) => Outcome::Unchanged(why),
+            Err(Left::Refused(why)) => Outcome::Refused(why),
+        };
+        let adopts = matches!(task.action, Action::Adopt { .. }) && !account.reserved;
+        if named(&account.name) || adopts || !outcome.is_trouble() {
+            lines.push(Line { user: account.name.clone(), outcome });
+        }
+    }
+    for (done, account) in planned.iter().enumerate() {
+        progress.at(done, planned.len());
+        let outcome = if act { one(directory, store, task, account).await } else { Outcome::Planned };
+        lines.push(Line { user: account.name.clone(), outcome });
+    }
+    progress.at(planned.len(), planned.len());
+    lines.sort_by(|a, b| a.user.cmp(&b.user));
+    Ok(lines)
+}
+
+async fn one<D: Directory, S: Store>(directory: &D, store: Option<&S>, task: &Task, account: &Account) -> Outcome {
+    let Ok(name) = Username::parse(&account.name) else { return Outcome::Refused("not a name of elastauth's".into()) };
+    for _ in 0..TRIES {
+        // the list may be minutes old
+        let fresh = match directory.find(&name).await {
+            Ok(Some(fresh)) => fresh,
+            Ok(None) if task.action == Action::Delete => return Outcome::Done,
+            Ok(None) => return Outcome::Failed("gone meanwhile".into()),
+            Err(error) => return Outcome::Failed(error.to_string()),
+        };
+        let stamp = match task.judge(&fresh) {
+            Ok(stamp) => stamp,
+            // the former try did it, or somebody else
+            Err(Left::Already(_)) => return Outcome::Done,
+            Err(Left::Refused(_)) if task.action == Action::Release && fresh.stamp.is_none() => return Outcome::Done,
+            Err(Left::Refused(why)) => return Outcome::Refused(why),
+        };
+        if let Err(error) = perform(directory, &task.action, &name, stamp.as_ref()).await {
+            return Outcome::Failed(error.to_string());
+        }
+        // adopted users have no record of ours, and the Go service may still be using its own
+        if !matches!(task.action, Action::Adopt { .. })
+            && let Some(store) = store
+            && let Err(error) = forget(store, &CacheKey::of(&name)).await
+        {
+            return Outcome::Failed(format!("done, but the cached record may still be there: {error}"));
+        }
+    }
+    Outcome::Failed("somebody writes this user again and again".into())
+}
+
+async fn perform<D: Directory>(
+    directory: &D,
+    action: &Action,
+    name: &Username,
+    stamp: Option<&Stamp>,
+) -> Result<(), DirectoryError> {
+    match action {
+        Action::Disable => directory.disable(name).await,
+        Action::Delete => directory.delete(name).await,
+        Action::Release | Action::Adopt { .. } | Action::Rebind { .. } => directory.mark(name, stamp).await,
+    }
+}
+
+/// Whatever the record says by now: it is of a user who is not to be served by it any more.
+async fn forget<S: Store>(store: &S, key: &CacheKey) -> Result<(), StoreError> {
+    for _ in 0..TRIES {
+        let Some(entry) = store.get(key).await? else { return Ok(()) };
+        if store.remove(key, &entry.bytes).await? {
+            return Ok(());
+        }
+    }
+    Err(StoreError("it changes all the time".into()))
+}

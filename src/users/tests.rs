@@ -1,0 +1,233 @@
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+use crate::credentials::{CacheKey, Store as _};
+use crate::memory::{self, MemoryStore};
+
+fn day(text: &str) -> Day {
+    Day::parse(text).unwrap()
+}
+
+fn stamp(cluster: &str, subject: &str, last_seen: &str) -> Stamp {
+    Stamp {
+        cluster: cluster.into(),
+        issuer: "https://i".into(),
+        subject: Some(subject.into()),
+        as_of: 0,
+        last_seen: Some(day(last_seen)),
+        store: None,
+    }
+}
+
+fn account(name: &str, stamp: Option<Stamp>) -> Account {
+    let roles = Roles::new(["r"]);
+    Account { name: name.into(), enabled: true, reserved: false, roles, of_go_service: false, stamp }
+}
+
+/// A directory in memory; `meanwhile` happens between the list and the acts.
+#[derive(Default)]
+struct Book {
+    accounts: Mutex<Vec<Account>>,
+    /// Enabled again by an elastauth that was just writing, so often.
+    enables: Mutex<usize>,
+}
+
+impl Book {
+    fn of(accounts: &[Account]) -> Self {
+        Self { accounts: Mutex::new(accounts.to_vec()), enables: Mutex::new(0) }
+    }
+
+    fn change(&self, name: &Username, how: impl FnOnce(&mut Account)) {
+        let mut accounts = self.accounts.lock().unwrap();
+        how(accounts.iter_mut().find(|account| account.name == name.as_str()).unwrap());
+    }
+
+    fn get(&self, name: &str) -> Option<Account> {
+        self.accounts.lock().unwrap().iter().find(|account| account.name == name).cloned()
+    }
+}
+
+impl Directory for Book {
+    async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
+        Ok(self.accounts.lock().unwrap().clone())
+    }
+
+    async fn find(&self, name: &Username) -> Result<Option<Account>, DirectoryError> {
+        Ok(self.get(name.as_str()))
+    }
+
+    async fn disable(&self, name: &Username) -> Result<(), DirectoryError> {
+        let mut enables = self.enables.lock().unwrap();
+        self.change(name, |account| account.enabled = *enables > 0);
+        *enables = enables.saturating_sub(1);
+        Ok(())
+    }
+
+    async fn delete(&self, name: &Username) -> Result<(), DirectoryError> {
+        self.accounts.lock().unwrap().retain(|account| account.name != name.as_str());
+        Ok(())
+    }
+
+    async fn mark(&self, name: &Username, stamp: Option<&Stamp>) -> Result<(), DirectoryError> {
+        self.change(name, |account| account.stamp = stamp.cloned());
+        Ok(())
+    }
+}
+
+struct Silent;
+
+impl Progress for Silent {
+    fn at(&self, _: usize, _: usize) {}
+}
+
+fn task(action: Action, names: &[&str]) -> Task {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    let selection = Selection { names, ..Selection::default() };
+    Task { action, selection, cluster: "c".into(), today: day("2026-11-25") }
+}
+
+async fn act(book: &Book, task: &Task) -> Vec<(String, Outcome)> {
+    let lines = run(book, None::<&MemoryStore>, task, true, &Silent).await.unwrap();
+    lines.into_iter().map(|line| (line.user, line.outcome)).collect()
+}
+
+fn adopt() -> Action {
+    Action::Adopt { issuer: "https://i".into(), subjects: Subjects::First }
+}
+
+#[tokio::test]
+async fn only_this_cluster_s_users_are_touched_and_who_is_named_is_told_why_not() {
+    let mut built_in = account("kibana", Some(stamp("c", "s", "2026-11-01")));
+    built_in.reserved = true;
+    let before = [
+        account("foreign", Some(stamp("d", "s", "2026-11-01"))),
+        account("person", None),
+        account("_odd", Some(stamp("c", "s", "2026-11-01"))),
+        built_in,
+    ];
+    let names = ["foreign", "person", "_odd", "kibana", "nobody"];
+    for action in [
+        Action::Disable,
+        Action::Delete,
+        Action::Release,
+        Action::Rebind { issuer: Some("https://new".into()), subjects: Subjects::Kept },
+    ] {
+        let book = Book::of(&before);
+        let lines = act(&book, &task(action.clone(), &names)).await;
+        assert_eq!(lines.len(), 5, "{action:?}");
+        assert!(lines.iter().all(|(_, outcome)| matches!(outcome, Outcome::Refused(_))), "{action:?}: {lines:?}");
+        assert_eq!(*book.accounts.lock().unwrap(), before, "{action:?}");
+        let rule = Selection { matching: Some(Pattern::new("*")), ..Selection::default() };
+        let lines = act(&book, &Task { selection: rule, ..task(action.clone(), &[]) }).await;
+        assert_eq!(lines, [], "a rule means nobody whom it may not touch");
+        assert_eq!(*book.accounts.lock().unwrap(), before, "{action:?}");
+    }
+}
+
+#[tokio::test]
+async fn adoption_leaves_out_built_in_users_and_holders_of_superuser_and_binds_to_the_first_subject() {
+    let (mut built_in, mut boss) = (account("elastic", None), account("boss", None));
+    built_in.reserved = true;
+    boss.roles = Roles::new(["a", "superuser"]);
+    let mut locked = account("locked", None);
+    locked.enabled = false;
+    let ours = account("ours", Some(stamp("c", "s", "2026-11-01")));
+    let book = Book::of(&[built_in.clone(), boss.clone(), locked, ours.clone(), account("ann", None)]);
+    let rule = Selection { matching: Some(Pattern::new("*")), ..Selection::default() };
+    let lines = act(&book, &Task { selection: rule, ..task(adopt(), &[]) }).await;
+    let expected = [
+        ("ann", Outcome::Done),
+        ("boss", Outcome::Refused("holds superuser".into())),
+        ("locked", Outcome::Done),
+        ("ours", Outcome::Unchanged("elastauth's already")),
+    ];
+    assert_eq!(lines, expected.map(|(user, outcome)| (user.to_owned(), outcome)));
+    assert_eq!((book.get("elastic"), book.get("boss"), book.get("ours")), (Some(built_in), Some(boss), Some(ours)));
+    let stamp = book.get("ann").unwrap().stamp.unwrap();
+    assert_eq!((stamp.issuer.as_str(), stamp.subject.as_deref(), stamp.day()), ("https://i", None, day("2026-11-25")));
+    assert!(!book.get("locked").unwrap().enabled, "whom an administrator locked out stays out");
+}
+
+#[tokio::test]
+async fn inactivity_counts_from_the_last_day_seen() {
+    let seen = |name: &str, last_seen: &str| account(name, Some(stamp("c", "s", last_seen)));
+    let book = Book::of(&[
+        seen("today", "2026-11-25"),
+        seen("day29", "2026-10-27"),
+        seen("day30", "2026-10-26"),
+        seen("long", "2020-01-01"),
+        account("person", None),
+    ]);
+    let month = Some(Duration::from_secs(30 * 24 * 3600));
+    let selection = Selection { inactive_for: month, ..Selection::default() };
+    let task = Task { selection, ..task(Action::Disable, &[]) };
+    let planned = run(&book, None::<&MemoryStore>, &task, false, &Silent).await.unwrap();
+    assert_eq!(
+        planned.iter().map(|line| (line.user.as_str(), &line.outcome)).collect::<Vec<_>>(),
+        [("day30", &Outcome::Planned), ("long", &Outcome::Planned)]
+    );
+    assert!(book.get("long").unwrap().enabled, "a dry run changes nothing");
+    act(&book, &task).await;
+    let out: Vec<String> =
+        book.accounts.lock().unwrap().iter().filter(|account| !account.enabled).map(|a| a.name.clone()).collect();
+    assert_eq!(out, ["day30", "long"]);
+}
+
+#[tokio::test]
+async fn an_elastauth_that_was_just_writing_does_not_undo_it() {
+    for (enables, expected) in [(1, true), (9, false)] {
+        let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
+        *book.enables.lock().unwrap() = enables;
+        let lines = act(&book, &task(Action::Disable, &["ann"])).await;
+        assert_eq!(lines[0].1 == Outcome::Done, expected, "{lines:?}");
+        assert_eq!(!book.get("ann").unwrap().enabled, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_cached_record_goes_with_its_user_s_access() {
+    let key = CacheKey::of(&Username::parse("ann").unwrap());
+    for action in [
+        Action::Disable,
+        Action::Delete,
+        Action::Release,
+        Action::Rebind { issuer: None, subjects: Subjects::Given("new".into()) },
+    ] {
+        let store = MemoryStore::new(memory::Settings { max_entries: 10 });
+        store.put_if_absent(&key, b"sealed", Duration::from_secs(60)).await.unwrap();
+        let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
+        let planned = run(&book, Some(&store), &task(action.clone(), &["ann"]), false, &Silent).await.unwrap();
+        assert_eq!(planned[0].outcome, Outcome::Planned);
+        assert!(store.get(&key).await.unwrap().is_some());
+        let done = run(&book, Some(&store), &task(action.clone(), &["ann"]), true, &Silent).await.unwrap();
+        assert_eq!(done[0].outcome, Outcome::Done, "{action:?}");
+        assert_eq!(store.get(&key).await.unwrap(), None, "{action:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_rebinding_exchanges_what_it_is_told_to_and_only_where_that_is_known() {
+    let ours = |name: &str| account(name, Some(stamp("c", name, "2026-11-01")));
+    let book = Book::of(&[ours("ann"), ours("bob")]);
+    let listed = Subjects::Listed(HashMap::from([("ann".to_owned(), "new-ann".to_owned())]));
+    let action = Action::Rebind { issuer: Some("https://new".into()), subjects: listed };
+    let lines = act(&book, &task(action.clone(), &["ann", "bob"])).await;
+    assert_eq!(lines[0], ("ann".into(), Outcome::Done));
+    assert_eq!(lines[1], ("bob".into(), Outcome::Refused("not in the list of subjects".into())));
+    let bound = book.get("ann").unwrap().stamp.unwrap();
+    assert_eq!((bound.issuer.as_str(), bound.subject.as_deref()), ("https://new", Some("new-ann")));
+    assert_eq!(book.get("bob").unwrap().stamp.unwrap().issuer, "https://i");
+    let again = act(&book, &task(action, &["ann"])).await;
+    assert_eq!(again[0].1, Outcome::Unchanged("bound so already"));
+}
+
+#[test]
+fn a_file_of_subjects_is_read_line_by_line_and_a_broken_one_not_at_all() {
+    let read = subjects("# from the new provider\nann, 17\n\nbob,b,c\n").unwrap();
+    assert_eq!((read["ann"].as_str(), read["bob"].as_str(), read.len()), ("17", "b,c", 2));
+    for (text, why) in [("ann", "line 1"), ("ann,", "line 1"), ("ann,1\nann,2", "twice"), (",x", "line 1")] {
+        assert!(subjects(text).unwrap_err().contains(why), "{text}");
+    }
+}

@@ -1,0 +1,205 @@
+//! `elastauth users`: a Go deployment is handed over, and users are looked after, with a real Redis.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use elastauth::credentials::CacheKey;
+use elastauth::identity::Username;
+use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elasticsearch::Elasticsearch;
+use elastauth_support::issuer::Issuer;
+use elastauth_support::process::until;
+use elastauth_support::resp::{Reply, Resp};
+use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
+use elastauth_support::users::User;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+struct Bench {
+    issuer: Issuer,
+    elasticsearch: Elasticsearch,
+    redis: Redis,
+    folder: TempDir,
+}
+
+impl Bench {
+    async fn new() -> Option<Self> {
+        let redis = Redis::start(&[])?;
+        let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+        Some(Self { issuer, elasticsearch, redis, folder: tempfile::tempdir().unwrap() })
+    }
+
+    fn config(&self) -> String {
+        config(&self.issuer.url, &self.elasticsearch.url, &redis_cache(&self.redis.address))
+    }
+
+    async fn start(&self) -> (Elastauth, Checker) {
+        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &self.config());
+        let checker = Checker::connect(&elastauth.grpc).await;
+        (elastauth, checker)
+    }
+
+    fn file(&self) -> PathBuf {
+        let file = self.folder.path().join("config.yml");
+        fs::write(&file, self.config()).unwrap();
+        file
+    }
+
+    /// `elastauth users …`: whether it ended well, its result, and what else it said.
+    async fn users(&self, words: &[&str]) -> (bool, Value, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
+        command.env_clear().arg("--config").arg(self.file()).arg("users").args(words).args(["--output", "json"]);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let Output { status, stdout, stderr } = output;
+        let said = String::from_utf8(stderr).unwrap();
+        (status.success(), serde_json::from_slice(&stdout).unwrap_or_default(), said)
+    }
+
+    fn seed(&self, name: &str, roles: &[&str], metadata: Value) {
+        let Value::Object(metadata) = metadata else { panic!("an object") };
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        let (full_name, email) = (Value::Null, json!(format!("{name}@example.com")));
+        let user = User { password: "made-before".into(), roles, full_name, email, metadata, enabled: true };
+        self.elasticsearch.seed(name, user);
+    }
+
+    fn stamp(&self, user: &str) -> Map<String, Value> {
+        self.elasticsearch.user(user).unwrap().metadata["elastauth"].as_object().unwrap().clone()
+    }
+
+    fn cached(&self, user: &str) -> bool {
+        let key = CacheKey::of(&Username::parse(user).unwrap());
+        let mut redis = Resp::connect(&self.redis.address, REDIS_PASSWORD);
+        redis.command(&[b"EXISTS", key.as_str().as_bytes()]) == Reply::Number(1)
+    }
+
+    fn change(&self, user: &str, how: impl FnOnce(&mut User)) {
+        let mut changed = self.elasticsearch.user(user).unwrap();
+        how(&mut changed);
+        self.elasticsearch.seed(user, changed);
+    }
+}
+
+fn outcomes(lines: &Value) -> Vec<(&str, &str)> {
+    lines.as_array().unwrap().iter().map(|l| (l["user"].as_str().unwrap(), l["outcome"].as_str().unwrap())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_go_deployment_is_handed_over_without_one_refused_request() {
+    let Some(bench) = Bench::new().await else { return };
+    let people: Vec<String> = (0..30).map(|n| format!("u{n:02}")).collect();
+    let mut redis = Resp::connect(&bench.redis.address, REDIS_PASSWORD);
+    for name in people.iter().map(String::as_str).chain(["boss"]) {
+        let roles: &[&str] = if name == "boss" { &["superuser"] } else { &["kibana_user"] };
+        bench.seed(name, roles, json!({ "groups": ["developers"] }));
+        // hex of AES-GCM in base64, under the key that is ours too
+        let key = CacheKey::of(&Username::parse(name).unwrap());
+        redis.command(&[b"SET", key.as_str().as_bytes(), b"OTQzYzQ1ZTJhYjAxZGQ=", b"PX", b"3600000"]);
+    }
+    bench.seed("svc-report", &["viewer"], json!({ "team": "x" }));
+    let before = bench.elasticsearch.user("u07").unwrap();
+
+    let (ended_well, lines, said) = bench.users(&["adopt", "--made-by-go"]).await;
+    assert!(!ended_well && said.contains("dry run"), "boss is worth an exit code: {said}");
+    assert_eq!(outcomes(&lines).iter().filter(|(_, outcome)| *outcome == "planned").count(), 30);
+    assert!(!bench.elasticsearch.user("u07").unwrap().metadata.contains_key("managed_by"));
+
+    let (_, lines, _) = bench.users(&["adopt", "--made-by-go", "--yes"]).await;
+    assert_eq!(outcomes(&lines)[0], ("boss", "refused"));
+    assert_eq!(outcomes(&lines).iter().filter(|(_, outcome)| *outcome == "done").count(), 30);
+    let after = bench.elasticsearch.user("u07").unwrap();
+    assert_eq!((after.password, after.roles, after.email), (before.password, before.roles, before.email));
+    assert_eq!(after.metadata["groups"], json!(["developers"]), "the Go service may go on until it is stopped");
+
+    let (_elastauth, checker) = bench.start().await;
+    let mut flying = tokio::task::JoinSet::new();
+    for name in people.clone() {
+        let (checker, token) = (checker.clone(), bench.issuer.token(&name, &["developers"]));
+        flying.spawn(async move { (name, [checker.ask(&token).await, checker.ask(&token).await]) });
+    }
+    for (name, answers) in flying.join_all().await {
+        let password = bench.elasticsearch.user(&name).unwrap().password;
+        for answer in answers {
+            assert_eq!(answer.password(), Some(password.as_str()), "{name}");
+        }
+        assert_eq!(bench.stamp(&name)["subject"], format!("id-of-{name}"), "bound to the first who came");
+        let mut stranger = bench.issuer.claims(&name, &["developers"], 0);
+        stranger["sub"] = "somebody else".into();
+        assert_eq!(checker.ask(&bench.issuer.sign(&stranger)).await, Answer::Denied(403));
+    }
+    for name in ["boss", "svc-report"] {
+        assert_eq!(checker.ask(&bench.issuer.token(name, &["developers"])).await, Answer::Denied(403), "{name}");
+        assert_eq!(bench.elasticsearch.user(name).unwrap().password, "made-before");
+    }
+    let (_, listed, _) = bench.users(&["list"]).await;
+    assert_eq!(listed.as_array().unwrap().len(), 30);
+    assert_eq!(listed[0]["user"], "u00");
+    assert_eq!(listed[0]["subject"], "id-of-u00");
+    assert!(listed[0]["cache"].as_str().unwrap().starts_with("redis 127.0.0.1:"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_disabled_deleted_released_and_rebound_and_their_records_go() {
+    let Some(bench) = Bench::new().await else { return };
+    let (_elastauth, checker) = bench.start().await;
+    let token = |user: &str| bench.issuer.token(user, &["developers"]);
+    for user in ["idle", "gone", "free", "moved", "stays"] {
+        assert!(checker.ask(&token(user)).await.password().is_some());
+        assert!(bench.cached(user));
+    }
+    bench.change("idle", |user| user.metadata["elastauth"]["last_seen"] = "2020-02-20".into());
+    bench.seed("person", &["viewer"], json!({}));
+    let (_, listed, _) = bench.users(&["list", "--inactive-for", "30d"]).await;
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["user"]), (1, &json!("idle")));
+
+    let (ended_well, lines, _) = bench.users(&["disable", "--inactive-for", "30d"]).await;
+    assert!(ended_well && outcomes(&lines) == [("idle", "planned")], "{lines}");
+    assert!(bench.elasticsearch.user("idle").unwrap().enabled && bench.cached("idle"));
+    let (ended_well, lines, _) = bench.users(&["disable", "--inactive-for", "30d", "--yes"]).await;
+    assert!(ended_well && outcomes(&lines) == [("idle", "done")], "{lines}");
+    assert!(!bench.elasticsearch.user("idle").unwrap().enabled && !bench.cached("idle"));
+    until("the refusal", || async { checker.ask(&token("idle")).await == Answer::Denied(403) }).await;
+    assert!(!bench.elasticsearch.user("idle").unwrap().enabled, "nobody enables whom an administrator locked out");
+
+    let (ended_well, lines, _) = bench.users(&["delete", "gone", "person", "nobody", "--yes"]).await;
+    assert!(!ended_well, "{lines}");
+    assert_eq!(outcomes(&lines), [("gone", "done"), ("nobody", "refused"), ("person", "refused")]);
+    assert!(bench.elasticsearch.user("gone").is_none() && !bench.cached("gone"));
+    assert!(bench.elasticsearch.user("person").is_some());
+
+    let before = bench.elasticsearch.user("free").unwrap();
+    assert!(bench.users(&["release", "free", "--yes"]).await.0);
+    let after = bench.elasticsearch.user("free").unwrap();
+    assert_eq!((after.password, after.roles, after.enabled), (before.password, before.roles, true));
+    until("the refusal", || async { checker.ask(&token("free")).await == Answer::Denied(403) }).await;
+
+    let mut moved = bench.issuer.claims("moved", &["developers"], 0);
+    moved["sub"] = "id-at-the-new-provider".into();
+    let moved = bench.issuer.sign(&moved);
+    assert_eq!(checker.ask(&moved).await, Answer::Denied(403));
+    assert!(bench.users(&["rebind", "moved", "--subject", "id-at-the-new-provider", "--yes"]).await.0);
+    until("the new owner", || async { checker.ask(&moved).await.password().is_some() }).await;
+    assert_eq!(bench.stamp("moved")["subject"], "id-at-the-new-provider");
+    assert_eq!(checker.ask(&token("moved")).await, Answer::Denied(403), "the old one is out");
+    assert!(checker.ask(&token("stays")).await.password().is_some() && bench.cached("stays"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_means_nobody_or_cannot_reach_elasticsearch_says_so() {
+    let Some(bench) = Bench::new().await else { return };
+    for (words, why) in [
+        (&["disable", "--yes"][..], "who is meant?"),
+        (&["adopt", "--match", "*", "--subject", "s"], "one named user"),
+        (&["rebind", "ann"], "what is new?"),
+        (&["adopt", "ann", "--subjects", "/nowhere/subjects.csv"], "/nowhere/subjects.csv"),
+    ] {
+        let (ended_well, lines, said) = bench.users(words).await;
+        assert!(!ended_well && lines.is_null() && said.contains(why), "{words:?}: {said}");
+    }
+    bench.elasticsearch.fail(elastauth_support::elasticsearch::Faults { get_status: Some(503), ..Default::default() });
+    let (ended_well, _, said) = bench.users(&["list"]).await;
+    assert!(!ended_well && said.contains("503"), "{said}");
+}
