@@ -11,13 +11,14 @@ use crate::credentials::{
     Existing, InspectError, Login, Origin, OtherWriter, Password, Provisioner, Refused, UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
-use crate::nodes;
 use crate::nodes::account::Scheme;
-use crate::nodes::hash::{Hasher, Version};
+use crate::nodes::{self, Condition};
 use crate::outbound::Error;
 
 mod answers;
 mod api;
+mod examine;
+mod hashes;
 mod queue;
 mod stamp;
 mod writer;
@@ -25,6 +26,7 @@ mod writer;
 pub use api::RoleField;
 
 use api::{Api, Secret};
+use hashes::Hashes;
 use queue::{Pace, Queue};
 use writer::Writer;
 
@@ -73,21 +75,20 @@ const LEAST_PART: u32 = 5;
 /// Makes internal users.
 pub struct OpenSearch {
     settings: Settings,
-    hasher: Option<Hasher>,
+    hashes: Hashes,
     writer: Arc<Writer>,
     queue: Arc<Queue>,
+    condition: Condition,
 }
 
 impl OpenSearch {
     /// Connects on first use.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let hasher = match settings.hashing {
-            Hashing::Here { cost, cores } => Some(Hasher::new(cost, Version::TwoY, cores)),
-            Hashing::There => None,
-        };
+        let hashes = Hashes::new(settings.hashing);
         let writer = Writer { api: Api::new(&settings)?, least: settings.write_timeout / LEAST_PART };
         let pace = Pace { most: settings.max_batch, interval: settings.write_interval };
-        Ok(Self { settings, hasher, writer: Arc::new(writer), queue: Queue::new(pace) })
+        let (queue, condition) = (Queue::new(pace), Condition::default());
+        Ok(Self { settings, hashes, writer: Arc::new(writer), queue, condition })
     }
 
     /// The account that this process uses. (Reserved and hidden users say so themselves.)
@@ -96,13 +97,29 @@ impl OpenSearch {
         matches!(account, Some(Scheme::Basic { username: own }) if own == username.as_str())
     }
 
-    async fn secret(&self, password: Option<&Password>, ends: Instant) -> Result<Secret, WriteError> {
-        let (Some(password), Some(hasher)) = (password, &self.hasher) else {
-            return Ok(password.map_or(Secret::Kept, |password| Secret::Password(password.clone())));
+    async fn submit(&self, user: &UserSpec, secret: Secret, looked: Instant, ends: Instant) -> Result<(), WriteError> {
+        let writer = Arc::clone(&self.writer);
+        let write = move |jobs| {
+            let writer = Arc::clone(&writer);
+            async move { writer.write(jobs).await }
         };
-        let hashed = tokio::time::timeout_at(ends - self.writer.least, hasher.hash(password)).await;
-        let hashed = hashed.map_err(|_| WriteError::Unavailable("too many passwords wait to be hashed".into()))?;
-        hashed.map(Secret::Hash).map_err(|error| WriteError::Unavailable(error.to_string()))
+        self.queue.submit((user.clone(), secret), (looked, ends), write).await
+    }
+
+    /// Tries the first hash on OpenSearch; where it does not work, OpenSearch hashes.
+    async fn prove(&self, user: &UserSpec, password: &Password, ends: Instant) -> Result<(), WriteError> {
+        match self.log_in(&user.username, password).await {
+            Ok(Login::Accepted { .. }) => self.hashes.prove(),
+            Ok(Login::Rejected) => {
+                self.submit(user, Secret::Password(password.clone()), Instant::now(), ends).await?;
+                if let Ok(Login::Accepted { .. }) = self.log_in(&user.username, password).await {
+                    self.hashes.refuse();
+                }
+            }
+            // the next user's will show
+            Err(error) => tracing::debug!(%error, "The hash was not tried"),
+        }
+        Ok(())
     }
 }
 
@@ -130,13 +147,25 @@ impl Provisioner for OpenSearch {
         }
         let looked = Instant::now();
         let ends = looked + self.settings.write_timeout;
-        let secret = self.secret(password, ends).await?;
-        let writer = Arc::clone(&self.writer);
-        let write = move |jobs| {
-            let writer = Arc::clone(&writer);
-            async move { writer.write(jobs).await }
-        };
-        self.queue.submit((user.clone(), secret), (looked, ends), write).await
+        let secret = self.hashes.secret(password, ends - self.writer.least).await?;
+        let untried = self.hashes.untried(&secret);
+        self.submit(user, secret, looked, ends).await?;
+        match password.filter(|_| untried) {
+            Some(password) => self.prove(user, password, ends).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn watch(&self) {
+        self.look_now_and_then().await;
+    }
+
+    fn condition(&self) -> Result<(), String> {
+        self.condition.get()
+    }
+
+    async fn examine(&self) -> Result<Vec<String>, String> {
+        self.account().await.map(|()| Vec::new())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::outbound::{Error, Tls};
 use crate::roles::Roles;
 
 const USERS: [&str; 4] = ["_plugins", "_security", "api", "internalusers"];
+const PERMISSIONS: [&str; 4] = ["_plugins", "_security", "api", "permissionsinfo"];
 const WHO: [&str; 3] = ["_plugins", "_security", "authinfo"];
 
 /// What is sent of a password.
@@ -109,7 +110,12 @@ impl Api {
     }
 
     /// The user as it stands there. A 404 must be OpenSearch's own: that of a proxy says nothing about the user.
-    async fn user(&self, username: &Username, origin: &Origin, limit: Duration) -> Result<Option<Value>, InspectError> {
+    pub(super) async fn user(
+        &self,
+        username: &Username,
+        origin: &Origin,
+        limit: Duration,
+    ) -> Result<Option<Value>, InspectError> {
         let path = path(Some(username));
         let call = Call::get(&path).on_behalf_of(origin);
         let answer = self.administrator.send(&call, limit.min(self.timeout)).await.map_err(unavailable)?;
@@ -123,6 +129,13 @@ impl Api {
                 Err(InspectError::Unavailable(answer.describe()))
             }
         }
+    }
+
+    /// What the account may not do.
+    pub(super) async fn permissions(&self) -> Result<Value, String> {
+        let call = Call::get(&PERMISSIONS);
+        let answer = self.administrator.send(&call, self.timeout).await.map_err(|lost| lost.why)?;
+        answer.json().filter(|_| answer.status == StatusCode::OK).ok_or_else(|| answer.describe())
     }
 
     /// Logs in as the user.

@@ -329,9 +329,66 @@ async fn a_hash_is_sent_instead_of_the_password_and_the_account_itself_is_reserv
     let found = opensearch.inspect(&name("provisioner"), &owner(), &Origin::default()).await;
     assert!(matches!(found, Err(InspectError::Refused(Refused::Reserved))));
     let requests = server.requests.lock().unwrap();
-    let [(Method::PUT, _, body)] = requests.as_slice() else { panic!("one request: {requests:?}") };
+    let (method, _, body) = &requests[0];
+    assert_eq!(*method, Method::PUT);
     assert!(body.get("password").is_none() && body["hash"].as_str().unwrap().starts_with("$2y$04$"), "{body}");
     assert!(!body.to_string().contains(password.expose()));
+}
+
+/// Requirement 37: OpenSearch takes a hash that it cannot use with 201, as where it is set to PBKDF2.
+#[tokio::test]
+async fn the_first_hash_is_tried_and_where_it_does_not_work_opensearch_hashes_loudly() {
+    for works in [true, false] {
+        let in_the_clear = Mutex::new(false);
+        let server = server(move |method, last, body| {
+            let mut in_the_clear = in_the_clear.lock().unwrap();
+            *in_the_clear |= *method == Method::PUT && body.get("password").is_some();
+            match (last, works || *in_the_clear) {
+                ("authinfo", true) => told(200, r#"{"user_name":"ann","backend_roles":["r"],"roles":[]}"#),
+                ("authinfo", false) => told(401, "Unauthorized"),
+                _ => None,
+            }
+        })
+        .await;
+        let mut settings = settings(server.url.clone());
+        settings.hashing = Hashing::Here { cost: 4, cores: 1 };
+        let (opensearch, password) = (OpenSearch::new(settings).unwrap(), Password::generate().unwrap());
+        for _ in 0..2 {
+            opensearch.write(&spec("ann"), Some(&password)).await.unwrap();
+        }
+        let requests = server.requests.lock().unwrap();
+        let sent = |field: &str| requests.iter().filter(|(_, _, body)| body.get(field).is_some()).count();
+        assert_eq!((sent("hash"), sent("password")), if works { (2, 0) } else { (1, 2) });
+        let logins = requests.iter().filter(|(_, last, _)| last == "authinfo").count();
+        assert_eq!(logins, if works { 1 } else { 2 }, "and never again");
+    }
+}
+
+#[tokio::test]
+async fn the_account_is_examined_in_advance() {
+    for (users, permissions, expected) in [
+        (None, r#"{"has_api_access":true,"disabled_endpoints":{}}"#, Ok(())),
+        (None, r#"{"has_api_access":true,"disabled_endpoints":{"INTERNALUSERS":["DELETE"],"ROLES":["GET"]}}"#, Ok(())),
+        (
+            None,
+            r#"{"has_api_access":true,"disabled_endpoints":{"INTERNALUSERS":["PUT","PATCH"]}}"#,
+            Err("may not PUT and PATCH"),
+        ),
+        (None, r#"{"has_api_access":false,"disabled_endpoints":{"INTERNALUSERS":["GET","PUT"]}}"#, Ok(())),
+        (told(403, r#"{"status":"FORBIDDEN","message":"No permission"}"#), "{}", Err("No permission")),
+        (told(401, "Unauthorized"), "{}", Err("Unauthorized")),
+    ] {
+        let server = server(move |_, last, _| match last {
+            "permissionsinfo" => told(200, permissions),
+            _ => users.clone(),
+        })
+        .await;
+        let found = opensearch(&server).examine().await;
+        match expected {
+            Ok(()) => assert_eq!(found, Ok(Vec::new()), "{permissions}"),
+            Err(part) => assert!(found.as_ref().is_err_and(|why| why.contains(part)), "{found:?}"),
+        }
+    }
 }
 
 #[tokio::test]

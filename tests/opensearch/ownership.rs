@@ -91,3 +91,14 @@ async fn an_administrator_who_is_wrong_or_may_not_is_an_outage() {
     }
     assert!(node.user("unwritten").await.is_null());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_account_is_examined_as_it_is() {
+    let Some(node) = server::node().await else { return };
+    assert_eq!(node.provisioner().examine().await, Ok(Vec::new()));
+    assert_eq!(OpenSearch::new(node.certified()).unwrap().examine().await, Ok(Vec::new()));
+    let mut settings = node.settings();
+    settings.nodes.account.as_mut().unwrap().scheme = Scheme::Basic { username: "powerless".into() };
+    let found = OpenSearch::new(settings).unwrap().examine().await;
+    assert!(found.as_ref().is_err_and(|why| why.contains("No permission")), "{found:?}");
+}
