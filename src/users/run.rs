@@ -1,10 +1,14 @@
 //! Doing it: a look straight before each act, and the cached record gone after it.
 
+use futures_util::stream::{self, StreamExt as _};
+
 use super::task::Left;
 use super::{Account, Action, Directory, DirectoryError, Stamp, Task};
 use crate::credentials::{CacheKey, Store, StoreError};
 use crate::identity::Username;
 
+/// Users at once: as many as a process writes when it serves.
+const CONCURRENT: usize = 4;
 /// How often an act, or the removal of a record, is tried against an elastauth that is just writing.
 const TRIES: usize = 3;
 
@@ -76,12 +80,17 @@ pub async fn run<D: Directory, S: Store>(
             lines.push(Line { user: account.name.clone(), outcome });
         }
     }
-    for (done, account) in planned.iter().enumerate() {
-        progress.at(done, planned.len());
+    let acts = planned.iter().map(|account| async {
         let outcome = if act { one(directory, store, task, account).await } else { Outcome::Planned };
-        lines.push(Line { user: account.name.clone(), outcome });
+        Line { user: account.name.clone(), outcome }
+    });
+    let mut acts = stream::iter(acts).buffer_unordered(CONCURRENT);
+    let before = lines.len();
+    progress.at(0, planned.len());
+    while let Some(line) = acts.next().await {
+        lines.push(line);
+        progress.at(lines.len() - before, planned.len());
     }
-    progress.at(planned.len(), planned.len());
     lines.sort_by(|a, b| a.user.cmp(&b.user));
     Ok(lines)
 }
