@@ -185,13 +185,19 @@ impl Store for RedisStore {
             Some(_) => return Ok(Replaced::Missing),
             None => {}
         }
+        // only what changes between these two commands is overwritten
+        match self.get(key).await? {
+            None => return Ok(Replaced::Missing),
+            Some(entry) if entry.bytes != expected => return Ok(Replaced::Changed),
+            Some(_) => {}
+        }
         let mut set = cmd("SET");
         set.arg(key.as_str()).arg(new).arg("XX").arg("GET").arg("PX").arg(&px);
         let (before,): (Option<Vec<u8>>,) = self.run(&one(set)).await?;
         Ok(match before {
             None => Replaced::Missing,
             Some(before) if before == expected => Replaced::Yes,
-            Some(_) => Replaced::Overwrote,
+            Some(before) => Replaced::Overwrote(before),
         })
     }
 

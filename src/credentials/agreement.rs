@@ -6,10 +6,24 @@
 //!   compare-and-set. A claim only saves work: an overdue one is taken over, a live one never.
 //! - *Debt*: my write was acknowledged but the store meanwhile says something else. Whatever it says must be written
 //!   once more, even if it says ready, before this loop ends.
+//!
+//! `tests/model` holds it against every interleaving. What it found:
+//!
+//! - A debt may be owed to another subject: both look at a user who is not there yet, the one's record is lost, the other's is
+//!   made, written and served, and then the first one's PUT is applied. Its sender has put his caller's stamp over the other's
+//!   user, so he alone may write the other's record over it, and does, before his caller is denied ([`Action::Inspect`]).
+//! - Without scripting a change may fall between a comparison and the SET after it. When the holder of a claim overwrites newer
+//!   roles so, he takes them over: else whoever raised them would raise them again in the middle of the next PUT, round
+//!   after round. Each such moment costs a few PUTs. There is no bound for a schedule in which they never cease: A
+//!   writes; B, who owes a write, puts its claim over A's; A, acknowledged, puts ready over B's claim and owes a write; B reads that
+//!   and A claims, A writes, and B puts its claim over A's.
+//! - A pending record must live as long as a PUT of it may be applied, or a late PUT meets another subject's record.
+//! - Two subjects who race for a new name can lose it to each other by a loss of the record together with a crash, an unknown
+//!   outcome or a second loss: a PUT has no condition, and nobody is left who owes anything.
 
 use super::record::{Claim, Phase, Record};
-use super::{Existing, Password, Refused, Replaced};
-use crate::identity::{AsOf, Millis};
+use super::{Existing, Password, Refused};
+use crate::identity::{AsOf, Millis, Owner};
 
 mod step;
 mod want;
@@ -29,7 +43,12 @@ pub enum Action {
     /// Compare and delete; answer with `Removed`.
     Remove,
     /// Look at the Elasticsearch user; answer with `Inspected`.
-    Inspect,
+    Inspect {
+        /// Whose it is to be.
+        owner: Owner,
+        /// It may also be the caller's, because a write of his came last: now another's record is to be written over it.
+        or_callers: bool,
+    },
     /// Write the user; answer with `Written`.
     Write {
         /// What to write.
@@ -77,17 +96,30 @@ pub enum Event {
     /// Another record was there first.
     Existed,
     /// How the compare-and-set ended.
-    Replaced(Replaced),
+    Replaced(Swap),
     /// The record is removed, or has changed.
     Removed,
     /// What stands in Elasticsearch.
     Inspected(Result<Existing, Failure>),
     /// How the write ended.
     Written(Result<(), WriteFailure>),
-    /// The time of the claim passed before the write was sent.
+    /// The write was not sent: what is left of the claim's time is too short for it.
     Expired,
     /// The wait is over.
     Waited,
+}
+
+/// How a compare-and-set ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Swap {
+    /// As expected.
+    Yes,
+    /// It was done although something else was there, and was this if it can be read: a store without scripting.
+    Overwrote(Option<Record>),
+    /// Something else was there, and still is.
+    Changed,
+    /// Nothing was there.
+    Missing,
 }
 
 /// The randomness and the time that a new record needs.
@@ -140,13 +172,14 @@ enum Step {
     Replacing(Record, Then),
     Inspecting(Record),
     Writing(Record),
-    Removing(Refused),
+    Removing(Option<Refused>),
 }
 
 /// What follows a compare-and-set that won.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Then {
     Decide,
+    Write,
     PayDebt,
     Finish,
     Deny(Refused),
@@ -154,6 +187,7 @@ enum Then {
 
 /// One flight's position in the loop.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on one another")]
 pub struct State {
     me: Claim,
     want: Want,
@@ -162,6 +196,8 @@ pub struct State {
     debt: bool,
     /// My write was acknowledged and the record is not yet seen to say so.
     acknowledged: bool,
+    /// What I wrote for my caller has to be written over with another subject's record.
+    overtook: bool,
     /// The record that I made, as long as nobody changed it: a refusal removes it.
     made: bool,
     /// The ready record that a role change replaced: a refusal puts it back.
@@ -183,7 +219,17 @@ impl State {
     #[must_use]
     pub fn new(me: Claim, want: Want) -> Self {
         let step = Step::Idle;
-        Self { me, want, step, debt: false, acknowledged: false, made: false, previous: None, distrusted: None }
+        Self {
+            me,
+            want,
+            step,
+            debt: false,
+            acknowledged: false,
+            overtook: false,
+            made: false,
+            previous: None,
+            distrusted: None,
+        }
     }
 
     /// At the beginning of a repair: this ready record is not what Elasticsearch has.
@@ -236,7 +282,7 @@ impl State {
     /// The record with the caller's roles where those are newer.
     fn raised(&self, record: &Record, phase: Phase) -> Record {
         let mut new = record.in_phase(phase);
-        if !self.want.is_met_by(record) {
+        if record.owner == self.want.owner && !self.want.is_met_by(record) {
             new.roles = self.want.roles.clone();
             new.as_of = self.want.as_of.or(record.as_of.saturating_add(1));
         }

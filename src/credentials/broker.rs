@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, Sight, State, Want, WriteFailure, step};
+use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, Sight, State, Swap, Want, WriteFailure, step};
 use super::breaker::Breaker;
 use super::flight::Flights;
 use super::near::{Kept, Look, Near, Ticket};
@@ -33,7 +33,8 @@ use run::Flight;
 use upkeep::Repairs;
 pub(super) use upkeep::Upkeep;
 
-/// Beyond a claim: how long a pending record can still be finished.
+/// Beyond a claim: how long a pending record can still be finished. As long as a PUT of it may still be applied (a minute is
+/// Elasticsearch's own time-out of a write): if the record went before, nobody would know whose that PUT was.
 const PENDING_MARGIN: Duration = Duration::from_secs(60);
 /// Between two looks at a record that another replica is writing, where nobody tells of changes.
 const POLL: Duration = Duration::from_millis(25);

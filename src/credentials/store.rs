@@ -17,12 +17,12 @@ pub struct Entry {
 }
 
 /// How a compare-and-set ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Replaced {
     /// The expected bytes were there, and are gone.
     Yes,
-    /// Other bytes were there, and are gone: a store without scripting finds out too late.
-    Overwrote,
+    /// Other bytes, these, were there, and are gone: a store without scripting finds out too late.
+    Overwrote(Vec<u8>),
     /// Other bytes were there.
     Changed,
     /// Nothing was there.

@@ -11,9 +11,7 @@ use elastauth_support::process::{free_port, until};
 use elastauth_support::servers::{REDIS_PASSWORD, Redis};
 use tempfile::TempDir;
 
-use super::{
-    LIFE, Replace, Replaced, key, of_many_that_put_at_once_one_wins, remove_compares, replace_compares, suite,
-};
+use super::{LIFE, Replaced, key, of_many_that_put_at_once_one_wins, remove_compares, replace_compares, suite};
 
 fn settings(address: &str) -> Settings {
     Settings {
@@ -43,22 +41,22 @@ const ACL: [&str; 7] = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@r
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_with_a_password_keeps_the_rules_of_a_store() {
     let Some(redis) = Redis::start(&[]) else { return };
-    suite(store(settings(&redis.address)), Replace::Atomic).await;
+    suite(store(settings(&redis.address))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_with_a_database_keeps_them_and_keeps_to_it() {
     let Some(redis) = Redis::start(&[]) else { return };
-    suite(store(Settings { db: 3, ..settings(&redis.address) }), Replace::Atomic).await;
+    suite(store(Settings { db: 3, ..settings(&redis.address) })).await;
     let keyspace = redis.command(&["INFO", "keyspace"]);
     assert!(keyspace.contains("db3:") && !keyspace.contains("db0:"), "{keyspace}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_without_scripting_keeps_them_but_finds_out_late_what_it_overwrote() {
+async fn redis_without_scripting_keeps_them_too() {
     let Some(redis) = Redis::start(&ACL) else { return };
     let account = account(Some("elastauth"), "pw");
-    suite(store(Settings { account, ..settings(&redis.address) }), Replace::Overwrites).await;
+    suite(store(Settings { account, ..settings(&redis.address) })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +64,7 @@ async fn redis_with_the_rights_that_the_log_asks_for_keeps_them_in_one_step() {
     let line = [&ACL[..], &["+eval", "+evalsha", "+client|tracking"]].concat();
     let Some(redis) = Redis::start(&line) else { return };
     let account = account(Some("elastauth"), "pw");
-    suite(store(Settings { account, ..settings(&redis.address) }), Replace::Atomic).await;
+    suite(store(Settings { account, ..settings(&redis.address) })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,10 +72,10 @@ async fn redis_whose_other_commands_are_renamed_away_keeps_them() {
     let gone = ["INFO", "CONFIG", "PING", "ROLE", "FLUSHALL", "FLUSHDB", "KEYS", "DEBUG", "CLIENT", "ACL", "CLUSTER"];
     let options: Vec<_> = gone.iter().flat_map(|name| ["--rename-command", name, ""]).collect();
     let Some(redis) = Redis::start(&options) else { return };
-    suite(store(settings(&redis.address)), Replace::Atomic).await;
+    suite(store(settings(&redis.address))).await;
     let options = [&options[..], &["--rename-command", "EVAL", "", "--rename-command", "EVALSHA", ""]].concat();
     let Some(redis) = Redis::start(&options) else { return };
-    suite(store(settings(&redis.address)), Replace::Overwrites).await;
+    suite(store(settings(&redis.address))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +83,7 @@ async fn redis_on_a_unix_socket_keeps_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("redis.sock");
     let Some(_redis) = Redis::start(&["--unixsocket", path.to_str().unwrap()]) else { return };
-    suite(store(Settings { address: Address::Unix(path), ..settings("nobody") }), Replace::Atomic).await;
+    suite(store(Settings { address: Address::Unix(path), ..settings("nobody") })).await;
 }
 
 /// A Redis with TLS, and what its clients need.
@@ -144,7 +142,7 @@ async fn refusal(settings: Settings) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_with_tls_keeps_them_and_only_a_server_with_a_trusted_certificate_is_talked_to() {
     let Some(secure) = Secure::start("no") else { return };
-    suite(store(secure.settings(&secure.authority, None)), Replace::Atomic).await;
+    suite(store(secure.settings(&secure.authority, None))).await;
     let error = refusal(secure.settings(&Authority::new("other"), None)).await;
     assert!(error.contains("certificate"), "{error}");
     let by_name = Settings {
@@ -159,7 +157,7 @@ async fn redis_with_tls_keeps_them_and_only_a_server_with_a_trusted_certificate_
 async fn redis_with_mutual_tls_keeps_them_for_those_with_a_certificate() {
     let Some(secure) = Secure::start("yes") else { return };
     let ours = secure.authority.sign(&["elastauth"]);
-    suite(store(secure.settings(&secure.authority, Some(&ours))), Replace::Atomic).await;
+    suite(store(secure.settings(&secure.authority, Some(&ours)))).await;
     let theirs = Authority::new("other").sign(&["elastauth"]);
     refusal(secure.settings(&secure.authority, Some(&theirs))).await;
     refusal(secure.settings(&secure.authority, None)).await;
@@ -169,7 +167,7 @@ async fn redis_with_mutual_tls_keeps_them_for_those_with_a_certificate() {
 async fn redis_forgets_no_script_for_good() {
     let Some(redis) = Redis::start(&[]) else { return };
     let store = store(settings(&redis.address));
-    replace_compares(&store, Replace::Atomic).await;
+    replace_compares(&store).await;
     redis.command(&["SCRIPT", "FLUSH"]);
     remove_compares(&store).await;
     store.put_if_absent(&key("again"), b"a", LIFE).await.unwrap();

@@ -33,16 +33,23 @@ pub fn step(mut state: State, event: Event) -> (State, Action) {
             inspect(state, record)
         }
         (Step::Replacing(new, then), Event::Replaced(outcome)) => replaced(state, new, then, outcome),
-        (Step::Removing(refused), Event::Removed) => state.finish(Outcome::Refused(refused)),
+        (Step::Removing(Some(refused)), Event::Removed) => state.finish(Outcome::Refused(refused)),
         (Step::Inspecting(record), Event::Inspected(result)) => inspected(state, record, result),
         (Step::Writing(record), Event::Written(result)) => written(state, &record, result),
+        (Step::Writing(record), Event::Expired) => {
+            // a claim that ends while its holder writes is taken over, and then two write at once
+            let made = state.made;
+            let (state, action) = state.replace(record, Life::Claim, Then::Write);
+            (State { made, ..state }, action)
+        }
         _ => state.get(),
     }
 }
 
 fn decide(mut state: State, record: Record, overdue: bool) -> (State, Action) {
     let same_owner = record.owner == state.want.owner;
-    let met = state.want.is_met_by(&record);
+    // another's record is written as it is
+    let met = !same_owner || state.want.is_met_by(&record);
     match record.phase {
         Phase::Ready | Phase::Confirmed if state.debt => {
             let new = record.in_phase(state.mine(false));
@@ -73,7 +80,6 @@ fn decide(mut state: State, record: Record, overdue: bool) -> (State, Action) {
             }
             state.replace(new, Life::Remaining, Then::PayDebt)
         }
-        Phase::Pending { .. } if !same_owner => wait(State { debt: false, ..state }),
         Phase::Pending { claim, again, password_known } if claim == state.me => {
             if again || !met {
                 let new = state.raised(&record, state.mine(password_known));
@@ -82,6 +88,7 @@ fn decide(mut state: State, record: Record, overdue: bool) -> (State, Action) {
             // pending, mine, with the password to be written: that pays a debt too
             inspect(State { debt: false, ..state }, record)
         }
+        Phase::Pending { .. } if !same_owner => wait(State { debt: false, ..state }),
         Phase::Pending { password_known, .. } if overdue => {
             let new = record.in_phase(state.mine(password_known));
             state.replace(new, Life::Claim, Then::Decide)
@@ -100,36 +107,52 @@ fn wait(mut state: State) -> (State, Action) {
 }
 
 fn inspect(mut state: State, record: Record) -> (State, Action) {
+    let owner = record.owner.clone();
+    let or_callers = state.overtook && owner != state.want.owner;
     state.step = Step::Inspecting(record);
-    (state, Action::Inspect)
+    (state, Action::Inspect { owner, or_callers })
 }
 
-fn replaced(mut state: State, new: Record, then: Then, outcome: Replaced) -> (State, Action) {
+fn replaced(mut state: State, new: Record, then: Then, outcome: Swap) -> (State, Action) {
     match outcome {
-        Replaced::Yes => match then {
+        Swap::Yes => match then {
             Then::Finish => {
                 state.acknowledged = false;
-                state.finish(Outcome::Ready(new))
+                let own = new.owner == state.want.owner;
+                state.finish(if own { Outcome::Ready(new) } else { Outcome::OtherOwner })
             }
             Then::Deny(refused) => state.finish(Outcome::Refused(refused)),
             Then::Decide => decide(state, new, false),
+            Then::Write => write(state, new),
             Then::PayDebt => {
                 state.debt = false;
                 state.acknowledged = false;
+                state.overtook |= new.owner != state.want.owner;
                 decide(state, new, false)
             }
         },
-        // a store without scripting overwrote something that nobody read: it must be written once more
-        Replaced::Overwrote => {
-            state.debt = true;
-            state.previous = None;
-            state.get()
-        }
-        Replaced::Changed | Replaced::Missing => {
+        Swap::Overwrote(before) => overwrote(state, before),
+        Swap::Changed | Swap::Missing => {
             state.previous = None;
             state.get()
         }
     }
+}
+
+/// A store without scripting overwrote what nobody had read: what is there now must be written once more, and with the roles
+/// that are gone if they were newer. Without these whoever had raised them would raise them again in the middle of my
+/// next write, which would overwrite them again, and so on for ever.
+fn overwrote(mut state: State, before: Option<Record>) -> (State, Action) {
+    state.debt = true;
+    state.previous = None;
+    if let Some(before) = before
+        && before.owner == state.want.owner
+        && !state.want.is_newer_than(&before)
+    {
+        state.want.roles = before.roles;
+        state.want.as_of = AsOf::At(before.as_of);
+    }
+    state.get()
 }
 
 fn inspected(mut state: State, record: Record, result: Result<Existing, Failure>) -> (State, Action) {
@@ -141,16 +164,19 @@ fn inspected(mut state: State, record: Record, result: Result<Existing, Failure>
             let new = record.in_phase(state.mine(false));
             state.replace(new, Life::Claim, Then::Decide)
         }
-        Ok(_) => {
-            state.step = Step::Writing(record.clone());
-            (state, Action::Write { record, with_password: !password_known })
-        }
+        Ok(_) => write(state, record),
         Err(Failure::Refused(refused)) => {
             state.previous = None;
             refuse(state, refused)
         }
         Err(Failure::Unavailable) => state.finish(Outcome::Unavailable),
     }
+}
+
+fn write(mut state: State, record: Record) -> (State, Action) {
+    let with_password = !matches!(record.phase, Phase::Pending { password_known: true, .. });
+    state.step = Step::Writing(record.clone());
+    (state, Action::Write { record, with_password })
 }
 
 fn written(mut state: State, record: &Record, result: Result<(), WriteFailure>) -> (State, Action) {
@@ -169,14 +195,16 @@ fn written(mut state: State, record: &Record, result: Result<(), WriteFailure>) 
     }
 }
 
-/// A refused first write removes the record that I made: left pending, it would deny the rightful owner of the name.
-/// A refused role change puts the previous record back.
+/// A refused first write removes the record that I made: left pending, it would deny the rightful owner of the name; and so
+/// would another subject's record that this process left behind. A refused role change puts the previous record back.
 fn refuse(mut state: State, refused: Refused) -> (State, Action) {
     if let Some(previous) = state.previous.take() {
         return state.replace(previous, Life::Ready, Then::Deny(refused));
     }
-    if state.made {
-        state.step = Step::Removing(refused);
+    let own =
+        matches!(&state.step, Step::Inspecting(record) | Step::Writing(record) if record.owner == state.want.owner);
+    if state.made || !own {
+        state.step = Step::Removing(own.then_some(refused));
         return (state, Action::Remove);
     }
     state.finish(Outcome::Refused(refused))

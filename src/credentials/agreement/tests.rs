@@ -1,4 +1,3 @@
 //! The loop, without store and Elasticsearch.
 
-mod model;
 mod order;

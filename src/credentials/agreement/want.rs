@@ -24,6 +24,11 @@ impl Want {
         record.roles == self.roles || matches!(self.as_of, AsOf::At(as_of) if newer(as_of))
     }
 
+    /// The caller's roles are later in the same order. Where the record's clock counts, nobody is without a time.
+    pub(super) fn is_newer_than(&self, record: &Record) -> bool {
+        matches!(self.as_of, AsOf::At(as_of) if (as_of, &self.roles) > (record.as_of, &record.roles))
+    }
+
     /// Puts a caller whose roles carry no time of their own in order with the record that he meets first, and only with that
     /// one: two such callers differ from then on by time and roles, and cannot take turns. Roles that have just changed
     /// stay: where a login proxy's instances disagree about a user's groups, each of their requests would otherwise be a

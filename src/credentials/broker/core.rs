@@ -63,8 +63,12 @@ impl Current {
 
     /// Whether roles that carry no time of their own must wait before they change this record. A confirmation is no change.
     pub(super) fn changed_just_now(&self) -> bool {
-        let age = self.written.age(self.remaining).saturating_add(self.at.elapsed());
-        self.written.record.phase != Phase::Confirmed && age < BETWEEN_CHANGES
+        self.written.record.phase != Phase::Confirmed && self.age() < BETWEEN_CHANGES
+    }
+
+    /// How long the phase has lasted by now.
+    pub(super) fn age(&self) -> Duration {
+        self.written.age(self.remaining).saturating_add(self.at.elapsed())
     }
 }
 

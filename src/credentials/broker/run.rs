@@ -1,8 +1,9 @@
 //! One run of the loop.
 
 use super::*;
-use crate::credentials::Day;
 use crate::credentials::near::Ticket;
+use crate::credentials::{Day, Existing};
+use crate::identity::Owner;
 
 /// The state of a run.
 pub(super) struct Flight<'a, S, P> {
@@ -82,7 +83,10 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
                 self.seen(peek)
             }
             Action::Create(record) => self.create(record).await,
-            Action::Replace(record, life) => self.replace(record, life).await.map(Event::Replaced),
+            Action::Replace(record, life) => {
+                let replaced = self.replace(record, life).await?;
+                Ok(Event::Replaced(self.swap(replaced)))
+            }
             Action::Remove => {
                 if let Some(current) = &self.current {
                     self.core.store.remove(&self.key, &current.bytes).await?;
@@ -90,7 +94,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
                 }
                 Ok(Event::Removed)
             }
-            Action::Inspect => Ok(Event::Inspected(self.inspect().await)),
+            Action::Inspect { owner, or_callers } => Ok(Event::Inspected(self.inspect(&owner, or_callers).await)),
             Action::Write { record, with_password } => Ok(self.write(record, with_password).await),
             Action::Wait => {
                 self.core.near.link().wait(&self.ticket, POLL, TOLD_POLL).await;
@@ -134,15 +138,31 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         let at = Instant::now();
         let replaced = self.core.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;
         self.core.near.forget(&self.key);
-        if replaced == Replaced::Yes {
+        if matches!(replaced, Replaced::Yes | Replaced::Overwrote(_)) {
             self.current = Some(Current { bytes, written, remaining, at });
         }
         Ok(replaced)
     }
 
-    async fn inspect(&mut self) -> Result<crate::credentials::Existing, Failure> {
-        let (username, owner) = (&self.identity.username, &self.identity.owner);
-        self.core.provisioner.inspect(username, owner, &self.origin).await.map_err(|error| match error {
+    fn swap(&self, replaced: Replaced) -> Swap {
+        match replaced {
+            Replaced::Yes => Swap::Yes,
+            Replaced::Changed => Swap::Changed,
+            Replaced::Missing => Swap::Missing,
+            Replaced::Overwrote(bytes) => {
+                let plain = self.core.seal.open(&self.key, &bytes).ok();
+                Swap::Overwrote(plain.and_then(|plain| Written::decode(&plain).ok()).map(|written| written.record))
+            }
+        }
+    }
+
+    async fn inspect(&mut self, owner: &Owner, or_callers: bool) -> Result<Existing, Failure> {
+        let (username, provisioner) = (&self.identity.username, &self.core.provisioner);
+        let mut found = provisioner.inspect(username, owner, &self.origin).await;
+        if or_callers && matches!(found, Err(InspectError::Refused(Refused::OtherOwner))) {
+            found = provisioner.inspect(username, &self.identity.owner, &self.origin).await;
+        }
+        found.map_err(|error| match error {
             InspectError::Refused(refused) => Failure::Refused(refused),
             InspectError::Unavailable(why) => {
                 self.why = why;
@@ -151,23 +171,28 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         })
     }
 
-    /// Sends the write only while the claim that was read still lasts: an overdue one may have been taken over.
+    /// Sends the write only if it will have ended, one way or the other, before the claim does: an overdue one is taken over.
     async fn write(&mut self, record: Record, with_password: bool) -> Event {
-        let fresh = self.current.as_ref().is_some_and(|current| current.at.elapsed() < self.core.claim_time());
-        if !fresh {
+        let (claim, limit) = (self.core.claim_time(), self.core.settings.write_timeout);
+        let left = self.current.as_ref().map_or(Duration::ZERO, |current| claim.saturating_sub(current.age()));
+        if left < limit {
             return Event::Expired;
         }
+        // another's record is written by whoever owes it, and knows only his own caller's names
+        let callers = record.owner == self.identity.owner;
         let spec = UserSpec {
             username: self.identity.username.clone(),
+            full_name: self.identity.full_name.clone().filter(|_| callers),
+            email: self.identity.email.clone().filter(|_| callers),
             owner: record.owner,
             roles: record.roles,
             as_of: record.as_of,
-            full_name: self.identity.full_name.clone(),
-            email: self.identity.email.clone(),
             seen: Day::of(now_ms()),
             origin: self.origin.clone(),
         };
-        let result = self.core.provisioner.write(&spec, with_password.then_some(&record.password)).await;
+        let write = self.core.provisioner.write(&spec, with_password.then_some(&record.password));
+        let late = |_| Err(WriteError::Unknown(format!("no answer within {limit:?}")));
+        let result = tokio::time::timeout(limit, write).await.unwrap_or_else(late);
         if let Err(error) = &result {
             self.why = error.to_string();
         } else {

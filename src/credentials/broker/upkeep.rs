@@ -217,7 +217,7 @@ impl<S: Store, P: Provisioner> Core<S, P> {
     async fn rewrite(&self, key: &CacheKey, current: &Current, phase: Option<Phase>, life: Duration) {
         let record = &current.written.record;
         // a phase goes on ageing when only its life is extended
-        let aged = current.written.age(current.remaining).saturating_add(current.at.elapsed());
+        let aged = current.age();
         let (record, aged) = match phase {
             Some(phase) => (record.in_phase(phase), Duration::ZERO),
             None => (record.clone(), aged),

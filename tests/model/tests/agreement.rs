@@ -1,0 +1,192 @@
+//! What must hold, whatever the interleaving and whatever goes wrong. Every number of states is printed.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Write as _;
+
+use elastauth_model::cycles::{Search, search};
+use elastauth_model::rules::{AGREEMENT, OWNER, REPAIR, STUCK};
+use elastauth_model::{Faults, Request, Setup};
+use stateright::{Checker, Model as _};
+
+const NONE: Faults =
+    Faults { losses: 0, crashes: 0, unknown: 0, refusals: 0, restores: 0, pauses: 0, meddlings: 0, overwrites: 0 };
+
+/// A token; older ones have smaller numbers, and each age its own roles.
+fn token(age: u8) -> Request {
+    Request { owner: 0, roles: age, as_of: Some(age) }
+}
+
+/// Another subject's, for the same username.
+fn others(age: u8) -> Request {
+    Request { owner: 1, ..token(age) }
+}
+
+/// Roles without a time.
+fn headers(roles: u8) -> Request {
+    Request { owner: 0, roles, as_of: None }
+}
+
+/// Two replicas, two requests each: four tokens.
+fn pairs(faults: Faults) -> Setup {
+    Setup { faults, ..Setup::new(vec![vec![token(0), token(2)], vec![token(1), token(3)]]) }
+}
+
+/// Two replicas, one request each.
+fn singles(faults: Faults) -> Setup {
+    Setup { faults, ..Setup::new(vec![vec![token(0)], vec![token(1)]]) }
+}
+
+fn three(faults: Faults) -> Setup {
+    Setup { faults, ..Setup::new(vec![vec![token(0)], vec![token(1)], vec![token(2)]]) }
+}
+
+/// Two subjects who claim one username, at replicas that both see both.
+fn owners(faults: Faults) -> Setup {
+    Setup { faults, ..Setup::new(vec![vec![token(0), others(2)], vec![others(1)]]) }
+}
+
+/// Instances of a login proxy that disagree.
+fn proxies(faults: Faults) -> Setup {
+    Setup { faults, ..Setup::new(vec![vec![headers(0), headers(2)], vec![headers(1)]]) }
+}
+
+fn say(name: &str, found: &Search) {
+    let Search { states, deepest, writes, .. } = found;
+    // past the test harness, which keeps what it prints to itself
+    let line = format!("model: {name}: {states} states, {deepest} turns at most, {writes} PUTs at most\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// All properties, and no schedule without an end.
+fn holds(name: &str, setup: Setup) -> Search {
+    let found = search(&setup);
+    say(name, &found);
+    if let Some(cycle) = &found.cycle {
+        panic!("{name}: a schedule without an end:\n{}", cycle.join("\n"));
+    }
+    let checker = setup.checker().threads(2).spawn_bfs().join();
+    checker.assert_properties();
+    assert_eq!(checker.unique_state_count(), found.states, "{name}: two ways through all states");
+    found
+}
+
+#[test]
+fn without_faults_each_change_is_one_write() {
+    for (name, setup) in [
+        ("two replicas, four tokens", pairs(NONE)),
+        ("three replicas", three(NONE)),
+        ("two subjects", owners(NONE)),
+        ("headers", proxies(NONE)),
+        ("no confirmation", Setup { confirmation: false, ..pairs(NONE) }),
+    ] {
+        let most = setup.bound();
+        let found = holds(name, setup);
+        assert!(found.writes <= most, "{name}");
+    }
+}
+
+#[test]
+fn whatever_goes_wrong_the_replicas_agree() {
+    for (name, faults) in [
+        ("a loss", Faults { losses: 1, ..NONE }),
+        ("a crash", Faults { crashes: 1, ..NONE }),
+        ("an unknown outcome", Faults { unknown: 1, ..NONE }),
+        ("a refusal", Faults { refusals: 1, ..NONE }),
+        ("a roll-back", Faults { restores: 1, ..NONE }),
+        ("a pause", Faults { pauses: 1, ..NONE }),
+        ("a password changed by hand", Faults { meddlings: 1, ..NONE }),
+    ] {
+        holds(name, pairs(faults));
+        holds(&format!("{name}, headers"), proxies(faults));
+        holds(&format!("{name}, two subjects"), owners(faults));
+    }
+}
+
+#[test]
+fn whatever_two_things_go_wrong_the_replicas_agree() {
+    for (name, faults) in [
+        ("a loss and a crash", Faults { losses: 1, crashes: 1, ..NONE }),
+        ("a loss and an unknown outcome", Faults { losses: 1, unknown: 1, ..NONE }),
+        ("a crash and an unknown outcome", Faults { crashes: 1, unknown: 1, ..NONE }),
+        ("two unknown outcomes", Faults { unknown: 2, ..NONE }),
+        ("a roll-back and an unknown outcome", Faults { restores: 1, unknown: 1, ..NONE }),
+        ("a roll-back and a crash", Faults { restores: 1, crashes: 1, ..NONE }),
+        ("a roll-back and a loss", Faults { restores: 1, losses: 1, ..NONE }),
+        ("a refusal and a loss", Faults { refusals: 1, losses: 1, ..NONE }),
+        ("a refusal and an unknown outcome", Faults { refusals: 1, unknown: 1, ..NONE }),
+        ("a pause and a crash", Faults { pauses: 1, crashes: 1, ..NONE }),
+    ] {
+        holds(name, singles(faults));
+    }
+}
+
+#[test]
+fn three_replicas_agree_too() {
+    for (name, faults) in [
+        ("three replicas, a loss", Faults { losses: 1, ..NONE }),
+        ("three replicas, a pause", Faults { pauses: 1, ..NONE }),
+    ] {
+        // without confirmation there are fewer states, and what is ready must be right
+        holds(name, Setup { confirmation: false, ..three(faults) });
+    }
+    holds("three replicas, a refusal", three(Faults { refusals: 1, ..NONE }));
+    holds("three replicas, an unknown outcome", three(Faults { unknown: 1, ..NONE }));
+}
+
+/// `SET … XX GET` after a comparison: each change that comes just between the two costs a few PUTs more. If that happened in
+/// every round, for ever, two replicas could take turns at paying what they owe: see the page of `agreement`.
+#[test]
+fn without_scripting_each_unlucky_moment_costs_a_few_writes() {
+    let unlucky = |overwrites| Faults { overwrites, ..NONE };
+    for (name, setup) in [
+        ("no scripting", pairs(unlucky(1))),
+        ("no scripting, twice", pairs(unlucky(2))),
+        ("no scripting, three times", singles(unlucky(3))),
+        ("no scripting, three replicas", three(unlucky(1))),
+        ("no scripting, a crash", singles(Faults { crashes: 1, ..unlucky(1) })),
+        ("no scripting, a refusal", pairs(Faults { refusals: 1, ..unlucky(1) })),
+        ("no scripting, two subjects", owners(unlucky(1))),
+    ] {
+        holds(name, Setup { scripting: false, ..setup });
+    }
+}
+
+#[test]
+fn without_confirmation_a_write_that_lands_late_is_not_noticed() {
+    let unnoticed = |setup: Setup| {
+        let checker = Setup { confirmation: false, ..setup }.checker().threads(2).spawn_bfs().join();
+        let trace = checker.assert_any_discovery(AGREEMENT).into_actions();
+        let violated: Vec<_> = checker.discoveries().into_keys().filter(|name| ![AGREEMENT, REPAIR].contains(name)).collect();
+        assert!(violated.is_empty(), "{violated:?}");
+        let line = format!("model: without confirmation: {trace:?}\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    };
+    unnoticed(singles(Faults { unknown: 1, ..NONE }));
+    unnoticed(singles(Faults { crashes: 1, ..NONE }));
+}
+
+/// The limit of what can be had from a PUT without a condition. Both subjects have looked at the user before either of them
+/// was written, the record of the one is lost, the other's PUT comes after the loss, and the debt for it is not paid: its
+/// sender ended or heard nothing, or that record was lost too. The user is then the other's, and stays so: the first one is
+/// refused, loudly.
+#[test]
+fn two_subjects_can_lose_a_new_name_to_each_other_only_by_a_loss_and_a_second_fault_together() {
+    for faults in [
+        Faults { losses: 1, crashes: 1, ..NONE },
+        Faults { losses: 1, unknown: 1, ..NONE },
+        Faults { losses: 2, ..NONE },
+    ] {
+        let checker = owners(faults).checker().threads(2).spawn_bfs().join();
+        checker.assert_any_discovery(OWNER);
+        let violated = checker.discoveries().into_keys().filter(|name| ![OWNER, STUCK, REPAIR].contains(name)).count();
+        assert_eq!(violated, 0, "nothing else is lost");
+    }
+    for (name, faults) in [
+        ("two crashes", Faults { crashes: 2, ..NONE }),
+        ("an unknown outcome and a crash", Faults { unknown: 1, crashes: 1, ..NONE }),
+        ("a pause and a crash", Faults { pauses: 1, crashes: 1, ..NONE }),
+    ] {
+        holds(&format!("two subjects, {name}"), owners(faults));
+    }
+}
