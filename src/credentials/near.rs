@@ -107,7 +107,10 @@ impl Near {
         kept
     }
 
-    /// This process changed the key itself.
+    /// This process changed the key itself. The store will tell of that change too, a moment later, and then what was read in
+    /// between is dropped once more: one more round trip for the request after a provisioning. It cannot be spared. A
+    /// push says which key changed, not who changed it; `NOLOOP` covers only the connection that tracks, which writes nothing; and
+    /// whoever takes the next push for his own misses another's change that came before it.
     pub(super) fn forget(&self, key: &CacheKey) {
         self.link.changed(key.as_str().as_bytes());
         self.kept.remove(key);

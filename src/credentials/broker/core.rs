@@ -18,7 +18,7 @@ use crate::identity::{AsOf, Millis};
 /// Beyond `write_timeout`: how much longer a claim lasts.
 const CLAIM_MARGIN: Duration = Duration::from_secs(2);
 /// No record lives longer than this, however often it is used.
-const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Between two changes of a user's roles by callers whose roles carry no time of their own.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(1);

@@ -2,3 +2,5 @@
 
 mod bench;
 mod headers;
+mod speed;
+mod upkeep;

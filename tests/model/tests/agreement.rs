@@ -157,7 +157,8 @@ fn without_confirmation_a_write_that_lands_late_is_not_noticed() {
     let unnoticed = |setup: Setup| {
         let checker = Setup { confirmation: false, ..setup }.checker().threads(2).spawn_bfs().join();
         let trace = checker.assert_any_discovery(AGREEMENT).into_actions();
-        let violated: Vec<_> = checker.discoveries().into_keys().filter(|name| ![AGREEMENT, REPAIR].contains(name)).collect();
+        let violated: Vec<_> =
+            checker.discoveries().into_keys().filter(|name| ![AGREEMENT, REPAIR].contains(name)).collect();
         assert!(violated.is_empty(), "{violated:?}");
         let line = format!("model: without confirmation: {trace:?}\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();

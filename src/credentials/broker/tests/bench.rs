@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use crate::credentials::broker::*;
 use crate::credentials::near::{self, Link};
@@ -50,6 +50,14 @@ impl Bench {
     }
 }
 
+pub(super) async fn try_ask(replica: &Replica) -> Result<Obtained, Error> {
+    replica.obtain(&Caller::new(ann(AsOf::At(1000)), Roles::new(["a"])), Origin::default).await
+}
+
+pub(super) async fn ask(replica: &Replica) -> Obtained {
+    try_ask(replica).await.unwrap()
+}
+
 pub(super) fn ann(as_of: AsOf) -> Identity {
     Identity {
         username: Username::parse("ann").unwrap(),
@@ -63,6 +71,10 @@ pub(super) fn ann(as_of: AsOf) -> Identity {
     }
 }
 
+fn key() -> CacheKey {
+    CacheKey::of(&ann(AsOf::Now).username)
+}
+
 /// A store that counts its round trips and tells everybody of every change, as Redis does.
 #[derive(Clone)]
 pub(super) struct SharedStore(Arc<Shared>);
@@ -71,17 +83,45 @@ struct Shared {
     memory: MemoryStore,
     links: Mutex<Vec<Arc<Link>>>,
     trips: AtomicUsize,
+    changes: AtomicUsize,
+    hangs: AtomicBool,
 }
 
 impl Default for SharedStore {
     fn default() -> Self {
         let memory = MemoryStore::new(memory::Settings { max_entries: 1000 });
-        Self(Arc::new(Shared { memory, links: Mutex::default(), trips: AtomicUsize::new(0) }))
+        let (trips, changes, hangs) = Default::default();
+        Self(Arc::new(Shared { memory, links: Mutex::default(), trips, changes, hangs }))
     }
 }
 
 impl SharedStore {
+    pub(super) fn trips(&self) -> usize {
+        self.0.trips.load(SeqCst)
+    }
+
+    /// How often something was written.
+    pub(super) fn changes(&self) -> usize {
+        self.0.changes.load(SeqCst)
+    }
+
+    /// Reads are not answered from now on.
+    pub(super) fn hang(&self) {
+        self.0.hangs.store(true, SeqCst);
+    }
+
+    pub(super) async fn remaining(&self) -> Duration {
+        self.0.memory.get(&key()).await.unwrap().unwrap().remaining
+    }
+
+    /// As an operator does.
+    pub(super) async fn delete(&self) {
+        let held = self.0.memory.get(&key()).await.unwrap().unwrap();
+        assert!(self.remove(&key(), &held.bytes).await.unwrap());
+    }
+
     fn told<T>(&self, key: &CacheKey, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.0.changes.fetch_add(1, SeqCst);
         for link in &*self.0.links.lock().unwrap() {
             link.changed(key.as_str().as_bytes());
         }
@@ -96,6 +136,9 @@ impl SharedStore {
 
 impl Store for SharedStore {
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
+        if self.0.hangs.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.memory().get(key).await
     }
 
@@ -136,11 +179,43 @@ pub(super) struct Elastic(Arc<Directory>);
 struct Directory {
     users: Mutex<HashMap<Username, User>>,
     writes: AtomicUsize,
+    passwords: AtomicUsize,
+    inspections: AtomicUsize,
+    logins: AtomicUsize,
+    /// Writes that are applied without an answer.
+    unanswered: AtomicUsize,
+    /// How long a look and a write take.
+    pace: Mutex<(Duration, Duration)>,
 }
 
 impl Elastic {
     pub(super) fn writes(&self) -> usize {
         self.0.writes.load(SeqCst)
+    }
+
+    /// Writes with a password.
+    pub(super) fn passwords(&self) -> usize {
+        self.0.passwords.load(SeqCst)
+    }
+
+    pub(super) fn inspections(&self) -> usize {
+        self.0.inspections.load(SeqCst)
+    }
+
+    pub(super) fn logins(&self) -> usize {
+        self.0.logins.load(SeqCst)
+    }
+
+    pub(super) fn take(&self, look: Duration, write: Duration) {
+        *self.0.pace.lock().unwrap() = (look, write);
+    }
+
+    pub(super) fn lose_answers(&self, next: usize) {
+        self.0.unanswered.store(next, SeqCst);
+    }
+
+    fn pace(&self) -> (Duration, Duration) {
+        *self.0.pace.lock().unwrap()
     }
 
     pub(super) fn user(&self) -> User {
@@ -150,11 +225,14 @@ impl Elastic {
 
 impl Provisioner for Elastic {
     async fn inspect(&self, username: &Username, _: &Owner, _: &Origin) -> Result<Existing, InspectError> {
+        self.0.inspections.fetch_add(1, SeqCst);
+        tokio::time::sleep(self.pace().0).await;
         let known = self.0.users.lock().unwrap().contains_key(username);
         Ok(if known { Existing::Ours } else { Existing::Absent })
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
+        self.0.logins.fetch_add(1, SeqCst);
         let users = self.0.users.lock().unwrap();
         let user = users.get(username).filter(|user| user.password == *password);
         Ok(user.map_or(Login::Rejected, |user| Login::Accepted { roles: user.roles.clone(), seen: None }))
@@ -162,10 +240,16 @@ impl Provisioner for Elastic {
 
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
         self.0.writes.fetch_add(1, SeqCst);
+        self.0.passwords.fetch_add(usize::from(password.is_some()), SeqCst);
+        tokio::time::sleep(self.pace().1).await;
         let mut users = self.0.users.lock().unwrap();
         let known = users.get(&user.username).map(|user| user.password.clone());
         let password = password.cloned().or(known).ok_or(WriteError::Missing)?;
         users.insert(user.username.clone(), User { password, roles: user.roles.clone() });
-        Ok(())
+        let less = |left: usize| left.checked_sub(1);
+        match self.0.unanswered.fetch_update(SeqCst, SeqCst, less) {
+            Ok(_) => Err(WriteError::Unknown("no answer".into())),
+            Err(_) => Ok(()),
+        }
     }
 }

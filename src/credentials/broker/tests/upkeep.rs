@@ -1,0 +1,122 @@
+//! What lasts how long, and what is done in the background for records in use.
+
+use tokio::time::{advance, sleep};
+
+use super::bench::*;
+use crate::credentials::broker::core::MAX_AGE;
+use crate::credentials::broker::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Lets what was begun in the background end.
+async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_past_half_the_life_extends_it_once_in_the_background_also_from_near() {
+    let mut bench = Bench::new();
+    (bench.settings.extend, bench.settings.settling) = (true, 10 * HOUR);
+    let replica = bench.replica().await;
+    ask(&replica).await;
+    ask(&replica).await;
+    let changes = bench.store.changes();
+    advance(26 * MINUTE).await;
+    assert_eq!(ask(&replica).await.source, Source::Near);
+    settle().await;
+    assert_eq!(bench.store.changes(), changes, "not before half of the life");
+    advance(10 * MINUTE).await;
+    for _ in 0..10 {
+        assert_eq!(ask(&replica).await.source, Source::Near, "the request does not wait for it");
+    }
+    settle().await;
+    assert_eq!(bench.store.changes(), changes + 1, "once");
+    assert!(bench.store.remaining().await >= 53 * MINUTE, "a whole life again");
+    assert_eq!(bench.elastic.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_nobody_uses_ends_and_without_extension_every_one_does() {
+    let mut bench = Bench::new();
+    bench.settings.settling = 10 * HOUR;
+    let replica = bench.replica().await;
+    let first = ask(&replica).await.credential;
+    advance(53 * MINUTE).await;
+    assert_eq!(ask(&replica).await.credential.expose_header(), first.expose_header());
+    advance(8 * MINUTE).await;
+    assert_ne!(ask(&replica).await.credential.expose_header(), first.expose_header());
+}
+
+#[tokio::test]
+async fn lives_differ_by_up_to_a_tenth_and_end_at_the_hard_maximum() {
+    let bench = Bench::new();
+    let core = &bench.replica().await.core;
+    let lives: Vec<Duration> = (0..300).map(|_| core.ready_life(now_ms())).collect();
+    assert!(lives.iter().all(|life| *life <= HOUR && *life >= 54 * MINUTE), "{lives:?}");
+    let (least, most) = (lives.iter().min().unwrap(), lives.iter().max().unwrap());
+    assert!(*most > *least + 3 * MINUTE, "what was written together does not end together: {least:?} to {most:?}");
+    let born = |ago: Duration| now_ms() - u64::try_from(ago.as_millis()).unwrap();
+    let last = core.ready_life(born(MAX_AGE.saturating_sub(10 * MINUTE)));
+    assert!(last <= 10 * MINUTE && last > 9 * MINUTE, "{last:?}");
+    assert_eq!(core.ready_life(born(MAX_AGE + HOUR)), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_is_tried_at_its_first_use_after_the_settling_time_and_then_at_intervals() {
+    let mut bench = Bench::new();
+    bench.settings.expiration = 10 * HOUR;
+    let replica = bench.replica().await;
+    ask(&replica).await;
+    for (passes, logins) in
+        [(89 * SECOND, 0), (2 * SECOND, 1), (14 * MINUTE, 1), (2 * MINUTE, 2), (15 * MINUTE + SECOND, 3)]
+    {
+        advance(passes).await;
+        for _ in 0..5 {
+            ask(&replica).await;
+        }
+        settle().await;
+        ask(&replica).await;
+        settle().await;
+        assert_eq!(bench.elastic.logins(), logins, "after {passes:?}");
+    }
+    assert_eq!(bench.elastic.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_record_lives_as_long_as_its_write_may_be_applied_and_is_finished_by_whoever_comes() {
+    let bench = Bench::new();
+    let (first, second) = (bench.replica().await, bench.replica().await);
+    bench.elastic.lose_answers(1);
+    assert!(matches!(try_ask(&first).await, Err(Error::Elasticsearch(_))));
+    let sent = bench.elastic.user().password;
+    assert_eq!(bench.store.remaining().await, 67 * SECOND);
+    advance(66 * SECOND).await;
+    ask(&second).await;
+    assert_eq!(bench.elastic.user().password, sent, "the agreed password is used by the next attempt");
+    assert_eq!(bench.elastic.writes(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_would_end_during_the_write_is_renewed_and_nobody_takes_it_over() {
+    let bench = Bench::new();
+    bench.elastic.take(Duration::from_millis(6500), 4 * SECOND);
+    let (first, second) = (bench.replica().await, bench.replica().await);
+    let later = async {
+        sleep(Duration::from_millis(7100)).await;
+        ask(&second).await
+    };
+    let (one, other) = tokio::join!(ask(&first), later);
+    assert_eq!(one.credential.expose_header(), other.credential.expose_header());
+    assert_eq!(bench.elastic.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_ends_before_its_claim_even_where_the_provisioner_does_not_end_it() {
+    let bench = Bench::new();
+    bench.elastic.take(Duration::ZERO, HOUR);
+    let (replica, began) = (bench.replica().await, Instant::now());
+    assert!(matches!(try_ask(&replica).await, Err(Error::Elasticsearch(_))));
+    assert_eq!(began.elapsed(), 5 * SECOND);
+}
