@@ -26,4 +26,4 @@ build: ## the release binary
 	cargo build --locked --release --bin elastauth
 
 tools: ## the servers that tests run against, into .tools/
-	tests/tools.sh envoy redis elasticsearch opensearch oidc-provider keycloak
+	tests/tools.sh envoy redis elasticsearch opensearch oidc-provider keycloak schemas

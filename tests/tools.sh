@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools.sh envoy|redis|elasticsearch|opensearch|oidc-provider|keycloak: gets what the tests and the
+# tools.sh envoy|redis|elasticsearch|opensearch|oidc-provider|keycloak|schemas: gets what the tests and the
 # demonstration run against into .tools/bin.
 # Quick when it is there. Says plainly what to install when it cannot be had.
 set -euo pipefail
@@ -149,6 +149,33 @@ RUN
   chmod +x "$tools/bin/keycloak"
 }
 
+# What the shipped YAML files are checked against: packages of npm, and files out of two Go modules.
+get_schemas() {
+  local at=$tools/schemas gateway compose istio
+  local stamp="kubernetes-models 5.1.0, gateway 1.9.1, compose-go 2.16.2, istio 1.31.4, 1"
+  if [ "$(cat "$at/stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
+  for program in node npm go; do
+    command -v "$program" >/dev/null || { say "no $program: the shipped YAML files are not checked against their schemas"; return; }
+  done
+  rm -rf "$at"
+  mkdir -p "$at/crds"
+  npm install --prefix "$at" --no-package-lock --ignore-scripts --no-audit --no-fund --silent \
+    kubernetes-models@5.1.0 @kubernetes-models/istio@3.0.1 yaml@2 ajv@8 ajv-formats@3 typescript@5.9 >&2
+  gateway=$(go_module github.com/envoyproxy/gateway v1.9.1)/charts/gateway-helm/charts/crds/crds
+  cp "$gateway"/*.yaml "$gateway"/generated/*.yaml "$at/crds/"
+  compose=$(go_module github.com/compose-spec/compose-go/v2 v2.16.2)
+  cp "$compose/schema/compose-spec.json" "$at/"
+  istio=$(go_module istio.io/api v1.31.4)
+  cp "$istio/mesh/v1alpha1/config.proto" "$at/"
+  chmod -R u+w "$at"
+  printf '%s' "$stamp" > "$at/stamp"
+}
+
+# Downloads a Go module and prints the folder where it is.
+go_module() { # PATH VERSION
+  (cd "$tools" && GOFLAGS=-mod=mod go mod download -json "$1@$2") | sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p'
+}
+
 # What keeps the stand-in for Elasticsearch honest, in .tools/elasticsearch: the API specification (npm), Elastic's client
 # (PyPI), and the validation classes of two real versions (Maven). Each that cannot be had is skipped, loudly.
 get_elasticsearch() {
@@ -201,6 +228,7 @@ for tool in "$@"; do
     oidc-provider) get_oidc_provider ;;
     keycloak) get_keycloak ;;
     elasticsearch) get_elasticsearch ;;
+    schemas) get_schemas ;;
     *) say "unknown tool $tool"; exit 2 ;;
   esac
 done

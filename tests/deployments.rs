@@ -1,0 +1,210 @@
+//! What users deploy: each file under `envoy/` and the Dockerfile, against published schemas, a real Envoy and our own
+//! configuration. What needs a Docker engine or a cluster is not run: the image's steps and the objects' fields are checked.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use elastauth_support::certificates::Authority;
+use elastauth_support::process::{Process, free_port};
+use elastauth_support::servers::{REDIS_PASSWORD, Redis, root, tool};
+
+const ELASTAUTH: &str = env!("CARGO_BIN_EXE_elastauth");
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The folder of `tests/tools.sh schemas`, if node is there.
+fn schemas() -> Option<PathBuf> {
+    let folder = root().join(".tools/schemas");
+    let there = folder.join("stamp").exists() && Command::new("node").arg("--version").output().is_ok();
+    if !there {
+        println!(
+            "skipped: the schemas of Kubernetes, Istio, Envoy Gateway and Compose; `make tools` gets them with node and go"
+        );
+    }
+    there.then_some(folder)
+}
+
+fn validate(folder: &Path, files: &[PathBuf]) -> Output {
+    let script = root().join("tests/schemas/validate.mjs");
+    Command::new("node").arg(script).arg(folder).args(files).output().unwrap()
+}
+
+const DEPLOYED: [&str; 5] = [
+    "envoy/kubernetes/elastauth.yaml",
+    "envoy/gateway/elastauth.yaml",
+    "envoy/istio/elastauth.yaml",
+    "envoy/istio/values.yaml",
+    "envoy/compose/compose.yaml",
+];
+
+#[test]
+fn every_object_that_users_deploy_fits_its_published_schema() {
+    let Some(folder) = schemas() else { return };
+    let output = validate(&folder, &DEPLOYED.map(|file| root().join(file)));
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).lines().filter(|line| line.starts_with("ok: ")).count() >= 20, "{}", said(&output));
+}
+
+#[test]
+fn a_misspelt_field_would_be_found() {
+    let Some(folder) = schemas() else { return };
+    for (file, from, to) in [
+        (DEPLOYED[0], "readinessProbe:", "readynessProbe:"),
+        (DEPLOYED[1], "failOpen:", "failopen:"),
+        (DEPLOYED[2], "mtls:", "mtsl:"),
+        (DEPLOYED[3], "failOpen:", "failopen:"),
+        (DEPLOYED[4], "depends_on:", "dependson:"),
+    ] {
+        let text = read(file);
+        assert!(text.contains(from), "{file} has {from}");
+        let copy = tempfile::tempdir().unwrap();
+        let path = copy.path().join(Path::new(file).file_name().unwrap());
+        fs::write(&path, text.replace(from, to)).unwrap();
+        assert!(!validate(&folder, &[path]).status.success(), "{file} with {to}");
+    }
+}
+
+/// The block under `config.yml: |` of the Kubernetes file.
+fn config_map() -> String {
+    let text = read(DEPLOYED[0]);
+    let (_, rest) = text.split_once("  config.yml: |\n").unwrap();
+    let lines = rest.lines().take_while(|line| line.starts_with("    ")).map(|line| &line[4..]);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_configurations_that_come_with_them_are_valid() {
+    let secret = "0123456789abcdef".repeat(4);
+    for (name, text) in [("kubernetes", config_map()), ("compose", read("envoy/compose/config.yml"))] {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["elasticsearch-password", "redis-password", "secret-key"] {
+            fs::write(folder.path().join(file), &secret).unwrap();
+        }
+        let file = |name: &str| folder.path().join(name);
+        let authority = Authority::new("authority");
+        let pair = authority.server();
+        for (name, pem) in [("tls.crt", &pair.cert), ("tls.key", &pair.key), ("ca.crt", &authority.pem)] {
+            fs::write(file(name), pem).unwrap();
+        }
+        let config = file("config.yml");
+        fs::write(&config, text.replace("/etc/elastauth/tls", folder.path().to_str().unwrap())).unwrap();
+        let mut command = Command::new(ELASTAUTH);
+        command.env_clear().args(["check", "--config"]).arg(&config);
+        if name == "compose" {
+            command.env("OIDC_ISSUER", "https://auth.example.com").env("REDIS_PASSWORD", "p");
+            command.env("ELASTICSEARCH_PASSWORD", "p").env("SECRET_KEY", &secret);
+        } else {
+            command.env("ELASTICSEARCH_PASSWORD_FILE", file("elasticsearch-password"));
+            command.env("CACHE_REDIS_PASSWORD_FILE", file("redis-password")).env("SECRET_KEY_FILE", file("secret-key"));
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        assert!(!said(&output).contains(&secret), "{name}");
+    }
+}
+
+#[test]
+fn every_envoy_file_is_accepted_by_envoy_and_differs_from_the_tested_one_in_its_addresses_only() {
+    let mut plain = read("envoy/envoy.yaml");
+    for (from, to) in [
+        ("in front of Elasticsearch (or Kibana)", "in front of Kibana"),
+        (
+            "# Change the addresses of the two clusters at the end; everything else is meant to stay.",
+            "# The file of ../envoy.yaml with the addresses of compose.yaml.",
+        ),
+        (
+            "        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 9001 } } }",
+            "        - endpoint: { address: { socket_address: { address: elastauth-1, port_value: 9001 } } }\n        \
+             - endpoint: { address: { socket_address: { address: elastauth-2, port_value: 9001 } } }",
+        ),
+        ("{ address: 127.0.0.1, port_value: 9200 }", "{ address: kibana, port_value: 5601 }"),
+        ("cluster: elasticsearch }", "cluster: kibana }"),
+        ("- name: elasticsearch\n", "- name: kibana\n"),
+        ("cluster_name: elasticsearch", "cluster_name: kibana"),
+    ] {
+        assert!(plain.contains(from), "envoy/envoy.yaml has {from}");
+        plain = plain.replace(from, to);
+    }
+    assert_eq!(read("envoy/compose/envoy.yaml"), plain);
+
+    let Some(envoy) = tool("envoy") else { return };
+    for file in ["envoy/envoy.yaml", "envoy/compose/envoy.yaml"] {
+        let mut command = Command::new(&envoy);
+        let output = command.args(["--mode", "validate", "-c"]).arg(root().join(file)).output().unwrap();
+        assert!(output.status.success(), "{file}: {}", said(&output));
+    }
+}
+
+/// The Dockerfile's instructions, continued lines joined.
+fn instructions() -> Vec<String> {
+    let joined = read("Dockerfile").replace("\\\n", " ");
+    joined.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_image_is_built_of_files_that_are_there_and_that_the_ignore_file_lets_through() {
+    let ignored = read(".dockerignore");
+    let allowed: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let context = tempfile::tempdir().unwrap();
+    for line in instructions().iter().filter(|line| line.starts_with("COPY ") && !line.contains("--from")) {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let (target, sources) = words.split_last().unwrap();
+        for source in sources {
+            assert!(allowed.contains(source), ".dockerignore lets {source} through");
+            let to = context.path().join(target);
+            let parent = if *target == "./" { &to } else { to.parent().unwrap() };
+            fs::create_dir_all(parent).unwrap();
+            let copied = Command::new("cp").arg("-r").arg(root().join(source)).arg(&to).status().unwrap();
+            assert!(copied.success(), "{line}");
+        }
+    }
+    // cargo takes the workspace as it is in the image: no member and no path is missing, and the lock file is right
+    let mut command = Command::new(env!("CARGO"));
+    let metadata =
+        command.args(["metadata", "--locked", "--offline", "--format-version", "1"]).current_dir(context.path());
+    let output = metadata.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    // what the sources include must be there too
+    for included in ["proto/envoy/service/auth/v3/external_auth.proto", "build.rs", "src/main.rs"] {
+        assert!(context.path().join(included).exists(), "{included}");
+    }
+}
+
+#[tokio::test]
+async fn the_image_serves_what_the_documented_manifests_expect_of_it() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let lines = instructions();
+    let has = |what: &str| lines.iter().any(|line| line.contains(what));
+    assert!(has("ENV LISTEN=0.0.0.0:5000"), "the kubelet probes port 5000 from outside");
+    assert!(has("ca-certificates curl"), "the documented health check is curl, inside the image");
+    assert!(has("USER 65532:65532") && has("ENTRYPOINT [\"/usr/local/bin/elastauth\"]"));
+
+    // the environment of the documented Compose file; the file of the image's /config.yml is found by its name
+    let folder = tempfile::tempdir().unwrap();
+    let config = "oidc:\n  issuer: \"https://auth.example.com\"\n  client_id: elastauth\n\
+                  elasticsearch:\n  hosts: [\"https://elasticsearch:9200\"]\n  username: elastauth\n\
+                  default_roles: [kibana_user]\n";
+    fs::write(folder.path().join("config.yml"), config).unwrap();
+    let (http, grpc) = (free_port(), free_port());
+    let mut command = Command::new(ELASTAUTH);
+    command.env_clear().current_dir(folder.path()).env("LISTEN", format!("0.0.0.0:{http}"));
+    command
+        .env("GRPC_LISTEN", format!("127.0.0.1:{grpc}"))
+        .env("CACHE_TYPE", "redis")
+        .env("CACHE_REDIS_HOST", &redis.address);
+    command.env("CACHE_REDIS_PASSWORD", REDIS_PASSWORD).env("CACHE_EXPIRATION", "2h").env("OIDC_CLIENT_SECRET", "s");
+    command.env("ELASTICSEARCH_PASSWORD", "p").env("SECRET_KEY", "0123456789abcdef".repeat(4));
+    let process = Process::start("elastauth", &mut command);
+    process.wait_for_line(0, &["elastauth serves"]);
+    let answer = elastauth_support::http().get(format!("http://127.0.0.1:{http}/health")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
