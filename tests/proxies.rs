@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use elastauth_support::authelia::{Authelia, PORTAL};
+use elastauth_support::certificates::{Authority, client};
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::envoy::{Envoy, exchange};
 use elastauth_support::issuer::Issuer;
@@ -136,4 +137,51 @@ async fn envoys_jwt_authn_filter_names_the_caller_over_a_unix_socket() {
     let stamp = &elasticsearch.user("ann").unwrap().metadata["elastauth"];
     assert_eq!((stamp["issuer"].as_str(), stamp["subject"].as_str()), (Some(issuer.url.as_str()), Some("id-of-ann")));
     elastauth.process.wait_for_line(0, &["Request allowed"]);
+}
+
+/// The login proxy shows a certificate to Envoy, and Envoy says whose it is. Others of the same authority may talk to Envoy, but
+/// name nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_login_proxy_with_a_certificate_on_the_list_names_the_caller() {
+    let elasticsearch = Elasticsearch::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let listen = format!("unix:{}", folder.path().join("grpc.sock").display());
+    let config = headers_config(&elasticsearch.url, "  trusted_peers: [\"spiffe://company/login-proxy\"]");
+    let elastauth = Elastauth::start_at(binary(), &config, &listen, "");
+    let authority = Authority::new("company");
+    let server = authority.server();
+    for (name, content) in [("ca.pem", &authority.pem), ("cert.pem", &server.cert), ("key.pem", &server.key)] {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let file = |name: &str| format!("{{ filename: \"{}\" }}", folder.path().join(name).display());
+    let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
+    let socket = format!(
+        "    - transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          require_client_certificate: true
+          common_tls_context:
+            tls_certificates: [ {{ certificate_chain: {cert}, private_key: {key} }} ]
+            validation_context: {{ trusted_ca: {ca} }}
+      filters:
+"
+    );
+    let edit = |text: String| {
+        let text = exchange(text, "    - filters:\n", &socket);
+        // here the login proxy's own headers come with the request
+        let text = exchange(text, "- { remove: remote-user }", "- { remove: x-nobody }");
+        exchange(text, "- { remove: remote-groups }", "- { remove: x-nobody }")
+    };
+    let Some(envoy) = Envoy::start_edited(&[&listen], elasticsearch.address(), edit).await else { return };
+    let url = envoy.url.replace("http://", "https://");
+    for (name, expected) in [("spiffe://company/login-proxy", 200), ("spiffe://company/batch-job", 403)] {
+        let mut tls = rustls::ClientConfig::clone(&client(&[&authority], Some(&authority.sign(&[name]))));
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let http = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap();
+        let request = http.get(format!("{url}/_search")).header("remote-user", "ann").header("remote-groups", "admins");
+        assert_eq!(request.send().await.unwrap().status().as_u16(), expected, "{name}");
+    }
+    elastauth.process.wait_for_line(0, &["identity_peer"]);
+    assert_eq!(elasticsearch.user("ann").unwrap().roles, ["kibana_admin", "monitoring_user"]);
 }
