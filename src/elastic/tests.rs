@@ -324,3 +324,18 @@ async fn what_the_administrator_may_not_do_is_no_refusal_of_the_user() {
         assert!(matches!(found, Err(WriteError::Unavailable(_))), "{status}: {found:?}");
     }
 }
+
+/// Requirement 36.
+#[tokio::test]
+async fn what_does_not_say_that_it_is_elasticsearch_is_warned_about_once() {
+    let stranger = server(200, r#"{"created":true}"#).await;
+    let elastic = elastic(vec![stranger.url]);
+    for _ in 0..2 {
+        elastic.write(&spec(), None).await.unwrap();
+        assert!(elastic.stranger.load(Ordering::Relaxed), "remembered, so that it is said once");
+    }
+    let refused = server(401, "{}").await;
+    let elastic = super::tests::elastic(vec![refused.url]);
+    let _ = elastic.write(&spec(), None).await;
+    assert!(!elastic.stranger.load(Ordering::Relaxed), "answers to strangers do not say it: elasticsearch#73434");
+}

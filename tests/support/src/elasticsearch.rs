@@ -25,6 +25,7 @@ mod answers;
 mod exchange;
 mod login;
 mod security;
+mod tls;
 
 pub use administrator::Administrator;
 pub use exchange::Exchange;
@@ -91,8 +92,7 @@ impl Elasticsearch {
         Self { url, shared, task }
     }
 
-    /// Behind a TLS listener of the caller's, which accepts connections and hands each on.
-    pub fn behind<L>(listener: L, url: String) -> Self
+    fn behind<L>(listener: L, url: String) -> Self
     where
         L: axum::serve::Listener<Addr: std::fmt::Debug>,
     {
