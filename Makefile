@@ -12,7 +12,7 @@ demo: ## the main job, end to end, through a real Envoy
 test: tools ## every test, against real servers
 	cargo test --locked --workspace
 
-soak: tools ## histories of many seeds: HISTORY_SEEDS=50 (10 s each), HISTORY_USERS=300; HISTORY_SEED=n repeats one
+soak: tools ## histories of many seeds: HISTORY_SEEDS=50 (30 s each), HISTORY_USERS=300; HISTORY_SEED=n repeats one
 	HISTORY_SEEDS=$${HISTORY_SEEDS:-50} cargo test --locked --test history -- --ignored --exact soak --nocapture
 
 lint: ## formatting, lints, documentation

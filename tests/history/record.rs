@@ -113,6 +113,11 @@ impl History {
         losses
     }
 
+    /// How often a user's record was exchanged for an older one.
+    pub fn roll_backs(&self, user: usize) -> usize {
+        self.events.iter().filter(|event| event.what == What::RolledBack(user)).count()
+    }
+
     /// When a process was killed.
     pub fn killed(&self, replica: &str) -> Option<Instant> {
         let kill = |event: &&Event| matches!(&event.what, What::Killed(name) if name == replica);

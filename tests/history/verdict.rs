@@ -7,7 +7,7 @@ use elastauth_support::faults::Ending;
 use elastauth_support::puts::Put;
 
 use crate::record::{History, Outcome, Requested, short};
-use crate::world::{CLAIM, DEADLINE, User, WRITE_TIMEOUT, World};
+use crate::world::{CLAIM, DEADLINE, REPLICAS, User, WRITE_TIMEOUT, World};
 
 /// For machines that have other things to do.
 const LOADED: Duration = Duration::from_secs(2);
@@ -38,6 +38,17 @@ impl Settled {
     }
 }
 
+impl Settled {
+    /// What a confirmation does not find yet: it takes more roles than the record's for those of anonymous users, also when a
+    /// late PUT, or one of a record that came back, left them there.
+    pub fn has_more(&self, user: &User) -> bool {
+        let newest = user.tokens.last().map(|token| &token.roles);
+        let holds =
+            |roles: &Vec<String>| newest.is_some_and(|all| all.iter().all(|role| roles.iter().any(|r| r == role)));
+        self.outcome.is_allowed() && self.roles.as_ref().is_some_and(holds)
+    }
+}
+
 #[derive(Default)]
 pub struct Verdict {
     /// Whose, and what is wrong.
@@ -62,9 +73,9 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
         let requests: Vec<&Requested> = history.requests.iter().filter(|request| request.user == n).collect();
         let mut applied: Vec<&Put> = puts.iter().copied().filter(|put| put.applied.is_some()).collect();
         applied.sort_by_key(|put| put.applied);
-        let own = Own { user, puts, applied, requests, losses: history.losses(n), history };
+        let own = Own { n, user, puts, applied, requests, losses: history.losses(n), history };
         match settled.wrong(user) {
-            Some(_) if !confirmed && own.overtaken(None) => {
+            Some(_) if (!confirmed && own.overtaken(None)) || (confirmed && settled.has_more(user)) => {
                 verdict.unconfirmed.insert(n);
             }
             Some(wrong) => verdict.violations.push((n, wrong)),
@@ -72,7 +83,7 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
         }
         verdict.races += own.races();
         verdict.violations.extend(own.back().map(|wrong| (n, wrong)));
-        let (sent, bound) = (own.puts.len(), own.bound());
+        let (sent, bound) = (own.puts.len(), own.bound(confirmed));
         if sent > bound {
             verdict.violations.push((n, format!("{sent} PUTs, where {bound} are enough")));
         }
@@ -94,6 +105,7 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
 
 /// One user's part of the history.
 struct Own<'a> {
+    n: usize,
     user: &'a User,
     puts: Vec<&'a Put>,
     /// Those that changed the user, in the order in which they did.
@@ -169,9 +181,10 @@ impl Own<'_> {
     /// Bounded work. While a record lasts, each of the tokens used meanwhile can raise its roles once, and each raise is one
     /// PUT. A PUT that was under way when the record was lost is made up for once (the debt). A PUT that nobody heard of
     /// leaves a claim that runs out: its holder may repeat the PUT while somebody else takes the claim over, which is
-    /// two PUTs and one to make up for what they did not know of each other. And a late PUT is repaired once more. How
-    /// many processes there are makes no difference.
-    fn bound(&self) -> usize {
+    /// two PUTs and one to make up for what they did not know of each other. How many processes there are makes no
+    /// difference. Where passwords are tried, a late or unheard PUT and a record that came back are each repaired by every
+    /// process that finds them, at worst one after the other.
+    fn bound(&self, confirmed: bool) -> usize {
         let mut limits: Vec<Option<Instant>> = vec![None];
         limits.extend(self.losses.iter().copied().map(Some));
         limits.push(None);
@@ -186,7 +199,9 @@ impl Own<'_> {
         let raises: usize = limits.windows(2).map(|ends| used(ends[0], ends[1])).sum();
         let unheard = self.puts.iter().filter(|put| !self.heard(put)).count();
         let late = self.puts.iter().filter(|put| put.ending == Ending::Late).count();
-        raises + 3 * unheard + late + self.losses.len()
+        let came_back = self.history.roll_backs(self.n);
+        let repairs = if confirmed { REPLICAS * (unheard + late + came_back) } else { late };
+        raises + 3 * unheard + repairs + self.losses.len()
     }
 
     /// What is wrong with one answer.

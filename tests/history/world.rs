@@ -22,6 +22,9 @@ pub const CLAIM: Duration = Duration::from_millis(2300);
 /// `grpc.deadline`
 pub const DEADLINE: Duration = Duration::from_secs(3);
 pub const REPLICAS: usize = 3;
+/// Longer than a late PUT takes; and how often what was confirmed is tried again.
+pub const SETTLING: Duration = Duration::from_millis(2500);
+pub const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
 /// The first so many users are asked for much more often than the others.
 pub const HOT: usize = 5;
 
@@ -59,6 +62,8 @@ pub struct World {
     pub redis: Redis,
     pub users: Vec<User>,
     pub started: Instant,
+    /// Whether passwords are tried while the test runs.
+    confirms: bool,
     issuer: Issuer,
     replicas: Vec<Mutex<Replica>>,
     requests: Mutex<Vec<Requested>>,
@@ -67,18 +72,18 @@ pub struct World {
 
 impl World {
     /// None without a redis-server.
-    pub async fn start(users: usize, random: &mut Random) -> Option<Self> {
+    pub async fn start(users: usize, confirms: bool, random: &mut Random) -> Option<Self> {
         let redis = Redis::start(&["--notify-keyspace-events", "Ee"])?;
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let users: Vec<User> = (0..users).map(|n| user(&issuer, format!("user-{n}"), random)).collect();
         let mut replicas = Vec::new();
         for n in 0..REPLICAS {
-            replicas.push(Mutex::new(replica(&issuer, &elasticsearch, &redis, format!("replica-{n}")).await));
+            replicas.push(Mutex::new(replica(&issuer, &elasticsearch, &redis, format!("replica-{n}"), confirms).await));
         }
         let events = Arc::<Mutex<Vec<Event>>>::default();
         watch_evictions(&redis, &users, Arc::clone(&events));
         let (started, requests) = (Instant::now(), Mutex::default());
-        Some(Self { elasticsearch, redis, users, started, issuer, replicas, requests, events })
+        Some(Self { elasticsearch, redis, users, started, confirms, issuer, replicas, requests, events })
     }
 
     pub fn note(&self, what: What) {
@@ -130,7 +135,7 @@ impl World {
                 replica.process.is_none().then(|| format!("{}+", replica.name))
             };
             if let Some(name) = dead {
-                let fresh = replica(&self.issuer, &self.elasticsearch, &self.redis, name).await;
+                let fresh = replica(&self.issuer, &self.elasticsearch, &self.redis, name, self.confirms).await;
                 self.note(What::Started(fresh.name.clone()));
                 *slot.lock().unwrap() = fresh;
             }
@@ -138,12 +143,29 @@ impl World {
     }
 }
 
-async fn replica(issuer: &Issuer, elasticsearch: &Elasticsearch, redis: &Redis, name: String) -> Replica {
+async fn replica(
+    issuer: &Issuer,
+    elasticsearch: &Elasticsearch,
+    redis: &Redis,
+    name: String,
+    confirms: bool,
+) -> Replica {
     // on a loaded machine Redis is slow to answer, which is not what this test is about
     let cache = format!("{}\n  redis_command_timeout: 2s", redis_cache(&redis.address));
+    let confirm = if confirms {
+        format!("  settling: {}ms\n  confirm_interval: {}ms\n", SETTLING.as_millis(), CONFIRM_INTERVAL.as_millis())
+    } else {
+        String::new()
+    };
     let yaml = config(&issuer.url, &format!("{}/{name}", elasticsearch.url), &cache)
         .replace("log_level: debug", "log_level: info")
-        .replace("elasticsearch:\n", &format!("elasticsearch:\n  write_timeout: {}ms\n", WRITE_TIMEOUT.as_millis()));
+        .replace(
+            "elasticsearch:\n",
+            &format!(
+                "elasticsearch:\n  write_timeout: {}ms\n  opensearch_write_interval: 100ms\n{confirm}",
+                WRITE_TIMEOUT.as_millis()
+            ),
+        );
     let start = move || Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
     let process = tokio::task::spawn_blocking(start).await.unwrap();
     let checker = Checker::connect(&process.grpc).await;

@@ -22,12 +22,14 @@ use crate::credentials::{
 };
 use crate::identity::Identity;
 
-/// Between two attempts.
-const RETRY: Duration = Duration::from_secs(30);
+/// Two attempts are a third of the settling time apart (30 s).
+const ATTEMPTS: u32 = 3;
 /// Confirmations of this process at once: a login costs Elasticsearch a hash.
 const CONFIRMATIONS: usize = 4;
-/// A mismatch so soon after a repair is no late write: somebody else writes the user.
-const REPAIRED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
+/// A mismatch so few settling times after a repair (ten minutes) is no late write: somebody else writes the user.
+const REPAIRED_JUST_NOW: f64 = 20.0 / 3.0;
+/// And never sooner, so that a short settling time makes no loop.
+const LEAST_BETWEEN_REPAIRS: Duration = Duration::from_secs(5);
 /// A record with no more than this left is written anew soon, and the day with it.
 const RENEWED_ANYWAY: Duration = Duration::from_secs(3600);
 /// While keys are exchanged, replicas may seal with different ones: without a pause they would seal a record back and forth.
@@ -64,10 +66,10 @@ impl Upkeep {
     }
 }
 
-/// Whether it is time, for one caller only; the next one is let in after [`RETRY`].
-fn due(at: &AtomicU64, elapsed: Duration) -> bool {
+/// Whether it is time, for one caller only; the next one is let in later.
+fn due(at: &AtomicU64, elapsed: Duration, retry: Duration) -> bool {
     let (at_ms, now) = (at.load(Ordering::Relaxed), millis(elapsed));
-    now >= at_ms && at.compare_exchange(at_ms, now + millis(RETRY), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    now >= at_ms && at.compare_exchange(at_ms, now + millis(retry), Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -110,7 +112,8 @@ impl<S: Store, P: Provisioner> Core<S, P> {
         F: Future<Output = Result<Record, Error>> + Send + 'static,
     {
         let elapsed = kept.current.at.elapsed();
-        if due(&kept.upkeep.extend, elapsed) {
+        let retry = self.settings.settling / ATTEMPTS;
+        if due(&kept.upkeep.extend, elapsed, retry) {
             let (core, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
             tokio::spawn(async move {
                 let life = core.ready_life(kept.current.written.record.born);
@@ -118,14 +121,14 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             });
         }
         let previous_key = !self.seal.is_current(&kept.current.bytes);
-        if previous_key && due(&kept.upkeep.seal, elapsed) && self.repairs.sealed.may(key, SEALED_JUST_NOW) {
+        if previous_key && due(&kept.upkeep.seal, elapsed, retry) && self.repairs.sealed.may(key, SEALED_JUST_NOW) {
             let (core, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
             tokio::spawn(async move {
                 let left = kept.current.remaining.saturating_sub(kept.current.at.elapsed());
                 core.rewrite(&key, &kept.current, None, left).await;
             });
         }
-        if due(&kept.upkeep.confirm, elapsed) {
+        if due(&kept.upkeep.confirm, elapsed, retry) {
             let record = &kept.current.written.record;
             let (repair, touch) = (fly(Purpose::Repair(record.clone())), fly(Purpose::Touch(record.clone())));
             let (core, key, kept, identity) = (Arc::clone(self), key.clone(), Arc::clone(kept), identity.clone());
@@ -158,7 +161,8 @@ impl<S: Store, P: Provisioner> Core<S, P> {
         F: Future<Output = Result<Record, Error>>,
     {
         let user = identity.username.as_str();
-        let first = self.repairs.repaired.may(key, REPAIRED_JUST_NOW);
+        let just_now = self.settings.settling.mul_f64(REPAIRED_JUST_NOW).max(LEAST_BETWEEN_REPAIRS);
+        let first = self.repairs.repaired.may(key, just_now);
         match self.provisioner.other_writer(&identity.username).await {
             Ok(Some(OtherWriter { theirs, ours })) => tracing::error!(
                 user,
