@@ -169,6 +169,27 @@ async fn a_purge_removes_what_no_key_opens_and_only_when_told_to() {
     assert!(again.password().is_some(), "and the next request makes a new password");
 }
 
+/// More records than one step of `SCAN` looks at, and no scripts.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_acl_line_is_enough_for_a_purge() {
+    let acl = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@read", "+@write"];
+    let Some(redis) = Redis::start(&acl) else { return };
+    let mut operator = Resp::connect(&redis.address, REDIS_PASSWORD);
+    for n in 0..2500 {
+        operator.command(&[b"SET", format!("elastauth-{n}").as_bytes(), b"OTQzYzQ1ZTI=", b"PX", b"100000"]);
+    }
+    operator.command(&[b"SET", b"session-1", b"of somebody else"]);
+    let cache = redis_cache(&redis.address);
+    let cache =
+        cache.replace(REDIS_PASSWORD, "pw").replace("  type: redis", "  type: redis\n  redis_username: elastauth");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yml");
+    fs::write(&file, config("http://127.0.0.1:1", "http://127.0.0.1:1", &cache)).unwrap();
+    let (ended_well, said) = run(&file, &["cache", "purge", "--yes", "--even-all"]);
+    assert!(ended_well && said.contains("2500 removed"), "{}", said.lines().last().unwrap());
+    assert_eq!(operator.command(&[b"DBSIZE"]), Reply::Number(1));
+}
+
 #[test]
 fn a_purge_of_a_cache_in_memory_is_refused() {
     let folder = tempfile::tempdir().unwrap();
