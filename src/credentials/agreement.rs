@@ -204,6 +204,8 @@ pub struct State {
     previous: Option<Record>,
     /// The ready record that Elasticsearch does not have: it is written once more.
     distrusted: Option<Distrusted>,
+    /// The ready record that is being renewed: an outage puts it back.
+    renewed: Option<Record>,
 }
 
 /// A ready record that is not what stands in Elasticsearch.
@@ -229,6 +231,7 @@ impl State {
             made: false,
             previous: None,
             distrusted: None,
+            renewed: None,
         }
     }
 

@@ -59,7 +59,9 @@ fn decide(mut state: State, record: Record, overdue: bool) -> (State, Action) {
         Phase::Ready | Phase::Confirmed if state.distrusts(&record) => {
             let password_known = state.distrusted.take().is_some_and(|distrusted| distrusted.password_known);
             let new = record.in_phase(state.mine(password_known));
-            state.replace(new, Life::Claim, Then::Decide)
+            let (mut state, action) = state.replace(new, Life::Claim, Then::Decide);
+            state.renewed = password_known.then_some(record);
+            (state, action)
         }
         Phase::Ready | Phase::Confirmed if met => state.finish(Outcome::Ready(record)),
         Phase::Ready | Phase::Confirmed => {
@@ -134,6 +136,7 @@ fn replaced(mut state: State, new: Record, then: Then, outcome: Swap) -> (State,
         Swap::Overwrote(before) => overwrote(state, before),
         Swap::Changed | Swap::Missing => {
             state.previous = None;
+            state.renewed = None;
             state.get()
         }
     }
@@ -145,6 +148,7 @@ fn replaced(mut state: State, new: Record, then: Then, outcome: Swap) -> (State,
 fn overwrote(mut state: State, before: Option<Record>) -> (State, Action) {
     state.debt = true;
     state.previous = None;
+    state.renewed = None;
     if let Some(before) = before
         && before.owner == state.want.owner
         && !state.want.is_newer_than(&before)
@@ -169,7 +173,7 @@ fn inspected(mut state: State, record: Record, result: Result<Existing, Failure>
             state.previous = None;
             refuse(state, refused)
         }
-        Err(Failure::Unavailable) => state.finish(Outcome::Unavailable),
+        Err(Failure::Unavailable) => unfinished(state),
     }
 }
 
@@ -191,7 +195,16 @@ fn written(mut state: State, record: &Record, result: Result<(), WriteFailure>) 
             state.replace(new, Life::Claim, Then::Decide)
         }
         Err(WriteFailure::Refused(refused)) => refuse(state, refused),
-        Err(WriteFailure::Unfinished) => state.finish(Outcome::Unavailable),
+        Err(WriteFailure::Unfinished) => unfinished(state),
+    }
+}
+
+/// The record stays pending for the next attempt, unless it was ready and only renewed: whatever became of the write,
+/// Elasticsearch has this password and these roles.
+fn unfinished(mut state: State) -> (State, Action) {
+    match state.renewed.take() {
+        Some(ready) => state.replace(ready.in_phase(Phase::Ready), Life::Ready, Then::Finish),
+        None => state.finish(Outcome::Unavailable),
     }
 }
 

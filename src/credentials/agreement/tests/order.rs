@@ -135,3 +135,22 @@ fn a_renewal_writes_no_password_and_a_repair_does() {
         assert_eq!(action, Action::Replace(record("a", 1, Phase::Ready), Life::Ready));
     }
 }
+
+#[test]
+fn an_outage_in_the_middle_of_a_renewal_leaves_the_record_in_use() {
+    let ready = || record("a", 1, Phase::Ready);
+    let announced = |state: State| {
+        let (state, _) = step(state, Event::Start);
+        let (state, _) = step(state, Event::Found { record: ready(), overdue: false, sight: at(5) });
+        step(state, Event::Replaced(Swap::Yes)).0
+    };
+    let no_look = step(announced(State::renew(ME, ready())), Event::Inspected(Err(Failure::Unavailable)));
+    let (writing, _) = step(announced(State::renew(ME, ready())), Event::Inspected(Ok(Existing::Ours)));
+    let no_answer = step(writing, Event::Written(Err(WriteFailure::Unfinished)));
+    for (state, action) in [no_look, no_answer] {
+        assert_eq!(action, Action::Replace(ready(), Life::Ready));
+        assert_eq!(step(state, Event::Replaced(Swap::Yes)).1, Action::Finish(Outcome::Ready(ready())));
+    }
+    let (_, action) = step(announced(State::repair(ME, ready())), Event::Inspected(Err(Failure::Unavailable)));
+    assert_eq!(action, Action::Finish(Outcome::Unavailable), "a repair stays pending: the password is in doubt");
+}
