@@ -150,13 +150,13 @@ pub async fn examine(settings: &Settings) -> Result<Vec<String>, String> {
 
 fn callers(provider: &Provider) -> Result<Callers<OidcProvider>, Error> {
     Ok(match provider {
-        Provider::Oidc(settings) => {
+        Provider::Oidc(settings, sources) => {
             let issuer = |(provider, tokens): &(oidc::Settings, issuer::Settings)| {
                 Ok(Issuer::new(OidcProvider::new(provider.clone())?, tokens.clone()))
             };
             let issuers = Issuers::new(settings.iter().map(issuer).collect::<Result<_, Error>>()?);
             tokio::spawn(issuers.watch());
-            Callers::Tokens(issuers)
+            Callers::Tokens(issuers, sources.clone())
         }
         Provider::Headers(headers) => Callers::Headers(headers::Reader::new((**headers).clone())?),
     })

@@ -10,8 +10,10 @@ use crate::identity::known::{self, Known, Name};
 use crate::identity::presented::{Header, Presented, Wanted};
 use crate::identity::{Identity, KeySource, Validity, Verified, headers};
 use crate::roles::Mapping;
+use bearer::Sources;
 use policy::Policy;
 
+pub mod bearer;
 pub mod policy;
 mod refusal;
 mod request;
@@ -34,7 +36,7 @@ pub enum Decision {
 #[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 pub enum Callers<K> {
     /// `oidc`: a token that the caller brings.
-    Tokens(Issuers<K>),
+    Tokens(Issuers<K>, Sources),
     /// `authelia`: a login proxy before Envoy, or a filter within it.
     Headers(headers::Reader),
 }
@@ -65,7 +67,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     #[must_use]
     pub fn wanted(&self) -> Wanted {
         match &self.callers {
-            Callers::Tokens(_) => Wanted::default(),
+            Callers::Tokens(_, sources) => sources.wanted(),
             Callers::Headers(reader) => reader.wanted(),
         }
     }
@@ -84,9 +86,9 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     async fn obtain(&self, request: &Request) -> Result<Obtained, Refusal> {
         let (presented, now) = (&request.presented, SystemTime::now());
         match &self.callers {
-            Callers::Tokens(issuers) => {
-                let token = bearer(&presented.authorization).map_err(|refusal| self.or_loop(refusal, presented))?;
-                let caller = self.bearer_of(token, issuers, now).await?;
+            Callers::Tokens(issuers, sources) => {
+                let token = sources.token(presented).map_err(|refusal| self.or_loop(refusal, presented))?;
+                let caller = self.bearer_of(&token, issuers, now).await?;
                 self.grant(&caller.1, request).await
             }
             Callers::Headers(reader) => {
@@ -142,7 +144,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     pub async fn readiness(&self) -> Readiness {
         let keys = async {
             match &self.callers {
-                Callers::Tokens(issuers) => issuers.ready().await,
+                Callers::Tokens(issuers, _) => issuers.ready().await,
                 Callers::Headers(_) => Ok(()),
             }
         };
@@ -164,59 +166,9 @@ pub struct Readiness {
     pub elasticsearch: Result<(), String>,
 }
 
-/// The one bearer token (RFC 6750 §2.1): scheme without regard to case, spaces, token characters only. A comma is how
-/// Envoy joins repeated headers.
-fn bearer(authorization: &Header) -> Result<&str, Refusal> {
-    let value = match authorization {
-        Header::Absent => return Err(Refusal::NoCredentials),
-        Header::Several => return Err(Refusal::SeveralCredentials),
-        Header::One(value) => value,
-    };
-    if value.contains(&b',') {
-        return Err(Refusal::SeveralCredentials);
-    }
-    let value = std::str::from_utf8(value).map_err(|_| Refusal::NoBearer)?.trim_matches(' ');
-    if value.is_empty() {
-        return Err(Refusal::NoCredentials);
-    }
-    let (scheme, token) = value.split_once(' ').ok_or(Refusal::NoBearer)?;
-    let token = token.trim_start_matches(' ');
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || !token.bytes().all(allowed) {
-        return Err(Refusal::NoBearer);
-    }
-    Ok(token)
-}
-
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-
-    #[test]
-    fn only_one_plain_bearer_token_is_taken() {
-        let reason = |value: &'static [u8]| match bearer(&Header::One(Bytes::from_static(value))) {
-            Ok(token) => token.to_owned(),
-            Err(refusal) => refusal.verdict().reason.to_owned(),
-        };
-        for (value, expected) in [
-            (&b"Bearer abc.def"[..], "abc.def"),
-            (b"bEARER   abc", "abc"),
-            (b"", "credentials_missing"),
-            (b"Bearer", "credentials_not_bearer"),
-            (b"Bearer ", "credentials_not_bearer"),
-            (b"Bearer a b", "credentials_not_bearer"),
-            (b"Bearer a\tb", "credentials_not_bearer"),
-            (b"Basic abc", "credentials_not_bearer"),
-            (b"Bearer abc!", "credentials_not_bearer"),
-            (b"Bearer ab\xff", "credentials_not_bearer"),
-            (b"Bearer A,Basic B", "credentials_repeated"),
-            (b"Bearer A, Bearer A", "credentials_repeated"),
-        ] {
-            assert_eq!(reason(value), expected, "{:?}", String::from_utf8_lossy(value));
-        }
-    }
 
     #[test]
     fn reasons_are_snake_case_and_no_verdict_allows() {

@@ -52,8 +52,8 @@ pub struct Settings {
 /// Who says who the caller is.
 #[derive(Clone, Debug)]
 pub enum Provider {
-    /// `auth_provider: oidc`: each issuer, by its network side and by what its tokens must be.
-    Oidc(Vec<(oidc::Settings, identity::issuer::Settings)>),
+    /// `auth_provider: oidc`: each issuer, by its network side and by what its tokens must be; and where tokens are looked for.
+    Oidc(Vec<(oidc::Settings, identity::issuer::Settings)>, authz::bearer::Sources),
     /// `auth_provider: authelia`
     Headers(Box<identity::headers::Settings>),
 }
@@ -94,7 +94,7 @@ pub struct Loaded {
     /// The file, if there was one.
     pub source: Option<PathBuf>,
     /// Every setting in force by key, secrets redacted.
-    pub effective: Vec<(&'static str, String)>,
+    pub effective: Vec<(String, String)>,
 }
 
 /// Every problem of a configuration, each with its key path.

@@ -12,6 +12,7 @@ use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Response, Status};
 
+use crate::authz::bearer::cookies;
 use crate::authz::{Authorizer, Decision, Refusal, Request};
 use crate::credentials::{Provisioner, Store};
 use crate::identity::KeySource;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub identity_headers: Vec<HeaderName>,
     /// `grpc.max_connection_age`: about so old, a connection is ended, so that Envoy finds new replicas. Default 10 min.
     pub max_connection_age: Option<Duration>,
+    /// Cookies that carry a token: taken off as well.
+    pub token_cookies: Vec<String>,
 }
 
 impl Settings {
@@ -86,6 +89,7 @@ pub struct Service<K: KeySource, S, P> {
     authorizer: Arc<Authorizer<K, S, P>>,
     wanted: Wanted,
     replies: response::Replies,
+    token_cookies: Vec<String>,
     cap: Duration,
     in_flight: Semaphore,
 }
@@ -95,7 +99,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
     pub fn new(authorizer: Arc<Authorizer<K, S, P>>, settings: &Settings) -> Self {
         let (wanted, replies) = (authorizer.wanted(), response::Replies::new(&settings.identity_headers));
         let in_flight = Semaphore::new(settings.max_in_flight);
-        Self { authorizer, wanted, replies, cap: settings.deadline, in_flight }
+        let token_cookies = settings.token_cookies.clone();
+        Self { authorizer, wanted, replies, token_cookies, cap: settings.deadline, in_flight }
     }
 
     async fn decide(&self, request: &Request, metadata: &MetadataMap) -> Decision {
@@ -129,9 +134,10 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> 
             None => Decision::Deny(Refusal::NoRequest),
         };
         log::decision(request.as_ref(), &decision);
+        let cookies = request.as_ref().and_then(|r| cookies::without(&r.presented.cookies, &self.token_cookies));
         Ok(Response::new(match &decision {
-            Decision::Allow(obtained) => self.replies.allow(&obtained.credential),
-            Decision::Preflight => self.replies.preflight(),
+            Decision::Allow(obtained) => self.replies.allow(&obtained.credential, cookies.as_deref()),
+            Decision::Preflight => self.replies.preflight(cookies.as_deref()),
             Decision::Deny(refusal) if refusal.is_outage() => response::unavailable(refusal),
             Decision::Deny(refusal) => response::deny(refusal),
         }))

@@ -233,7 +233,7 @@ impl Subject {
 fn configured_issuer(settings: &Settings) -> Result<String, String> {
     match &settings.identity {
         Provider::Headers(headers) => Ok(headers.issuer.clone()),
-        Provider::Oidc(issuers) => match issuers.as_slice() {
+        Provider::Oidc(issuers, _) => match issuers.as_slice() {
             [(_, one)] => Ok(one.token.issuer.clone()),
             _ => Err("several issuers are configured: whose users are these? --issuer".into()),
         },

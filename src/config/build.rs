@@ -24,14 +24,18 @@ mod store;
 
 use elasticsearch::elasticsearch;
 use grpc::grpc;
-use identity::provider;
+use identity::issuers;
 use opensearch::{flavor, opensearch};
 use store::{cache, key, previous_keys};
 
 pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let names = headers::names(v);
-    let grpc = envoy::Settings { identity_headers: names.all().to_vec(), ..grpc(v) };
+    let mut grpc = envoy::Settings { identity_headers: names.all().to_vec(), ..grpc(v) };
     let mut identity = identity(v, names, &grpc);
+    if let Provider::Oidc(_, sources) = &identity {
+        grpc.identity_headers.extend(sources.headers.iter().cloned());
+        grpc.token_cookies.clone_from(&sources.cookies);
+    }
     let policy = policy::policy(v);
     keep_claims(v, &mut identity, policy::claims(&policy));
     let cluster = v.setting("cluster");
@@ -83,7 +87,8 @@ fn identity(v: &mut Values<'_>, names: Names, grpc: &envoy::Settings) -> Provide
         "authelia" => return Provider::Headers(Box::new(headers::headers(v, names, grpc.knows_its_callers()))),
         _ => v.problem("auth_provider", "must be oidc or authelia"),
     }
-    Provider::Oidc(vec![provider(v)])
+    let (issuers, sources) = issuers(v);
+    Provider::Oidc(issuers, sources)
 }
 
 fn known(v: &mut Values<'_>) -> known::Settings {
@@ -96,7 +101,7 @@ fn known(v: &mut Values<'_>) -> known::Settings {
 /// What rules look at is kept of the caller's claims.
 fn keep_claims(v: &mut Values<'_>, provider: &mut Provider, names: Vec<String>) {
     match provider {
-        Provider::Oidc(issuers) => {
+        Provider::Oidc(issuers, _) => {
             for (_, issuer) in issuers {
                 issuer.token.claims.kept.clone_from(&names);
             }
@@ -121,11 +126,11 @@ fn url(v: &mut Values<'_>, path: &'static str, text: &str) -> Option<Url> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         v.problem(path, "must not hold a user name or password");
-        v.effective.retain(|(shown, _)| *shown != path);
+        v.hide(path);
         return None;
     }
     if url.scheme() == "http" && !outbound::loopback(&url) {
-        v.warnings.push(format!("{path}: http without TLS: whoever is on the way can read and change what is sent"));
+        v.warning(path, "http without TLS: whoever is on the way can read and change what is sent");
     }
     Some(url)
 }

@@ -86,6 +86,8 @@ pub(super) const KEYS: &[Key] = &[
         "take an e-mail address as username although `email_verified` is not true",
     ),
     key("oidc.token_validation", "jwks", "`jwks`, `both`, `userinfo` or `introspection`: see below"),
+    key("oidc.token_header", "", "another header that may carry the token; removed from what goes on"),
+    key("oidc.token_cookie", "", "a cookie that may carry the token; taken out of what goes on"),
     key(
         "oidc.introspection_ttl",
         "30s",

@@ -4,6 +4,7 @@ use super::*;
 
 mod elasticsearch;
 mod headers;
+mod issuers;
 mod policy;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -44,7 +45,7 @@ fn redis(loaded: &Loaded) -> &redis::Settings {
 }
 
 fn token(loaded: &Loaded) -> &identity::token::Settings {
-    let Provider::Oidc(issuers) = &loaded.settings.identity else { panic!("oidc") };
+    let Provider::Oidc(issuers, _) = &loaded.settings.identity else { panic!("oidc") };
     &issuers[0].1.token
 }
 
@@ -155,7 +156,7 @@ fn a_secret_may_come_from_a_file_and_the_line_end_is_not_part_of_it() {
 #[test]
 fn every_default_of_the_table_is_the_one_in_force() {
     let loaded = load_text(BASE, &env(&[])).unwrap();
-    let shown: BTreeMap<_, _> = loaded.effective.iter().map(|(path, value)| (*path, value.as_str())).collect();
+    let shown: BTreeMap<_, _> = loaded.effective.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect();
     for line in reference().lines().skip(2) {
         let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
         let described = !line.split('|').nth(2).unwrap().contains('`');

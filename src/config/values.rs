@@ -10,7 +10,11 @@ use super::keys::{self, KEYS, Key};
 use super::tree::{Node, Tree, Value};
 
 mod durations;
+mod items;
 mod secrets;
+mod unknown;
+
+use items::Item;
 
 /// The file and the environment, and what is wrong with them.
 pub(super) struct Values<'a> {
@@ -19,7 +23,9 @@ pub(super) struct Values<'a> {
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
     /// What `check` prints.
-    pub(super) effective: Vec<(&'static str, String)>,
+    pub(super) effective: Vec<(String, String)>,
+    /// Which item of a list of sections is being read.
+    item: Option<Item>,
 }
 
 const PREFIX: &str = "ELASTAUTH_";
@@ -27,70 +33,33 @@ const PREFIX: &str = "ELASTAUTH_";
 impl<'a> Values<'a> {
     pub(super) fn new(tree: &'a Tree, env: &'a BTreeMap<String, String>) -> Self {
         let warnings = tree.warnings.clone();
-        let mut values = Self { tree, env, problems: Vec::new(), warnings, effective: Vec::new() };
-        values.unknown_keys("", &tree.root);
+        let mut values = Self { tree, env, problems: Vec::new(), warnings, effective: Vec::new(), item: None };
+        values.unknown_keys("", "", &tree.root);
         values.unknown_variables();
         values
     }
 
-    fn unknown_keys(&mut self, prefix: &str, entries: &[(String, Node)]) {
-        for (name, node) in entries {
-            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-            if KEYS.iter().any(|key| key.path == path) {
-                continue;
-            }
-            let section = format!("{path}.");
-            if KEYS.iter().any(|key| key.path.starts_with(&section)) {
-                match &node.value {
-                    Value::Map(entries) => self.unknown_keys(&path, entries),
-                    Value::Scalar(text) if text.is_empty() => {}
-                    _ => self
-                        .problems
-                        .push(format!("{path} (line {}): must be a section with keys of its own", node.line)),
-                }
-                continue;
-            }
-            let hint = keys::nearest(&path, KEYS.iter().map(|key| key.path));
-            let hint = hint.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-            self.problems.push(format!("{path} (line {}): unknown key{hint}", node.line));
-        }
-    }
-
-    fn unknown_variables(&mut self) {
-        let known: Vec<String> = KEYS.iter().map(|key| keys::variable(key.path)).collect();
-        let secrets = KEYS.iter().filter(|key| key.kind.is_secret()).map(|key| keys::variable(key.path));
-        let files: Vec<String> = secrets.map(|name| format!("{name}_FILE")).collect();
-        for name in self.env.keys().filter_map(|name| name.strip_prefix(PREFIX)) {
-            if name == "CONFIG" || known.iter().chain(&files).any(|known| known == name) {
-                continue;
-            }
-            let hint = keys::nearest(name, known.iter().map(String::as_str));
-            let hint = hint.map_or_else(String::new, |near| format!("; did you mean {PREFIX}{near}?"));
-            self.problems.push(format!("{PREFIX}{name} (environment): unknown setting{hint}"));
-        }
-    }
-
     pub(super) fn problem(&mut self, path: &str, what: impl std::fmt::Display) {
         let line = self.node(path).map_or_else(String::new, |node| format!(" (line {})", node.line));
-        self.problems.push(format!("{path}{line}: {what}"));
+        self.problems.push(format!("{}{line}: {what}", self.shown(path)));
     }
 
-    fn node(&self, path: &str) -> Option<&'a Node> {
-        let mut entries = &self.tree.root;
-        let mut found = None;
-        for name in path.split('.') {
-            let node = entries.iter().find(|(known, _)| known == name).map(|(_, node)| node)?;
-            found = Some(node);
-            entries = match &node.value {
-                Value::Map(inner) => inner,
-                _ => return found.filter(|_| path.ends_with(name)),
-            };
-        }
-        found
+    /// Something to know that is no error.
+    pub(super) fn warning(&mut self, path: &str, what: impl std::fmt::Display) {
+        self.warnings.push(format!("{}: {what}", self.shown(path)));
+    }
+
+    /// Takes back what `check` would print.
+    pub(super) fn hide(&mut self, path: &str) {
+        let hidden = self.shown(path);
+        self.effective.retain(|(shown, _)| *shown != hidden);
     }
 
     /// From the environment: the prefixed name wins over the bare one, a value over a `…_FILE`. Empty counts as unset.
     fn environment(&mut self, key: &Key) -> Option<String> {
+        if self.within(key.path) {
+            return None;
+        }
         let variable = keys::variable(key.path);
         for name in [format!("{PREFIX}{variable}"), variable] {
             if let Some(value) = self.env.get(&name).filter(|value| !value.is_empty()) {
@@ -121,8 +90,8 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn show(&mut self, path: &'static str, value: impl Into<String>) {
-        self.effective.push((path, value.into()));
+    pub(super) fn show(&mut self, path: &'static str, value: impl Into<String>) {
+        self.effective.push((self.shown(path), value.into()));
     }
 
     pub(super) fn text(&mut self, path: &'static str) -> Option<String> {
@@ -142,7 +111,8 @@ impl<'a> Values<'a> {
 
     pub(super) fn required(&mut self, path: &'static str) -> String {
         self.text(path).unwrap_or_else(|| {
-            self.problem(path, format!("is required; set it in the file or as {}", keys::variable(path)));
+            let variable = if self.within(path) { String::new() } else { format!(" or as {}", keys::variable(path)) };
+            self.problem(path, format!("is required; set it in the file{variable}"));
             String::new()
         })
     }

@@ -17,6 +17,7 @@ pub(super) fn read(check: auth::CheckRequest, wanted: &Wanted) -> Option<Request
     let presented = Presented {
         authorization: headers.one("authorization"),
         headers: wanted.headers.iter().map(|name| headers.one(name.as_str())).collect(),
+        cookies: if wanted.cookies { headers.all("cookie").cloned().collect() } else { Vec::new() },
         ..by_operator(attributes, wanted)
     };
     let first = |name| Text(headers.all(name).next().cloned().unwrap_or_default());

@@ -30,22 +30,33 @@ impl Replies {
         Self { removed: REMOVED.into_iter().chain(identity).map(str::to_owned).collect() }
     }
 
-    /// Lets the request through without any credential, the client's included.
-    pub(super) fn preflight(&self) -> Reply {
-        let headers_to_remove = self.removed.iter().cloned().chain(["authorization".to_owned()]).collect();
-        reply(0, HttpResponse::OkResponse(OkHttpResponse { headers_to_remove, ..OkHttpResponse::default() }))
+    /// Lets the request through without any credential, the client's included. Cookies as in [`Self::allow`].
+    pub(super) fn preflight(&self, cookies: Option<&str>) -> Reply {
+        let mut ok = self.ok(None, cookies);
+        ok.headers_to_remove.push("authorization".to_owned());
+        reply(0, HttpResponse::OkResponse(ok))
     }
 
-    /// Lets the request through with this credential.
-    pub(super) fn allow(&self, credential: &Credential) -> Reply {
-        Reply::again(credential.reply(|basic| {
-            let ok = OkHttpResponse {
-                headers: vec![overwrite("authorization", basic)],
-                headers_to_remove: self.removed.clone(),
-                ..OkHttpResponse::default()
-            };
-            reply(0, HttpResponse::OkResponse(ok)).into_bytes()
-        }))
+    /// Lets the request through with this credential. `cookies` is what is to be left of them, where our own is among them: such
+    /// a reply is made for one request.
+    pub(super) fn allow(&self, credential: &Credential, cookies: Option<&str>) -> Reply {
+        let with = |basic: &str| reply(0, HttpResponse::OkResponse(self.ok(Some(basic), cookies)));
+        match cookies {
+            None => Reply::again(credential.reply(|basic| with(basic).into_bytes())),
+            Some(_) => with(credential.expose_header()),
+        }
+    }
+
+    fn ok(&self, basic: Option<&str>, cookies: Option<&str>) -> OkHttpResponse {
+        let mut headers: Vec<_> = basic.map(|basic| overwrite("authorization", basic)).into_iter().collect();
+        let mut headers_to_remove = self.removed.clone();
+        match cookies {
+            None => {}
+            // an empty value is not to be sent
+            Some("") => headers_to_remove.push("cookie".to_owned()),
+            Some(rest) => headers.push(overwrite("cookie", rest)),
+        }
+        OkHttpResponse { headers, headers_to_remove, ..OkHttpResponse::default() }
     }
 }
 
@@ -118,7 +129,7 @@ mod tests {
     fn allow_overwrites_authorization_and_removes_what_impersonates() {
         let credential = Credential::new(Username::parse("ann").unwrap(), &Password::generate().unwrap());
         let replies = Replies::new(&[HeaderName::from_static("remote-user")]);
-        let response = decode(&replies.allow(&credential));
+        let response = decode(&replies.allow(&credential, None));
         assert_eq!(response.status.unwrap().code, 0);
         let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("not ok_response") };
         let [header] = ok.headers.as_slice() else { panic!("one header") };
@@ -136,12 +147,30 @@ mod tests {
 
     #[test]
     fn a_preflight_request_goes_on_without_any_credential() {
-        let response = decode(&Replies::new(&[HeaderName::from_static("remote-user")]).preflight());
+        let response = decode(&Replies::new(&[HeaderName::from_static("remote-user")]).preflight(None));
         assert_eq!(response.status.unwrap().code, 0);
         let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("not ok_response") };
         assert!(ok.headers.is_empty());
         for name in ["authorization", "remote-user", "es-security-runas-user"] {
             assert!(ok.headers_to_remove.iter().any(|removed| removed == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn our_cookie_is_overwritten_by_what_is_left_or_removed() {
+        let credential = Credential::new(Username::parse("ann").unwrap(), &Password::generate().unwrap());
+        let replies = Replies::new(&[]);
+        for (rest, set, removed) in [(None, None, false), (Some(""), None, true), (Some("a=1"), Some("a=1"), false)] {
+            let Some(HttpResponse::OkResponse(ok)) = decode(&replies.allow(&credential, rest)).http_response else {
+                panic!("not ok_response")
+            };
+            let cookie = ok.headers.iter().find(|header| header.header.as_ref().unwrap().key == "cookie");
+            let value = |header: &HeaderValueOption| header.header.as_ref().unwrap().value.clone();
+            assert_eq!(cookie.map(value).as_deref(), set.map(str::as_bytes), "{rest:?}");
+            assert_eq!(ok.headers_to_remove.iter().any(|name| name == "cookie"), removed, "{rest:?}");
+            let authorization =
+                ok.headers.iter().filter(|header| header.header.as_ref().unwrap().key == "authorization");
+            assert_eq!(authorization.count(), 1);
         }
     }
 

@@ -45,6 +45,8 @@ impl FromIterator<Bytes> for Header {
 pub struct Wanted {
     /// Headers.
     pub headers: Vec<HeaderName>,
+    /// `cookie` headers.
+    pub cookies: bool,
     /// The principal of the peer that talks to Envoy.
     pub principal: bool,
     /// A key of `context_extensions`.
@@ -60,6 +62,8 @@ pub struct Presented {
     pub authorization: Header,
     /// The headers that [`Wanted`] names, in its order.
     pub headers: Vec<Header>,
+    /// Every `cookie` header, where they are wanted.
+    pub cookies: Vec<Bytes>,
     /// `source.principal`: out of the certificate of the peer that talks to Envoy; empty without one, and where nobody
     /// wants it.
     pub principal: Bytes,
@@ -86,6 +90,7 @@ mod tests {
         let presented = Presented {
             authorization: one(),
             headers: vec![one()],
+            cookies: vec!["secret".into()],
             principal: "secret".into(),
             extension: "secret".into(),
             metadata: Map::from_iter([("secret".to_owned(), Value::Null)]),

@@ -15,6 +15,7 @@ pub(super) fn grpc(v: &mut Values<'_>) -> Settings {
         deadline: v.duration("grpc.deadline"),
         max_in_flight: at_least_one(v, "grpc.max_in_flight", None),
         identity_headers: Vec::new(),
+        token_cookies: Vec::new(),
         max_connection_age: v.duration_or_off("grpc.max_connection_age"),
     };
     exposed(v, &settings);
@@ -28,7 +29,7 @@ fn listen(v: &mut Values<'_>) -> Listen {
     match text.strip_prefix("unix:") {
         Some(path) => Listen::Unix { path: path.into(), mode },
         None => {
-            v.effective.retain(|(path, _)| *path != PATH);
+            v.hide(PATH);
             Listen::Tcp(address(v, PATH))
         }
     }

@@ -30,6 +30,11 @@ pub(super) fn names(v: &mut Values<'_>) -> Names {
 
 fn name(v: &mut Values<'_>, path: &'static str) -> HeaderName {
     let text = v.setting(path);
+    header_name(v, path, &text)
+}
+
+/// One that a client's identity may come in, and that can be removed afterwards.
+pub(super) fn header_name(v: &mut Values<'_>, path: &'static str, text: &str) -> HeaderName {
     let name = match HeaderName::from_bytes(text.as_bytes()) {
         Ok(name) if NEVER.contains(&name.as_str()) => Err(format!("{name} cannot name the caller")),
         Ok(name) => Ok(name),

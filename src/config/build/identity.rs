@@ -2,14 +2,67 @@
 
 use jsonwebtoken::Algorithm;
 
+use super::headers::header_name;
 use super::url;
+use crate::authz::bearer::Sources;
 use crate::config::values::Values;
 use crate::identity::claims::{self, Case};
 use crate::identity::issuer::{self, Validation};
 use crate::identity::{algorithm, keyring, token};
 use crate::oidc;
 
-pub(super) fn provider(v: &mut Values<'_>) -> (oidc::Settings, issuer::Settings) {
+/// One issuer, or a list of them, and where tokens are looked for: a token must be found before it can be told whose it is, so that
+/// every place that an item names is one for all.
+pub(super) fn issuers(v: &mut Values<'_>) -> (Vec<(oidc::Settings, issuer::Settings)>, Sources) {
+    let mut sources = Sources::default();
+    let issuers = v.each("oidc", |v| {
+        places(v, &mut sources);
+        provider(v)
+    });
+    let settings = |at: usize| &issuers[at].1;
+    for at in 1..issuers.len() {
+        let name = &settings(at).token.issuer;
+        if !name.is_empty() && (0..at).any(|before| settings(before).token.issuer == *name) {
+            v.problem_in("oidc", at, "oidc.issuer", "stands twice: its tokens would be judged by the first");
+        }
+        let opaque = |at: usize| settings(at).validation.takes_opaque();
+        if opaque(at) && (0..at).any(opaque) {
+            v.problem_in(
+                "oidc",
+                at,
+                "oidc.token_validation",
+                "one issuer is asked about opaque tokens already, and others must not be shown them: use jwks",
+            );
+        }
+        let prefix = |at: usize| &settings(at).token.claims.username_prefix;
+        if (0..at).any(|before| prefix(before) == prefix(at)) {
+            v.warnings.push(format!(
+                "oidc[{at}].username_prefix: another issuer has the same; of two people with one name, the second is refused"
+            ));
+        }
+    }
+    (issuers, sources)
+}
+
+fn places(v: &mut Values<'_>, sources: &mut Sources) {
+    if let Some(text) = v.text("oidc.token_header") {
+        let name = header_name(v, "oidc.token_header", &text);
+        if !sources.headers.contains(&name) {
+            sources.headers.push(name);
+        }
+    }
+    if let Some(name) = v.text("oidc.token_cookie") {
+        // RFC 6265 §4.1.1: a token of HTTP
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
+            v.problem("oidc.token_cookie", "must be the name of a cookie");
+        }
+        if !sources.cookies.contains(&name) {
+            sources.cookies.push(name);
+        }
+    }
+}
+
+fn provider(v: &mut Values<'_>) -> (oidc::Settings, issuer::Settings) {
     for unused in ["oidc.use_pkce", "oidc.authorization_endpoint", "oidc.token_endpoint"] {
         v.text(unused);
     }
@@ -71,9 +124,10 @@ fn validation(v: &mut Values<'_>, provider: &oidc::Settings) -> Validation {
         }
     };
     match validation {
-        Validation::Both | Validation::Userinfo => v.warnings.push(format!(
-            "{PATH}: userinfo does not say for whom an opaque token was made: one of any client of the provider passes; introspection tells"
-        )),
+        Validation::Both | Validation::Userinfo => v.warning(
+            PATH,
+            "userinfo does not say for whom an opaque token was made: one of any client of the provider passes; introspection tells",
+        ),
         Validation::Introspection if provider.client.is_none() => {
             v.problem(PATH, "introspection needs oidc.client_id and oidc.client_secret: the provider answers its clients only");
         }

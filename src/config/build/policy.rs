@@ -17,7 +17,7 @@ pub(super) fn policy(v: &mut Values<'_>) -> Settings {
         allow.push(rule);
     }
     if !allow.is_empty() {
-        v.effective.push((ALLOW, format!("{allow:?}")));
+        v.show(ALLOW, format!("{allow:?}"));
     }
     let preflight = match v.setting("policy.preflight").as_str() {
         "deny" => false,

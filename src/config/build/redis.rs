@@ -88,7 +88,7 @@ pub(super) fn redis(v: &mut Values<'_>) -> Settings {
 /// A URL may hold a password, which is not shown.
 fn target(v: &mut Values<'_>) -> Target {
     let text = v.setting(HOST);
-    v.effective.retain(|(shown, _)| *shown != HOST);
+    v.hide(HOST);
     let Some(target) = Target::parse(&text) else {
         v.problem(HOST, "must be host:port, redis://host:port, rediss://host:port, or unix:/path");
         return Target::plain(Address::Unix(PathBuf::new()));
@@ -97,7 +97,7 @@ fn target(v: &mut Values<'_>) -> Target {
         (address, true) => format!("rediss://{address}"),
         (address, false) => address.to_string(),
     };
-    v.effective.push((HOST, shown));
+    v.show(HOST, shown);
     target
 }
 

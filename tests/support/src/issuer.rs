@@ -1,14 +1,15 @@
 //! A small OpenID issuer: discovery, a key set, and tokens on demand.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
@@ -60,6 +61,8 @@ impl SigningKey {
 struct Shared {
     url: String,
     key: Mutex<SigningKey>,
+    /// Opaque tokens, and whose they are.
+    opaque: Mutex<HashMap<String, Value>>,
     down: AtomicBool,
     requests: AtomicUsize,
 }
@@ -92,12 +95,15 @@ impl Issuer {
         let shared = Arc::new(Shared {
             url: url.clone(),
             key: Mutex::new(SigningKey::new("key-1")),
+            opaque: Mutex::default(),
             down: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys))
+            .route("/userinfo", get(userinfo))
+            .route("/introspect", post(introspect))
             .with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, shared, task }
@@ -129,6 +135,16 @@ impl Issuer {
         SigningKey::new(&self.shared.key.lock().unwrap().id).sign(claims)
     }
 
+    /// An opaque token for whom these claims tell of, until it is revoked.
+    pub fn grant(&self, token: &str, claims: Value) {
+        self.shared.opaque.lock().unwrap().insert(token.to_owned(), claims);
+    }
+
+    /// The opaque token is no longer good.
+    pub fn revoke(&self, token: &str) {
+        self.shared.opaque.lock().unwrap().remove(token);
+    }
+
     /// A new key replaces the old one.
     pub fn rotate(&self, id: &str) {
         *self.shared.key.lock().unwrap() = SigningKey::new(id);
@@ -155,10 +171,37 @@ fn reply(shared: &Shared, body: Value) -> Response {
 }
 
 async fn discovery(State(shared): State<Arc<Shared>>) -> Response {
-    reply(&shared, json!({ "issuer": shared.url, "jwks_uri": format!("{}/keys", shared.url) }))
+    reply(
+        &shared,
+        json!({ "issuer": shared.url, "jwks_uri": format!("{}/keys", shared.url),
+                           "userinfo_endpoint": format!("{}/userinfo", shared.url),
+                           "introspection_endpoint": format!("{}/introspect", shared.url) }),
+    )
 }
 
 async fn keys(State(shared): State<Arc<Shared>>) -> Response {
     let jwk = shared.key.lock().unwrap().jwk();
     reply(&shared, json!({ "keys": [jwk] }))
+}
+
+async fn userinfo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let claims =
+        authorization.strip_prefix("Bearer ").and_then(|token| shared.opaque.lock().unwrap().get(token).cloned());
+    match claims {
+        None if !shared.down.load(Ordering::SeqCst) => StatusCode::UNAUTHORIZED.into_response(),
+        claims => reply(&shared, claims.unwrap_or_default()),
+    }
+}
+
+/// For the client `elastauth` with the secret `hush`.
+async fn introspect(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Response {
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
+    if authorization != Some("Basic ZWxhc3RhdXRoOmh1c2g=") {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let token = body.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or_default();
+    let mut answer = shared.opaque.lock().unwrap().get(token).cloned().unwrap_or_else(|| json!({}));
+    answer["active"] = (answer != json!({})).into();
+    reply(&shared, answer)
 }

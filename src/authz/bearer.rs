@@ -1,0 +1,91 @@
+//! Where the token of a request is.
+
+use std::borrow::Cow;
+
+use ::http::HeaderName;
+use bytes::Bytes;
+
+use super::Refusal;
+use crate::identity::presented::{Header, Presented, Wanted};
+
+pub mod cookies;
+
+/// `oidc.token_header`, `oidc.token_cookie`: where tokens are looked for beside `authorization`. Default: nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Headers that carry a token, with or without `Bearer`.
+    pub headers: Vec<HeaderName>,
+    /// Names of cookies whose value is a token.
+    pub cookies: Vec<String>,
+}
+
+impl Sources {
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { headers: self.headers.clone(), cookies: !self.cookies.is_empty(), ..Wanted::default() }
+    }
+
+    /// The one token: of `authorization` if there is one, else of the first named header that is there, else of the first
+    /// named cookie. A value that is no token is not passed over for the next place.
+    pub(super) fn token<'a>(&self, presented: &'a Presented) -> Result<Cow<'a, str>, Refusal> {
+        match bearer(&presented.authorization) {
+            Err(Refusal::NoCredentials) => {}
+            found => return found.map(Cow::Borrowed),
+        }
+        for header in &presented.headers {
+            match one(header) {
+                Err(Refusal::NoCredentials) => {}
+                found => return plain(without_scheme(found?)).map(Cow::Borrowed),
+            }
+        }
+        for name in &self.cookies {
+            match cookies::find(&presented.cookies, name).as_slice() {
+                [] => {}
+                // none that the client set can be told from one that somebody set for it
+                [_, _, ..] => return Err(Refusal::SeveralCredentials),
+                [value] => return plain(value).map(|token| Cow::Owned(token.to_owned())),
+            }
+        }
+        Err(Refusal::NoCredentials)
+    }
+}
+
+/// The one bearer token (RFC 6750 §2.1): scheme without regard to case, spaces, token characters only.
+fn bearer(authorization: &Header) -> Result<&str, Refusal> {
+    let value = one(authorization)?;
+    let (scheme, token) = value.split_once(' ').ok_or(Refusal::NoBearer)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refusal::NoBearer);
+    }
+    plain(token.trim_start_matches(' '))
+}
+
+/// A header's only value. A comma is how Envoy joins repeated headers.
+fn one(header: &Header) -> Result<&str, Refusal> {
+    let value: &Bytes = match header {
+        Header::Absent => return Err(Refusal::NoCredentials),
+        Header::Several => return Err(Refusal::SeveralCredentials),
+        Header::One(value) => value,
+    };
+    if value.contains(&b',') {
+        return Err(Refusal::SeveralCredentials);
+    }
+    match std::str::from_utf8(value).map_err(|_| Refusal::NoBearer)?.trim_matches(' ') {
+        "" => Err(Refusal::NoCredentials),
+        value => Ok(value),
+    }
+}
+
+fn without_scheme(value: &str) -> &str {
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start_matches(' '),
+        _ => value,
+    }
+}
+
+fn plain(token: &str) -> Result<&str, Refusal> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    if token.is_empty() || !token.bytes().all(allowed) { Err(Refusal::NoBearer) } else { Ok(token) }
+}
+
+#[cfg(test)]
+mod tests;

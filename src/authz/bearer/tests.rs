@@ -1,0 +1,94 @@
+use super::*;
+
+fn value(text: &'static [u8]) -> Header {
+    Header::One(Bytes::from_static(text))
+}
+
+fn outcome(sources: &Sources, presented: &Presented) -> String {
+    match sources.token(presented) {
+        Ok(token) => token.into_owned(),
+        Err(refusal) => refusal.verdict().reason.to_owned(),
+    }
+}
+
+#[test]
+fn only_one_plain_bearer_token_is_taken() {
+    for (text, expected) in [
+        (&b"Bearer abc.def"[..], "abc.def"),
+        (b"bEARER   abc", "abc"),
+        (b"", "credentials_missing"),
+        (b"Bearer", "credentials_not_bearer"),
+        (b"Bearer ", "credentials_not_bearer"),
+        (b"Bearer a b", "credentials_not_bearer"),
+        (b"Bearer a\tb", "credentials_not_bearer"),
+        (b"Basic abc", "credentials_not_bearer"),
+        (b"Bearer abc!", "credentials_not_bearer"),
+        (b"Bearer ab\xff", "credentials_not_bearer"),
+        (b"Bearer A,Basic B", "credentials_repeated"),
+        (b"Bearer A, Bearer A", "credentials_repeated"),
+    ] {
+        let presented = Presented { authorization: value(text), ..Presented::default() };
+        assert_eq!(outcome(&Sources::default(), &presented), expected, "{:?}", String::from_utf8_lossy(text));
+    }
+}
+
+fn named() -> Sources {
+    Sources { headers: vec![HeaderName::from_static("x-token")], cookies: vec!["session".into(), "old".into()] }
+}
+
+#[test]
+fn another_place_counts_only_when_it_is_named_and_those_before_it_are_empty() {
+    let presented = |authorization, header, cookies: &'static str| Presented {
+        authorization,
+        headers: vec![header],
+        cookies: vec![Bytes::from_static(cookies.as_bytes())],
+        ..Presented::default()
+    };
+    let absent = || Header::Absent;
+    for (case, expected) in [
+        (presented(value(b"Bearer a"), value(b"b"), "session=c"), "a"),
+        (presented(value(b"Basic a"), value(b"b"), "session=c"), "credentials_not_bearer"),
+        (presented(Header::Several, value(b"b"), "session=c"), "credentials_repeated"),
+        (presented(absent(), value(b"b"), "session=c"), "b"),
+        (presented(absent(), value(b"bearer  b"), ""), "b"),
+        (presented(absent(), value(b"Basic b"), "session=c"), "credentials_not_bearer"),
+        (presented(absent(), value(b"b,b"), "session=c"), "credentials_repeated"),
+        (presented(absent(), Header::Several, "session=c"), "credentials_repeated"),
+        (presented(absent(), value(b""), "x=y; session=c;old=d"), "c"),
+        (presented(absent(), absent(), "x=y; old=d"), "d"),
+        (presented(absent(), absent(), "session=\"c\""), "c"),
+        (presented(absent(), absent(), "session=c; session=c"), "credentials_repeated"),
+        (presented(absent(), absent(), "a=1,session=c,session=d"), "credentials_repeated"),
+        (presented(absent(), absent(), "session="), "credentials_not_bearer"),
+        (presented(absent(), absent(), "session=c d"), "credentials_not_bearer"),
+        (presented(absent(), absent(), "Session=c; xsession=d"), "credentials_missing"),
+    ] {
+        assert_eq!(outcome(&named(), &case), expected, "{:?}", case.cookies);
+    }
+    let elsewhere = Presented { cookies: vec!["session=c".into()], ..Presented::default() };
+    assert_eq!(outcome(&Sources::default(), &elsewhere), "credentials_missing");
+    let twice = Presented { cookies: vec!["session=c".into(), "session=d".into()], ..Presented::default() };
+    assert_eq!(outcome(&named(), &twice), "credentials_repeated", "in two headers");
+    assert_eq!(Sources::default().wanted(), Wanted::default());
+}
+
+#[test]
+fn only_our_cookies_are_taken_out() {
+    let names = ["session".to_owned(), "old".to_owned()];
+    for (headers, expected) in [
+        (&["a=1; b=2"][..], None),
+        (&[], None),
+        (&["session=x"], Some("")),
+        (&["session=x; a=1"], Some("a=1")),
+        (&["a=1; session=x; b=2"], Some("a=1; b=2")),
+        (&["a=1;session=x;b=2,3"], Some("a=1;b=2,3")),
+        (&["a=1,session=x,b"], Some("a=1,b")),
+        (&["a=1; session=x", "session=y; old=z; b=2"], Some("a=1; b=2")),
+        (&["session=x", "a=\u{fc}"], Some("")),
+        (&["a=1", "b=\u{fc}"], Some("a=1")),
+    ] {
+        let headers: Vec<Bytes> = headers.iter().map(|header| Bytes::copy_from_slice(header.as_bytes())).collect();
+        assert_eq!(cookies::without(&headers, &names).as_deref(), expected, "{headers:?}");
+    }
+    assert_eq!(cookies::without(&["a=\u{fc}".into()], &[]), None, "nothing is ours");
+}
