@@ -111,6 +111,7 @@ impl Settings {
         let wrong = || Error::ClaimType(self.groups.clone());
         let ours = |group: &str| group.strip_prefix(self.groups_prefix.as_str()).map(str::to_owned);
         let groups: Vec<&str> = match claims.find(&self.groups) {
+            None if elsewhere(claims, &self.groups) => return Err(Error::ClaimMissing(self.groups.clone())),
             None => Vec::new(),
             Some(Value::String(group)) => vec![group],
             Some(Value::Array(groups)) => {
@@ -120,6 +121,12 @@ impl Settings {
         };
         Ok(groups.into_iter().filter_map(ours).collect())
     }
+}
+
+/// Whether the provider says that the claim is elsewhere (`OpenID` Connect Core §5.6.2), as Entra ID does for people of many groups.
+/// That is not the same as having none, which may mean `default_roles`.
+fn elsewhere(claims: &Claims, name: &str) -> bool {
+    claims.get("_claim_names").and_then(Value::as_object).is_some_and(|names| names.contains_key(name))
 }
 
 /// A claim's value or values, as a rule names them.

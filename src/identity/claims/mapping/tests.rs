@@ -31,6 +31,15 @@ fn absent_groups_are_none() {
 }
 
 #[test]
+fn groups_that_are_elsewhere_are_not_none() {
+    let claims = json!({"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://graph"}}});
+    assert_eq!(groups("groups", claims.clone()).unwrap_err(), "token_claim_missing");
+    assert_eq!(groups("roles", claims).unwrap(), [""; 0], "another claim is");
+    assert_eq!(groups("groups", json!({"_claim_names": {"groups": "src1"}, "groups": ["a"]})).unwrap(), ["a"]);
+    assert_eq!(groups("groups", json!({"_claim_names": "groups"})).unwrap(), [""; 0]);
+}
+
+#[test]
 fn groups_of_another_type_refuse_the_token() {
     for value in [json!(1), json!(true), json!({"a": 1}), json!(["a", 1]), json!([["a"]]), json!(["a", null])] {
         assert_eq!(groups("groups", json!({"groups": value})).unwrap_err(), "token_claim_type", "{value}");
