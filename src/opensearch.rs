@@ -17,6 +17,7 @@ use crate::outbound::Error;
 
 mod answers;
 mod api;
+mod directory;
 mod examine;
 mod hashes;
 mod queue;

@@ -14,7 +14,7 @@ use crate::identity::{Owner, Username};
 use crate::nodes::Nodes;
 use crate::opensearch::{self, OpenSearch};
 use crate::outbound::Error;
-use crate::users::DirectoryError;
+use crate::users::{Account, Directory, DirectoryError, Stamp};
 
 /// Between two attempts to find out, while nobody asks.
 const RETRY: Duration = Duration::from_secs(5);
@@ -65,10 +65,44 @@ impl Backend {
 
 impl Backend {
     /// Where the users are, for `elastauth users`.
-    pub(super) async fn directory(&self) -> Result<&Elastic, DirectoryError> {
-        match self.known().await.map_err(DirectoryError)? {
-            Known::Elasticsearch(elastic) => Ok(elastic),
-            Known::OpenSearch(_) => Err(DirectoryError("this command is for Elasticsearch only".into())),
+    pub(super) async fn directory(&self) -> Result<&impl Directory, DirectoryError> {
+        self.known().await.map_err(DirectoryError)
+    }
+}
+
+impl Directory for Known {
+    async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
+        match self {
+            Self::Elasticsearch(elastic) => elastic.list().await,
+            Self::OpenSearch(opensearch) => opensearch.list().await,
+        }
+    }
+
+    async fn find(&self, name: &Username) -> Result<Option<Account>, DirectoryError> {
+        match self {
+            Self::Elasticsearch(elastic) => elastic.find(name).await,
+            Self::OpenSearch(opensearch) => opensearch.find(name).await,
+        }
+    }
+
+    async fn disable(&self, name: &Username) -> Result<(), DirectoryError> {
+        match self {
+            Self::Elasticsearch(elastic) => elastic.disable(name).await,
+            Self::OpenSearch(opensearch) => opensearch.disable(name).await,
+        }
+    }
+
+    async fn delete(&self, name: &Username) -> Result<(), DirectoryError> {
+        match self {
+            Self::Elasticsearch(elastic) => elastic.delete(name).await,
+            Self::OpenSearch(opensearch) => opensearch.delete(name).await,
+        }
+    }
+
+    async fn mark(&self, name: &Username, stamp: Option<&Stamp>) -> Result<(), DirectoryError> {
+        match self {
+            Self::Elasticsearch(elastic) => elastic.mark(name, stamp).await,
+            Self::OpenSearch(opensearch) => opensearch.mark(name, stamp).await,
         }
     }
 }

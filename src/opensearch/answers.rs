@@ -47,6 +47,8 @@ pub(super) fn of_a_write(sent: Result<Answer, Lost>, one: Option<&Username>) -> 
         StatusCode::FORBIDDEN if reason.ends_with(" is reserved.") => refused(user_or_role(&reason, one)),
         StatusCode::NOT_FOUND if reason.ends_with(" is not available.") => refused(user_or_role(&reason, one)),
         StatusCode::NOT_FOUND if reason.starts_with("role ") => refused(Refused::Rejected),
+        // a DELETE of nobody
+        StatusCode::NOT_FOUND if reason.starts_with("user ") => Written::Refused(WriteError::Missing),
         StatusCode::INTERNAL_SERVER_ERROR => Written::Refused(WriteError::Unknown(described)),
         status if status.is_server_error() => Written::Failed(WriteError::Unknown(described)),
         // the administrator's 401 and 403 are an outage, never the user's fault

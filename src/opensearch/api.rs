@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::answers::{self, Written};
 use super::{Settings, stamp};
@@ -16,6 +16,9 @@ use crate::roles::Roles;
 
 const USERS: [&str; 4] = ["_plugins", "_security", "api", "internalusers"];
 const PERMISSIONS: [&str; 4] = ["_plugins", "_security", "api", "permissionsinfo"];
+/// All users come in one answer: up to some half a million.
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+const LIST_BYTES: usize = 256 * 1024 * 1024;
 const WHO: [&str; 3] = ["_plugins", "_security", "authinfo"];
 
 /// What is sent of a password.
@@ -170,6 +173,29 @@ impl Api {
         let operations: Vec<Value> = users.iter().flat_map(|(user, secret)| self.operations(user, secret)).collect();
         let path = path(None);
         self.write(Call::new(Method::PATCH, &path).json(&operations.into()), limit, None).await
+    }
+
+    /// Everybody, by name.
+    pub(super) async fn users(&self) -> Result<Map<String, Value>, String> {
+        let path = path(None);
+        let call = Call::get(&path).at_most(LIST_BYTES);
+        let answer = self.administrator.send(&call, LIST_TIMEOUT).await.map_err(|lost| lost.why)?;
+        let users = answer.json().filter(|_| answer.status == StatusCode::OK);
+        users.and_then(|body| body.as_object().cloned()).ok_or_else(|| answer.describe())
+    }
+
+    /// Any other write of one user, or of a part of one.
+    pub(super) async fn change(
+        &self,
+        method: Method,
+        name: Option<&Username>,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Written {
+        let path = path(name);
+        let call = Call::new(method, &path);
+        let call = if let Some(body) = body { call.json(body) } else { call };
+        self.write(call, limit, name).await
     }
 
     async fn write(&self, call: Call<'_>, limit: Duration, one: Option<&Username>) -> Written {

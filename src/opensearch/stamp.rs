@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::credentials::{Existing, Refused, UserSpec};
+use crate::credentials::{Day, Existing, Refused, UserSpec};
 use crate::identity::Owner;
+use crate::users::Stamp;
 
 const MANAGER: &str = "elastauth";
 const MANAGED_BY: &str = "elastauth.io/managed-by";
@@ -38,8 +39,7 @@ pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Map<String, Val
 /// Whether the user, as a GET shows it, may be written for this owner. One that was handed over without a subject is the
 /// first one's of its issuer. There is no disabled user on OpenSearch.
 pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<Existing, Refused> {
-    // an administrator's client certificate sees hidden users, and could write reserved ones
-    if ["reserved", "hidden", "static"].iter().any(|flag| user[*flag] == true) {
+    if is_reserved(user) {
         return Err(Refused::Reserved);
     }
     let attributes = &user["attributes"];
@@ -55,6 +55,41 @@ pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<Existi
     }
 }
 
+/// Built in. An administrator's client certificate sees hidden users, and could write reserved ones.
+pub(super) fn is_reserved(user: &Value) -> bool {
+    ["reserved", "hidden", "static"].iter().any(|flag| user[*flag] == true)
+}
+
+/// The whole stamp, of whatever cluster.
+pub(super) fn read(user: &Value) -> Option<Stamp> {
+    let attributes = &user["attributes"];
+    let text = |key: &str| attributes[key].as_str().unwrap_or_default();
+    (text(MANAGED_BY) == MANAGER).then(|| Stamp {
+        cluster: text(CLUSTER).into(),
+        issuer: text(ISSUER).into(),
+        subject: (text(UNBOUND) != "true").then(|| text(SUBJECT).into()),
+        as_of: text(AS_OF).parse().unwrap_or_default(),
+        last_seen: Day::parse(text(LAST_SEEN)),
+        store: store(user),
+    })
+}
+
+/// What makes a user ours, or ours no more. The rest of a stamp that is taken off stays, to tell whose it was.
+pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
+    let Some(stamp) = stamp else { return Map::from_iter([(MANAGED_BY.to_owned(), "released".into())]) };
+    let entries = [
+        (MANAGED_BY, MANAGER.to_owned()),
+        (CLUSTER, stamp.cluster.clone()),
+        (ISSUER, stamp.issuer.clone()),
+        (SUBJECT, stamp.subject.clone().unwrap_or_default()),
+        (UNBOUND, stamp.subject.is_none().to_string()),
+        (AS_OF, stamp.as_of.to_string()),
+        (STORE, stamp.store.clone().unwrap_or_default()),
+        (LAST_SEEN, stamp.day().to_string()),
+    ];
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()
+}
+
 /// The store of the elastauth that last wrote the user.
 pub(super) fn store(user: &Value) -> Option<String> {
     user["attributes"][STORE].as_str().map(str::to_owned)
@@ -65,7 +100,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::credentials::{Day, Origin};
+    use crate::credentials::Origin;
     use crate::identity::Username;
     use crate::roles::Roles;
 
@@ -116,6 +151,23 @@ mod tests {
             (json!("nonsense"), Err(Refused::NotOurs)),
         ] {
             assert_eq!(check(&user, "c", &spec("s").owner), expected, "{user}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_that_is_put_on_is_read_again_and_what_is_not_ours_stays() {
+        for subject in [Some("s".to_owned()), None] {
+            let (issuer, store) = ("https://i".to_owned(), Some("redis".to_owned()));
+            let last_seen = Day::parse("2026-11-25");
+            let stamp = Stamp { cluster: "c".into(), issuer, subject, as_of: 7, last_seen, store };
+            let mut user = json!({ "attributes": { "team": "x" } });
+            user["attributes"].as_object_mut().unwrap().extend(marks(Some(&stamp)));
+            assert_eq!(read(&user), Some(stamp.clone()));
+            assert_eq!(check(&user, "c", &spec("s").owner), Ok(Existing::Ours));
+            assert_eq!(check(&user, "c", &spec("t").owner).is_ok(), stamp.subject.is_none());
+            user["attributes"].as_object_mut().unwrap().extend(marks(None));
+            assert_eq!((read(&user), &user["attributes"]["team"]), (None, &json!("x")));
+            assert_eq!(check(&user, "c", &spec("s").owner), Err(Refused::NotOurs));
         }
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod costs;
+mod directory;
 mod ownership;
 mod server;
 mod together;

@@ -176,11 +176,15 @@ impl Node {
 
     /// As a person with all rights: the status and the body.
     pub async fn by_hand(&self, method: Method, user: &str, body: Option<Value>) -> (u16, Value) {
-        let url = format!("{}/_plugins/_security/api/internalusers/{user}", self.url);
-        let request = self.http().request(method, url).basic_auth("admin", Some(ADMIN.1));
-        let request = body.iter().fold(request, reqwest::RequestBuilder::json);
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+        let (http, url) = (self.http(), format!("{}/_plugins/_security/api/internalusers/{user}", self.url));
+        loop {
+            let request = http.request(method.clone(), &url).basic_auth("admin", Some(ADMIN.1));
+            let answer = body.iter().fold(request, reqwest::RequestBuilder::json).send().await.unwrap();
+            // other tests write meanwhile
+            if answer.status() != 409 {
+                return (answer.status().as_u16(), answer.json().await.unwrap_or_default());
+            }
+        }
     }
 
     /// One user, as a GET shows it; null if absent.

@@ -1,0 +1,52 @@
+//! What `elastauth users` does, on OpenSearch.
+
+use elastauth::credentials::{Day, Existing, Password, Provisioner as _};
+use elastauth::users::{Directory as _, Stamp};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::{name, owner, server, spec};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_listed_with_their_stamps_deleted_once_and_never_disabled() {
+    let Some(node) = server::node().await else { return };
+    let (opensearch, password) = (node.provisioner(), Password::generate().unwrap());
+    opensearch.write(&spec("listed", &["one"]), Some(&password)).await.unwrap();
+    let accounts = opensearch.list().await.unwrap();
+    let account = |wanted: &str| accounts.iter().find(|account| account.name == wanted);
+    let stamp = account("listed").unwrap().stamp.as_ref().unwrap();
+    assert_eq!((stamp.subject.as_deref(), stamp.last_seen), (Some("listed"), Some(Day::of(0))));
+    for (user, reserved) in [("listed", false), ("person", false), ("admin", true), ("provisioner", true)] {
+        assert_eq!(account(user).unwrap().reserved, reserved, "{user}");
+    }
+    assert!(account("person").unwrap().stamp.is_none() && account("hidden-user").is_none());
+    let refused = opensearch.disable(&name("listed")).await.unwrap_err();
+    assert!(refused.to_string().contains("users delete"), "{refused}");
+    opensearch.delete(&name("listed")).await.unwrap();
+    assert!(node.user("listed").await.is_null());
+    opensearch.delete(&name("listed")).await.unwrap();
+    assert!(opensearch.find(&name("listed")).await.unwrap().is_none());
+    opensearch.delete(&name("reserved-user")).await.unwrap_err();
+    assert!(!node.user("reserved-user").await.is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_handed_over_and_given_up_with_its_password_and_attributes() {
+    let Some(node) = server::node().await else { return };
+    let body =
+        json!({ "password": "made-by-Hand-1234567", "backend_roles": ["by-hand"], "attributes": { "team": "x" } });
+    assert_eq!(node.by_hand(Method::PUT, "adopted", Some(body)).await.0, 201);
+    let opensearch = node.provisioner();
+    let inspect = async |subject| opensearch.inspect(&name("adopted"), &owner(subject), &server::origin()).await;
+    inspect("adopted").await.unwrap_err();
+    let (cluster, issuer, store) = ("tests".into(), "https://issuer".into(), None);
+    let stamp = Stamp { cluster, issuer, subject: Some("adopted".into()), as_of: 7, last_seen: None, store };
+    opensearch.mark(&name("adopted"), Some(&stamp)).await.unwrap();
+    assert_eq!(inspect("adopted").await.unwrap(), Existing::Ours);
+    inspect("another").await.unwrap_err();
+    opensearch.mark(&name("adopted"), None).await.unwrap();
+    inspect("adopted").await.unwrap_err();
+    let user = node.user("adopted").await;
+    assert_eq!((&user["attributes"]["team"], &user["backend_roles"]), (&json!("x"), &json!(["by-hand"])));
+    assert!(node.accepts("adopted", "made-by-Hand-1234567").await);
+}
