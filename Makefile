@@ -1,8 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint build tools
+OLDEST_ENVOY := 1.36.4
+ENVOYS := $(OLDEST_ENVOY) 1.38.3 1.40.0
+END_TO_END := --test process --test clients --test headers --test rolling --test tls
+
+.PHONY: help demo test test-matrix soak lint build tools
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 demo: ## the main job, end to end, through a real Envoy
 	tests/tools.sh envoy
@@ -11,6 +15,11 @@ demo: ## the main job, end to end, through a real Envoy
 
 test: tools ## every test, against real servers
 	cargo test --locked --workspace
+	ENVOY_VERSION=$(OLDEST_ENVOY) cargo test --locked $(END_TO_END)
+
+test-matrix: tools ## the tests with a real Envoy, against each supported version of it
+	for version in $(ENVOYS); do tests/tools.sh envoy-$$version && \
+	  ENVOY_VERSION=$$version cargo test --locked $(END_TO_END) || exit 1; done
 
 soak: tools ## histories of many seeds: HISTORY_SEEDS=50 (30 s each), HISTORY_USERS=300; HISTORY_SEED=n repeats one
 	HISTORY_SEEDS=$${HISTORY_SEEDS:-50} cargo test --locked --test history -- --ignored --exact soak --nocapture
@@ -26,4 +35,4 @@ build: ## the release binary
 	cargo build --locked --release --bin elastauth
 
 tools: ## the servers that tests run against, into .tools/
-	tests/tools.sh envoy redis elasticsearch opensearch oidc-provider keycloak schemas
+	tests/tools.sh envoy envoy-$(OLDEST_ENVOY) redis grpcurl elasticsearch opensearch oidc-provider keycloak schemas

@@ -115,12 +115,9 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
             Err(_elapsed) => Decision::Deny(Refusal::Deadline),
         }
     }
-}
 
-#[tonic::async_trait]
-impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> {
-    async fn check(&self, call: tonic::Request<Call>) -> Result<Response<Reply>, Status> {
-        let (metadata, _, call) = call.into_parts();
+    /// Every decodable message gets a reply; `metadata` is that of the call.
+    pub async fn answer(&self, call: Call, metadata: &MetadataMap) -> Result<Reply, Status> {
         let check = match call {
             Ok(check) => check,
             Err(error) => {
@@ -130,17 +127,25 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> 
         };
         let request = request::read(check, &self.wanted);
         let decision = match &request {
-            Some(request) => self.decide(request, &metadata).await,
+            Some(request) => self.decide(request, metadata).await,
             None => Decision::Deny(Refusal::NoRequest),
         };
         log::decision(request.as_ref(), &decision);
         let cookies = request.as_ref().and_then(|r| cookies::without(&r.presented.cookies, &self.token_cookies));
-        Ok(Response::new(match &decision {
+        Ok(match &decision {
             Decision::Allow(obtained) => self.replies.allow(&obtained.credential, cookies.as_deref()),
             Decision::Preflight => self.replies.preflight(cookies.as_deref()),
             Decision::Deny(refusal) if refusal.is_outage() => response::unavailable(refusal),
             Decision::Deny(refusal) => response::deny(refusal),
-        }))
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> {
+    async fn check(&self, call: tonic::Request<Call>) -> Result<Response<Reply>, Status> {
+        let (metadata, _, call) = call.into_parts();
+        self.answer(call, &metadata).await.map(Response::new)
     }
 }
 

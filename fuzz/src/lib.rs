@@ -2,8 +2,10 @@
 //!
 //! ```sh
 //! cargo install cargo-fuzz
-//! cargo +nightly fuzz run token    # or claims; from the repository's root
+//! cargo +nightly fuzz run check    # or token, or claims; from the repository's root
 //! ```
+
+pub mod check;
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,7 +22,7 @@ use serde_json::json;
 const ISSUER: &str = "https://id.example.com";
 
 /// Publishes one key.
-struct OneKey(Vec<u8>);
+pub struct OneKey(Vec<u8>);
 
 impl KeySource for OneKey {
     async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
@@ -43,35 +45,47 @@ struct Bench {
     runtime: tokio::runtime::Runtime,
 }
 
+fn source() -> OneKey {
+    let x = URL_SAFE_NO_PAD.encode(signing_key().public_key());
+    OneKey(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}]}).to_string().into_bytes())
+}
+
+fn times() -> keyring::Settings {
+    let hour = Duration::from_secs(3600);
+    keyring::Settings { refresh: hour, max_stale: 24 * hour, cooldown: hour }
+}
+
+fn rules() -> token::Settings {
+    token::Settings {
+        issuer: ISSUER.into(),
+        audiences: vec!["elastauth".into()],
+        authorized_parties: Vec::new(),
+        algorithms: algorithm::ALL.to_vec(),
+        leeway: Duration::from_secs(60),
+        claims: claims::Settings {
+            username: "preferred_username".into(),
+            email: "email".into(),
+            groups: "realm_access.roles".into(),
+            full_name: "name".into(),
+            required: vec![("tid".into(), Vec::new())],
+            groups_prefix: "/".into(),
+            username_prefix: "ext-".into(),
+            username_case: Case::Lower,
+            allow_unverified_email: false,
+            kept: Vec::new(),
+        },
+    }
+}
+
+fn signing_key() -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+}
+
 impl Bench {
     fn new() -> Self {
-        let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
-        let x = URL_SAFE_NO_PAD.encode(key.public_key());
-        let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}]});
-        let hour = Duration::from_secs(3600);
-        let times = keyring::Settings { refresh: hour, max_stale: 24 * hour, cooldown: hour };
-        let keyring = Keyring::new(OneKey(set.to_string().into_bytes()), times, &algorithm::ALL);
-        let settings = token::Settings {
-            issuer: ISSUER.into(),
-            audiences: vec!["elastauth".into()],
-            authorized_parties: Vec::new(),
-            algorithms: algorithm::ALL.to_vec(),
-            leeway: Duration::from_secs(60),
-            claims: claims::Settings {
-                username: "preferred_username".into(),
-                email: "email".into(),
-                groups: "realm_access.roles".into(),
-                full_name: "name".into(),
-                required: vec![("tid".into(), Vec::new())],
-                groups_prefix: "/".into(),
-                username_prefix: "ext-".into(),
-                username_case: Case::Lower,
-                allow_unverified_email: false,
-                kept: Vec::new(),
-            },
-        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        Self { key, verifier: Verifier::new(keyring, settings), runtime }
+        let keyring = Keyring::new(source(), times(), &algorithm::ALL);
+        Self { key: signing_key(), verifier: Verifier::new(keyring, rules()), runtime }
     }
 
     fn verify(&self, token: &str) -> Result<Verified, Error> {

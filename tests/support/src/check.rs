@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::{PathAndQuery, Uri};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 use tower::service_fn;
 
 use crate::process::PATIENCE;
@@ -65,10 +65,16 @@ impl Checker {
 
     /// The standard health check (`grpc.health.v1`) of a service: whether it serves.
     pub async fn serving(&self, service: &str) -> Result<bool, Status> {
-        let mut request = vec![0x0a, u8::try_from(service.len()).unwrap()];
-        request.extend(service.as_bytes());
-        let answer = self.call("/grpc.health.v1.Health/Check", Request::new(request)).await?;
+        let answer = self.call("/grpc.health.v1.Health/Check", Request::new(health(service))).await?;
         Ok(answer[..] == [0x08, 1])
+    }
+
+    /// The same, told anew whenever it changes.
+    pub async fn watch(&self, service: &str) -> Streaming<Bytes> {
+        let mut client = self.0.clone();
+        client.ready().await.unwrap();
+        let method = PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
+        client.server_streaming(Request::new(health(service)), method, Plain).await.unwrap().into_inner()
     }
 
     /// One call of `Check`.
@@ -113,6 +119,13 @@ impl Checker {
             Ok(answer.into_inner())
         }
     }
+}
+
+/// An encoded `HealthCheckRequest`.
+fn health(service: &str) -> Vec<u8> {
+    let mut request = vec![0x0a, u8::try_from(service.len()).unwrap()];
+    request.extend(service.as_bytes());
+    request
 }
 
 /// An encoded `CheckRequest` with this bearer token and nothing else.

@@ -14,6 +14,7 @@ pub mod elasticsearch;
 pub mod envoy;
 pub mod faults;
 pub mod issuer;
+pub mod load;
 pub mod process;
 pub mod providers;
 pub mod proxy;
@@ -22,6 +23,7 @@ pub mod random;
 pub mod resp;
 pub mod servers;
 pub mod specification;
+pub mod upstream;
 pub mod users;
 
 /// An HTTP client without proxy, redirects or patience.

@@ -66,6 +66,14 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory that it ever had resident (`VmHWM`), in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         self.signal("TERM");

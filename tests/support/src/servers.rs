@@ -19,7 +19,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// A tool that `tests/tools.sh` gets, or one named by the environment. Without it a test is skipped, loudly; with
+/// A tool that `tests/tools.sh` gets, or one named by the environment; `ENVOY_VERSION` chooses among several Envoys. Without it a test is skipped, loudly; with
 /// `CI=true` that is a failure.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "test support reads the environment of the test run")]
@@ -35,7 +35,9 @@ pub fn tool(name: &str) -> Option<PathBuf> {
 pub fn optional_tool(name: &str) -> Option<PathBuf> {
     let variable = name.to_uppercase().replace('-', "_");
     let found = env::var(&variable).ok().map(PathBuf::from).or_else(|| {
-        let path = root().join(".tools/bin").join(name);
+        let version = env::var("ENVOY_VERSION").ok().filter(|_| name == "envoy");
+        let file = version.map_or_else(|| name.to_owned(), |version| format!("{name}-{version}"));
+        let path = root().join(".tools/bin").join(file);
         path.exists().then_some(path)
     });
     if found.is_none() {

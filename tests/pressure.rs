@@ -1,0 +1,146 @@
+//! Many calls at once, calls that take too long, connections that grow old, and watchers that stay.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use elastauth_support::check::{Answer, Checker, bearer};
+use elastauth_support::elasticsearch::{Elasticsearch, Faults};
+use elastauth_support::issuer::Issuer;
+use elastauth_support::load::Load;
+use elastauth_support::process::{free_port, until};
+use elastauth_support::servers::{Elastauth, Envoy, config};
+use tonic::Request;
+
+struct Bench {
+    issuer: Issuer,
+    elasticsearch: Elasticsearch,
+    elastauth: Elastauth,
+    checker: Checker,
+}
+
+impl Bench {
+    /// With more lines of the section `grpc`, and at the top.
+    async fn start(grpc: &str, top: &str) -> Self {
+        let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+        let yaml = format!("{}{top}", config(&issuer.url, &elasticsearch.url, "  type: memory"));
+        let listen = format!("127.0.0.1:{}", free_port());
+        let elastauth = Elastauth::start_at(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml, &listen, grpc);
+        let checker = Checker::connect(&elastauth.grpc).await;
+        Self { issuer, elasticsearch, elastauth, checker }
+    }
+
+    fn delay(&self, delay: Duration) {
+        self.elasticsearch.fail(Faults { delay, ..Faults::default() });
+    }
+
+    /// So many calls on one connection at the same time: how many were let through, and how many were told 503.
+    async fn at_once(&self, calls: usize) -> (usize, usize) {
+        let request = bearer(&self.issuer.token("ann", &["admins"]));
+        let calls: Vec<_> = (0..calls).map(|_| tokio::spawn(self.checker.check(request.clone()))).collect();
+        let (mut through, mut unavailable) = (0, 0);
+        for call in calls {
+            match Answer::read(&call.await.unwrap().unwrap()) {
+                Answer::Allowed { .. } => through += 1,
+                Answer::Denied(503) => unavailable += 1,
+                Answer::Denied(other) => panic!("{other}"),
+            }
+        }
+        (through, unavailable)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_calls_wait_together_on_one_connection() {
+    let bench = Bench::start("  deadline: 20s\n", "").await;
+    bench.delay(Duration::from_secs(1));
+    assert_eq!(bench.at_once(2000).await, (2000, 0));
+    assert_eq!(bench.elasticsearch.history().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_over_the_limit_are_denied_with_503_before_memory_grows() {
+    let bench = Bench::start("  deadline: 20s\n  max_in_flight: 200\n", "").await;
+    bench.delay(Duration::from_secs(3));
+    let before = bench.elastauth.process.memory();
+    assert_eq!(bench.at_once(2000).await, (200, 1800), "a denial, and not a gRPC error that Envoy would judge");
+    bench.elastauth.process.wait_for_line(0, &["overloaded", "Request denied"]);
+    let grown = bench.elastauth.process.memory().saturating_sub(before);
+    println!("2000 calls at once, 200 of them taken on: {} KiB more at the peak", grown / 1024);
+    assert!(grown < 64 << 20, "{grown}");
+    assert_eq!(bench.at_once(100).await, (100, 0), "and it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_in_a_hurry_is_answered_before_his_time_is_up_and_what_he_began_goes_on() {
+    let bench = Bench::start("", "").await;
+    bench.delay(Duration::from_secs(1));
+    let mut ours = 0;
+    for user in ["u1", "u2", "u3", "u4", "u5"] {
+        let mut request = Request::new(bearer(&bench.issuer.token(user, &["admins"])));
+        request.set_timeout(Duration::from_millis(150));
+        // on a busy machine the client's own clock may be first
+        if let Ok(reply) = bench.checker.call("/envoy.service.auth.v3.Authorization/Check", request).await {
+            assert_eq!(Answer::read(&reply), Answer::Denied(503));
+            ours += 1;
+        }
+    }
+    assert!(ours > 0, "nobody was answered in time");
+    bench.elastauth.process.wait_for_line(0, &["deadline_exceeded"]);
+    let done = || async { bench.elasticsearch.history().len() == 5 };
+    until("the users that the callers did not wait for", done).await;
+    assert!(bench.checker.ask(&bench.issuer.token("u1", &["admins"])).await.password().is_some());
+    assert_eq!(bench.elasticsearch.history().len(), 5, "it was there already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_cap_counts_when_the_caller_has_all_the_time() {
+    let bench = Bench::start("  deadline: 200ms\n", "").await;
+    bench.delay(Duration::from_secs(5));
+    let (began, mut request) = (Instant::now(), Request::new(bearer(&bench.issuer.token("ann", &["admins"]))));
+    request.set_timeout(Duration::from_secs(600));
+    let reply = bench.checker.call("/envoy.service.auth.v3.Authorization/Check", request).await.unwrap();
+    assert_eq!(Answer::read(&reply), Answer::Denied(503));
+    assert!(began.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_end_at_their_age_and_no_request_notices() {
+    let bench = Bench::start("  max_connection_age: 300ms\n", "").await;
+    let (grpc, behind) = (bench.elastauth.grpc.as_str(), bench.elasticsearch.address());
+    let Some(envoy) = Envoy::start(grpc, behind, true).await else { return };
+    let tokens: Vec<_> = (0..8).map(|_| bench.issuer.token("ann", &["admins"])).collect();
+    let load = Load::start(&format!("{}/_search", envoy.url), &tokens);
+    let connections = || envoy.stat("cluster.elastauth.upstream_cx_total");
+    until("new connections", || async { connections().await.is_some_and(|count| count >= 6) }).await;
+    load.more(100).await;
+    let tally = load.finish().await;
+    assert_eq!(tally.failures(), 0, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_health_sees_the_end_coming_and_does_not_hold_it_up() {
+    let mut bench = Bench::start("", "drain: 200ms\n").await;
+    for service in ["", "envoy.service.auth.v3.Authorization"] {
+        assert!(bench.checker.serving(service).await.unwrap());
+    }
+    let mut watched = bench.checker.watch("envoy.service.auth.v3.Authorization").await;
+    let (serving, not_serving) = (&b"\x08\x01"[..], &b"\x08\x02"[..]);
+    assert_eq!(watched.message().await.unwrap().unwrap(), serving);
+    let began = Instant::now();
+    bench.elastauth.process.terminate();
+    assert_eq!(watched.message().await.unwrap().unwrap(), not_serving);
+    assert!(!matches!(watched.message().await, Ok(Some(_))), "the end");
+    assert!(bench.elastauth.process.wait().success());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_process_at_once() {
+    let mut bench = Bench::start("", "drain: 10m\n").await;
+    bench.elastauth.process.terminate();
+    bench.elastauth.process.wait_for_line(0, &["Draining"]);
+    bench.elastauth.process.terminate();
+    assert_eq!(bench.elastauth.process.wait().code(), Some(130));
+}

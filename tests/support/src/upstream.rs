@@ -1,0 +1,107 @@
+//! A server behind Envoy that counts what reaches it byte by byte, and speaks web socket as far as an echo goes.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// One request.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The request line and the headers, names in lower case as Envoy writes them.
+    pub head: String,
+    /// Bytes of the body so far.
+    pub body: usize,
+}
+
+impl Seen {
+    /// The values of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        let named = |line: &'_ str| line.split_once(": ").filter(|(key, _)| *key == name).map(|(_, value)| value.len());
+        self.head.lines().filter_map(|line| Some(&line[line.len() - named(line)?..])).collect()
+    }
+}
+
+/// A running server; it ends when dropped.
+pub struct Upstream {
+    /// `127.0.0.1:port`
+    pub address: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Upstream {
+    /// On a free port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let all = Arc::clone(&seen);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&all)));
+            }
+        });
+        Self { address, seen, task }
+    }
+
+    /// Every request so far.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// One request for each connection is enough.
+async fn serve(mut stream: TcpStream, all: Arc<Mutex<Vec<Seen>>>) -> Option<()> {
+    let (head, rest) = head(&mut stream).await?;
+    let seen = Seen { head, body: rest.len() };
+    let length = seen.header("content-length").first().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let upgrade = seen.header("upgrade") == ["websocket"];
+    let mut body = seen.body;
+    let at = {
+        let mut all = all.lock().unwrap();
+        all.push(seen);
+        all.len() - 1
+    };
+    let mut piece = vec![0; 64 * 1024];
+    if upgrade {
+        stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n")
+            .await
+            .ok()?;
+        stream.write_all(&rest).await.ok()?;
+        while let Ok(count @ 1..) = stream.read(&mut piece).await {
+            stream.write_all(&piece[..count]).await.ok()?;
+        }
+        return Some(());
+    }
+    while body < length {
+        let count = stream.read(&mut piece).await.ok().filter(|count| *count > 0)?;
+        body += count;
+        all.lock().unwrap()[at].body = body;
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await.ok()
+}
+
+/// Up to the empty line, and what came with it of the body.
+async fn head(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            let rest = bytes.split_off(end + 4);
+            return Some((String::from_utf8(bytes).unwrap(), rest));
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
