@@ -19,12 +19,12 @@
 //! | 14 | secrets zero themselves (`secrecy`; not the HTTP client's buffers, and no test looks into memory) and are never shown | `a_credential_never_shows_its_password` |
 //! | 15 | `refresh=false`, configurable | `refresh_is_what_the_setting_says` |
 //! | 16 | plain JSON, or a version on both headers | `a_call_says_on_whose_behalf_it_is_made` `an_api_key_and_vendored_media_types_work_where_a_server_wants_them` |
-//! | 17 | nothing is handed out before a 2xx (agreement) | `two_replicas_agree_whatever_the_interleaving` `elasticsearch_down_serves_the_cached_and_keeps_the_agreed_password_for_the_next_attempt` |
+//! | 17 | nothing is handed out before a 2xx (agreement) | `whatever_goes_wrong_the_replicas_agree` `elasticsearch_down_serves_the_cached_and_keeps_the_agreed_password_for_the_next_attempt` |
 //! | 18 | a hundred misses of a process are one (agreement) | `a_hundred_concurrent_callers_share_one_flight` |
-//! | 19 | replicas end in one password (agreement) | `two_replicas_that_miss_at_once_end_in_one_password` `two_replicas_agree_when_one_crashes_at_any_moment` |
+//! | 19 | replicas end in one password (agreement) | `two_replicas_that_miss_at_once_end_in_one_password` `whatever_two_things_go_wrong_the_replicas_agree` |
 //! | 20 | a change of groups is one write (agreement) | `a_caller_is_let_in_and_a_change_of_groups_changes_the_roles_alone` `the_documented_acl_line_is_enough_and_the_log_says_what_to_grant` |
 //! | 21 | a change of roles goes without a password; a missing user is made again | `a_write_is_read_by_its_status_first` `a_user_that_was_deleted_is_made_again` |
-//! | 22 | a hard maximum, and jitter (agreement) | `the_age_is_what_of_the_life_is_gone_and_unknown_means_old` |
+//! | 22 | a hard maximum, and jitter (agreement) | `lives_differ_by_up_to_a_tenth_and_end_at_the_hard_maximum` |
 //! | 23 | one deadline for all attempts | `all_attempts_share_one_deadline` |
 //! | 24 | no connection, 502, 503 and 504 are repeated; 400, 401, 403, 409 and 410 never | `only_what_may_pass_is_repeated` `a_connection_that_breaks_after_a_write_leaves_its_outcome_unknown` |
 //! | 25 | 429 is repeated within the deadline, unless the disk is full | `only_what_may_pass_is_repeated` |
@@ -42,7 +42,7 @@
 //! | 37 | hashes made here fit; one that is not wanted ends the mode | `what_elastauth_sends_is_accepted_by_the_real_classes_and_its_hash_fits` `a_cluster_that_wants_another_hash_gets_the_password_from_then_on_and_no_other_hash` |
 //! | 38 | the account is examined at start; readiness shows it | `an_account_that_may_not_write_users_is_told_of_at_start_and_degrades_readiness` `check_online_examines_the_account_and_names_roles_that_do_not_exist` |
 //! | 39 | headers that impersonate are removed (Envoy); there is no `run_as` mode | `allow_overwrites_authorization_and_removes_what_impersonates` |
-//! | 40 | users who left can be disabled (the `users` commands); a user who is active shows it | `the_day_of_an_active_user_is_written_once_without_a_password` |
+//! | 40 | users who left can be disabled (the `users` commands); a user who is active shows it | `users_are_disabled_deleted_released_and_rebound_and_their_records_go` `the_day_of_an_active_user_is_written_once_without_a_password` |
 //! | 41 | OpenSearch: one writer at a time, none lost (OpenSearch) | `of_fifty_users_by_three_writers_at_once_none_is_lost` `fifty_callers_at_once_are_all_let_in_with_few_writes` |
 //! | 42 | the caller's ids are passed on; metrics are for the part on metrics | `elasticsearch_learns_on_whose_behalf_it_is_asked` |
 
