@@ -59,7 +59,7 @@ pub enum Error {
     /// The store did not answer a command.
     #[error("cache: {0}")]
     Store(#[from] StoreError),
-    /// The Redis client.
+    /// What Redis itself says.
     #[error("cache: {0}")]
     Redis(#[from] redis::Error),
     /// The file of the cache.
@@ -99,7 +99,8 @@ pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error>
             serve_with(store, &settings).await
         }
         Cache::Redis(redis) => {
-            let store = RedisStore::new(redis.clone())?;
+            let store = RedisStore::new((**redis).clone());
+            store.try_out().await?;
             serve_with(store, &settings).await
         }
     }

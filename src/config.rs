@@ -66,7 +66,7 @@ pub enum Cache {
     /// `cache.type: file`
     File(file::Settings),
     /// `cache.type: redis`
-    Redis(redis::Settings),
+    Redis(Box<redis::Settings>),
 }
 
 impl Cache {

@@ -1,81 +1,55 @@
 //! Store over Redis 7.0 or later, through redis-rs and a pool of connections for each server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, Pipeline, Script, ServerErrorKind, Value, cmd, pipe};
-use secrecy::SecretString;
 
 use crate::credentials::near::Link;
 use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
 
 mod address;
+mod cluster;
 mod connect;
 mod node;
 mod pool;
+mod rights;
 mod scan;
+mod sentinel;
+mod servers;
+mod settings;
+mod slots;
 mod tls;
 mod tracking;
 
 pub use address::Address;
+pub use settings::{Account, Mode, Settings};
 pub use tls::{Tls, TlsError};
 
-use connect::Connector;
-use node::{Failed, Node};
+use connect::ConnectError;
+use node::Failed;
+use rights::Rights;
+use servers::Servers;
 
-/// `cache.redis_*`
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where to ask first.
-    pub address: Address,
-    /// Database number.
-    pub db: i64,
-    /// Whom the servers know.
-    pub account: Account,
-    /// TLS, if any.
-    pub tls: Option<Tls>,
-    /// Time-out of connecting. Default 5 s.
-    pub connect_timeout: Duration,
-    /// Time-out of a command. Default 250 ms.
-    pub command_timeout: Duration,
-    /// Unused for so long, a connection is closed. Default 5 min.
-    pub idle_timeout: Duration,
-    /// Connections to one server. Default 10 × CPUs.
-    pub pool_size: usize,
-}
-
-/// Whom a server knows.
-#[derive(Clone, Debug, Default)]
-pub struct Account {
-    /// ACL user; with a password only, Redis's `default` user.
-    pub username: Option<String>,
-    /// Password.
-    pub password: Option<SecretString>,
-}
-
-impl Settings {
-    /// What the ownership stamp calls this store: where it is, without credentials.
-    #[must_use]
-    pub fn name(&self) -> String {
-        format!("redis {}/{}", self.address, self.db)
-    }
-}
-
-/// The client could not be built.
+/// Redis answers, and its answer is that this configuration can never work.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(String);
+#[error("Redis {at}: {why}")]
+pub struct Error {
+    at: String,
+    why: String,
+}
 
 /// Records in Redis, shared by all replicas.
 pub struct RedisStore {
-    node: Node,
-    connector: Connector,
-    settings: Settings,
-    /// The server refuses scripts: compare-and-set falls back to `SET … XX GET`.
-    no_scripting: AtomicBool,
+    servers: Servers,
+    at: String,
+    rights: Rights,
+    probes: AtomicU64,
 }
 
+/// How long start-up waits for Redis, which it does not need.
+const AT_START: Duration = Duration::from_secs(2);
 /// What all keys of ours begin with.
 const PREFIX: &str = "elastauth-";
 
@@ -91,24 +65,40 @@ const REMOVE: &str = "local v = redis.call('GET', KEYS[1]) \
 
 impl RedisStore {
     /// Connects on first use: start-up does not need Redis.
-    pub fn new(settings: Settings) -> Result<Self, Error> {
-        let connector = Connector::new(&settings);
-        let node = Node::new(connector.clone(), settings.address.clone(), &settings).map_err(Error)?;
-        Ok(Self { node, connector, settings, no_scripting: AtomicBool::new(false) })
+    pub fn new(settings: Settings) -> Self {
+        let at = settings.nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let (rights, probes) = (Rights::default(), AtomicU64::new(0));
+        Self { servers: Servers::new(settings), at, rights, probes }
+    }
+
+    /// Looks at Redis at start. That it cannot be reached is no error; that the user may not `select` the database is.
+    pub async fn try_out(&self) -> Result<(), Error> {
+        match tokio::time::timeout(AT_START, self.servers.try_out()).await {
+            Ok(Err(error @ ConnectError::Select { .. })) => Err(Error { at: self.at.clone(), why: error.to_string() }),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "Redis {}: it serves nobody yet", self.at);
+                Ok(())
+            }
+            Err(_) => {
+                tracing::warn!("Redis {}: no answer yet", self.at);
+                Ok(())
+            }
+        }
     }
 
     fn failed(&self, why: impl std::fmt::Display) -> StoreError {
-        StoreError(format!("Redis {}: {why}", self.settings.address))
+        StoreError(format!("Redis {}: {why}", self.at))
     }
 
     /// Commands about one key, in one round trip.
-    async fn run<T: redis::FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
-        self.node.run(commands).await.map_err(|failed| self.failed(failed))
+    async fn run<T: redis::FromRedisValue>(&self, key: &str, commands: &Pipeline) -> Result<T, StoreError> {
+        self.servers.run(key, commands).await.map_err(|failed| self.failed(failed))
     }
 
     /// Runs a one-key script; `None` when the server does not let us.
     async fn script(&self, code: &str, key: &CacheKey, args: &[&[u8]]) -> Result<Option<i64>, StoreError> {
-        if self.no_scripting.load(Ordering::Relaxed) {
+        if !self.rights.scripts() {
             return Ok(None);
         }
         let script = Script::new(code);
@@ -120,16 +110,16 @@ impl RedisStore {
             }
             one(command)
         };
-        let mut answer = self.node.run::<(i64,)>(&call("EVALSHA", script.get_hash())).await;
+        let mut answer = self.servers.run::<(i64,)>(key.as_str(), &call("EVALSHA", script.get_hash())).await;
         if let Err(Failed::Refused(error)) = &answer
             && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
         {
-            answer = self.node.run(&call("EVAL", code)).await;
+            answer = self.servers.run(key.as_str(), &call("EVAL", code)).await;
         }
         match answer {
             Ok((answer,)) => Ok(Some(answer)),
             Err(failed) if failed.is_lack_of_permission() => {
-                self.no_scripting.store(true, Ordering::Relaxed);
+                self.rights.without_scripts();
                 Ok(None)
             }
             Err(failed) => Err(self.failed(failed)),
@@ -151,10 +141,10 @@ impl Store for RedisStore {
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
         let mut read = pipe();
         read.cmd("GET").arg(key.as_str()).cmd("PTTL").arg(key.as_str());
-        let mut answer = self.node.run::<(Option<Vec<u8>>, i64)>(&read).await;
+        let mut answer = self.servers.run::<(Option<Vec<u8>>, i64)>(key.as_str(), &read).await;
         if matches!(answer, Err(Failed::Broken(_))) {
             // a read is repeated once, on another connection
-            answer = self.node.run(&read).await;
+            answer = self.servers.run(key.as_str(), &read).await;
         }
         let (bytes, remaining) = answer.map_err(|failed| self.failed(failed))?;
         Ok(bytes.map(|bytes| {
@@ -167,7 +157,7 @@ impl Store for RedisStore {
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
         let mut set = cmd("SET");
         set.arg(key.as_str()).arg(bytes).arg("NX").arg("GET").arg("PX").arg(millis(life));
-        let (before,) = self.run(&one(set)).await?;
+        let (before,) = self.run(key.as_str(), &one(set)).await?;
         Ok(before)
     }
 
@@ -193,7 +183,7 @@ impl Store for RedisStore {
         }
         let mut set = cmd("SET");
         set.arg(key.as_str()).arg(new).arg("XX").arg("GET").arg("PX").arg(&px);
-        let (before,): (Option<Vec<u8>>,) = self.run(&one(set)).await?;
+        let (before,): (Option<Vec<u8>>,) = self.run(key.as_str(), &one(set)).await?;
         Ok(match before {
             None => Replaced::Missing,
             Some(before) if before == expected => Replaced::Yes,
@@ -209,27 +199,22 @@ impl Store for RedisStore {
         if held {
             let mut del = cmd("DEL");
             del.arg(key.as_str());
-            let _: Value = self.run(&one(del)).await?;
+            let _: Value = self.run(key.as_str(), &one(del)).await?;
         }
         Ok(held)
     }
 
     async fn watch(&self, link: Arc<Link>) {
-        let tracking = tracking::run(&self.connector, &self.settings, &self.no_scripting, link);
-        let upkeep = async {
-            loop {
-                tokio::time::sleep(tracking::HEARTBEAT).await;
-                self.node.close_idle();
-            }
-        };
-        tokio::join!(tracking, upkeep);
+        tokio::join!(tracking::run(&self.servers, &self.rights, link), self.servers.keep_up());
     }
 
-    /// `PING` is refused by the documented ACL line: a read of a key that is nobody's does as well.
+    /// `PING` is refused by the documented ACL line: a read of a key that is nobody's does as well. It is another key each
+    /// time: in a cluster one node may be lost while the others serve.
     async fn reachable(&self) -> Result<(), StoreError> {
+        let key = format!("{PREFIX}?{}", self.probes.fetch_add(1, Ordering::Relaxed));
         let mut get = cmd("GET");
-        get.arg(PREFIX);
-        let _: Value = self.run(&one(get)).await?;
+        get.arg(&key);
+        let _: Value = self.run(&key, &one(get)).await?;
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ pub async fn purge(settings: &Settings, act: impl FnOnce(&Found) -> bool) -> Res
     match &settings.cache {
         Cache::Memory(_) => Err(Error::NoSharedCache),
         Cache::File(file) => purge_from(&FileStore::open(file)?, settings, act).await,
-        Cache::Redis(redis) => purge_from(&RedisStore::new(redis.clone())?, settings, act).await,
+        Cache::Redis(redis) => purge_from(&RedisStore::new((**redis).clone()), settings, act).await,
     }
 }
 
@@ -54,7 +54,7 @@ pub async fn users(
     );
     match &settings.cache {
         Cache::Redis(redis) => {
-            let store = RedisStore::new(redis.clone())?;
+            let store = RedisStore::new((**redis).clone());
             Ok((users::run(directory, Some(&store), task, act, progress).await?, None))
         }
         Cache::File(file) => match FileStore::open(file) {

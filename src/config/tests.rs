@@ -50,7 +50,7 @@ fn token(loaded: &Loaded) -> &identity::token::Settings {
 }
 
 fn at(loaded: &Loaded) -> (String, i64) {
-    (redis(loaded).address.to_string(), redis(loaded).db)
+    (redis(loaded).nodes[0].to_string(), redis(loaded).db)
 }
 
 fn warns(loaded: &Loaded, part: &str) -> bool {

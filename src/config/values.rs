@@ -109,6 +109,11 @@ impl<'a> Values<'a> {
         value
     }
 
+    /// Whether somebody says it, in the file or in the environment.
+    pub(super) fn said(&mut self, path: &'static str) -> bool {
+        self.raw(path).is_some()
+    }
+
     pub(super) fn required(&mut self, path: &'static str) -> String {
         self.text(path).unwrap_or_else(|| {
             let variable = if self.within(path) { String::new() } else { format!(" or as {}", keys::variable(path)) };

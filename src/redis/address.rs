@@ -33,6 +33,21 @@ impl Address {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
         (!host.is_empty() && host.chars().all(plain)).then(|| Self::Tcp { host: host.to_owned(), port })
     }
+
+    /// A node of a cluster as `asked` names it; without a host it is where `asked` is.
+    pub(super) fn told(host: &str, port: u16, asked: &Self) -> Option<Self> {
+        match (host, asked) {
+            ("?", _) | ("", Self::Unix(_)) => None,
+            ("", Self::Tcp { host, .. }) => Some(Self::Tcp { host: host.clone(), port }),
+            (host, _) => Some(Self::Tcp { host: host.to_owned(), port }),
+        }
+    }
+
+    /// The same, as redirections write it: an IPv6 address has no brackets, and a port all the same.
+    pub(super) fn redirected(text: &str, asked: &Self) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        Self::told(host, port.parse().ok()?, asked)
+    }
 }
 
 impl fmt::Display for Address {
@@ -64,5 +79,17 @@ mod tests {
         for text in ["", ":6379", "redis:", "redis:x", "redis:65536", "user@redis:1", "redis/0", "a b", "[]:1"] {
             assert_eq!(Address::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn redirections_name_nodes_their_own_way() {
+        let asked = Address::parse("[::1]:7000").unwrap();
+        for (text, shown) in [("10.0.0.1:7001", "10.0.0.1:7001"), ("::2:7001", "[::2]:7001"), (":7001", "[::1]:7001")] {
+            assert_eq!(Address::redirected(text, &asked).unwrap().to_string(), shown);
+        }
+        for text in ["?:7001", "10.0.0.1", "10.0.0.1:x", ""] {
+            assert_eq!(Address::redirected(text, &asked), None, "{text}");
+        }
+        assert_eq!(Address::redirected(":7001", &Address::Unix("/run/redis.sock".into())), None);
     }
 }

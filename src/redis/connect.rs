@@ -25,6 +25,8 @@ pub(super) enum ConnectError {
     Select { db: i64, why: String },
     #[error("no connection: it is a replica, not the master")]
     Replica,
+    #[error("no connection: Sentinel {0}: {1}")]
+    Sentinel(Address, String),
 }
 
 /// What a server says of itself in its answer to `HELLO`, which no ACL forbids.
@@ -57,6 +59,11 @@ impl Connector {
         Self::with(settings, &settings.account, settings.db)
     }
 
+    /// To Sentinels.
+    pub(super) fn to_sentinels(settings: &Settings) -> Self {
+        Self::with(settings, &settings.sentinel, 0)
+    }
+
     fn with(settings: &Settings, account: &Account, db: i64) -> Self {
         // CLIENT SETINFO is refused by narrow ACLs and tells nobody anything
         let mut info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
@@ -70,10 +77,22 @@ impl Connector {
         Self { account: info, db, tls, limit: settings.connect_timeout }
     }
 
-    /// For everything that is not a connection's own: no time-out of commands, no pushes.
+    /// To any server.
     pub(super) async fn connect(&self, to: &Address) -> Result<(MultiplexedConnection, Greeting), ConnectError> {
-        // the store has one time-out for each command of its own
-        self.connect_with(to, AsyncConnectionConfig::new().set_response_timeout(None)).await
+        self.connect_with(to, untimed()).await
+    }
+
+    /// To a server that says that it is a master.
+    pub(super) async fn to_master(
+        &self,
+        to: &Address,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, ConnectError> {
+        match self.connect_with(to, config.clone()).await? {
+            (connection, greeting) if greeting.master => Ok(connection),
+            // behind a name that moves with the master, this one's time is over, or has not come yet
+            _ => Err(ConnectError::Replica),
+        }
     }
 
     pub(super) async fn connect_with(
@@ -113,19 +132,19 @@ impl Connector {
         }
         let answers = send(connection, &greeting).await.map_err(|error| ConnectError::Failed(reason(&error)))?;
         let mut answers = answers.into_iter();
-        let hello = answers.next().unwrap_or(Value::Nil);
-        match answers.next() {
-            Some(Value::ServerError(error)) => {
-                let why = RedisError::from(error);
-                match why.kind() {
-                    ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => {
-                        Err(ConnectError::Select { db: self.db, why: reason(&why) })
-                    }
-                    _ => Err(ConnectError::Failed(reason(&why))),
-                }
+        let greeting = answers.next().and_then(Greeting::read);
+        let greeting = greeting.ok_or_else(|| ConnectError::Failed("its greeting is not Redis's".into()))?;
+        // Sentinels have no databases, and none of ours
+        let Some(Value::ServerError(error)) = answers.next().filter(|_| greeting.kind != Kind::Sentinel) else {
+            return Ok(greeting);
+        };
+        let why = RedisError::from(error);
+        Err(match why.kind() {
+            ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => {
+                ConnectError::Select { db: self.db, why: reason(&why) }
             }
-            _ => Greeting::read(hello).ok_or_else(|| ConnectError::Failed("its greeting is not Redis's".into())),
-        }
+            _ => ConnectError::Failed(reason(&why)),
+        })
     }
 }
 
@@ -146,6 +165,11 @@ impl Greeting {
         let hello = cmd("HELLO").query_async::<Value>(connection).await.map_err(|error| reason(&error))?;
         Self::read(hello).ok_or_else(|| "its greeting is not Redis's".into())
     }
+}
+
+/// The store has one time-out for each command of its own.
+pub(super) fn untimed() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_response_timeout(None)
 }
 
 /// A pipeline's answers, errors of single commands among them.

@@ -7,7 +7,7 @@ use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Va
 use super::Settings;
 use super::address::Address;
 use super::connect::{Connector, reason, send};
-use super::pool::Pool;
+use super::pool::{Pool, Route};
 
 /// One server and its connections.
 pub(super) struct Node {
@@ -34,6 +34,22 @@ impl Failed {
             Self::Broken(_) | Self::Silent(_) => false,
         }
     }
+
+    fn is_read_only(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly),
+            Self::Broken(_) | Self::Silent(_) => false,
+        }
+    }
+
+    /// With the name of the server, where it is one of several.
+    pub(super) fn at(self, address: &Address) -> Self {
+        match self {
+            Self::Refused(error) => Self::Refused(error),
+            Self::Broken(why) => Self::Broken(format!("{address}: {why}")),
+            Self::Silent(why) => Self::Silent(format!("{address}: {why}")),
+        }
+    }
 }
 
 pub(super) fn lacks_permission(error: &RedisError) -> bool {
@@ -56,31 +72,27 @@ impl std::fmt::Display for Failed {
 }
 
 impl Node {
-    pub(super) fn new(connector: Connector, address: Address, settings: &Settings) -> Result<Self, String> {
-        let pool = Pool::new(connector, address, settings)?;
+    pub(super) fn new(connector: Connector, route: Route, settings: &Settings) -> Result<Self, String> {
+        let pool = Pool::new(connector, route, settings)?;
         Ok(Self { pool, command_timeout: settings.command_timeout })
     }
 
-    /// Commands in one round trip, under their own time-out. A connection that errs is discarded.
+    /// Commands in one round trip. The role of a master may have moved on, which costs one more: nothing was done.
     pub(super) async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
         match self.once(commands).await {
-            // the master's role has moved on, and nothing was done
-            Err(Failed::Refused(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) => {
-                self.once(commands).await
-            }
+            Err(failed) if failed.is_read_only() => self.once(commands).await,
             other => other,
         }
     }
 
-    async fn once<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
+    /// Under their own time-out. A connection that errs is discarded.
+    pub(super) async fn once<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
         let mut pooled = self.pool.get().await.map_err(|error| Failed::Silent(error.to_string()))?;
         let sent = tokio::time::timeout(self.command_timeout, send(&mut pooled.connection, commands)).await;
         let why = match sent {
             Ok(Ok(answers)) => {
                 let read = read(answers);
-                if let Err(Failed::Refused(error)) = &read
-                    && error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
-                {
+                if read.as_ref().is_err_and(Failed::is_read_only) {
                     self.pool.distrust(pooled);
                 }
                 return read;
@@ -90,6 +102,11 @@ impl Node {
         };
         self.pool.distrust(pooled);
         Err(why)
+    }
+
+    /// Connects anew from now on.
+    pub(super) fn renew(&self) {
+        self.pool.renew();
     }
 
     pub(super) fn close_idle(&self) {

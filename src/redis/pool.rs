@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use deadpool::managed::{self, QueueMode, RecycleError};
 use deadpool::{Runtime, managed::Metrics};
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use super::Settings;
 use super::address::Address;
-use super::connect::{ConnectError, Connector};
+use super::connect::{ConnectError, Connector, untimed};
+use super::sentinel::Sentinels;
 
 /// A checked-out connection.
 pub(super) type Connection = managed::Object<Manager>;
@@ -22,10 +24,37 @@ pub(super) struct Pooled {
     generation: u64,
 }
 
+/// How to the server that is meant.
+#[derive(Clone)]
+pub(super) enum Route {
+    /// To the only one, or the one behind a name; it must be a master.
+    Master(Address),
+    /// To the one that the Sentinels name.
+    Elected(Arc<Sentinels>),
+    /// To a node of a cluster, which says itself what it is not there for.
+    Member(Address),
+}
+
+impl Route {
+    pub(super) async fn connect(
+        &self,
+        connector: &Connector,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, ConnectError> {
+        match self {
+            Self::Master(address) => connector.to_master(address, config).await,
+            Self::Elected(sentinels) => sentinels.connect(connector, config).await,
+            Self::Member(address) => {
+                connector.connect_with(address, config.clone()).await.map(|(connection, _)| connection)
+            }
+        }
+    }
+}
+
 /// Makes connections.
 pub(super) struct Manager {
     connector: Connector,
-    address: Address,
+    route: Route,
     generation: Arc<AtomicU64>,
 }
 
@@ -35,9 +64,9 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Pooled, ConnectError> {
         let generation = self.generation.load(Ordering::Acquire);
-        let (connection, greeting) = self.connector.connect(&self.address).await?;
-        // behind a name that moves with the master, this one's time is over, or has not come yet
-        if greeting.master { Ok(Pooled { connection, generation }) } else { Err(ConnectError::Replica) }
+        // rare, and long
+        let connection = Box::pin(self.route.connect(&self.connector, &untimed())).await?;
+        Ok(Pooled { connection, generation })
     }
 
     async fn recycle(&self, pooled: &mut Pooled, _: &Metrics) -> managed::RecycleResult<ConnectError> {
@@ -57,9 +86,9 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector, address: Address, settings: &Settings) -> Result<Self, String> {
+    pub(super) fn new(connector: Connector, route: Route, settings: &Settings) -> Result<Self, String> {
         let generation = Arc::<AtomicU64>::default();
-        let manager = Manager { connector, address, generation: Arc::clone(&generation) };
+        let manager = Manager { connector, route, generation: Arc::clone(&generation) };
         let connections = managed::Pool::builder(manager)
             .max_size(settings.pool_size)
             .wait_timeout(Some(settings.connect_timeout))
@@ -87,6 +116,12 @@ impl Pool {
         if self.generation.compare_exchange(failed, failed + 1, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.connections.retain(|_, _| false);
         }
+    }
+
+    /// Gives up all connections: they lead to the wrong server.
+    pub(super) fn renew(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.connections.retain(|_, _| false);
     }
 
     /// Closes connections that nobody used for a while.

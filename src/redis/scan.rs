@@ -1,21 +1,62 @@
 //! Which records there are: for commands, never for a request.
 
-use redis::cmd;
+use redis::{Pipeline, pipe};
 
-use super::{PREFIX, RedisStore, one};
+use super::cluster::Cluster;
+use super::node::Failed;
+use super::servers::{Servers, Shape};
+use super::{PREFIX, RedisStore};
 use crate::credentials::{CacheKey, Cursor, Keys, StoreError};
 
 /// How many keys Redis looks at in one step; it may answer fewer, or none.
 const STEP: usize = 1000;
 
+/// Where to go on, `0` for nowhere, and names.
+type Page = (String, Vec<Vec<u8>>);
+
 impl Keys for RedisStore {
     /// `SCAN` lets others in between, as `KEYS` does not.
     async fn keys(&self, cursor: Option<Cursor>) -> Result<(Vec<CacheKey>, Option<Cursor>), StoreError> {
         let from = cursor.map_or_else(|| "0".to_owned(), |cursor| cursor.0);
-        let mut scan = cmd("SCAN");
-        scan.arg(from).arg("MATCH").arg(format!("{PREFIX}*")).arg("COUNT").arg(STEP);
-        let ((next, names),): ((String, Vec<Vec<u8>>),) = self.run(&one(scan)).await?;
+        let (next, names) = self.servers.page(&from).await.map_err(|failed| self.failed(failed))?;
         let keys = names.iter().filter_map(|name| CacheKey::known(std::str::from_utf8(name).ok()?)).collect();
         Ok((keys, (next != "0").then_some(Cursor(next))))
+    }
+}
+
+fn scan(from: &str) -> Pipeline {
+    let mut scan = pipe();
+    scan.cmd("SCAN").arg(from).arg("MATCH").arg(format!("{PREFIX}*")).arg("COUNT").arg(STEP);
+    scan
+}
+
+impl Servers {
+    async fn page(&self, from: &str) -> Result<Page, Failed> {
+        match self.shape().await.map_err(|error| Failed::Silent(error.to_string()))? {
+            Shape::Single(node, _) | Shape::Elected(node, _) => {
+                node.run::<(Page,)>(&scan(from)).await.map(|(page,)| page)
+            }
+            Shape::Cluster(cluster) => cluster.page(from).await,
+        }
+    }
+}
+
+impl Cluster {
+    /// One master after the other; a cursor is `0`, or the number of a master and its own cursor.
+    async fn page(&self, from: &str) -> Result<Page, Failed> {
+        // without the map some would be left out
+        self.look().await?;
+        let mut masters: Vec<_> = self.masters().into_iter().collect();
+        masters.sort_unstable_by_key(ToString::to_string);
+        let (number, from) = from.split_once(' ').unwrap_or(("0", from));
+        let number: usize = number.parse().unwrap_or(0);
+        let Some(master) = masters.get(number) else { return Ok(("0".into(), Vec::new())) };
+        let (page,) = self.node(master)?.node.once::<(Page,)>(&scan(from)).await.map_err(|failed| failed.at(master))?;
+        let next = match page.0.as_str() {
+            "0" if number + 1 < masters.len() => format!("{} 0", number + 1),
+            "0" => "0".into(),
+            next => format!("{number} {next}"),
+        };
+        Ok((next, page.1))
     }
 }

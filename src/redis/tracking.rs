@@ -1,17 +1,19 @@
 //! Changes of records, as Redis tells them: `CLIENT TRACKING ON BCAST PREFIX elastauth-` over RESP3, on a connection of its
-//! own.
+//! own to every master. A change is told by the master that owns the key, so that all of them must be there.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value, cmd};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
 use tokio::sync::watch;
 
-use super::connect::{Connector, Greeting, reason};
-use super::node::lacks_permission;
-use super::{PREFIX, Settings};
+use super::connect::Greeting;
+use super::node::Failed;
+use super::rights::Rights;
+use super::servers::Servers;
 use crate::credentials::near::Link;
 
 /// Between two signs of life: a connection that is dead without saying so is noticed after this and a command's time-out.
@@ -22,20 +24,23 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 /// Where the server refuses tracking, an administrator may grant it later.
 const REFUSED_BACK_OFF: Duration = Duration::from_secs(60);
 
-/// How the line ended.
+/// How the lines ended.
 enum Ended {
-    /// The server does not let us.
+    /// A server does not let us.
     Refused,
-    /// It was up, or not even that.
+    /// They were up, or not even that.
     Lost { was_up: bool, why: String },
 }
 
-/// Keeps the line up for ever.
-pub(super) async fn run(connector: &Connector, settings: &Settings, no_scripting: &AtomicBool, link: Arc<Link>) {
+fn lost(was_up: bool, why: impl ToString) -> Ended {
+    Ended::Lost { was_up, why: why.to_string() }
+}
+
+/// Keeps the lines up for ever.
+pub(super) async fn run(servers: &Servers, rights: &Rights, link: Arc<Link>) {
     let mut back_off = BACK_OFF;
-    let mut told = Vec::new();
     loop {
-        match session(connector, settings, no_scripting, &mut told, &link).await {
+        match session(servers, rights, &link).await {
             Ended::Refused => {
                 link.unavailable();
                 back_off = REFUSED_BACK_OFF;
@@ -53,93 +58,66 @@ pub(super) async fn run(connector: &Connector, settings: &Settings, no_scripting
     }
 }
 
-/// One connection, from its beginning to its end.
-async fn session(
-    connector: &Connector,
-    settings: &Settings,
-    no_scripting: &AtomicBool,
-    told: &mut Vec<&'static str>,
-    link: &Arc<Link>,
-) -> Ended {
-    let lost = |was_up, why: String| Ended::Lost { was_up, why };
+/// From the beginning of all lines to the end of the first.
+async fn session(servers: &Servers, rights: &Rights, link: &Arc<Link>) -> Ended {
+    let mut changes = servers.changes.subscribe();
+    let masters = match servers.masters(&mut changes).await {
+        Ok(masters) if masters.is_empty() => return lost(false, "no master is known"),
+        Ok(masters) => masters,
+        Err(Failed::Refused(_)) => {
+            rights.without_map();
+            return Ended::Refused;
+        }
+        Err(why) => return lost(false, why),
+    };
     let (gone, mut going) = watch::channel(false);
-    let pushes = Arc::clone(link);
-    let pushed = move |push: PushInfo| {
-        if push.kind == PushKind::Disconnection {
-            // at once, before anybody is served what may have changed since
-            pushes.lost();
-            gone.send_replace(true);
-        } else if push.kind == PushKind::Invalidate {
-            invalidate(&pushes, &push.data);
-        }
-        Ok::<(), std::convert::Infallible>(())
-    };
-    let config =
-        AsyncConnectionConfig::new().set_response_timeout(Some(settings.command_timeout)).set_push_sender(pushed);
-    let mut connection = match connector.connect_with(&settings.address, config).await {
-        Ok((connection, _)) => connection,
-        Err(error) => return lost(false, error.to_string()),
-    };
-    let mut missing = Vec::new();
-    match permitted(cmd("EVAL").arg("return 1").arg(1).arg(PREFIX), &mut connection).await {
-        Ok(permitted) => {
-            no_scripting.store(!permitted, Ordering::Relaxed);
-            if !permitted {
-                missing.extend(["+eval", "+evalsha"]);
-            }
-        }
-        Err(why) => return lost(false, why),
-    }
-    let tracking = &["TRACKING", "ON", "BCAST", "PREFIX", PREFIX];
-    let tracked = match permitted(cmd("CLIENT").arg(tracking), &mut connection).await {
-        Ok(permitted) => permitted,
+    let lines = masters.iter().map(|master| async {
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(Some(servers.settings.command_timeout))
+            .set_push_sender(listener(link, &gone));
+        let mut line = master.connect(&servers.connector, &config).await.map_err(|error| error.to_string())?;
+        let seen = Rights::ask(&mut line).await?;
+        Ok::<_, String>((line, seen))
+    });
+    let (mut lines, seen): (Vec<_>, Vec<_>) = match try_join_all(lines).await {
+        Ok(lines) => lines.into_iter().unzip(),
         Err(why) => return lost(false, why),
     };
-    if !tracked {
-        missing.push("+client|tracking");
-    }
-    say(&missing, told);
-    if !tracked {
+    if !rights.are(&seen) {
         return Ended::Refused;
     }
     link.begun();
     tracing::debug!("Redis tells of changes");
     loop {
         tokio::select! {
-            _ = going.changed() => return lost(true, "the connection is closed".into()),
+            biased;
+            _ = going.changed() => return lost(true, "a connection is closed"),
+            _ = changes.changed() => return lost(true, "another server is a master now"),
             () = tokio::time::sleep(HEARTBEAT) => {}
         }
-        match Greeting::ask(&mut connection).await {
-            Ok(greeting) if greeting.master => {}
-            Ok(_) => return lost(true, "it is the master no longer".into()),
-            Err(why) => return lost(true, why),
+        if let Err(why) = try_join_all(lines.iter_mut().map(still_master)).await {
+            return lost(true, why);
         }
     }
 }
 
-/// Whether the server does this for us.
-async fn permitted(command: &redis::Cmd, connection: &mut MultiplexedConnection) -> Result<bool, String> {
-    match command.query_async::<Value>(connection).await {
-        Ok(_) => Ok(true),
-        Err(error) if lacks_permission(&error) => Ok(false),
-        Err(error) => Err(reason(&error)),
+/// Passes on what is told.
+fn listener(link: &Arc<Link>, gone: &watch::Sender<bool>) -> impl Fn(PushInfo) -> Result<(), Infallible> + use<> {
+    let (link, gone) = (Arc::clone(link), gone.clone());
+    move |push: PushInfo| {
+        if push.kind == PushKind::Disconnection {
+            // at once, before anybody is served what may have changed since
+            link.lost();
+            gone.send_replace(true);
+        } else if push.kind == PushKind::Invalidate {
+            invalidate(&link, &push.data);
+        }
+        Ok(())
     }
 }
 
-/// Once, what to grant for the full guarantees.
-fn say(missing: &[&'static str], told: &mut Vec<&'static str>) {
-    if missing == told.as_slice() {
-        return;
-    }
-    *told = missing.to_vec();
-    if !missing.is_empty() {
-        let grant = missing.join(" ");
-        tracing::warn!(
-            grant,
-            "The Redis user may not do all that helps: without +eval and +evalsha compare-and-set finds out late what it \
-             overwrote; without +client|tracking a change by another replica is noticed after up to two seconds"
-        );
-    }
+async fn still_master(line: &mut MultiplexedConnection) -> Result<(), String> {
+    if Greeting::ask(line).await?.master { Ok(()) } else { Err("it is the master no longer".into()) }
 }
 
 /// The keys, or null after a flush.

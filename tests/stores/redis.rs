@@ -1,12 +1,14 @@
 //! Redis in all its shapes, against real servers.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use elastauth::credentials::Store as _;
-use elastauth::redis::{Account, Address, RedisStore, Settings, Tls};
+use elastauth::credentials::{Keys as _, Store as _};
+use elastauth::redis::{Account, Address, Mode, RedisStore, Settings, Tls};
 use elastauth_support::certificates::{Authority, Pair};
+use elastauth_support::fleets::{Cluster, Elected, MASTER, SENTINEL_PASSWORD};
 use elastauth_support::process::{free_port, until};
 use elastauth_support::servers::{REDIS_PASSWORD, Redis};
 use tempfile::TempDir;
@@ -15,9 +17,12 @@ use super::{LIFE, Replaced, key, of_many_that_put_at_once_one_wins, remove_compa
 
 fn settings(address: &str) -> Settings {
     Settings {
-        address: Address::parse(address).unwrap(),
+        mode: Mode::Auto,
+        nodes: vec![Address::parse(address).unwrap()],
+        master: None,
         db: 0,
         account: account(None, REDIS_PASSWORD),
+        sentinel: Account::default(),
         tls: None,
         connect_timeout: Duration::from_secs(5),
         // tests run beside compilers
@@ -32,7 +37,7 @@ fn account(username: Option<&str>, password: &str) -> Account {
 }
 
 fn store(settings: Settings) -> RedisStore {
-    RedisStore::new(settings).unwrap()
+    RedisStore::new(settings)
 }
 
 /// The line of the Go service's documentation.
@@ -42,6 +47,27 @@ const ACL: [&str; 7] = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@r
 async fn redis_with_a_password_keeps_the_rules_of_a_store() {
     let Some(redis) = Redis::start(&[]) else { return };
     suite(store(settings(&redis.address))).await;
+    all_are_found(store(settings(&redis.address))).await;
+}
+
+/// Page by page, wherever they are.
+async fn all_are_found(store: RedisStore) {
+    let mut expected = HashSet::new();
+    for n in 0..60 {
+        let key = key(&format!("listed{n}"));
+        store.put_if_absent(&key, b"a", LIFE).await.unwrap();
+        expected.insert(key);
+    }
+    let (mut found, mut cursor) = (HashSet::new(), None);
+    loop {
+        let (keys, next) = store.keys(cursor).await.unwrap();
+        found.extend(keys);
+        cursor = next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert!(found.is_superset(&expected), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +109,7 @@ async fn redis_on_a_unix_socket_keeps_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("redis.sock");
     let Some(_redis) = Redis::start(&["--unixsocket", path.to_str().unwrap()]) else { return };
-    suite(store(Settings { address: Address::Unix(path), ..settings("nobody") })).await;
+    suite(store(Settings { nodes: vec![Address::Unix(path)], ..settings("nobody") })).await;
 }
 
 /// A Redis with TLS, and what its clients need.
@@ -146,7 +172,7 @@ async fn redis_with_tls_keeps_them_and_only_a_server_with_a_trusted_certificate_
     let error = refusal(secure.settings(&Authority::new("other"), None)).await;
     assert!(error.contains("certificate"), "{error}");
     let by_name = Settings {
-        address: Address::parse(&secure.address.replace("127.0.0.1", "localhost")).unwrap(),
+        nodes: vec![Address::parse(&secure.address.replace("127.0.0.1", "localhost")).unwrap()],
         ..secure.settings(&secure.authority, None)
     };
     let error = refusal(by_name).await;
@@ -217,4 +243,91 @@ async fn connections_that_nobody_uses_are_closed() {
     until("the end of idle connections", || async { redis.command(&["CLIENT", "LIST"]).matches(" fd=").count() == 2 })
         .await;
     watch.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_master_that_sentinels_name_keeps_them() {
+    let Some(elected) = Elected::start(&[]).await else { return };
+    // found from the address of one Sentinel alone, or told everything
+    let sentinel = Account { username: None, password: Some(SENTINEL_PASSWORD.to_owned().into()) };
+    let found = Settings { sentinel, ..settings(&elected.sentinels[1].address) };
+    suite(store(found.clone())).await;
+    elected.servers[0].command(&["FLUSHALL"]);
+    let dead = Address::parse("127.0.0.1:1").unwrap();
+    let nodes = vec![dead, found.nodes[0].clone()];
+    let told = Settings { mode: Mode::Sentinel, master: Some(MASTER.into()), nodes, db: 3, ..found.clone() };
+    suite(store(told)).await;
+    assert!(elected.servers[0].command(&["INFO", "keyspace"]).contains("db3:"));
+    let error = refusal(Settings { master: Some("other".into()), ..found.clone() }).await;
+    assert!(error.contains("cache.redis_master") && error.contains("other"), "{error}");
+    let sentinel = account(None, REDIS_PASSWORD);
+    let error = refusal(Settings { mode: Mode::Sentinel, sentinel, ..settings(&elected.servers[0].address) }).await;
+    assert!(error.contains("it is no Sentinel"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_keeps_them_whatever_the_acl_says_about_its_map() {
+    let Some(cluster) = Cluster::start(&ACL).await else { return };
+    let address = &cluster.nodes[2].address;
+    suite(store(settings(address))).await;
+    all_are_found(store(settings(address))).await;
+    let masters = || cluster.nodes[..3].iter().map(|node| node.command(&["DBSIZE"]));
+    assert!(masters().all(|size| size != ":0\r\n"), "each has some");
+    cluster.nodes[..3].iter().for_each(|node| drop(node.command(&["FLUSHALL"])));
+    let narrow = Settings { account: account(Some("elastauth"), "pw"), ..settings(&cluster.nodes[4].address) };
+    suite(store(narrow)).await;
+    assert!(masters().all(|size| size != ":0\r\n"), "each has some");
+    let error = refusal(Settings { db: 3, ..settings(address) }).await;
+    assert!(error.contains("select 3 is refused"), "{error}");
+    let two = vec![Address::parse(address).unwrap(), Address::parse(&cluster.nodes[0].address).unwrap()];
+    assert!(store(Settings { mode: Mode::Cluster, nodes: two, ..settings("x") }).get(&key("put")).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_on_its_way_from_one_node_to_another_is_read_and_written() {
+    let Some(cluster) = Cluster::start(&[]).await else { return };
+    let store = store(settings(&cluster.nodes[0].address));
+    let there = key("ann");
+    store.put_if_absent(&there, b"a", LIFE).await.unwrap();
+    let from = cluster.owner(&cluster.nodes[0], there.as_str());
+    let to = cluster.nodes[..3].iter().find(|node| node.address != from.address).unwrap();
+    let id = |node: &Redis| node.command(&["CLUSTER", "MYID"]).lines().last().unwrap().to_owned();
+    let slot = from.command(&["CLUSTER", "KEYSLOT", there.as_str()]);
+    let slot = slot.trim_matches([':', '\r', '\n']);
+    to.command(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &id(from)]);
+    from.command(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &id(to)]);
+    assert_eq!(store.get(&there).await.unwrap().unwrap().bytes, b"a", "still where it was");
+    let port = to.address.rsplit_once(':').unwrap().1;
+    from.command(&["MIGRATE", "127.0.0.1", port, there.as_str(), "0", "5000", "AUTH", REDIS_PASSWORD]);
+    let entry = store.get(&there).await.unwrap().unwrap();
+    assert!(entry.bytes == b"a" && entry.remaining > LIFE / 2, "asked for at its new place");
+    assert_eq!(store.replace(&there, b"a", b"b", LIFE).await.unwrap(), Replaced::Yes);
+    for node in [to, from] {
+        node.command(&["CLUSTER", "SETSLOT", slot, "NODE", &id(to)]);
+    }
+    assert_eq!(store.get(&there).await.unwrap().unwrap().bytes, b"b");
+    assert!(store.remove(&there, b"b").await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_servers_that_do_not_belong_together_are_refused() {
+    let (Some(one), Some(other)) = (Redis::start(&[]), Redis::start(&[])) else { return };
+    let nodes = [&one, &other].map(|redis| Address::parse(&redis.address).unwrap()).to_vec();
+    let error = refusal(Settings { nodes, ..settings("x") }).await;
+    assert!(error.contains("cache.redis_nodes"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_up_fails_where_select_is_refused_and_only_there() {
+    let Some(mut redis) = Redis::start(&ACL) else { return };
+    let narrow = Settings { account: account(Some("elastauth"), "pw"), ..settings(&redis.address) };
+    store(narrow.clone()).try_out().await.unwrap();
+    let error = store(Settings { db: 1, ..narrow.clone() }).try_out().await.unwrap_err().to_string();
+    assert!(
+        error.contains("select 1 is refused") && error.contains("+select") && error.contains("cache.redis_db"),
+        "{error}"
+    );
+    store(Settings { account: account(None, "wrong"), db: 1, ..narrow.clone() }).try_out().await.unwrap();
+    redis.process.kill();
+    store(Settings { db: 1, ..narrow }).try_out().await.unwrap();
 }

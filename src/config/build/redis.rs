@@ -9,9 +9,11 @@ use url::Url;
 
 use super::at_least_one;
 use crate::config::values::Values;
-use crate::redis::{Account, Address, Settings, Tls, TlsError};
+use crate::redis::{Account, Address, Mode, Settings, Tls, TlsError};
 
 const HOST: &str = "cache.redis_host";
+const NODES: &str = "cache.redis_nodes";
+const MASTER: &str = "cache.redis_master";
 const TLS: &str = "cache.redis_tls";
 
 /// What `cache.redis_host` may say.
@@ -64,20 +66,27 @@ impl Target {
 }
 
 pub(super) fn redis(v: &mut Values<'_>) -> Settings {
-    let target = target(v);
+    let (target, nodes) = target(v);
+    let mode = mode(v, &target, &nodes);
     let db = v.number("cache.redis_db", Some(target.db.unwrap_or(0)));
     if target.db.is_some_and(|named| named != db) {
         v.problem("cache.redis_db", "is not the database that cache.redis_host names");
     }
-    if db < 0 {
-        v.problem("cache.redis_db", "must not be negative");
+    if db < 0 || (mode == Mode::Cluster && db != 0) {
+        v.problem("cache.redis_db", if db < 0 { "must not be negative" } else { "must be 0: a cluster has no other" });
     }
     let cpus = super::cpus();
     Settings {
         tls: tls(v, &target),
         db,
         account: account(v, target.account),
-        address: target.address,
+        sentinel: Account {
+            username: v.text("cache.redis_sentinel_username"),
+            password: v.secret("cache.redis_sentinel_password"),
+        },
+        mode,
+        master: v.text(MASTER),
+        nodes: std::iter::once(target.address).chain(nodes).collect(),
         connect_timeout: v.duration("cache.redis_connect_timeout"),
         command_timeout: v.duration("cache.redis_command_timeout"),
         idle_timeout: v.duration("cache.redis_idle_timeout"),
@@ -85,20 +94,55 @@ pub(super) fn redis(v: &mut Values<'_>) -> Settings {
     }
 }
 
-/// A URL may hold a password, which is not shown.
-fn target(v: &mut Values<'_>) -> Target {
+/// The first address with what comes with it, and the others. A URL may hold a password, which is not shown.
+fn target(v: &mut Values<'_>) -> (Target, Vec<Address>) {
+    let mut nodes = Vec::new();
+    for node in v.list(NODES) {
+        match Address::parse(&node) {
+            Some(node) => nodes.push(node),
+            None => v.problem(NODES, "must be a list of host:port"),
+        }
+    }
     let text = v.setting(HOST);
+    let said = v.said(HOST);
     v.hide(HOST);
+    if !said && !nodes.is_empty() {
+        return (Target::plain(nodes.remove(0)), nodes);
+    }
     let Some(target) = Target::parse(&text) else {
         v.problem(HOST, "must be host:port, redis://host:port, rediss://host:port, or unix:/path");
-        return Target::plain(Address::Unix(PathBuf::new()));
+        return (Target::plain(Address::Unix(PathBuf::new())), nodes);
     };
     let shown = match (&target.address, target.tls) {
         (address, true) => format!("rediss://{address}"),
         (address, false) => address.to_string(),
     };
     v.show(HOST, shown);
-    target
+    nodes.retain(|node| *node != target.address);
+    (target, nodes)
+}
+
+fn mode(v: &mut Values<'_>, target: &Target, nodes: &[Address]) -> Mode {
+    let mode = match v.setting("cache.redis_mode").as_str() {
+        "auto" => Mode::Auto,
+        "single" => Mode::Single,
+        "sentinel" => Mode::Sentinel,
+        "cluster" => Mode::Cluster,
+        _ => {
+            v.problem("cache.redis_mode", "must be auto, single, sentinel or cluster");
+            Mode::Auto
+        }
+    };
+    if mode == Mode::Single && !nodes.is_empty() {
+        v.problem(NODES, "is for Sentinels and clusters");
+    }
+    if matches!(target.address, Address::Unix(_)) && !nodes.is_empty() {
+        v.problem(NODES, "is not for a Unix socket");
+    }
+    if matches!(mode, Mode::Single | Mode::Cluster) && v.said(MASTER) {
+        v.problem(MASTER, "is for Sentinels");
+    }
+    mode
 }
 
 fn account(v: &mut Values<'_>, in_url: Account) -> Account {

@@ -14,7 +14,7 @@ pub(super) fn cache(v: &mut Values<'_>) -> Cache {
     let kind = v.setting("cache.type");
     let path = v.setting("cache.path");
     match kind.as_str() {
-        "redis" => Cache::Redis(redis(v)),
+        "redis" => Cache::Redis(Box::new(redis(v))),
         "" | "memory" => {
             Cache::Memory(memory::Settings { max_entries: at_least_one(v, "cache.memory_max_entries", None) })
         }

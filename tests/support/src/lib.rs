@@ -13,6 +13,7 @@ pub mod check;
 pub mod elasticsearch;
 pub mod envoy;
 pub mod faults;
+pub mod fleets;
 pub mod issuer;
 pub mod load;
 pub mod process;

@@ -20,7 +20,7 @@ fn cache(section: &str) -> Result<Loaded, Problems> {
 
 fn settings(section: &str) -> Settings {
     match cache(section).unwrap().settings.cache {
-        Cache::Redis(settings) => settings,
+        Cache::Redis(settings) => *settings,
         other => panic!("{other:?}"),
     }
 }
@@ -46,7 +46,7 @@ fn redis_host_is_an_address_a_url_or_a_socket() {
         ("unix:///run/redis.sock", "unix:/run/redis.sock", 0, false),
     ] {
         let settings = settings(&format!("redis_host: \"{host}\""));
-        assert_eq!((settings.address.to_string().as_str(), settings.db), (address, db), "{host}");
+        assert_eq!((settings.nodes[0].to_string().as_str(), settings.db), (address, db), "{host}");
         assert_eq!(settings.tls.is_some(), tls, "{host}");
     }
 }

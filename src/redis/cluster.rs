@@ -1,0 +1,230 @@
+//! Redis Cluster, for commands about one key. redis-rs's own client of Cluster sends `PING`, which narrow ACLs refuse,
+//! repeats writes whose outcome is unknown, and lets all commands wait while it connects to one node; here each node has
+//! the pool and the time-outs of a single server.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use redis::{ErrorKind, FromRedisValue, Pipeline, ServerErrorKind, Value, pipe};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::address::Address;
+use super::connect::Connector;
+use super::node::{Failed, Node};
+use super::pool::Route;
+use super::{Settings, slots};
+
+/// How often a command is sent elsewhere: once where the map is old, twice while a slot moves, and some more.
+const REDIRECTS: usize = 5;
+
+/// The nodes of a cluster, and who owns which slot.
+pub(super) struct Cluster {
+    connector: Connector,
+    settings: Settings,
+    map: RwLock<Map>,
+    /// Counts changes of the set of masters.
+    changes: watch::Sender<u64>,
+    looking: AtomicBool,
+    /// Another one is asked each time: one of them may be behind the others.
+    turn: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Map {
+    /// The configured ones, masters, replicas, and where commands were sent.
+    members: HashMap<Address, Arc<Member>>,
+    owners: Vec<Option<Arc<Member>>>,
+}
+
+pub(super) struct Member {
+    address: Address,
+    pub(super) node: Node,
+}
+
+impl Cluster {
+    pub(super) fn new(connector: &Connector, settings: &Settings, changes: watch::Sender<u64>) -> Self {
+        let (connector, settings) = (connector.clone(), settings.clone());
+        let (looking, turn) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { connector, settings, map: RwLock::default(), changes, looking, turn }
+    }
+
+    /// Commands about one key, wherever it is.
+    pub(super) async fn run<T: FromRedisValue>(self: &Arc<Self>, key: &str, commands: &Pipeline) -> Result<T, Failed> {
+        let slot = slots::of(key);
+        let (mut member, mut asking) = (self.owner(slot)?, false);
+        for _ in 0..REDIRECTS {
+            let answer = if asking { ask(&member.node, commands).await } else { member.node.once(commands).await };
+            let failed = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let Failed::Refused(error) = &failed else {
+                self.look_soon();
+                return Err(failed.at(&member.address));
+            };
+            let to = error.redirect_node().and_then(|(to, _)| Address::redirected(to, &member.address));
+            match (error.kind(), to) {
+                (ErrorKind::Server(ServerErrorKind::Moved), Some(to)) => {
+                    (member, asking) = (self.moved(slot, &to)?, false);
+                    self.look_soon();
+                }
+                (ErrorKind::Server(ServerErrorKind::Ask), Some(to)) => (member, asking) = (self.node(&to)?, true),
+                (ErrorKind::Server(ServerErrorKind::ClusterDown | ServerErrorKind::ReadOnly), _) => {
+                    self.look_soon();
+                    return Err(failed);
+                }
+                _ => return Err(failed),
+            }
+        }
+        Err(Failed::Silent("sent from node to node".into()))
+    }
+
+    /// Who owns a slot, or whom to ask where no owner is known.
+    fn owner(&self, slot: usize) -> Result<Arc<Member>, Failed> {
+        let owner = self.read().owners.get(slot).and_then(Clone::clone);
+        owner.map_or_else(|| self.anybody(0), Ok)
+    }
+
+    fn anybody(&self, after: usize) -> Result<Arc<Member>, Failed> {
+        let map = self.read();
+        let turn = self.turn.load(Ordering::Relaxed).wrapping_add(after);
+        if let Some(member) = turn.checked_rem(map.members.len()).and_then(|nth| map.members.values().nth(nth)) {
+            return Ok(Arc::clone(member));
+        }
+        drop(map);
+        let configured = turn.checked_rem(self.settings.nodes.len()).and_then(|nth| self.settings.nodes.get(nth));
+        configured.map_or_else(|| Err(Failed::Silent("no node is configured".into())), |address| self.node(address))
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn node(&self, address: &Address) -> Result<Arc<Member>, Failed> {
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(member) = map.members.get(address) {
+            return Ok(Arc::clone(member));
+        }
+        let made = self.make(address)?;
+        map.members.insert(address.clone(), Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn make(&self, address: &Address) -> Result<Arc<Member>, Failed> {
+        let node = Node::new(self.connector.clone(), Route::Member(address.clone()), &self.settings);
+        Ok(Arc::new(Member { address: address.clone(), node: node.map_err(Failed::Silent)? }))
+    }
+
+    /// A slot has another owner than we thought.
+    fn moved(&self, slot: usize, to: &Address) -> Result<Arc<Member>, Failed> {
+        let member = self.node(to)?;
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let before = masters(&map.owners);
+        map.owners.resize(slots::SLOTS, None);
+        if let Some(owner) = map.owners.get_mut(slot) {
+            *owner = Some(Arc::clone(&member));
+        }
+        if !before.contains(to) {
+            self.changes.send_modify(|count| *count += 1);
+        }
+        Ok(member)
+    }
+
+    /// Reads the map anew in the background, once at a time.
+    fn look_soon(self: &Arc<Self>) {
+        if !self.looking.swap(true, Ordering::AcqRel) {
+            let cluster = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Err(why) = cluster.look().await {
+                    tracing::debug!(%why, "The map of Redis Cluster is not to be had");
+                }
+                cluster.looking.store(false, Ordering::Release);
+            });
+        }
+    }
+
+    /// Asks one node after the other for the map.
+    pub(super) async fn look(&self) -> Result<(), Failed> {
+        let mut slots = pipe();
+        slots.cmd("CLUSTER").arg("SLOTS");
+        let patience = self.settings.command_timeout * 2;
+        let count = self.read().members.len().max(self.settings.nodes.len());
+        let mut last = Failed::Silent("no node is configured".into());
+        for after in 0..count {
+            let member = self.anybody(after)?;
+            let asked = timeout(patience, member.node.once::<(Value,)>(&slots)).await;
+            match asked.unwrap_or_else(|_| Err(Failed::Silent(format!("no answer within {patience:?}")))) {
+                Ok((answer,)) => match super::slots::read(answer, &member.address) {
+                    Some(ranges) => {
+                        self.turn.fetch_add(1 + after, Ordering::Relaxed);
+                        return self.learn(&ranges);
+                    }
+                    None => last = Failed::Silent("its map is not to be read".into()).at(&member.address),
+                },
+                Err(failed) if failed.is_lack_of_permission() => return Err(failed),
+                Err(failed) => last = failed.at(&member.address),
+            }
+        }
+        Err(last)
+    }
+
+    fn learn(&self, ranges: &[slots::Range]) -> Result<(), Failed> {
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut members = HashMap::new();
+        let named = ranges.iter().flat_map(|range| &range.nodes).chain(&self.settings.nodes);
+        for address in named.collect::<HashSet<_>>() {
+            let known = map.members.get(address).map(Arc::clone);
+            members.insert(address.clone(), known.map_or_else(|| self.make(address), Ok)?);
+        }
+        let mut owners = vec![None; slots::SLOTS];
+        for range in ranges {
+            let owner = range.nodes.first().and_then(|owner| members.get(owner));
+            if let Some(slots) = owners.get_mut(range.first..=range.last) {
+                slots.fill(owner.map(Arc::clone));
+            }
+        }
+        let changed = masters(&map.owners) != masters(&owners);
+        *map = Map { members, owners };
+        if changed {
+            self.changes.send_modify(|count| *count += 1);
+        }
+        Ok(())
+    }
+
+    /// Those that own slots.
+    pub(super) fn masters(&self) -> HashSet<Address> {
+        masters(&self.read().owners)
+    }
+
+    pub(super) fn close_idle(&self) {
+        for member in self.read().members.values() {
+            member.node.close_idle();
+        }
+    }
+}
+
+/// To a node that is about to become the owner: each command needs leave of its own.
+async fn ask<T: FromRedisValue>(node: &Node, commands: &Pipeline) -> Result<T, Failed> {
+    let mut with_leave = pipe();
+    for command in commands.cmd_iter() {
+        with_leave.cmd("ASKING").add_command(command.clone());
+    }
+    let answers: Vec<Value> = node.once(&with_leave).await?;
+    let answers = answers.into_iter().skip(1).step_by(2).collect();
+    redis::from_redis_value(Value::Array(answers)).map_err(|error| Failed::Refused(error.into()))
+}
+
+fn masters(owners: &[Option<Arc<Member>>]) -> HashSet<Address> {
+    let mut found = HashSet::new();
+    let mut last: Option<&Arc<Member>> = None;
+    for owner in owners.iter().flatten() {
+        // ranges are long: most owners are the one before
+        if !last.is_some_and(|last| Arc::ptr_eq(last, owner)) {
+            found.insert(owner.address.clone());
+            last = Some(owner);
+        }
+    }
+    found
+}
