@@ -51,11 +51,28 @@ fn lighten(files: &mut FileDescriptorSet) {
 
 fn lighten_tree(message: &mut DescriptorProto) {
     strings_to_bytes(message);
+    leave_encoded(message);
     for nested in &mut message.nested_type {
         if let Some(options) = &mut nested.options {
             options.map_entry = None;
         }
         lighten_tree(nested);
+    }
+}
+
+/// An embedded message and bytes are the same on the wire. The peers are decoded where somebody wants one, and the HTTP part
+/// is read where it lies (`src/envoy/wire/http.rs`).
+fn leave_encoded(message: &mut DescriptorProto) {
+    for field in &mut message.field {
+        if matches!(
+            field.type_name(),
+            ".envoy.service.auth.v3.AttributeContext.HttpRequest" | ".envoy.service.auth.v3.AttributeContext.Peer"
+        ) {
+            field.set_type(Type::Bytes);
+            field.type_name = None;
+            // there or not, as a message is
+            field.proto3_optional = Some(true);
+        }
     }
 }
 

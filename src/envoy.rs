@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use crate::authz::bearer::cookies;
 use crate::authz::{Authorizer, Decision, Refusal, Request};
 use crate::credentials::{Provisioner, Store};
 use crate::identity::KeySource;
-use crate::identity::presented::Wanted;
 
 mod deadline;
 mod listener;
@@ -29,6 +29,7 @@ pub mod wire;
 
 pub use listener::{Listen, Listener, SocketFile, bind};
 
+use wire::http::Malformed;
 use wire::server::authorization_server::{Authorization, AuthorizationServer};
 use wire::{Call, Reply};
 
@@ -87,7 +88,7 @@ impl Settings {
 /// Answers Check.
 pub struct Service<K: KeySource, S, P> {
     authorizer: Arc<Authorizer<K, S, P>>,
-    wanted: Wanted,
+    reader: request::Reader,
     replies: response::Replies,
     token_cookies: Vec<String>,
     cap: Duration,
@@ -97,19 +98,24 @@ pub struct Service<K: KeySource, S, P> {
 impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
     /// Wraps the authorizer in deadline, load limit and panic barrier.
     pub fn new(authorizer: Arc<Authorizer<K, S, P>>, settings: &Settings) -> Self {
-        let (wanted, replies) = (authorizer.wanted(), response::Replies::new(&settings.identity_headers));
+        let (reader, replies) =
+            (request::Reader::new(authorizer.wanted()), response::Replies::new(&settings.identity_headers));
         let in_flight = Semaphore::new(settings.max_in_flight);
         let token_cookies = settings.token_cookies.clone();
-        Self { authorizer, wanted, replies, token_cookies, cap: settings.deadline, in_flight }
+        Self { authorizer, reader, replies, token_cookies, cap: settings.deadline, in_flight }
     }
 
     async fn decide(&self, request: &Request, metadata: &MetadataMap) -> Decision {
         let Ok(_permit) = self.in_flight.try_acquire() else {
             return Decision::Deny(Refusal::Overload);
         };
-        let limit = deadline::of(metadata, self.cap);
-        let decision = AssertUnwindSafe(self.authorizer.decide(request)).catch_unwind();
-        match tokio::time::timeout(limit, decision).await {
+        let mut decision = pin!(AssertUnwindSafe(self.authorizer.decide(request)).catch_unwind());
+        // a hit waits for nothing, and needs neither a clock nor a timer
+        let outcome = match decision.as_mut().now_or_never() {
+            Some(outcome) => Ok(outcome),
+            None => tokio::time::timeout(deadline::of(metadata, self.cap), decision).await,
+        };
+        match outcome {
             Ok(Ok(decision)) => decision,
             Ok(Err(_panic)) => Decision::Deny(Refusal::Panic),
             Err(_elapsed) => Decision::Deny(Refusal::Deadline),
@@ -118,14 +124,11 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
 
     /// Every decodable message gets a reply; `metadata` is that of the call.
     pub async fn answer(&self, call: Call, metadata: &MetadataMap) -> Result<Reply, Status> {
-        let check = match call {
-            Ok(check) => check,
-            Err(error) => {
-                log::undecodable(&error);
-                return Err(Status::invalid_argument("not a CheckRequest"));
-            }
-        };
-        let request = request::read(check, &self.wanted);
+        let read = call.map_err(Malformed::from).and_then(|check| self.reader.read(check));
+        let request = read.map_err(|error| {
+            log::undecodable(&error);
+            Status::invalid_argument("not a CheckRequest")
+        })?;
         let decision = match &request {
             Some(request) => self.decide(request, metadata).await,
             None => Decision::Deny(Refusal::NoRequest),

@@ -172,15 +172,20 @@ pub fn replies(data: &[u8]) -> [Result<(Believes, Bytes), Code>; 2] {
 }
 
 /// Credentials of the client's and of the operator's that are long enough to be recognised.
-fn secrets(request: &auth::CheckRequest) -> Vec<&Bytes> {
+fn secrets(request: &auth::CheckRequest) -> Vec<Bytes> {
     let Some(attributes) = &request.attributes else { return Vec::new() };
-    let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
+    let http = http(attributes);
     let joined = http.iter().flat_map(|http| &http.headers).map(|header| (&header.key, &header.value));
     let raw = http.iter().flat_map(|http| &http.header_map).flat_map(|map| &map.headers);
     let raw = raw.map(|header| (&header.key, &header.raw_value));
     let sent = joined.chain(raw).filter(|(key, _)| key.eq_ignore_ascii_case(b"authorization") || *key == "cookie");
     let extensions = attributes.context_extensions.iter().map(|entry| &entry.value);
-    sent.map(|(_, value)| value).chain(extensions).filter(|value| value.len() > 16).collect()
+    sent.map(|(_, value)| value).chain(extensions).filter(|value| value.len() > 16).cloned().collect()
+}
+
+/// The HTTP part, decoded in another way than elastauth's.
+fn http(attributes: &auth::AttributeContext) -> Option<auth::attribute_context::HttpRequest> {
+    auth::attribute_context::HttpRequest::decode(attributes.request.as_ref()?.http.clone()?).ok()
 }
 
 /// What a service goes by.
@@ -196,7 +201,7 @@ impl Believes {
     /// Who the caller is, found out in another way than elastauth's.
     fn proven(self, request: &auth::CheckRequest) -> Option<String> {
         let attributes = request.attributes.as_ref()?;
-        let http = attributes.request.as_ref()?.http.as_ref()?;
+        let http = http(attributes)?;
         let mut values = Vec::new();
         let name = match self {
             Self::Tokens => "authorization",

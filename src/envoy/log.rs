@@ -3,6 +3,7 @@
 use tonic::codegen::http::Response;
 
 use super::tls::peer::Stranger;
+use super::wire::http::Malformed;
 use crate::authz::{Decision, Refusal, Request};
 
 pub(super) fn decision(request: Option<&Request>, decision: &Decision) {
@@ -30,7 +31,7 @@ fn denied(request: Option<&Request>, refusal: &Refusal) {
 }
 
 /// Bytes that are no `CheckRequest`.
-pub(super) fn undecodable(error: &prost::DecodeError) {
+pub(super) fn undecodable(error: &Malformed) {
     tracing::info!(reason = "message_undecodable", %error, "Request denied");
 }
 

@@ -8,6 +8,8 @@ use prost::Message as _;
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
+pub mod http;
+
 #[expect(missing_docs, clippy::pedantic, reason = "generated from proto/, where the comments are")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/wire.rs"));
