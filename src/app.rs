@@ -17,6 +17,7 @@ use crate::identity::headers::{self, anchor};
 use crate::identity::issuer::{self, Issuer};
 use crate::identity::issuers::Issuers;
 use crate::memory::MemoryStore;
+use crate::metrics::Metrics;
 use crate::oidc::{self, OidcProvider};
 use crate::redis::{self, RedisStore};
 use crate::roles::Mapping;
@@ -108,7 +109,8 @@ pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error>
 
 async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error> {
     let callers = callers(&settings.identity)?;
-    let provisioner = Backend::new(settings)?;
+    let metrics = settings.http.metrics.then(|| Arc::new(Metrics::new()));
+    let provisioner = Backend::new(settings)?.counted_in(metrics.clone());
     let seal = Seal::new(&settings.seal)?;
     let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
     tokio::spawn(broker.watch());
@@ -132,10 +134,12 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
             async move { if phase == Phase::Running { Some(authorizer.readiness().await) } else { None } }
         }
     };
-    let service = envoy::Service::new(authorizer, &settings.grpc);
+    let service = envoy::Service::new(Arc::clone(&authorizer), metrics.clone(), &settings.grpc);
+    let in_flight = service.in_flight();
+    let scrape = metrics.map(|metrics| move || metrics.scrape(authorizer.vitals(), in_flight()));
     let (draining, stopping) = (shutdown.clone().reached(Phase::Draining), shutdown.clone().reached(Phase::Stopping));
     let grpc = envoy::serve(grpc, service, &settings.grpc, draining, stopping);
-    let http = http::serve(health, ready, shutdown.clone().reached(Phase::Stopping));
+    let http = http::serve(health, ready, scrape, shutdown.clone().reached(Phase::Stopping));
     tokio::select! {
         ended = both(async { grpc.await.map_err(Error::from) }, async { http.await.map_err(Error::Http) }) => ended,
         () = shutdown.reached(Phase::Overdue) => Ok(()),

@@ -1,7 +1,7 @@
 //! [`Request`] → [`Decision`]: who asks, with which roles, under which credential; and the kinds of refusal.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::credentials::broker::Broker;
 use crate::credentials::{Caller, Obtained, Origin, Provisioner, Store};
@@ -152,6 +152,15 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         let elasticsearch = self.broker.condition();
         Readiness { cache: cache.map_err(|e| e.to_string()), keys: keys.map_err(|e| e.to_string()), elasticsearch }
     }
+
+    /// What is known at this moment about the parts that requests need; asks nobody.
+    pub fn vitals(&self) -> Vitals {
+        let keys = match &self.callers {
+            Callers::Tokens(issuers, _) => issuers.key_ages(),
+            Callers::Headers(_) => Vec::new(),
+        };
+        Vitals { cache: self.broker.store_answers(), elasticsearch: self.broker.condition().is_ok(), keys }
+    }
 }
 
 /// Whether requests can be served.
@@ -164,6 +173,17 @@ pub struct Readiness {
     /// What was last found in the background. While it is down cached users are served all the same, and no other replica
     /// does better: a replica without it is degraded, and ready.
     pub elasticsearch: Result<(), String>,
+}
+
+/// What operators watch beside decisions.
+#[derive(Debug, Clone)]
+pub struct Vitals {
+    /// Whether the store is asked: not while it does not answer.
+    pub cache: bool,
+    /// Whether the last look in the background found nothing wrong.
+    pub elasticsearch: bool,
+    /// The age of each issuer's key set.
+    pub keys: Vec<(String, Duration)>,
 }
 
 #[cfg(test)]

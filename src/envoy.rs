@@ -9,6 +9,7 @@ use std::time::Duration;
 use ::http::HeaderName;
 use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Response, Status};
@@ -17,6 +18,7 @@ use crate::authz::bearer::cookies;
 use crate::authz::{Authorizer, Decision, Refusal, Request};
 use crate::credentials::{Provisioner, Store};
 use crate::identity::KeySource;
+use crate::metrics::Metrics;
 
 mod deadline;
 mod listener;
@@ -92,17 +94,26 @@ pub struct Service<K: KeySource, S, P> {
     replies: response::Replies,
     token_cookies: Vec<String>,
     cap: Duration,
-    in_flight: Semaphore,
+    max_in_flight: usize,
+    in_flight: Arc<Semaphore>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
     /// Wraps the authorizer in deadline, load limit and panic barrier.
-    pub fn new(authorizer: Arc<Authorizer<K, S, P>>, settings: &Settings) -> Self {
+    pub fn new(authorizer: Arc<Authorizer<K, S, P>>, metrics: Option<Arc<Metrics>>, settings: &Settings) -> Self {
         let (reader, replies) =
             (request::Reader::new(authorizer.wanted()), response::Replies::new(&settings.identity_headers));
-        let in_flight = Semaphore::new(settings.max_in_flight);
+        let (cap, max_in_flight) = (settings.deadline, settings.max_in_flight);
+        let in_flight = Arc::new(Semaphore::new(max_in_flight));
         let token_cookies = settings.token_cookies.clone();
-        Self { authorizer, reader, replies, token_cookies, cap: settings.deadline, in_flight }
+        Self { authorizer, reader, replies, token_cookies, cap, max_in_flight, in_flight, metrics }
+    }
+
+    /// How many requests are being answered, at each call.
+    pub fn in_flight(&self) -> impl Fn() -> usize + Clone + Send + Sync + use<K, S, P> {
+        let (in_flight, max) = (Arc::clone(&self.in_flight), self.max_in_flight);
+        move || max.saturating_sub(in_flight.available_permits())
     }
 
     async fn decide(&self, request: &Request, metadata: &MetadataMap) -> Decision {
@@ -124,9 +135,13 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
 
     /// Every decodable message gets a reply; `metadata` is that of the call.
     pub async fn answer(&self, call: Call, metadata: &MetadataMap) -> Result<Reply, Status> {
+        let began = self.metrics.as_ref().map(|metrics| (metrics, Instant::now()));
         let read = call.map_err(Malformed::from).and_then(|check| self.reader.read(check));
         let request = read.map_err(|error| {
             log::undecodable(&error);
+            if let Some((metrics, _)) = began {
+                metrics.undecodable();
+            }
             Status::invalid_argument("not a CheckRequest")
         })?;
         let decision = match &request {
@@ -134,6 +149,9 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
             None => Decision::Deny(Refusal::NoRequest),
         };
         log::decision(request.as_ref(), &decision);
+        if let Some((metrics, began)) = began {
+            metrics.decided(&decision, began.elapsed());
+        }
         let cookies = request.as_ref().and_then(|r| cookies::without(&r.presented.cookies, &self.token_cookies));
         Ok(match &decision {
             Decision::Allow(obtained) => self.replies.allow(&obtained.credential, cookies.as_deref()),

@@ -1,12 +1,13 @@
 //! Health and readiness over HTTP, as JSON: `/health` and `/live` say that the process lives, `/ready` that it can
-//! serve, or what is missing; `degraded` is ready, for cached users.
+//! serve, or what is missing; `degraded` is ready, for cached users. And `/metrics`, as text, where that is on.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -23,23 +24,40 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Settings {
     /// Default `127.0.0.1:5000`.
     pub listen: SocketAddr,
+    /// `enable_metrics`: `/metrics` is there. Default off, as in the Go service.
+    pub metrics: bool,
 }
 
-/// Serves until `stopped`. `ready` answers `None` while draining.
-pub async fn serve<R, F>(
+/// `OpenMetrics` 1.0 §4.1.1
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Serves until `stopped`. `ready` answers `None` while draining; without `scrape` there is no `/metrics`.
+pub async fn serve<R, F, M>(
     listener: TcpListener,
     ready: R,
+    scrape: Option<M>,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()>
 where
     R: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Option<Readiness>> + Send,
+    M: Fn() -> Result<String, fmt::Error> + Clone + Send + Sync + 'static,
 {
-    let router = Router::new()
+    let mut router = Router::new()
         .route("/health", get(alive))
         .route("/live", get(alive))
         .route("/ready", get(move || readiness(ready.clone())));
+    if let Some(scrape) = scrape {
+        router = router.route("/metrics", get(async move || metrics(scrape())));
+    }
     axum::serve(listener, router).with_graceful_shutdown(stopped).await
+}
+
+fn metrics(page: Result<String, fmt::Error>) -> Response {
+    match page {
+        Ok(page) => ([(header::CONTENT_TYPE, METRICS)], page).into_response(),
+        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn alive() -> Response {

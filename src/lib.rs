@@ -17,7 +17,7 @@
 //!   or axum;
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
 //! - [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
-//!   share beyond that; they know none of the edges;
+//!   share beyond that; [`metrics`] is what edges count in; they know none of the edges;
 //! - [`app`] is the composition root: the only file that names concrete edge types;
 //! - only `main` and [`app`] import [`config`]; every part owns its own `Settings`.
 
@@ -35,6 +35,7 @@ pub mod flavor;
 pub mod http;
 pub mod identity;
 pub mod memory;
+pub mod metrics;
 pub mod nodes;
 pub mod oidc;
 pub mod opensearch;

@@ -125,7 +125,7 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
         token_cookies: Vec::new(),
         max_connection_age: None,
     };
-    Service::new(Arc::new(authorizer), &settings)
+    Service::new(Arc::new(authorizer), None, &settings)
 }
 
 /// A token that is good until the year 2100.

@@ -1,8 +1,10 @@
 //! The provisioner that `elasticsearch.flavor` names, or that the back end's first answer does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::credentials::{
@@ -11,6 +13,7 @@ use crate::credentials::{
 use crate::elastic::{self, Elastic};
 use crate::flavor::{self, Flavor};
 use crate::identity::{Owner, Username};
+use crate::metrics::Metrics;
 use crate::nodes::Nodes;
 use crate::opensearch::{self, OpenSearch};
 use crate::outbound::Error;
@@ -31,6 +34,7 @@ pub(super) struct Backend {
     nodes: Nodes,
     elastic: elastic::Settings,
     opensearch: opensearch::Settings,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Backend {
@@ -38,11 +42,16 @@ impl Backend {
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
         let (elastic, opensearch) = (settings.elasticsearch.clone(), settings.opensearch.clone());
         let nodes = Nodes::new(elastic.nodes.clone())?;
-        let backend = Self { known: OnceCell::new(), nodes, elastic, opensearch };
+        let backend = Self { known: OnceCell::new(), nodes, elastic, opensearch, metrics: None };
         match settings.flavor {
             Some(flavor) => Ok(Self { known: OnceCell::new_with(Some(backend.build(flavor)?)), ..backend }),
             None => Ok(backend),
         }
+    }
+
+    /// Each write counts there.
+    pub(super) fn counted_in(self, metrics: Option<Arc<Metrics>>) -> Self {
+        Self { metrics, ..self }
     }
 
     fn build(&self, flavor: Flavor) -> Result<Known, Error> {
@@ -64,6 +73,13 @@ impl Backend {
 }
 
 impl Backend {
+    async fn put(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
+        match self.known().await.map_err(WriteError::Unavailable)? {
+            Known::Elasticsearch(elastic) => elastic.write(user, password).await,
+            Known::OpenSearch(opensearch) => opensearch.write(user, password).await,
+        }
+    }
+
     /// Where the users are, for `elastauth users`.
     pub(super) async fn directory(&self) -> Result<&impl Directory, DirectoryError> {
         self.known().await.map_err(DirectoryError)
@@ -130,10 +146,12 @@ impl Provisioner for Backend {
     }
 
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
-        match self.known().await.map_err(WriteError::Unavailable)? {
-            Known::Elasticsearch(elastic) => elastic.write(user, password).await,
-            Known::OpenSearch(opensearch) => opensearch.write(user, password).await,
+        let began = Instant::now();
+        let outcome = self.put(user, password).await;
+        if let Some(metrics) = &self.metrics {
+            metrics.wrote(outcome.as_ref().copied(), began.elapsed());
         }
+        outcome
     }
 
     async fn watch(&self) {

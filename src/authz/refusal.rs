@@ -119,9 +119,9 @@ impl Refusal {
         }
     }
 
-    /// One of each kind, for tests over all of them.
-    #[cfg(test)]
-    pub(crate) fn all() -> Vec<Self> {
+    /// One of each kind: for what is counted from the start, and for tests over all of them.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
         use broker::Error as B;
         let store = crate::credentials::StoreError("down".into());
         let refused = [Refused::NotOurs, Refused::OtherOwner, Refused::Disabled, Refused::Reserved, Refused::Rejected];

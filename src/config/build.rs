@@ -61,7 +61,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         },
         write_timeout: elasticsearch.write_timeout,
     };
-    let http = http::Settings { listen: address(v, "listen") };
+    let http = http::Settings { listen: address(v, "listen"), metrics: v.boolean("enable_metrics") };
     let shutdown = shutdown::Settings { drain: v.duration_or_off("drain").unwrap_or_default(), finish: grpc.finish() };
     Settings {
         http,
@@ -185,7 +185,6 @@ fn address(v: &mut Values<'_>, path: &'static str) -> SocketAddr {
 }
 
 fn logs(v: &mut Values<'_>) -> telemetry::Settings {
-    v.text("enable_metrics");
     let level = match v.setting("log_level").to_lowercase().as_str() {
         "warning" => tracing::Level::WARN,
         other => other.parse().unwrap_or_else(|_| {

@@ -233,7 +233,7 @@ pub(super) const KEYS: &[Key] = &[
     key("grpc.max_in_flight", "4096", "requests at once; more are answered 503"),
     key("log_level", "info", "`error`, `warn`, `info`, `debug`, `trace`"),
     key("log_format", "json", "`json` or `text`"),
-    key("enable_metrics", "", "accepted for the Go service's files, not used yet"),
+    key("enable_metrics", "false", "`/metrics` for Prometheus on `listen`"),
 ];
 
 /// `cache.redis_host` → `CACHE_REDIS_HOST`

@@ -34,6 +34,11 @@ impl<S: Store> Breaker<S> {
         Self { shared: Arc::new(Shared { store, open: Mutex::default() }), limit }
     }
 
+    /// Whether the store is not asked at present.
+    pub(super) fn is_open(&self) -> bool {
+        self.shared.open().is_some()
+    }
+
     async fn run<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         if let Some(why) = self.shared.open().clone() {
             return Err(why);

@@ -113,6 +113,11 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         self.core.store.reachable().await
     }
 
+    /// Whether the store is asked at all: not while its breaker is open.
+    pub fn store_answers(&self) -> bool {
+        !self.core.store.is_open()
+    }
+
     /// Lets the store tell of changes, and the provisioner look after itself, for as long as the process lives.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + use<S, P> {
         let core = Arc::clone(&self.core);

@@ -1,7 +1,7 @@
 //! All issuers whose tokens count.
 
 use std::future::Future;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -54,6 +54,12 @@ impl<K: KeySource> Issuers<K> {
             }
         }
         outcome
+    }
+
+    /// How old each issuer's key set is, as far as there is one.
+    pub fn key_ages(&self) -> Vec<(String, Duration)> {
+        let age = |issuer: &Issuer<K>| Some((issuer.name().to_owned(), issuer.keyring().age()?));
+        self.0.iter().filter_map(age).collect()
     }
 
     /// Keeps every issuer's keys fresh, for as long as the process lives. To be run as a task.

@@ -104,6 +104,11 @@ impl<K: KeySource> Keyring<K> {
         self.shared.usable().is_some_and(|set| !set.keys.is_empty())
     }
 
+    /// How old the set is; none before the first one.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.shared.set.load().as_ref().map(|set| set.asked.elapsed())
+    }
+
     /// Whether keys are in hand or can be had now; tries at most once per cool-down.
     pub async fn ready(&self) -> Result<(), Error> {
         if self.known() {

@@ -55,8 +55,7 @@ impl Error {
         }
     }
 
-    /// One of each kind, for tests over all of them.
-    #[cfg(test)]
+    /// One of each kind.
     pub(crate) fn examples() -> Vec<Self> {
         let name = HeaderName::from_static("remote-user");
         vec![

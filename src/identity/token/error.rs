@@ -119,8 +119,7 @@ impl Error {
         matches!(self, Self::Username(_) | Self::ClaimValue(_) | Self::EmailUnverified)
     }
 
-    /// One of each kind, for tests over all of them.
-    #[cfg(test)]
+    /// One of each kind.
     pub(crate) fn examples() -> Vec<Self> {
         vec![
             Self::TooLong,

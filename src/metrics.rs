@@ -1,0 +1,242 @@
+//! What operators watch, in the text format that Prometheus scrapes (`OpenMetrics` 1.0).
+//!
+//! Every series is there from the start, so that rates are right from the first event on and alerts find what they name.
+//! No request can add one: labels are kinds of ours and issuers of the configuration, never users, paths or clients.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::authz::{Decision, Refusal, Vitals};
+use crate::credentials::{Source, WriteError};
+
+mod durations;
+
+use durations::Durations;
+
+/// Of a decision that has no HTTP status.
+const NO_STATUS: &str = "none";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Judged {
+    reason: &'static str,
+    status: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Way {
+    way: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Issuer {
+    issuer: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+/// All of them. What requests count is looked up by nobody: each series is a field.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    decisions: Decisions,
+    ways: Ways,
+    writes: Writes,
+    in_flight: Gauge,
+    cache_breaker_open: Gauge,
+    elasticsearch_up: Gauge,
+    keys_age: Family<Issuer, Gauge<f64, std::sync::atomic::AtomicU64>>,
+}
+
+/// By reason and HTTP status.
+#[derive(Debug)]
+struct Decisions {
+    allowed: Counter,
+    preflight: Counter,
+    refused: HashMap<(&'static str, u16), Counter>,
+    undecodable: Counter,
+    /// For a refusal that is missing from [`Refusal::all`].
+    other: Counter,
+}
+
+/// How long Check took, by what it came to.
+#[derive(Debug)]
+struct Ways {
+    near: Durations,
+    stale: Durations,
+    store: Durations,
+    provisioned: Durations,
+    preflight: Durations,
+    denied: Durations,
+}
+
+/// How long writes to Elasticsearch took, by what they came to.
+#[derive(Debug)]
+struct Writes {
+    acknowledged: Durations,
+    refused: Durations,
+    missing: Durations,
+    unavailable: Durations,
+    unknown: Durations,
+}
+
+impl Metrics {
+    /// With every series at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("elastauth");
+        registry.register("build", "The version that runs", Info::new(Build { version: env!("CARGO_PKG_VERSION") }));
+        let (decisions, ways, writes) =
+            (Decisions::new(&mut registry), Ways::new(&mut registry), Writes::new(&mut registry));
+        let (in_flight, cache_breaker_open, elasticsearch_up) = <(Gauge, Gauge, Gauge)>::default();
+        let keys_age = Family::default();
+        registry.register("in_flight", "Requests that are being answered", in_flight.clone());
+        registry.register(
+            "cache_breaker_open",
+            "1 while the cache does not answer and is not asked",
+            cache_breaker_open.clone(),
+        );
+        registry.register(
+            "elasticsearch_up",
+            "1 when the last look at Elasticsearch and the account there found nothing wrong",
+            elasticsearch_up.clone(),
+        );
+        registry.register_with_unit("keys_age", "Age of an issuer's key set", Unit::Seconds, keys_age.clone());
+        Self { registry, decisions, ways, writes, in_flight, cache_breaker_open, elasticsearch_up, keys_age }
+    }
+
+    /// A call of Check was answered.
+    pub fn decided(&self, decision: &Decision, took: Duration) {
+        let (counter, durations) = match decision {
+            Decision::Allow(obtained) => (&self.decisions.allowed, self.ways.of(obtained.source)),
+            Decision::Preflight => (&self.decisions.preflight, &self.ways.preflight),
+            Decision::Deny(refusal) => (self.decisions.of(refusal), &self.ways.denied),
+        };
+        counter.inc();
+        durations.record(took);
+    }
+
+    /// A call held no `CheckRequest`.
+    pub fn undecodable(&self) {
+        self.decisions.undecodable.inc();
+    }
+
+    /// A write to Elasticsearch ended.
+    pub fn wrote(&self, outcome: Result<(), &WriteError>, took: Duration) {
+        self.writes.of(outcome).record(took);
+    }
+
+    /// Everything as text; what is not counted but looked at comes from the caller.
+    pub fn scrape(&self, vitals: Vitals, in_flight: usize) -> Result<String, fmt::Error> {
+        self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+        self.cache_breaker_open.set((!vitals.cache).into());
+        self.elasticsearch_up.set(vitals.elasticsearch.into());
+        for (issuer, age) in vitals.keys {
+            self.keys_age.get_or_create(&Issuer { issuer }).set(age.as_secs_f64());
+        }
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decisions {
+    fn new(registry: &mut Registry) -> Self {
+        let family = Family::<Judged, Counter>::default();
+        registry.register("decisions", "Answers of Check, by reason and HTTP status", family.clone());
+        let counter = |reason, status: String| family.get_or_create_owned(&Judged { reason, status });
+        let refused = Refusal::all().into_iter().map(|refusal| {
+            let verdict = refusal.verdict();
+            ((verdict.reason, verdict.http), counter(verdict.reason, verdict.http.to_string()))
+        });
+        Self {
+            allowed: counter("allowed", "200".into()),
+            preflight: counter("preflight", "200".into()),
+            refused: refused.collect(),
+            undecodable: counter("message_undecodable", NO_STATUS.into()),
+            other: counter("other", NO_STATUS.into()),
+        }
+    }
+
+    fn of(&self, refusal: &Refusal) -> &Counter {
+        let verdict = refusal.verdict();
+        self.refused.get(&(verdict.reason, verdict.http)).unwrap_or(&self.other)
+    }
+}
+
+impl Ways {
+    fn new(registry: &mut Registry) -> Self {
+        let family = Family::<Way, Durations>::default();
+        let help = "Time that Check took, by where the credential was found: near (this process), stale (this process, while the \
+                    cache does not answer), store (the cache), provisioned (written to Elasticsearch)";
+        registry.register_with_unit("decision_duration", help, Unit::Seconds, family.clone());
+        let durations = |way| family.get_or_create_owned(&Way { way });
+        Self {
+            near: durations("near"),
+            stale: durations("stale"),
+            store: durations("store"),
+            provisioned: durations("provisioned"),
+            preflight: durations("preflight"),
+            denied: durations("denied"),
+        }
+    }
+
+    fn of(&self, source: Source) -> &Durations {
+        match source {
+            Source::Near => &self.near,
+            Source::Stale => &self.stale,
+            Source::Store => &self.store,
+            Source::Provisioned => &self.provisioned,
+        }
+    }
+}
+
+impl Writes {
+    fn new(registry: &mut Registry) -> Self {
+        let family = Family::<Outcome, Durations>::default();
+        let help = "Time that writes of users to Elasticsearch took, by what they came to";
+        registry.register_with_unit("write_duration", help, Unit::Seconds, family.clone());
+        let durations = |outcome| family.get_or_create_owned(&Outcome { outcome });
+        Self {
+            acknowledged: durations("acknowledged"),
+            refused: durations("refused"),
+            missing: durations("missing"),
+            unavailable: durations("unavailable"),
+            unknown: durations("unknown"),
+        }
+    }
+
+    fn of(&self, outcome: Result<(), &WriteError>) -> &Durations {
+        match outcome {
+            Ok(()) => &self.acknowledged,
+            Err(WriteError::Refused { .. }) => &self.refused,
+            Err(WriteError::Missing) => &self.missing,
+            Err(WriteError::Unavailable(_)) => &self.unavailable,
+            Err(WriteError::Unknown(_)) => &self.unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
