@@ -115,6 +115,9 @@ pub enum Login {
     Accepted {
         /// There may be more of them than were written, such as the anonymous user's.
         roles: Roles,
+        /// When the roles that were last written were true; none where the back end does not tell. Another moment than the
+        /// record's tells that another write won, also where that left more roles.
+        as_of: Option<Millis>,
         /// The day that stands in the metadata; none where the back end does not tell: then no write is spent on it.
         seen: Option<Day>,
     },

@@ -175,7 +175,11 @@ impl Provisioner for Elastic {
             StatusCode::OK => {
                 let accepted = answer.json().and_then(|body| {
                     let names = body["roles"].as_array()?.iter().filter_map(Value::as_str);
-                    Some(Login::Accepted { roles: Roles::new(names), seen: stamp::seen(&body) })
+                    Some(Login::Accepted {
+                        roles: Roles::new(names),
+                        seen: stamp::seen(&body),
+                        as_of: stamp::as_of(&body),
+                    })
                 });
                 accepted.ok_or_else(|| InspectError::Unavailable("an answer without roles".into()))
             }

@@ -97,6 +97,23 @@ async fn a_user_that_was_deleted_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn roles_that_a_late_write_gave_back_are_taken_away() {
+    let bench = Bench::start("50ms").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    let made = bench.checker.ask(&token).await;
+    // an older token's write, whose sender gave up, lands after the newer one
+    bench.change("ann", |user| {
+        user.roles.push("superuser".into());
+        user.metadata["elastauth"]["as_of"] = 1.into();
+    });
+    until("the repair", || async {
+        assert_eq!(bench.checker.ask(&token).await, made);
+        bench.elasticsearch.user("ann").unwrap().roles.len() == 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_roles_are_no_mismatch_and_a_confirmed_record_is_left_alone() {
     let bench = Bench::start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);

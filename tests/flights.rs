@@ -84,7 +84,7 @@ impl Provisioner for Users {
     }
 
     async fn log_in(&self, _: &Username, _: &Password) -> Result<Login, InspectError> {
-        Ok(Login::Accepted { roles: Roles::new(["a"]), seen: None })
+        Ok(Login::Accepted { roles: Roles::new(["a"]), seen: None, as_of: None })
     }
 
     async fn write(&self, _: &UserSpec, _: Option<&Password>) -> Result<(), WriteError> {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::credentials::{Day, Existing, Refused, UserSpec};
-use crate::identity::Owner;
+use crate::identity::{Millis, Owner};
 use crate::users::Stamp;
 
 const MANAGER: &str = "elastauth";
@@ -50,6 +50,13 @@ pub(super) fn seen(user: &Value) -> Option<Day> {
     let metadata = &user["metadata"];
     let day = || metadata["elastauth"]["last_seen"].as_str().and_then(Day::parse).unwrap_or(Day::of(0));
     (metadata["managed_by"] == MANAGER).then(day)
+}
+
+/// When the roles that were last written were true; none in a stamp that another hand made.
+pub(super) fn as_of(user: &Value) -> Option<Millis> {
+    let metadata = &user["metadata"];
+    let as_of = || metadata["elastauth"]["as_of"].as_u64();
+    (metadata["managed_by"] == MANAGER).then(as_of).flatten()
 }
 
 /// The store of the elastauth that last wrote the user.

@@ -191,15 +191,17 @@ async fn a_login_is_accepted_with_its_roles_rejected_or_an_outage() {
         elastic(vec![server.url]).log_in(&name("ann"), &Password::generate().unwrap()).await
     };
     let accepted = log_in(200, r#"{"username":"ann","roles":["b","a"]}"#).await.unwrap();
-    assert_eq!(accepted, Login::Accepted { roles: Roles::new(["a", "b"]), seen: None });
+    assert_eq!(accepted, Login::Accepted { roles: Roles::new(["a", "b"]), seen: None, as_of: None });
     assert_eq!(log_in(401, "{}").await.unwrap(), Login::Rejected);
-    let stamped = r#"{"roles":[],"metadata":{"managed_by":"elastauth","elastauth":{"last_seen":"2026-11-25"}}}"#;
+    let stamped =
+        r#"{"roles":[],"metadata":{"managed_by":"elastauth","elastauth":{"last_seen":"2026-11-25","as_of":7}}}"#;
     assert_eq!(
         log_in(200, stamped).await.unwrap(),
-        Login::Accepted { roles: Roles::default(), seen: Day::parse("2026-11-25") }
+        Login::Accepted { roles: Roles::default(), seen: Day::parse("2026-11-25"), as_of: Some(7) }
     );
     let old = r#"{"roles":[],"metadata":{"managed_by":"elastauth","elastauth":{}}}"#;
-    assert_eq!(log_in(200, old).await.unwrap(), Login::Accepted { roles: Roles::default(), seen: Some(Day::of(0)) });
+    let of_old = Login::Accepted { roles: Roles::default(), seen: Some(Day::of(0)), as_of: None };
+    assert_eq!(log_in(200, old).await.unwrap(), of_old);
     for (status, body) in [(200, "{}"), (403, "{}"), (429, "{}"), (500, "{}"), (503, "{}")] {
         assert!(matches!(log_in(status, body).await, Err(InspectError::Unavailable(_))), "{status} {body}");
     }

@@ -153,7 +153,7 @@ impl Api {
                 let names = names.ok_or_else(|| InspectError::Unavailable("an answer without roles".into()))?;
                 let roles = Roles::new(names.iter().filter_map(Value::as_str));
                 // the names of attributes are shown, not what stands in them; and a write would cost everybody's login
-                Ok(Login::Accepted { roles, seen: None })
+                Ok(Login::Accepted { roles, seen: None, as_of: None })
             }
             // a proxy or a certificate that authenticates everybody as somebody else
             StatusCode::OK => Err(InspectError::Unavailable("the answer is about another user".into())),

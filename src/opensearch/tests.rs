@@ -162,7 +162,7 @@ async fn a_login_is_about_the_user_who_asked_or_proves_nothing() {
         opensearch(&server).log_in(&name("ann"), &Password::generate().unwrap()).await
     };
     let accepted = log_in(200, r#"{"user_name":"ann","backend_roles":["b"],"roles":["c"]}"#).await.unwrap();
-    assert_eq!(accepted, Login::Accepted { roles: Roles::new(["b"]), seen: None }, "not the mapped ones");
+    assert_eq!(accepted, Login::Accepted { roles: Roles::new(["b"]), seen: None, as_of: None }, "not the mapped ones");
     assert_eq!(log_in(401, "Unauthorized").await.unwrap(), Login::Rejected);
     for (status, body) in
         [(200, r#"{"user_name":"CN=super","backend_roles":["b"]}"#), (200, "{}"), (403, "{}"), (503, ""), (500, "")]

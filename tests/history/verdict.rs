@@ -38,17 +38,6 @@ impl Settled {
     }
 }
 
-impl Settled {
-    /// What a confirmation does not find yet: it takes more roles than the record's for those of anonymous users, also when a
-    /// late PUT, or one of a record that came back, left them there.
-    pub fn has_more(&self, user: &User) -> bool {
-        let newest = user.tokens.last().map(|token| &token.roles);
-        let holds =
-            |roles: &Vec<String>| newest.is_some_and(|all| all.iter().all(|role| roles.iter().any(|r| r == role)));
-        self.outcome.is_allowed() && self.roles.as_ref().is_some_and(holds)
-    }
-}
-
 #[derive(Default)]
 pub struct Verdict {
     /// Whose, and what is wrong.
@@ -75,7 +64,7 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
         applied.sort_by_key(|put| put.applied);
         let own = Own { n, user, puts, applied, requests, losses: history.losses(n), history };
         match settled.wrong(user) {
-            Some(_) if (!confirmed && own.overtaken(None)) || (confirmed && settled.has_more(user)) => {
+            Some(_) if !confirmed && own.overtaken(None) => {
                 verdict.unconfirmed.insert(n);
             }
             Some(wrong) => verdict.violations.push((n, wrong)),

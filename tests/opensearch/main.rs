@@ -44,5 +44,5 @@ fn accepted(login: &Login, wanted: &[&str]) -> bool {
 
 /// With these roles and no others.
 fn accepted_with(wanted: &[&str]) -> Login {
-    Login::Accepted { roles: Roles::new(wanted), seen: None }
+    Login::Accepted { roles: Roles::new(wanted), seen: None, as_of: None }
 }

@@ -192,7 +192,10 @@ impl<S: Store, P: Provisioner> Core<S, P> {
     async fn confirm(&self, current: &Current, identity: &Identity) -> Verdict {
         let record = &current.written.record;
         match self.provisioner.log_in(&identity.username, &record.password).await {
-            Ok(Login::Accepted { roles, seen }) if record.roles.iter().all(|role| roles.contains(role)) => {
+            Ok(Login::Accepted { roles, seen, as_of })
+                if record.roles.iter().all(|role| roles.contains(role))
+                    && as_of.is_none_or(|as_of| as_of == record.as_of) =>
+            {
                 let passed = seen.is_some_and(|day| day < Day::of(now_ms()));
                 if passed && self.outlives_the_day(current) { Verdict::Unseen } else { Verdict::Right }
             }

@@ -235,7 +235,7 @@ impl Provisioner for Elastic {
         self.0.logins.fetch_add(1, SeqCst);
         let users = self.0.users.lock().unwrap();
         let user = users.get(username).filter(|user| user.password == *password);
-        Ok(user.map_or(Login::Rejected, |user| Login::Accepted { roles: user.roles.clone(), seen: None }))
+        Ok(user.map_or(Login::Rejected, |user| Login::Accepted { roles: user.roles.clone(), seen: None, as_of: None }))
     }
 
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
