@@ -27,9 +27,11 @@ use crate::{envoy, http, outbound, telemetry};
 
 mod administer;
 mod backend;
+mod explain;
 
 pub use administer::{accounts, purge, users};
 use backend::Backend;
+pub use explain::explain;
 
 /// Why the service did not start, or ended early.
 #[derive(Debug, thiserror::Error)]
@@ -156,15 +158,19 @@ pub async fn examine(settings: &Settings) -> Result<Vec<String>, String> {
 fn callers(provider: &Provider) -> Result<Callers<OidcProvider>, Error> {
     Ok(match provider {
         Provider::Oidc(settings, sources) => {
-            let issuer = |(provider, tokens): &(oidc::Settings, issuer::Settings)| {
-                Ok(Issuer::new(OidcProvider::new(provider.clone())?, tokens.clone()))
-            };
-            let issuers = Issuers::new(settings.iter().map(issuer).collect::<Result<_, Error>>()?);
+            let issuers = issuers(settings)?;
             tokio::spawn(issuers.watch());
             Callers::Tokens(issuers, sources.clone())
         }
         Provider::Headers(headers) => Callers::Headers(headers::Reader::new((**headers).clone())?),
     })
+}
+
+fn issuers(settings: &[(oidc::Settings, issuer::Settings)]) -> Result<Issuers<OidcProvider>, Error> {
+    let issuer = |(provider, tokens): &(oidc::Settings, issuer::Settings)| {
+        Ok(Issuer::new(OidcProvider::new(provider.clone())?, tokens.clone()))
+    };
+    Ok(Issuers::new(settings.iter().map(issuer).collect::<Result<_, Error>>()?))
 }
 
 /// Ends when either fails, or when both have ended.

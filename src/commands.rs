@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use elastauth::app;
 
 pub mod cache;
+pub mod explain;
 pub mod users;
 
 /// As clap has it for a command that cannot be understood.

@@ -1,4 +1,4 @@
-//! Commands: serve (default) · check · keys · generate-key · cache · users.
+//! Commands: serve (default) · check · keys · generate-key · explain · cache · users.
 
 // a command is one future, and the compiler counts how deep its parts nest
 #![recursion_limit = "256"]
@@ -43,6 +43,8 @@ enum Command {
     Keys,
     /// Prints a fresh `secret_key`.
     GenerateKey,
+    /// Says what becomes of a token (on standard input) or of groups, and why; nothing is written.
+    Explain(commands::explain::Explain),
     /// Looks after the cache.
     #[command(subcommand)]
     Cache(commands::cache::Command),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
             if online { examine(&loaded) } else { ExitCode::SUCCESS }
         }),
         Command::Users(command) => with(arguments.config, |loaded| commands::users::run(command, &loaded.settings)),
+        Command::Explain(flags) => with(arguments.config, |loaded| commands::explain::run(&flags, &loaded.settings)),
         Command::Cache(command) => with(arguments.config, |loaded| commands::cache::run(&command, &loaded.settings)),
         Command::Serve => with(arguments.config, serve),
     }

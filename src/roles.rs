@@ -74,12 +74,18 @@ impl Mapping {
         Self { by_group, default: Roles::new(&settings.default_roles), allow_none: settings.allow_no_roles }
     }
 
+    /// What one group is mapped to, if it is.
+    #[must_use]
+    pub fn of(&self, group: &str) -> Option<&[String]> {
+        self.by_group.get(&group.to_lowercase()).map(Vec::as_slice)
+    }
+
     /// The union over all groups, or the default when none matched.
     pub fn roles<T: AsRef<str>>(&self, groups: impl IntoIterator<Item = T>) -> Result<Roles, NoRoles> {
         let mut matched = false;
         let mut names: Vec<&str> = Vec::new();
         for group in groups {
-            if let Some(roles) = self.by_group.get(&group.as_ref().to_lowercase()) {
+            if let Some(roles) = self.of(group.as_ref()) {
                 matched = true;
                 names.extend(roles.iter().map(String::as_str));
             }

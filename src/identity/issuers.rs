@@ -6,9 +6,21 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::issuer::Issuer;
+use super::issuer::Validation;
 use super::keyring;
-use super::token::Error;
+use super::token::{CHECKS, Error};
 use super::{KeySource, Verified, jws};
+
+/// What came of a token, and how far it got.
+#[derive(Debug)]
+pub struct Explained {
+    /// Who judged it.
+    pub issuer: Option<String>,
+    /// The checks of a signed token that it certainly passed; none where the provider was asked instead.
+    pub passed: &'static [&'static str],
+    /// Whose it is.
+    pub outcome: Result<Verified, Error>,
+}
 
 /// The issuers, each with keys, rules and answers of its own: what ails one does not touch the others' tokens.
 pub struct Issuers<K>(Vec<Issuer<K>>);
@@ -22,6 +34,26 @@ impl<K: KeySource> Issuers<K> {
     /// The caller that a token stands for. `now` is the wall clock.
     pub async fn verify(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
         self.of(token)?.verify(token, now).await
+    }
+
+    /// The same, with what a person wants to know.
+    pub async fn explain(&self, token: &str, now: SystemTime) -> Explained {
+        let issuer = match self.of(token) {
+            Ok(issuer) => issuer,
+            Err(error) => return Explained { issuer: None, passed: &[], outcome: Err(error) },
+        };
+        let outcome = issuer.verify(token, now).await;
+        let by_signature = match issuer.validation() {
+            Validation::Jwks => true,
+            Validation::Both => jws::is_signed(token),
+            Validation::Userinfo | Validation::Introspection => false,
+        };
+        let passed = match &outcome {
+            _ if !by_signature => &[],
+            Ok(_) => &CHECKS[..],
+            Err(error) => error.passed_before(),
+        };
+        Explained { issuer: Some(issuer.name().to_owned()), passed, outcome }
     }
 
     /// The issuer to judge a token. What the token says of itself only selects: every check is that issuer's own.

@@ -12,9 +12,11 @@ use super::keyring::Keyring;
 use super::object::Object;
 use super::{AsOf, Identity, KeySource, Owner, Verified, algorithm, jws};
 
+mod checks;
 mod error;
 mod rules;
 
+pub use checks::CHECKS;
 pub use error::Error;
 pub(super) use rules::{Rules, Times};
 

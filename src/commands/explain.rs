@@ -1,0 +1,192 @@
+//! `elastauth explain`
+
+use std::io::{self, IsTerminal as _, Read as _};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use elastauth::app;
+use elastauth::authz::policy::Policy;
+use elastauth::authz::{Refusal, Request, Text};
+use elastauth::config::{Provider, Settings};
+use elastauth::identity::issuers::Explained;
+use elastauth::identity::{AsOf, Identity, Owner, Username, UsernameError};
+use elastauth::roles::{Mapping, Roles};
+use zeroize::Zeroizing;
+
+/// More than any token that is looked at.
+const MAX_INPUT: u64 = 64 * 1024;
+
+/// Who, and for what.
+#[derive(Args)]
+pub struct Explain {
+    /// These groups, separated by commas, instead of a token.
+    #[arg(long, value_delimiter = ',')]
+    groups: Option<Vec<String>>,
+    /// The request's method, for the rules of `policy.allow`.
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// The request's host.
+    #[arg(long, default_value = "")]
+    host: String,
+    /// The request's path.
+    #[arg(long, default_value = "/")]
+    path: String,
+}
+
+/// How it ends when the caller is not let through.
+enum End {
+    Refused(Refusal),
+    Usage(&'static str),
+    Failed(app::Error),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<app::Error> for End {
+    fn from(error: app::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(flags: &Explain, settings: &Settings) -> ExitCode {
+    super::block_on(async {
+        match explain(flags, settings).await {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(End::Refused(refusal)) => {
+                let verdict = refusal.verdict();
+                println!("refused    {} {}: {refusal}", verdict.http, verdict.reason);
+                Ok(ExitCode::FAILURE)
+            }
+            Err(End::Usage(why)) => {
+                eprintln!("elastauth: {why}");
+                Ok(ExitCode::from(super::EXIT_USAGE))
+            }
+            Err(End::Failed(error)) => Err(error),
+        }
+    })
+}
+
+async fn explain(flags: &Explain, settings: &Settings) -> Result<(), End> {
+    let identity = match &flags.groups {
+        Some(groups) => somebody(groups).map_err(|error| Refusal::Token(error.into()))?,
+        None => bearer(settings).await?,
+    };
+    Ok(decide(flags, settings, &identity)?)
+}
+
+/// Nobody in particular, in these groups.
+fn somebody(groups: &[String]) -> Result<Identity, UsernameError> {
+    let username = Username::parse("somebody")?;
+    Ok(Identity {
+        owner: Owner::of_headers("", &username),
+        username,
+        email: None,
+        full_name: None,
+        groups: groups.to_vec(),
+        claims: Vec::new(),
+        as_of: AsOf::Now,
+        expires: UNIX_EPOCH,
+    })
+}
+
+/// Whose the token on standard input is.
+async fn bearer(settings: &Settings) -> Result<Identity, End> {
+    let token = read_token().ok_or(End::Usage("no token on standard input"))?;
+    let explained = app::explain(settings, &token, SystemTime::now()).await?;
+    let Explained { issuer, passed, outcome } =
+        explained.ok_or(End::Usage("auth_provider is authelia: callers bring no tokens; use --groups"))?;
+    if let Some(issuer) = &issuer {
+        println!("issuer     {issuer}");
+    }
+    if !passed.is_empty() {
+        println!("passed     {}", passed.join(", "));
+    } else if outcome.is_ok() {
+        println!("passed     the provider was asked, and accepts it");
+    }
+    let identity = outcome.map_err(Refusal::Token)?.identity;
+    claims(settings, &identity);
+    Ok(identity)
+}
+
+fn read_token() -> Option<Zeroizing<String>> {
+    if io::stdin().is_terminal() {
+        eprintln!("the token, then an empty line and Ctrl-D:");
+    }
+    let mut input = Zeroizing::new(String::new());
+    io::stdin().take(MAX_INPUT).read_to_string(&mut input).ok()?;
+    let token = input.trim();
+    let token = token.strip_prefix("Bearer ").unwrap_or(token).trim_start();
+    (!token.is_empty()).then(|| Zeroizing::new(token.to_owned()))
+}
+
+/// Which claim gave what.
+fn claims(settings: &Settings, identity: &Identity) {
+    let Provider::Oidc(issuers, _) = &settings.identity else { return };
+    let Some((_, issuer)) = issuers.iter().find(|(_, issuer)| issuer.token.issuer == *identity.owner.issuer) else {
+        return;
+    };
+    let names = &issuer.token.claims;
+    println!("username   {}, of the claim {}", identity.username, names.username);
+    println!("groups     {}, of the claim {}", list(&identity.groups), names.groups);
+    for (what, value, name) in
+        [("full name ", &identity.full_name, &names.full_name), ("email     ", &identity.email, &names.email)]
+    {
+        if let Some(value) = value {
+            println!("{what} {}, of the claim {name}", value.escape_debug());
+        }
+    }
+}
+
+/// Roles, rule, and what would be written.
+fn decide(flags: &Explain, settings: &Settings, identity: &Identity) -> Result<(), Refusal> {
+    let roles = roles(settings, identity)?;
+    let text = |text: &str| Text(text.to_owned().into_bytes().into());
+    let request =
+        Request { method: text(&flags.method), host: text(&flags.host), path: text(&flags.path), ..Request::default() };
+    if flags.groups.is_some() && settings.policy.allow.iter().any(|rule| !rule.claims.is_empty()) {
+        println!("policy     rules about claims do not match without a token");
+    }
+    match Policy::new(settings.policy.clone()).judge(identity, &request).map_err(Refusal::Policy)? {
+        Some(rule) => println!("policy     the rule {rule} lets {} {} through", request.method, request.path),
+        None => println!("policy     no rules: whoever has a role may ask"),
+    }
+    let Identity { username, owner, .. } = identity;
+    match flags.groups {
+        Some(_) => println!("allowed    with the roles {roles}"),
+        None => println!(
+            "allowed    the Elasticsearch user {username} would have the roles {roles} and belong to the subject {} of {}; \
+             whether it is there already, and somebody else's, was not looked at",
+            owner.subject.escape_debug(),
+            owner.issuer
+        ),
+    }
+    Ok(())
+}
+
+fn roles(settings: &Settings, identity: &Identity) -> Result<Roles, Refusal> {
+    let mapping = Mapping::new(&settings.roles);
+    let mut matched = false;
+    for group in &identity.groups {
+        let roles = mapping.of(group);
+        matched |= roles.is_some();
+        let gives = roles.map_or_else(|| "nothing: not in group_mappings".into(), list);
+        println!("mapping    {} gives {gives}", group.escape_debug());
+    }
+    if !matched {
+        println!("mapping    no group matched: default_roles, {}", list(&settings.roles.default_roles));
+    }
+    Ok(mapping.roles(&identity.groups)?)
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".into();
+    }
+    names.join(", ").escape_debug().to_string()
+}
