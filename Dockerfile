@@ -10,6 +10,7 @@ COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY src src
 COPY tests/support tests/support
+COPY tests/model tests/model
 RUN cargo build --locked --release --bin elastauth
 
 FROM docker.io/library/debian:bookworm-slim

@@ -205,7 +205,8 @@ async fn answer(
     let (sender, path) = uri.path().split_once("/_security/").unwrap_or(("", ""));
     let presented = login::presented(&headers);
     let background = ["_authenticate", "user/_has_privileges", "role"].contains(&path);
-    if !(background && presented.as_ref().is_some_and(login::Presented::is_administrators)) {
+    let administrator = presented.as_ref().is_some_and(login::Presented::is_administrators);
+    if !(background && administrator) {
         shared.requests.fetch_add(1, Ordering::SeqCst);
     }
     if let (true, Some(login::Presented::Basic(name, _))) = (path == "_authenticate", &presented) {
@@ -214,6 +215,9 @@ async fn answer(
     let Some(who) = presented.and_then(|presented| login::log_in(&shared, &presented)) else { return unauthorized() };
     if !path.is_empty() {
         return security::answer(shared, &who, sender, (method, path, uri.query()), body).await;
+    }
+    if administrator && uri.path() == "/" {
+        return product(StatusCode::OK, &answers::info(shared.major.load(Ordering::SeqCst)));
     }
     let received: Map<String, Value> = headers
         .iter()

@@ -40,3 +40,18 @@ pub(super) fn media_type_trouble(headers: &HeaderMap, major: u8) -> Option<Strin
     (headers.contains_key("content-type") && accept != content)
         .then(|| format!("A compatible version is required on both headers: {accept:?}, {content:?}"))
 }
+
+/// `GET /`, as a released version of this major answers.
+pub(super) fn info(major: u8) -> Value {
+    json!({
+        "name": "stand-in", "cluster_name": "stand-in", "cluster_uuid": "0123456789abcdefABCDEF",
+        "version": {
+            "number": format!("{major}.17.0"), "build_flavor": "default", "build_type": "docker",
+            "build_hash": "0123456789abcdef0123456789abcdef01234567", "build_date": "2026-01-01T00:00:00.000Z",
+            "build_snapshot": false, "lucene_version": "9.12.0",
+            "minimum_wire_compatibility_version": format!("{}.17.0", major - 1),
+            "minimum_index_compatibility_version": format!("{}.0.0", major - 1),
+        },
+        "tagline": "You Know, for Search",
+    })
+}
