@@ -44,7 +44,7 @@
 //! | 39 | headers that impersonate are removed (Envoy); there is no `run_as` mode | `allow_overwrites_authorization_and_removes_what_impersonates` |
 //! | 40 | users who left can be disabled (the `users` commands); a user who is active shows it | `users_are_disabled_deleted_released_and_rebound_and_their_records_go` `the_day_of_an_active_user_is_written_once_without_a_password` |
 //! | 41 | OpenSearch: one writer at a time, none lost (OpenSearch) | `of_fifty_users_by_three_writers_at_once_none_is_lost` `fifty_callers_at_once_are_all_let_in_with_few_writes` |
-//! | 42 | the caller's ids are passed on; metrics are for the part on metrics | `elasticsearch_learns_on_whose_behalf_it_is_asked` |
+//! | 42 | the caller's ids are passed on; writes are counted | `elasticsearch_learns_on_whose_behalf_it_is_asked` `each_end_of_a_write_counts_for_itself` |
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
