@@ -189,7 +189,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "elasticsearch.opensearch_write_interval",
         "500ms",
-        "from one write to the next; who waits is written together",
+        "from one write to the next, at most half of `write_timeout`; who waits is written together",
     ),
     key("elasticsearch.opensearch_max_batch", "100", "users in one write"),
     key("elasticsearch.dry_run", "false", "decide and log, write nothing, deny"),

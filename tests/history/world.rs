@@ -161,10 +161,7 @@ async fn replica(
         .replace("log_level: debug", "log_level: info")
         .replace(
             "elasticsearch:\n",
-            &format!(
-                "elasticsearch:\n  write_timeout: {}ms\n  opensearch_write_interval: 100ms\n{confirm}",
-                WRITE_TIMEOUT.as_millis()
-            ),
+            &format!("elasticsearch:\n  write_timeout: {}ms\n{confirm}", WRITE_TIMEOUT.as_millis()),
         );
     let start = move || Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
     let process = tokio::task::spawn_blocking(start).await.unwrap();

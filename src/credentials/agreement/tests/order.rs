@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::credentials::Password;
 use crate::credentials::agreement::*;
-use crate::identity::Owner;
+use crate::identity::{Millis, Owner};
 use crate::roles::Roles;
 
 const ME: Claim = Claim(1);
