@@ -9,6 +9,7 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY src src
+COPY benches benches
 COPY tests/support tests/support
 COPY tests/model tests/model
 RUN cargo build --locked --release --bin elastauth

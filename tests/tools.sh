@@ -228,6 +228,18 @@ get_elasticsearch() {
   done
 }
 
+# A load generator for `make bench`.
+get_h2load() {
+  if command -v h2load >/dev/null; then return; fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq >&2 || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nghttp2-client >/dev/null
+  else
+    say "install h2load (Debian: nghttp2-client)"
+    exit 1
+  fi
+}
+
 for tool in "$@"; do
   case $tool in
     envoy) get_envoy "$newest_envoy"; ln -sf "envoy-$newest_envoy" "$tools/bin/envoy" ;;
@@ -239,6 +251,7 @@ for tool in "$@"; do
     keycloak) get_keycloak ;;
     elasticsearch) get_elasticsearch ;;
     schemas) get_schemas ;;
+    h2load) get_h2load ;;
     *) say "unknown tool $tool"; exit 2 ;;
   esac
 done

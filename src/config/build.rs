@@ -47,7 +47,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         expiration: v.duration("cache.expiration"),
         extend: v.boolean("extend_cache"),
         near: near::Settings {
-            max_entries: at_least_one(v, "cache.near_max_entries", None),
+            max_entries: v.number("cache.near_max_entries", None),
             max_stale: v.duration("cache.max_stale"),
         },
         settling: v.duration("elasticsearch.settling"),

@@ -107,7 +107,7 @@ pub(super) const KEYS: &[Key] = &[
     key("oidc.keys_cooldown", "10s", "between two fetches for an unknown key id, or after a failure"),
     key("cache.type", "", "`redis`; for one process only, `file`, or `memory` (also `\"\"`)"),
     key("cache.expiration", "1h", "life of a credential in the cache"),
-    key("cache.near_max_entries", "100000", "credentials kept in this process, about 1 KiB each"),
+    key("cache.near_max_entries", "100000", "credentials kept in this process; 0 for none"),
     key("cache.token_max_entries", "100000", "verified tokens kept in this process; 0 for none"),
     key("cache.refused_token_max_entries", "10000", "refused tokens kept for ten seconds; 0 for none"),
     key("cache.max_stale", "15m", "how long a kept credential serves while Redis does not answer and may have changed"),

@@ -18,7 +18,7 @@ pub(super) use link::Ticket;
 /// `cache.near_max_entries`, `cache.max_stale`
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Credentials kept in this process. Default 100,000, about 1 KiB each.
+    /// Credentials kept in this process. Default 100,000; 0 keeps none.
     pub max_entries: usize,
     /// How long a suspect entry serves while the store does not answer. Default 15 min.
     pub max_stale: Duration,
