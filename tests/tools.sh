@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# tools.sh envoy|redis|elasticsearch|opensearch|oidc-provider|keycloak|schemas: gets what the tests and the
-# demonstration run against into .tools/bin.
+# tools.sh TOOL…: gets what the tests, the demonstration and the benchmarks run against into .tools; the names are at the end.
 # Quick when it is there. Says plainly what to install when it cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::json;
 
 use super::*;
-use crate::identity::claims;
+use crate::identity::{claims, testing};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -86,18 +86,8 @@ fn without_the_anchor_nothing_is_looked_at() {
 }
 
 fn by_metadata(payload: Option<&str>, metadata: serde_json::Value) -> Result<Identity, Error> {
-    let claims = claims::Settings {
-        username: "preferred_username".into(),
-        email: "email".into(),
-        groups: "groups".into(),
-        full_name: "name".into(),
-        required: Vec::new(),
-        groups_prefix: String::new(),
-        username_prefix: String::new(),
-        username_case: claims::Case::Keep,
-        allow_unverified_email: false,
-        kept: vec!["department".into(), "level".into(), "absent".into()],
-    };
+    let claims =
+        claims::Settings { kept: vec!["department".into(), "level".into(), "absent".into()], ..testing::mapping() };
     let metadata_settings = metadata::Settings {
         namespace: "envoy.filters.http.jwt_authn".into(),
         payload: payload.map(str::to_owned),
