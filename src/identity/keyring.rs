@@ -3,6 +3,9 @@
 //! Readers take what is there, without a lock, and never wait for a fetch while a set that is young enough is there. A
 //! fetch runs in a task of its own, one at a time, so that a caller who goes away does not end it for the others.
 //!
+//! One clock says when nobody may ask: for [`Settings::cooldown`] after a fetch that failed, and after one for an unknown key id.
+//! Made-up key ids therefore cost the provider one fetch per cool-down, and a new key is known within one, flood or not.
+//!
 //! A key that stays in the set stays the same `Arc`; one that leaves it is marked as withdrawn, which ends the
 //! verifications that somebody keeps ([`Validity::holds`](super::Validity::holds)).
 
@@ -20,7 +23,7 @@ use super::jwks::{self, Key};
 
 mod shared;
 
-use shared::{Failure, Fetches, Set, Shared};
+use shared::{Failure, Fetches, Reason, Set, Shared};
 
 /// How long keys are trusted.
 #[derive(Clone, Debug)]
@@ -29,7 +32,7 @@ pub struct Settings {
     pub refresh: Duration,
     /// `oidc.keys_max_stale`: age up to which an old set serves while the provider is down. Default 24 h.
     pub max_stale: Duration,
-    /// `oidc.keys_cooldown`: between two fetches for an unknown key id or after a failure. Default 10 s.
+    /// `oidc.keys_cooldown`: how long nobody asks after a fetch for an unknown key id, or after a failure. Default 10 s.
     pub cooldown: Duration,
 }
 
@@ -131,35 +134,41 @@ impl<K: KeySource> Keyring<K> {
         async move {
             loop {
                 ring.renew().await;
-                let settings = &ring.shared.settings;
-                let failed = ring.shared.fetches().failure.is_some();
-                let pause = if failed { settings.cooldown } else { settings.refresh.mul_f64(early()) };
-                tokio::time::sleep(pause.max(SHORTEST_PAUSE)).await;
+                tokio::time::sleep(ring.pause().max(SHORTEST_PAUSE)).await;
             }
         }
     }
 
-    /// One fetch, or the end of the one that runs, unless one failed just now.
+    /// One fetch, or the end of the one that runs, unless the cool-down forbids it.
     async fn renew(&self) {
         let mut running = {
             let mut fetches = self.shared.fetches();
             match fetches.running() {
                 Some(running) => running,
-                None if fetches.failure.as_ref().is_some_and(|failure| self.cooling(failure.ended)) => return,
-                None => self.start(&mut fetches),
+                None if self.rests(&fetches) => return,
+                None => self.start(&mut fetches, Reason::Age),
             }
         };
         // nothing is ever sent: this ends with the sender
         let _ = running.changed().await;
     }
 
-    /// Starts a fetch unless one runs or failed just now. Nobody waits for it.
+    /// How long the watch waits: to the end of a failure's cool-down, else until the set is nearly as old as it may get, whoever
+    /// asked for it.
+    fn pause(&self) -> Duration {
+        let Settings { refresh, cooldown, .. } = self.shared.settings;
+        match self.age().filter(|_| self.shared.fetches().failure.is_none()) {
+            Some(age) => refresh.mul_f64(early()).saturating_sub(age),
+            None => cooldown,
+        }
+    }
+
+    /// Starts a fetch for a set that is old, unless one runs or the cool-down forbids it. Nobody waits for it.
     fn refresh(&self) {
         let mut fetches = self.shared.fetches();
-        let resting = fetches.failure.as_ref().is_some_and(|failure| self.cooling(failure.ended));
-        let stale = self.shared.usable().is_none_or(|set| set.asked.elapsed() >= self.shared.settings.refresh);
-        if stale && !resting && fetches.running().is_none() {
-            self.start(&mut fetches);
+        let old = self.shared.usable().is_none_or(|set| set.asked.elapsed() >= self.shared.settings.refresh);
+        if old && fetches.running().is_none() && !self.rests(&fetches) {
+            self.start(&mut fetches, Reason::Age);
         }
     }
 
@@ -176,18 +185,15 @@ impl<K: KeySource> Keyring<K> {
             if let Some(running) = fetches.running() {
                 running
             } else {
-                if let Some(failure) = &fetches.failure
-                    && (failure.asked >= called || self.cooling(failure.ended))
-                {
-                    return Err(Error::Unavailable(failure.why.clone()));
+                if self.rests(&fetches) || fetches.failure.as_ref().is_some_and(|failure| failure.asked >= called) {
+                    return Err(match (&fetches.failure, seen) {
+                        (Some(failure), _) => Error::Unavailable(failure.why.clone()),
+                        (None, Some(_)) => Error::UnknownKey,
+                        (None, None) => Error::Unavailable("they are too old, and were asked for just now".into()),
+                    });
                 }
-                if seen.is_some() {
-                    if fetches.for_unknown.is_some_and(|began| self.cooling(began)) {
-                        return Err(Error::UnknownKey);
-                    }
-                    fetches.for_unknown = Some(Instant::now());
-                }
-                self.start(&mut fetches)
+                let reason = if seen.is_some() { Reason::UnknownKey } else { Reason::Age };
+                self.start(&mut fetches, reason)
             }
         };
         // nothing is ever sent: this ends with the sender
@@ -195,19 +201,21 @@ impl<K: KeySource> Keyring<K> {
         Ok(())
     }
 
-    fn cooling(&self, since: Instant) -> bool {
-        since.elapsed() < self.shared.settings.cooldown
+    /// Whether the cool-down forbids to ask.
+    fn rests(&self, fetches: &Fetches) -> bool {
+        fetches.rests_since.is_some_and(|since| since.elapsed() < self.shared.settings.cooldown)
     }
 
-    fn start(&self, fetches: &mut Fetches) -> watch::Receiver<()> {
+    fn start(&self, fetches: &mut Fetches, reason: Reason) -> watch::Receiver<()> {
         let (done, running) = watch::channel(());
         let asked = Instant::now();
-        // stands if the task ends without saying anything
-        fetches.failure = Some(Failure { asked, ended: asked, why: "the fetch was abandoned".into() });
+        // both stand if the task ends without saying anything
+        fetches.failure = Some(Failure { asked, why: "the fetch was abandoned".into() });
+        fetches.rests_since = Some(asked);
         fetches.running = Some(running.clone());
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            shared.fetch(asked).await;
+            shared.fetch(asked, reason).await;
             drop(done);
         });
         running

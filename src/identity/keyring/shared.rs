@@ -35,24 +35,34 @@ pub(super) struct Fetches {
     pub(super) running: Option<watch::Receiver<()>>,
     /// The last fetch, unless it succeeded.
     pub(super) failure: Option<Failure>,
-    /// When the last fetch for an unknown key began.
-    pub(super) for_unknown: Option<Instant>,
+    /// The one clock: when the last fetch ended, if it failed or was for an unknown key id. A set that was fetched for its age
+    /// starts none, so that a key which comes right after it is found at once.
+    pub(super) rests_since: Option<Instant>,
+}
+
+/// Why the set is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// There is none, or it is old.
+    Age,
+    /// None of its keys has the id that a token names.
+    UnknownKey,
 }
 
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) asked: Instant,
-    pub(super) ended: Instant,
     pub(super) why: Arc<str>,
 }
 
 impl<K: KeySource> Shared<K> {
-    pub(super) async fn fetch(&self, asked: Instant) {
+    pub(super) async fn fetch(&self, asked: Instant, reason: Reason) {
         let outcome = match self.source.fetch().await {
             Ok(document) => jwks::parse(&document, &self.algorithms).map_err(Arc::from),
             Err(error) => Err(Arc::from(error.to_string())),
         };
         let mut fetches = self.fetches();
+        fetches.rests_since = (outcome.is_err() || reason == Reason::UnknownKey).then(Instant::now);
         match outcome {
             Ok(parsed) => {
                 if let Some(first) = parsed.bad.first() {
@@ -67,7 +77,7 @@ impl<K: KeySource> Shared<K> {
             }
             Err(why) => {
                 tracing::warn!(error = %why, "Keys not fetched");
-                fetches.failure = Some(Failure { asked, ended: Instant::now(), why });
+                fetches.failure = Some(Failure { asked, why });
             }
         }
     }

@@ -14,7 +14,11 @@ const COOLDOWN: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn ring_of(provider: &Provider) -> Arc<Keyring<Provider>> {
-    let settings = Settings { refresh: REFRESH, max_stale: MAX_STALE, cooldown: COOLDOWN };
+    ring_with(provider, COOLDOWN)
+}
+
+fn ring_with(provider: &Provider, cooldown: Duration) -> Arc<Keyring<Provider>> {
+    let settings = Settings { refresh: REFRESH, max_stale: MAX_STALE, cooldown };
     Arc::new(Keyring::new(provider.clone(), settings, &[Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA]))
 }
 
@@ -109,6 +113,43 @@ async fn an_unknown_key_id_asks_once_per_cool_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_fetch_begins_within_the_cool_down_of_one_for_an_unknown_key() {
+    let provider = Provider::new([Ok(set(&["a"])), Ok(set(&["a"])), Ok(set(&["a", "b"]))]);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    advance(REFRESH / 10 * 9).await;
+    assert_eq!(ask(&ring, "x").await, Err(Error::UnknownKey));
+    advance(COOLDOWN / 10 * 9).await;
+    // one that failed now would put the next one off
+    ring.renew().await;
+    assert_eq!(ask(&ring, "b").await, Err(Error::UnknownKey));
+    assert_eq!(provider.asked(), 2);
+    advance(SECOND).await;
+    ask(&ring, "b").await.unwrap();
+    assert_eq!(provider.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_key_ids_delay_a_new_key_by_one_cool_down_at_most_also_through_an_outage() {
+    let mut answers = vec![Ok(set(&["a"])), Ok(set(&["a"])), Provider::down(), Ok(set(&["a"]))];
+    let published = answers.len();
+    answers.push(Ok(set(&["a", "b"])));
+    let provider = Provider::new(answers);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    for second in 1..=60 {
+        advance(SECOND).await;
+        for kid in ["x", "y"] {
+            assert!(ask(&ring, kid).await.is_err());
+        }
+        ask(&ring, "a").await.unwrap();
+        let fetches = 2 + (second - 1) / COOLDOWN.as_secs();
+        assert_eq!(provider.asked() as u64, fetches, "{second}");
+        assert_eq!(ask(&ring, "b").await.is_ok(), provider.asked() > published, "{second}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_key_is_found_right_after_a_regular_fetch() {
     let provider = Provider::new([Ok(set(&["a"])), Ok(set(&["a", "b"]))]);
     let ring = ring_of(&provider);
@@ -191,8 +232,7 @@ async fn an_answer_that_is_no_key_set_is_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn without_a_cool_down_a_failure_still_ends_the_call() {
     let provider = Provider::new([Provider::down()]);
-    let settings = Settings { refresh: REFRESH, max_stale: MAX_STALE, cooldown: Duration::ZERO };
-    let ring = Keyring::new(provider.clone(), settings, &[Algorithm::ES256]);
+    let ring = ring_with(&provider, Duration::ZERO);
     assert!(matches!(ask(&ring, "a").await, Err(Error::Unavailable(_))));
     assert_eq!(provider.asked(), 1);
 }
@@ -265,6 +305,24 @@ async fn the_watch_tries_a_provider_that_is_down_once_per_cool_down() {
         assert_eq!(provider.asked(), asked);
         advance(COOLDOWN + SECOND).await;
     }
+    watch.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_is_ahead_of_that_age_also_when_a_cool_down_kept_it_from_asking() {
+    let provider = Provider::new([Ok(set(&["a"]))]);
+    let ring = ring_with(&provider, REFRESH / 5);
+    let watch = tokio::spawn(ring.watch());
+    settle().await;
+    // just before its time, so that it falls into the cool-down
+    advance(REFRESH.mul_f64(0.79)).await;
+    assert_eq!(ask(&ring, "x").await, Err(Error::UnknownKey));
+    assert_eq!(provider.asked(), 2);
+    for _ in 0..96 {
+        advance(REFRESH / 100).await;
+        settle().await;
+    }
+    assert_eq!(provider.asked(), 3);
     watch.abort();
 }
 
