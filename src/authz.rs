@@ -200,6 +200,19 @@ mod tests {
     }
 
     #[test]
+    fn a_challenge_asks_for_what_would_help_and_comes_with_every_401_and_nothing_else() {
+        for refusal in Refusal::all() {
+            let scheme = refusal.challenge().map(|challenge| challenge.split_once(' ').unwrap().0);
+            let expected = match refusal {
+                _ if refusal.verdict().http != 401 => None,
+                Refusal::Headers(_) => Some("LoginProxy"),
+                _ => Some("Bearer"),
+            };
+            assert_eq!(scheme, expected, "{refusal:?}");
+        }
+    }
+
+    #[test]
     fn the_readme_names_every_reason_and_its_cure() {
         let readme = include_str!("../README.md");
         let reasons = Refusal::all().into_iter().map(|refusal| refusal.verdict().reason);

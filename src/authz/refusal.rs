@@ -109,10 +109,13 @@ impl Refusal {
         self.verdict().http == UNAVAILABLE.1
     }
 
-    /// `WWW-Authenticate` (RFC 6750 §3) for a 401.
+    /// `WWW-Authenticate` for a 401 (RFC 9110 §11.6.1), as RFC 6750 §3 has it where a token would help. Where a login proxy names
+    /// callers, nothing that a client may send would help: the scheme is one that no client knows, so that none asks its user for a
+    /// password or a token, and that tells a person where to log in.
     #[must_use]
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
+            Self::Headers(_) if self.verdict().http == 401 => Some(r#"LoginProxy realm="elastauth""#),
             Self::Token(_) if self.verdict().http == 401 => Some(r#"Bearer realm="elastauth", error="invalid_token""#),
             _ if self.verdict().http == 401 => Some(r#"Bearer realm="elastauth""#),
             _ => None,

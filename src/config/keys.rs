@@ -109,7 +109,7 @@ pub(super) const KEYS: &[Key] = &[
     key("cache.expiration", "1h", "life of a credential in the cache"),
     key("cache.near_max_entries", "100000", "credentials kept in this process; 0 for none"),
     key("cache.token_max_entries", "100000", "verified tokens kept in this process; 0 for none"),
-    key("cache.refused_token_max_entries", "10000", "refused tokens kept for ten seconds; 0 for none"),
+    key("cache.refused_token_max_entries", "10000", "refused tokens kept for five seconds; 0 for none"),
     key("cache.max_stale", "15m", "how long a kept credential serves while Redis does not answer and may have changed"),
     key("cache.path", "/var/cache/elastauth", "of `file`: a folder, in which `elastauth.redb` is made, or a file"),
     key("cache.memory_max_entries", "100000", "records kept by `memory`"),

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::claims::Claims;
 use super::keyring::Keyring;
+use super::known::REFUSED;
 use super::object::Object;
 use super::token::Error;
 use super::{Answer, KeySource, Question};
@@ -25,9 +26,6 @@ const MAX_KEPT: usize = 50_000;
 
 /// Questions to one provider at once: whoever sends made-up tokens must not turn this process against it.
 const MAX_ASKING: usize = 64;
-
-/// How long a "no" is kept: it spares the provider, and is short where it has not heard of a fresh token everywhere yet.
-const REFUSED: Duration = Duration::from_secs(5);
 
 /// How long a failure stands, for one token; others are asked about all the same, since one token at which the provider fails
 /// must not keep everybody out.

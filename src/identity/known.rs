@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::{Error, Validity};
 
-/// How long a refusal counts: so late may a token be accepted whose key the provider has put right.
-const REFUSED: Duration = Duration::from_secs(10);
+/// How long a refusal counts, by our checks or by the provider's word: so late may a token be accepted whose key the provider has
+/// put right, or of which it has just heard everywhere.
+pub(super) const REFUSED: Duration = Duration::from_secs(5);
 
 /// `cache.token_max_entries`, `cache.refused_token_max_entries`
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +84,12 @@ impl<T> Known<T> {
         entry
     }
 
-    /// Keeps a refusal, unless it may pass sooner: with the provider's outage, with its next keys, or with time.
+    /// Keeps a refusal, unless it may pass sooner (with the provider's outage, with its next keys, or with time) or is the
+    /// provider's own, which is kept with its other answers.
     pub fn refuse(&self, name: Name, error: &Error) {
         let passes = matches!(error, Error::Key(_) | Error::NotYetValid | Error::IssuedInFuture);
-        if !passes && !error.is_outage() {
+        let kept_elsewhere = matches!(error, Error::Refused);
+        if !passes && !kept_elsewhere && !error.is_outage() {
             self.refused.insert(name, (error.clone(), Instant::now()));
         }
     }
@@ -123,6 +126,7 @@ mod tests {
         for error in [
             Error::NotYetValid,
             Error::IssuedInFuture,
+            Error::Refused,
             Error::Key(super::super::keyring::Error::UnknownKey),
             Error::Key(super::super::keyring::Error::Unavailable("down".into())),
         ] {
