@@ -110,7 +110,7 @@ pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error>
 }
 
 async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error> {
-    let callers = callers(&settings.identity)?;
+    let callers = callers(settings)?;
     let metrics = settings.http.metrics.then(|| Arc::new(Metrics::new()));
     let provisioner = Backend::new(settings)?.counted_in(metrics.clone());
     let seal = Seal::new(&settings.seal)?;
@@ -155,10 +155,10 @@ pub async fn examine(settings: &Settings) -> Result<Vec<String>, String> {
     provisioner.examine().await
 }
 
-fn callers(provider: &Provider) -> Result<Callers<OidcProvider>, Error> {
-    Ok(match provider {
-        Provider::Oidc(settings, sources) => {
-            let issuers = issuers(settings)?;
+fn callers(settings: &Settings) -> Result<Callers<OidcProvider>, Error> {
+    Ok(match &settings.identity {
+        Provider::Oidc(oidc, sources) => {
+            let issuers = issuers(oidc)?.verifying_at_once(settings.verifications);
             tokio::spawn(issuers.watch());
             Callers::Tokens(issuers, sources.clone())
         }

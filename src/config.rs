@@ -31,6 +31,8 @@ pub struct Settings {
     pub identity: Provider,
     /// `cache.token_max_entries`, `cache.refused_token_max_entries`
     pub known: identity::known::Settings,
+    /// `grpc.max_verifications`: signatures of tokens that are checked at once. Default: half the processors.
+    pub verifications: usize,
     /// `policy.*`
     pub policy: authz::policy::Settings,
     /// `default_roles`, `group_mappings`

@@ -20,6 +20,7 @@ pub mod presented;
 #[cfg(test)]
 mod testing;
 pub mod token;
+mod turns;
 mod verified;
 
 pub use token::Error;

@@ -70,6 +70,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         logs: logs(v),
         identity,
         known: known(v),
+        verifications: at_least_one(v, "grpc.max_verifications", Some((cpus() / 2).max(1))),
         policy,
         roles,
         credentials,

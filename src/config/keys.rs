@@ -231,6 +231,11 @@ pub(super) const KEYS: &[Key] = &[
         "a connection ends at about this age, so that Envoy finds new replicas; 0: never",
     ),
     key("grpc.max_in_flight", "4096", "requests at once; more are answered 503"),
+    key(
+        "grpc.max_verifications",
+        "half the CPUs",
+        "signatures of new tokens checked at once; others wait, and known callers need none",
+    ),
     key("log_level", "info", "`error`, `warn`, `info`, `debug`, `trace`"),
     key("log_format", "json", "`json` or `text`"),
     key("enable_metrics", "false", "`/metrics` for Prometheus on `listen`"),

@@ -7,6 +7,7 @@ use super::answers::{Accepted, Answers};
 use super::claims::Claims;
 use super::keyring::{self, Keyring};
 use super::token::{self, Error, Signed, Verifier};
+use super::turns::Turns;
 use super::{AsOf, KeySource, Question, Verified, jws};
 
 /// `oidc.token_validation`
@@ -69,6 +70,11 @@ impl<K: KeySource> Issuer<K> {
         let keyring = Keyring::new(source, settings.keyring, &settings.token.algorithms);
         let answers = Answers::new(keyring.clone(), settings.introspection_ttl);
         Self { validation: settings.validation, verifier: Verifier::new(keyring, settings.token), answers }
+    }
+
+    /// Checks signatures only in these turns.
+    pub(super) fn in_turns(self, turns: Turns) -> Self {
+        Self { verifier: self.verifier.in_turns(turns), ..self }
     }
 
     /// `iss` of its tokens.

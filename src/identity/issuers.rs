@@ -9,6 +9,7 @@ use super::issuer::Issuer;
 use super::issuer::Validation;
 use super::keyring;
 use super::token::{CHECKS, Error};
+use super::turns::Turns;
 use super::{KeySource, Verified, jws};
 
 /// What came of a token, and how far it got.
@@ -29,6 +30,13 @@ impl<K: KeySource> Issuers<K> {
     /// At most one of them may take opaque tokens, which do not say whose they are, and must not be shown to strangers.
     pub fn new(issuers: Vec<Issuer<K>>) -> Self {
         Self(issuers)
+    }
+
+    /// Checks no more signatures than this at once, of all issuers together: `grpc.max_verifications`.
+    #[must_use]
+    pub fn verifying_at_once(self, most: usize) -> Self {
+        let turns = Turns::new(most);
+        Self(self.0.into_iter().map(|issuer| issuer.in_turns(turns.clone())).collect())
     }
 
     /// The caller that a token stands for. `now` is the wall clock.

@@ -10,6 +10,7 @@ mod forgery;
 mod kinds;
 mod properties;
 mod rfc;
+mod turns;
 mod wycheproof;
 
 const ISSUER: &str = "https://id.example.com/realms/main";
