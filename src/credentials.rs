@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::identity::{Millis, Owner, Username};
 use crate::roles::Roles;
 
+mod admission;
 pub mod agreement;
 mod breaker;
 pub mod broker;
@@ -25,6 +26,7 @@ pub mod record;
 pub mod seal;
 mod store;
 
+pub use admission::{Busy, Pace};
 pub use caller::Caller;
 pub use credential::Credential;
 pub use day::Day;
@@ -199,6 +201,11 @@ pub trait Provisioner: Send + Sync + 'static {
         user: &UserSpec,
         password: Option<&Password>,
     ) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// How fast writes go at present; unlimited where that is not known.
+    fn pace(&self) -> Pace {
+        Pace::UNLIMITED
+    }
 
     /// Looks after itself in the background, for as long as the process lives.
     fn watch(&self) -> impl Future<Output = ()> + Send {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::credentials::{
-    Existing, InspectError, Login, Origin, OtherWriter, Password, Provisioner, Refused, UserSpec, WriteError,
+    Existing, InspectError, Login, Origin, OtherWriter, Pace, Password, Provisioner, Refused, UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
 use crate::nodes::account::Scheme;
@@ -35,7 +35,7 @@ pub struct Settings {
     pub timeout: Duration,
     /// Time-out of a write, waiting for its turn included. Default 5 s.
     pub write_timeout: Duration,
-    /// How many writes of this process at once, and how many wait.
+    /// How many writes of this process at once, and how long they wait.
     pub writes: Limits,
     /// When a write shows in searches; what logs in does not depend on it. Default `False`.
     pub refresh: Refresh,
@@ -203,6 +203,10 @@ impl Provisioner for Elastic {
             }
             _ => outcome(sent),
         }
+    }
+
+    fn pace(&self) -> Pace {
+        self.writes.pace()
     }
 
     async fn watch(&self) {

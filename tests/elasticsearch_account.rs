@@ -119,8 +119,8 @@ async fn under_load_few_write_at_once_and_those_beyond_the_queue_are_told_to_com
     let later = answers.iter().filter(|answer| **answer == Answer::Denied(503)).count();
     assert_eq!(allowed + later, 80, "{answers:?}");
     assert!(
-        (2..=34).contains(&allowed) || began.elapsed() > Duration::from_secs(2),
-        "two write and 32 wait: {allowed}"
+        (2..=30).contains(&allowed) || began.elapsed() > Duration::from_secs(2),
+        "so many are through within half of the time that callers wait: {allowed}"
     );
     assert!(later > 0, "the others come back");
     let mut moments: Vec<_> = Vec::new();
@@ -138,7 +138,7 @@ async fn under_load_few_write_at_once_and_those_beyond_the_queue_are_told_to_com
         .max()
         .unwrap();
     assert!(peak <= 2, "{peak} writes at once");
-    elastauth.process.wait_for_line(0, &["elasticsearch_unavailable", "too many writes are waiting"]);
+    elastauth.process.wait_for_line(0, &["provisioning_busy", "the turn comes in"]);
 }
 
 /// Issue 5, item 6: decides and logs, writes nothing, and denies.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::credentials::{
-    Existing, InspectError, Login, Origin, OtherWriter, Password, Provisioner, UserSpec, WriteError,
+    Existing, InspectError, Login, Origin, OtherWriter, Pace, Password, Provisioner, UserSpec, WriteError,
 };
 use crate::elastic::{self, Elastic};
 use crate::flavor::{self, Flavor};
@@ -152,6 +152,15 @@ impl Provisioner for Backend {
             metrics.wrote(outcome.as_ref().copied(), began.elapsed());
         }
         outcome
+    }
+
+    fn pace(&self) -> Pace {
+        match self.known.get() {
+            Some(Known::Elasticsearch(elastic)) => elastic.pace(),
+            // its queue sends away itself whom it cannot write in time
+            Some(Known::OpenSearch(_)) => Pace::UNLIMITED,
+            None => self.elastic.writes.usual_pace(),
+        }
     }
 
     async fn watch(&self) {

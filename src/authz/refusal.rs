@@ -1,8 +1,10 @@
 //! The kinds of refusal, and the one table of what each means.
 
+use std::time::Duration;
+
 use super::policy;
-use crate::credentials::Refused;
 use crate::credentials::broker;
+use crate::credentials::{Busy, Refused};
 use crate::identity::{headers, token};
 
 /// Every way a request can be refused.
@@ -62,6 +64,9 @@ pub struct Verdict {
     pub text: &'static str,
 }
 
+/// Of an outage whose end nobody knows.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 const UNAUTHENTICATED: (i32, u16) = (16, 401);
 const DENIED: (i32, u16) = (7, 403);
 const INVALID: (i32, u16) = (3, 400);
@@ -94,6 +99,7 @@ impl Refusal {
                 B::Store(_) => (UNAVAILABLE, "cache_unavailable", "try again later"),
                 B::Unreadable(_) => (UNAVAILABLE, "cache_key_unknown", "try again later"),
                 B::Elasticsearch(_) => (UNAVAILABLE, "elasticsearch_unavailable", "try again later"),
+                B::Busy(_) => (UNAVAILABLE, "provisioning_busy", "try again later"),
                 B::Internal(_) => (UNAVAILABLE, "internal_error", "try again later"),
             },
             Self::Deadline => (UNAVAILABLE, "deadline_exceeded", "try again later"),
@@ -107,6 +113,15 @@ impl Refusal {
     #[must_use]
     pub fn is_outage(&self) -> bool {
         self.verdict().http == UNAVAILABLE.1
+    }
+
+    /// When to ask again, after an outage.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::Credentials(broker::Error::Busy(busy)) => busy.again.max(RETRY_AFTER),
+            _ => RETRY_AFTER,
+        }
     }
 
     /// `WWW-Authenticate` for a 401 (RFC 9110 §11.6.1), as RFC 6750 §3 has it where a token would help. Where a login proxy names
@@ -141,6 +156,7 @@ impl Refusal {
             Self::Credentials(B::Store(store)),
             Self::Credentials(B::Unreadable(crate::credentials::seal::OpenError::UnknownKey)),
             Self::Credentials(B::Elasticsearch("down".into())),
+            Self::Credentials(B::Busy(Busy { again: Duration::from_secs(2) })),
             Self::Credentials(B::Internal("bug".into())),
             Self::Deadline,
             Self::Overload,

@@ -160,7 +160,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "elasticsearch.max_writes",
         "4",
-        "concurrent writes of this process; 16 times as many wait, for `grpc.deadline` at most",
+        "concurrent writes of this process; as many wait as are through within half of `grpc.deadline`, others are told when to come back",
     ),
     key("elasticsearch.max_write_rate", "0", "writes of this process in a second; 0 for no such limit"),
     key(

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::admission::{Admission, Busy, Place};
 use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, Sight, State, Swap, Want, WriteFailure, step};
 use super::breaker::Breaker;
 use super::flight::Flights;
@@ -62,6 +63,9 @@ pub enum Error {
     /// Elasticsearch did not acknowledge.
     #[error("Elasticsearch is unavailable: {0}")]
     Elasticsearch(String),
+    /// It would take too long to write the user now.
+    #[error("{0}")]
+    Busy(#[from] Busy),
     /// Something of ours.
     #[error("{0}")]
     Internal(String),
@@ -102,6 +106,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             near,
             settings,
             me,
+            admission: Admission::default(),
             refusals: Refusals::default(),
             repairs: Repairs::default(),
         });
@@ -203,7 +208,9 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
                 let (peek, ticket) = known.filter(|_| !waited).unzip();
                 let ticket = ticket.unwrap_or_else(|| core.near.ticket(&key));
                 let why = String::new();
-                Flight { core: &core, key, identity, origin, current: None, ticket, why }.run(state, peek).await
+                Flight { core: &core, key, identity, origin, current: None, ticket, why, place: None }
+                    .run(state, peek)
+                    .await
             };
             let landed = flights.join(&name, purpose, flight).await;
             landed.unwrap_or_else(|_lost| Err(Error::Internal("the provisioning task was lost".into())))

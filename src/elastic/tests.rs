@@ -52,7 +52,7 @@ fn settings(hosts: Vec<Url>) -> Settings {
         nodes,
         timeout: Duration::from_secs(2),
         write_timeout: Duration::from_secs(2),
-        writes: Limits { concurrent: 4, queue: 64, patience, per_second: None },
+        writes: Limits { concurrent: 4, patience, per_second: None },
         refresh: Refresh::False,
         hashing: Hashing::There,
         mapped_roles: Vec::new(),

@@ -14,9 +14,6 @@ use crate::credentials::Credential;
 /// Taken off every allowed request: Elasticsearch's run-as and secondary authentication, and what proxies read.
 const REMOVED: [&str; 3] = ["es-security-runas-user", "es-secondary-authorization", "proxy-authorization"];
 
-/// Seconds after which a client may try again.
-const RETRY_AFTER: &str = "1";
-
 /// Replies that let requests through.
 pub(super) struct Replies {
     /// `authorization` is never among them: Envoy removes after it sets.
@@ -74,7 +71,9 @@ pub(super) fn deny(refusal: &Refusal) -> Reply {
 /// turn into a pass.
 pub(super) fn unavailable(refusal: &Refusal) -> Reply {
     let verdict = refusal.verdict();
-    reply(verdict.code, denied(verdict.http, vec![plain("retry-after", RETRY_AFTER)], verdict.text))
+    // whole seconds (RFC 9110 §10.2.3), and no sooner
+    let after = refusal.retry_after().as_millis().div_ceil(1000).to_string();
+    reply(verdict.code, denied(verdict.http, vec![plain("retry-after", &after)], verdict.text))
 }
 
 fn denied(http: u16, mut headers: Vec<HeaderValueOption>, text: &str) -> HttpResponse {
@@ -117,8 +116,10 @@ fn plain(name: &'static str, value: &str) -> HeaderValueOption {
 mod tests {
     use prost::Message as _;
 
+    use std::time::Duration;
+
     use super::*;
-    use crate::credentials::Password;
+    use crate::credentials::{Busy, Password, broker};
     use crate::identity::Username;
 
     fn decode(reply: &Reply) -> CheckResponse {
@@ -188,6 +189,28 @@ mod tests {
             assert_eq!(has("www-authenticate"), code == 401, "{refusal:?}");
             assert_eq!(has("retry-after"), code == 503, "{refusal:?}");
             assert!(denied.headers.iter().all(|h| !h.header.as_ref().unwrap().value.is_empty()));
+        }
+    }
+
+    #[test]
+    fn who_has_a_turn_is_told_when_in_whole_seconds_and_no_sooner() {
+        let busy = |millis| {
+            let again = Duration::from_millis(millis);
+            Refusal::Credentials(broker::Error::Busy(Busy { again }))
+        };
+        for (refusal, expected) in [
+            (busy(2_001), "3"),
+            (busy(60_000), "60"),
+            (busy(15), "1"),
+            (Refusal::Overload, "1"),
+            (Refusal::Deadline, "1"),
+        ] {
+            let Some(HttpResponse::DeniedResponse(denied)) = decode(&unavailable(&refusal)).http_response else {
+                panic!("{refusal:?}")
+            };
+            let headers = denied.headers.iter().filter_map(|option| option.header.as_ref());
+            let after: Vec<_> = headers.filter(|header| header.key == "retry-after").map(|h| &h.value[..]).collect();
+            assert_eq!(after, [expected.as_bytes()], "{refusal:?}");
         }
     }
 }

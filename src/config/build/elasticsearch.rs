@@ -12,9 +12,6 @@ use crate::roles;
 
 mod cluster;
 
-/// How many writes may wait for each that is under way: at 100 ms a write these take two seconds, and a caller waits three.
-const QUEUE_PER_WRITE: usize = 16;
-
 /// Nobody waits for a write longer than `deadline`.
 pub(super) fn elasticsearch(
     v: &mut Values<'_>,
@@ -35,7 +32,7 @@ pub(super) fn elasticsearch(
         nodes,
         timeout: v.duration("elasticsearch.timeout"),
         write_timeout,
-        writes: Limits { concurrent, queue: concurrent * QUEUE_PER_WRITE, patience, per_second },
+        writes: Limits { concurrent, patience, per_second },
         refresh: refresh(v),
         hashing: hashing(v),
         mapped_roles,

@@ -114,7 +114,7 @@ fn what_is_sent_and_how_often_is_the_operator_s_choice() {
     let default = set("").unwrap();
     assert_eq!((default.refresh, default.hashing), (elastic::Refresh::False, Hashing::There));
     assert_eq!(default.nodes.media_type, "application/json");
-    assert_eq!((default.writes.concurrent, default.writes.queue, default.writes.per_second), (4, 64, None));
+    assert_eq!((default.writes.concurrent, default.writes.per_second), (4, None));
     let media = set(", compatible_with: 8").unwrap().nodes.media_type;
     assert_eq!(media, "application/vnd.elasticsearch+json; compatible-with=8");
     assert_eq!(set(", refresh: wait_for").unwrap().refresh, elastic::Refresh::WaitFor);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::refusals::Refusals;
 use super::upkeep::Repairs;
 use super::{Error, now_ms};
+use crate::credentials::admission::Admission;
 use crate::credentials::agreement::Want;
 use crate::credentials::breaker::Breaker;
 use crate::credentials::near::Near;
@@ -31,6 +32,7 @@ pub(super) struct Core<S, P> {
     pub(super) near: Near,
     pub(super) settings: Settings,
     pub(super) me: Claim,
+    pub(super) admission: Admission,
     pub(super) refusals: Refusals,
     pub(super) repairs: Repairs,
 }

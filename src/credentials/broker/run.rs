@@ -17,6 +17,8 @@ pub(super) struct Flight<'a, S, P> {
     pub(super) ticket: Ticket,
     /// The last failure of Elasticsearch, for the log.
     pub(super) why: String,
+    /// Leave to write; kept to the end.
+    pub(super) place: Option<Place>,
 }
 
 impl<S: Store, P: Provisioner> Flight<'_, S, P> {
@@ -75,7 +77,21 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         }
     }
 
+    /// Before the first step that leads to a write of ours.
+    fn admitted(&mut self, action: &Action) -> Result<(), Error> {
+        let begins = match action {
+            Action::Create(_) | Action::Inspect { .. } | Action::Write { .. } => true,
+            Action::Replace(record, _) => record.is_claimed_by(self.core.me),
+            Action::Get | Action::Remove | Action::Wait | Action::Finish(_) => false,
+        };
+        if begins && self.place.is_none() {
+            self.place = Some(self.core.admission.enter(self.core.provisioner.pace())?);
+        }
+        Ok(())
+    }
+
     async fn perform(&mut self, action: Action) -> Result<Event, Error> {
+        self.admitted(&action)?;
         match action {
             Action::Get => {
                 self.ticket = self.core.near.ticket(&self.key);

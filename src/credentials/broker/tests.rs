@@ -1,5 +1,6 @@
 //! The broker over stores and an Elasticsearch in memory, in paused time.
 
+mod admission;
 mod bench;
 mod headers;
 mod speed;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use crate::credentials::broker::*;
 use crate::credentials::near::{self, Link};
 use crate::credentials::seal::{self, Key};
-use crate::credentials::{Entry, Existing, Login};
+use crate::credentials::{Entry, Existing, Login, Pace};
 use crate::identity::{AsOf, Owner, Username};
 use crate::memory::{self, MemoryStore};
 
@@ -59,8 +59,12 @@ pub(super) async fn ask(replica: &Replica) -> Obtained {
 }
 
 pub(super) fn ann(as_of: AsOf) -> Identity {
+    named("ann", as_of)
+}
+
+pub(super) fn named(name: &str, as_of: AsOf) -> Identity {
     Identity {
-        username: Username::parse("ann").unwrap(),
+        username: Username::parse(name).unwrap(),
         owner: Owner { issuer: "i".into(), subject: "s".into() },
         email: None,
         full_name: None,
@@ -185,7 +189,9 @@ struct Directory {
     /// Writes that are applied without an answer.
     unanswered: AtomicUsize,
     /// How long a look and a write take.
-    pace: Mutex<(Duration, Duration)>,
+    times: Mutex<(Duration, Duration)>,
+    /// None is unlimited.
+    pace: Mutex<Option<Pace>>,
 }
 
 impl Elastic {
@@ -207,15 +213,19 @@ impl Elastic {
     }
 
     pub(super) fn take(&self, look: Duration, write: Duration) {
-        *self.0.pace.lock().unwrap() = (look, write);
+        *self.0.times.lock().unwrap() = (look, write);
+    }
+
+    pub(super) fn admit(&self, pace: Pace) {
+        *self.0.pace.lock().unwrap() = Some(pace);
     }
 
     pub(super) fn lose_answers(&self, next: usize) {
         self.0.unanswered.store(next, SeqCst);
     }
 
-    fn pace(&self) -> (Duration, Duration) {
-        *self.0.pace.lock().unwrap()
+    fn times(&self) -> (Duration, Duration) {
+        *self.0.times.lock().unwrap()
     }
 
     pub(super) fn user(&self) -> User {
@@ -226,7 +236,7 @@ impl Elastic {
 impl Provisioner for Elastic {
     async fn inspect(&self, username: &Username, _: &Owner, _: &Origin) -> Result<Existing, InspectError> {
         self.0.inspections.fetch_add(1, SeqCst);
-        tokio::time::sleep(self.pace().0).await;
+        tokio::time::sleep(self.times().0).await;
         let known = self.0.users.lock().unwrap().contains_key(username);
         Ok(if known { Existing::Ours } else { Existing::Absent })
     }
@@ -241,7 +251,7 @@ impl Provisioner for Elastic {
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
         self.0.writes.fetch_add(1, SeqCst);
         self.0.passwords.fetch_add(usize::from(password.is_some()), SeqCst);
-        tokio::time::sleep(self.pace().1).await;
+        tokio::time::sleep(self.times().1).await;
         let mut users = self.0.users.lock().unwrap();
         let known = users.get(&user.username).map(|user| user.password.clone());
         let password = password.cloned().or(known).ok_or(WriteError::Missing)?;
@@ -251,5 +261,9 @@ impl Provisioner for Elastic {
             Ok(_) => Err(WriteError::Unknown("no answer".into())),
             Err(_) => Ok(()),
         }
+    }
+
+    fn pace(&self) -> Pace {
+        self.0.pace.lock().unwrap().unwrap_or(Pace::UNLIMITED)
     }
 }
