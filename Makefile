@@ -3,7 +3,7 @@ OLDEST_ENVOY := 1.36.4
 ENVOYS := $(OLDEST_ENVOY) 1.38.3 1.40.0
 END_TO_END := --test process --test clients --test headers --test rolling --test tls
 
-.PHONY: help demo test test-matrix soak bench lint build tools
+.PHONY: help demo test test-matrix soak bench memory lint build tools
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -21,13 +21,18 @@ test-matrix: tools ## the tests with a real Envoy, against each supported versio
 	for version in $(ENVOYS); do tests/tools.sh envoy-$$version && \
 	  ENVOY_VERSION=$$version cargo test --locked $(END_TO_END) || exit 1; done
 
-soak: tools ## histories of many seeds: HISTORY_SEEDS=50 (30 s each), HISTORY_USERS=300; HISTORY_SEED=n repeats one
+soak: tools build ## floods and crowds, then histories of many seeds: HISTORY_SEEDS=50 (30 s each), HISTORY_USERS=300; HISTORY_SEED=n repeats one
+	SCALE_BINARY=target/release/elastauth cargo test --locked --test scale -- --ignored soak --nocapture --test-threads 1
 	HISTORY_SEEDS=$${HISTORY_SEEDS:-50} cargo test --locked --test history -- --ignored --exact soak --nocapture
 
 bench: ## what a check costs, as a ratio to a server that answers a constant: BENCH_ROUNDS=7
 	tests/tools.sh envoy redis h2load
 	cargo build --locked --release -p elastauth -p elastauth-bench
 	target/release/elastauth-bench target/release $(BENCH_ROUNDS)
+
+memory: build ## how much memory an idle process, a user and a token take
+	tests/tools.sh redis
+	SCALE_BINARY=target/release/elastauth cargo test --locked --test scale -- --ignored memory --nocapture
 
 lint: ## formatting, lints, documentation
 	cargo fmt --all --check

@@ -10,6 +10,7 @@ use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::until;
+use elastauth_support::puts;
 use elastauth_support::servers::{Elastauth, config};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
@@ -123,20 +124,7 @@ async fn under_load_few_write_at_once_and_those_beyond_the_queue_are_told_to_com
         "so many are through within half of the time that callers wait: {allowed}"
     );
     assert!(later > 0, "the others come back");
-    let mut moments: Vec<_> = Vec::new();
-    for put in bench.elasticsearch.puts() {
-        let Some((_, answered)) = put.answered else { continue };
-        moments.extend([(put.received, 1_i32), (answered, -1)]);
-    }
-    moments.sort_by_key(|(at, change)| (*at, *change));
-    let peak = moments
-        .iter()
-        .scan(0, |now, (_, change)| {
-            *now += change;
-            Some(*now)
-        })
-        .max()
-        .unwrap();
+    let peak = puts::peak(&bench.elasticsearch.puts());
     assert!(peak <= 2, "{peak} writes at once");
     elastauth.process.wait_for_line(0, &["provisioning_busy", "the turn comes in"]);
 }

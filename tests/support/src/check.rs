@@ -185,6 +185,16 @@ impl Answer {
     }
 }
 
+/// When a refused client may come back, if the reply says so.
+#[must_use]
+pub fn retry_after(reply: &[u8]) -> Option<Duration> {
+    let reply = CheckResponse::decode(reply).unwrap();
+    let Some(HttpResponse::DeniedResponse(denied)) = reply.http_response else { return None };
+    let mut headers = denied.headers.into_iter().filter_map(|option| option.header);
+    let seconds = headers.find(|header| header.key == "retry-after")?.value;
+    Some(Duration::from_secs(seconds.parse().unwrap()))
+}
+
 /// Bytes as they are.
 #[derive(Clone, Copy, Default)]
 struct Plain;

@@ -69,9 +69,19 @@ impl Process {
     /// The most memory that it ever had resident (`VmHWM`), in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
+        self.kilobytes("VmHWM:") * 1024
+    }
+
+    /// The memory that is resident now (`VmRSS`), in bytes.
+    #[must_use]
+    pub fn resident(&self) -> usize {
+        self.kilobytes("VmRSS:") * 1024
+    }
+
+    fn kilobytes(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+        let figure = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        figure.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// SIGTERM.

@@ -40,6 +40,21 @@ impl Put {
     }
 }
 
+/// How many were under way at the same time, at most; those without an answer do not count.
+#[must_use]
+pub fn peak(puts: &[Put]) -> usize {
+    let answered = puts.iter().filter_map(|put| Some((put.received, put.answered?.1)));
+    let mut moments: Vec<_> = answered.flat_map(|(from, to)| [(from, true), (to, false)]).collect();
+    // who leaves at the same moment goes first
+    moments.sort();
+    let (mut now, mut peak) = (0, 0);
+    for (_, comes) in moments {
+        now = if comes { now + 1 } else { now - 1 };
+        peak = peak.max(now);
+    }
+    peak
+}
+
 /// All of them, in the order in which they came.
 #[derive(Clone, Default)]
 pub(crate) struct Puts(Arc<Mutex<Vec<Put>>>);

@@ -1,0 +1,164 @@
+//! Many at once: made-up tokens, new users; and how much memory a user and a token take.
+//!
+//! What `make test` runs asserts what holds on any machine. The large runs of `make soak` and `make memory` print figures too;
+//! `SCALE_BINARY` is the elastauth that they run, instead of the one that was built with the test.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod crowd;
+mod flood;
+mod hits;
+mod memory;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use elastauth_support::check::Checker;
+use elastauth_support::elasticsearch::{Elasticsearch, Faults};
+use elastauth_support::issuer::Issuer;
+use elastauth_support::puts;
+use elastauth_support::servers::{Elastauth, config};
+
+use crowd::crowd;
+use flood::Flood;
+use hits::Hits;
+
+/// A PUT of a user: Elasticsearch hashes the password.
+const PUT: Duration = Duration::from_millis(60);
+
+fn binary() -> PathBuf {
+    std::env::var_os("SCALE_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_elastauth").into(), PathBuf::from)
+}
+
+/// An elastauth and what it needs.
+struct Bench {
+    issuer: Issuer,
+    elasticsearch: Elasticsearch,
+    elastauth: Elastauth,
+}
+
+impl Bench {
+    /// With this `cache` section, and more lines of the section `elasticsearch`.
+    async fn start(cache: &str, elasticsearch: &str) -> Self {
+        let (issuer, stand_in) = (Issuer::start().await, Elasticsearch::start().await);
+        let yaml = config(&issuer.url, &stand_in.url, cache).replace("log_level: debug", "log_level: info");
+        let yaml = yaml.replace("secret_key:", &format!("{elasticsearch}secret_key:"));
+        let elastauth = Elastauth::start(&binary(), &yaml);
+        Self { issuer, elasticsearch: stand_in, elastauth }
+    }
+
+    async fn checker(&self) -> Checker {
+        Checker::connect(&self.elastauth.grpc).await
+    }
+
+    /// A user who is known to the process.
+    async fn known(&self, user: &str) -> String {
+        let token = self.issuer.token(user, &["admins"]);
+        let checker = self.checker().await;
+        for _ in 0..3 {
+            assert!(checker.ask_patiently(&token).await.password().is_some());
+        }
+        token
+    }
+
+    fn resident(&self) -> usize {
+        self.elastauth.process.resident()
+    }
+}
+
+fn megabytes(bytes: usize) -> f64 {
+    f64::from(u32::try_from(bytes / 1024).unwrap()) / 1024.0
+}
+
+/// So many bad tokens, no two alike, beside a user who asks all the time.
+async fn a_flood(tokens: usize, quiet: Duration) {
+    let bench = Bench::start("  type: memory\n  token_max_entries: 2000\n  refused_token_max_entries: 2000", "").await;
+    let ann = bench.known("ann").await;
+    let (asked, idle) = (bench.issuer.requests(), bench.resident());
+    let hits = Hits::start(&bench.elastauth.grpc, &ann);
+    tokio::time::sleep(quiet).await;
+    let before = hits.finish().await;
+
+    // what is kept of bad tokens fills up
+    let flood = Flood::of(&bench.elastauth.grpc, &ann);
+    let (flood, first) = flood.send(5_000).await;
+    let filled = bench.elastauth.process.memory();
+    let hits = Hits::start(&bench.elastauth.grpc, &ann);
+    let (_, told) = flood.send(tokens).await;
+    let during = hits.finish().await;
+
+    assert_eq!((first.unauthorized, told.unauthorized), (5_000, tokens), "each is refused as what it is");
+    assert_eq!((before.refused, during.refused), (0, 0), "the user is let through all the time");
+    assert!(
+        bench.issuer.requests() <= asked + 2 + usize::try_from(told.took.as_secs() / 5).unwrap(),
+        "keys are not asked for each"
+    );
+    assert_eq!(bench.elasticsearch.puts().len(), 1, "nobody was made");
+    let peak = bench.elastauth.process.memory();
+    println!(
+        "{tokens} bad tokens in {:.1?}: {:.1} MB when idle, {:.1} MB at the peak of the first 5000, {:.1} MB at that of all, {:.1} MB \
+         afterwards; hits beside it: {during}, without: {before}, 99 % {:.2} times",
+        told.took,
+        megabytes(idle),
+        megabytes(filled),
+        megabytes(peak),
+        megabytes(bench.resident()),
+        during.of(0.99).as_secs_f64() / before.of(0.99).as_secs_f64(),
+    );
+    assert!(peak - filled < 4 << 20, "{:.1} MB more", megabytes(peak - filled));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_bad_tokens_takes_no_memory_and_locks_nobody_out() {
+    a_flood(20_000, Duration::from_millis(500)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs for long: make soak"]
+async fn soak_a_million_bad_tokens() {
+    a_flood(1_000_000, Duration::from_secs(20)).await;
+}
+
+/// So many new users at the same moment, whose clients come back when they are told.
+async fn new_users(users: u32, max_writes: u32, quiet: Duration) -> f64 {
+    let bench = Bench::start("  type: memory", &format!("  max_writes: {max_writes}\n")).await;
+    let ann = bench.known("ann").await;
+    bench.elasticsearch.fail(Faults { delay: PUT, ..Faults::default() });
+    let hits = Hits::start(&bench.elastauth.grpc, &ann);
+    tokio::time::sleep(quiet).await;
+    let before = hits.finish().await;
+
+    let tokens = (0..users).map(|n| bench.issuer.token(&format!("user-{n}"), &["admins"])).collect();
+    let hits = Hits::start(&bench.elastauth.grpc, &ann);
+    let served = crowd(&bench.elastauth.grpc, tokens).await;
+    let during = hits.finish().await;
+
+    let all = bench.elasticsearch.puts();
+    assert_eq!(all.len(), usize::try_from(users).unwrap() + 1, "one PUT for each");
+    assert!(puts::peak(&all) <= usize::try_from(max_writes).unwrap());
+    assert_eq!((before.refused, during.refused), (0, 0), "who is known does not notice");
+    let bound = PUT * users / max_writes;
+    let ratio = served.took.as_secs_f64() / bound.as_secs_f64();
+    println!(
+        "{users} new users, {max_writes} PUTs of {PUT:?} at once: served within {:.1?}, {ratio:.2} times {bound:?}; asked {:.2} times \
+         each, {} times at most; hits beside it: {during}, without: {before}, 99 % {:.2} times",
+        served.took,
+        f64::from(served.asked) / f64::from(users),
+        served.most,
+        during.of(0.99).as_secs_f64() / before.of(0.99).as_secs_f64(),
+    );
+    assert!(served.asked < 6 * users, "{} times asked: they are told too soon", served.asked);
+    ratio
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_users_at_once_are_served_in_turn_when_they_come_back_as_told() {
+    new_users(500, 8, Duration::from_millis(500)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs for long: make soak"]
+async fn soak_ten_thousand_new_users() {
+    let ratio = new_users(10_000, 4, Duration::from_secs(20)).await;
+    assert!(ratio <= 1.2, "{ratio:.2}");
+}
