@@ -44,6 +44,9 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
+    /// What exports traces.
+    #[error("{0}")]
+    Traces(#[from] telemetry::traces::Error),
     /// Signals.
     #[error("signals: {0}")]
     Signals(io::Error),
@@ -87,24 +90,32 @@ pub enum Error {
 
 /// Serves until a signal. Start-up needs neither the identity provider nor Redis nor Elasticsearch.
 pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error> {
-    telemetry::install(settings.logs);
+    let traces = telemetry::install(settings.logs, settings.traces.as_ref())?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    let ended = serve_until_the_end(&settings).await;
+    if let Some(traces) = traces {
+        traces.flush().await;
+    }
+    ended
+}
+
+async fn serve_until_the_end(settings: &Settings) -> Result<(), Error> {
     match &settings.cache {
         Cache::Memory(memory) => {
             let store = MemoryStore::new(*memory);
-            serve_with(store, &settings).await
+            serve_with(store, settings).await
         }
         Cache::File(file) => {
             let store = FileStore::open(file)?;
             tracing::info!(path = %store.path().display(), "The cache is a file: for one elastauth only");
-            serve_with(store, &settings).await
+            serve_with(store, settings).await
         }
         Cache::Redis(redis) => {
             let store = RedisStore::new((**redis).clone());
             store.try_out().await?;
-            serve_with(store, &settings).await
+            serve_with(store, settings).await
         }
     }
 }

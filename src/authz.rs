@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tracing::Instrument as _;
+use tracing::field::Empty;
+
 use crate::credentials::broker::Broker;
 use crate::credentials::{Caller, Obtained, Origin, Provisioner, Store};
 use crate::identity::issuers::Issuers;
@@ -10,6 +13,7 @@ use crate::identity::known::{self, Known, Name};
 use crate::identity::presented::{Header, Presented, Wanted};
 use crate::identity::{Identity, KeySource, Validity, Verified, headers};
 use crate::roles::Mapping;
+use crate::spans;
 use bearer::Sources;
 use policy::Policy;
 
@@ -119,9 +123,17 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             known::Look::Bad(error) => return Err(Refusal::Token(error)),
             known::Look::New => {}
         }
-        let Verified { identity, validity } = issuers.verify(token, now).await.map_err(|error| {
+        let span = spans::span!("verify token", elastauth.reason = Empty, error.type = Empty, otel.status_code = Empty);
+        let verified = issuers.verify(token, now).instrument(span.clone()).await;
+        let Verified { identity, validity } = verified.map_err(|error| {
             self.known.refuse(name, &error);
-            Refusal::Token(error)
+            let refusal = Refusal::Token(error);
+            let reason = refusal.verdict().reason;
+            span.record("elastauth.reason", reason);
+            if refusal.is_outage() {
+                spans::failed(&span, reason);
+            }
+            refusal
         })?;
         Ok(self.known.keep(name, validity, self.entitled(identity)?))
     }

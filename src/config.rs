@@ -27,6 +27,8 @@ pub struct Settings {
     pub shutdown: crate::shutdown::Settings,
     /// `log_*`
     pub logs: telemetry::Settings,
+    /// `tracing.*`; none for no traces.
+    pub traces: Option<telemetry::traces::Settings>,
     /// `auth_provider`
     pub identity: Provider,
     /// `cache.token_max_entries`, `cache.refused_token_max_entries`

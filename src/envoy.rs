@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Response, Status};
+use tracing::{Instrument as _, Span};
 
 use crate::authz::bearer::cookies;
 use crate::authz::{Authorizer, Decision, Refusal, Request};
@@ -27,6 +28,7 @@ mod request;
 mod response;
 mod server;
 pub mod tls;
+mod trace;
 pub mod wire;
 
 pub use listener::{Listen, Listener, SocketFile, bind};
@@ -116,11 +118,12 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         move || max.saturating_sub(in_flight.available_permits())
     }
 
-    async fn decide(&self, request: &Request, metadata: &MetadataMap) -> Decision {
+    async fn decide(&self, request: &Request, metadata: &MetadataMap, span: &Span) -> Decision {
         let Ok(_permit) = self.in_flight.try_acquire() else {
             return Decision::Deny(Refusal::Overload);
         };
-        let mut decision = pin!(AssertUnwindSafe(self.authorizer.decide(request)).catch_unwind());
+        let deciding = self.authorizer.decide(request).instrument(span.clone());
+        let mut decision = pin!(AssertUnwindSafe(deciding).catch_unwind());
         // a hit waits for nothing, and needs neither a clock nor a timer
         let outcome = match decision.as_mut().now_or_never() {
             Some(outcome) => Ok(outcome),
@@ -136,19 +139,22 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
     /// Every decodable message gets a reply; `metadata` is that of the call.
     pub async fn answer(&self, call: Call, metadata: &MetadataMap) -> Result<Reply, Status> {
         let began = self.metrics.as_ref().map(|metrics| (metrics, Instant::now()));
+        let span = trace::check(metadata);
         let read = call.map_err(Malformed::from).and_then(|check| self.reader.read(check));
         let request = read.map_err(|error| {
             log::undecodable(&error);
+            trace::undecodable(&span);
             if let Some((metrics, _)) = began {
                 metrics.undecodable();
             }
             Status::invalid_argument("not a CheckRequest")
         })?;
         let decision = match &request {
-            Some(request) => self.decide(request, metadata).await,
+            Some(request) => self.decide(request, metadata, &span).await,
             None => Decision::Deny(Refusal::NoRequest),
         };
         log::decision(request.as_ref(), &decision);
+        trace::decided(&span, request.as_ref(), &decision);
         if let Some((metrics, began)) = began {
             metrics.decided(&decision, began.elapsed());
         }

@@ -18,6 +18,8 @@
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
 //! - [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
 //!   share beyond that; [`metrics`] is what edges count in; they know none of the edges;
+//! - spans are made wherever something takes time, by `spans`; what they are exported by is known to [`telemetry`] alone, and
+//!   to the edge that reads Envoy's span off a call;
 //! - [`app`] is the composition root: the only file that names concrete edge types;
 //! - only `main` and [`app`] import [`config`]; every part owns its own `Settings`.
 
@@ -43,5 +45,6 @@ pub mod outbound;
 pub mod redis;
 pub mod roles;
 pub mod shutdown;
+mod spans;
 pub mod telemetry;
 pub mod users;

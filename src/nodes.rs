@@ -10,9 +10,11 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{RequestBuilder, StatusCode};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::outbound::{self, Error, Tls};
+use crate::spans;
 
 pub mod account;
 mod answer;
@@ -21,6 +23,7 @@ mod condition;
 pub mod hash;
 mod health;
 mod limit;
+mod trace;
 
 pub use account::Account;
 pub use answer::{Answer, Lost};
@@ -112,15 +115,20 @@ impl Nodes {
             let Some(url) = call.url(&node.base) else {
                 return Err(Lost::unsent("the name does not fit into a URL".into()));
             };
-            let request = call.dress(self.http.request(call.method.clone(), url));
+            let span = trace::attempt(call, &url, turn);
+            let request = call.dress(self.http.request(call.method.clone(), url), &span);
             let request = request.header(ACCEPT, self.media_type.as_str());
             let request =
                 if call.has_body() { request.header(CONTENT_TYPE, self.media_type.as_str()) } else { request };
             let request = authorization.iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-            let Ok(next) = tokio::time::timeout_at(ends, attempt(node, request, call)).await else {
+            let answered = attempt(node, request, call).instrument(span.clone());
+            let Ok(next) = tokio::time::timeout_at(ends, answered).await else {
                 node.failed();
+                spans::failed(&span, "timeout");
                 return Err(Lost { why: format!("no answer within {limit:?}"), sent: true });
             };
+            trace::ended(&span, &next);
+            drop(span);
             match next {
                 Next::Done(answer) => return Ok(answer.after(sent)),
                 Next::Stop(lost) => return Err(lost),

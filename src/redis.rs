@@ -138,6 +138,8 @@ fn millis(life: Duration) -> u64 {
 }
 
 impl Store for RedisStore {
+    const SYSTEM: Option<&'static str> = Some("redis");
+
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
         let mut read = pipe();
         read.cmd("GET").arg(key.as_str()).cmd("PTTL").arg(key.as_str());

@@ -10,7 +10,14 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry};
+
+pub mod traces;
+
+use traces::Traces;
 
 /// `log_level`, `log_format`
 #[derive(Clone, Copy, Debug)]
@@ -30,16 +37,23 @@ pub enum Format {
     Text,
 }
 
-/// Installs the logger for the process. A second call changes nothing.
-pub fn install(settings: Settings) {
+/// Installs the logger for the process, and what exports spans. A second call changes nothing.
+pub fn install(settings: Settings, traces: Option<&traces::Settings>) -> Result<Option<Traces>, traces::Error> {
     let level = settings.level.to_string().to_lowercase();
     // dependencies may print what they handle: never below warn
     let filter = EnvFilter::new(format!("warn,elastauth={level}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let _ = match settings.format {
-        Format::Json => builder.event_format(JsonLine).try_init(),
-        Format::Text => builder.with_ansi(false).with_target(false).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
+        Format::Json => lines.event_format(JsonLine).boxed(),
+        Format::Text => lines.with_ansi(false).with_target(false).boxed(),
     };
+    let traces = traces.map(Traces::new).transpose()?;
+    let _ = match &traces {
+        // the filter is the only one: what it does not let through is off where it is called
+        None => tracing_subscriber::registry().with(lines).with(filter).try_init(),
+        Some(traces) => tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.layer()).try_init(),
+    };
+    Ok(traces)
 }
 
 struct JsonLine;

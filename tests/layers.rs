@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const MIDDLE: [&str; 5] = ["authz", "identity", "roles", "credentials", "users"];
 const EDGES: [&str; 8] = ["envoy", "http", "oidc", "redis", "memory", "file", "elastic", "opensearch"];
 const FOREIGN: [&str; 7] = ["tonic", "prost", "reqwest", "redis", "deadpool_redis", "axum", "prometheus_client"];
+const OPENTELEMETRY: [&str; 4] = ["opentelemetry", "opentelemetry_sdk", "opentelemetry_otlp", "tracing_opentelemetry"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -110,6 +111,18 @@ fn only_the_composition_root_names_stores_and_provisioners() {
             assert!(own || module == "app" || !code.contains(concrete), "{}: {concrete}", path.display());
         }
     }
+}
+
+#[test]
+fn spans_are_made_anywhere_and_known_to_opentelemetry_in_two_places() {
+    let mut named = 0;
+    for (module, path, code) in &modules() {
+        let used = OPENTELEMETRY.iter().any(|name| code.contains(&format!("{name}::")));
+        let allowed = module == "telemetry" || path.ends_with("src/envoy/trace.rs");
+        assert!(allowed || !used, "{}", path.display());
+        named += usize::from(used);
+    }
+    assert!(named >= 2, "the places were found");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ::tracing::Level;
 use url::Url;
 
 use super::values::Values;
@@ -21,6 +22,7 @@ mod opensearch;
 mod policy;
 mod redis;
 mod store;
+mod tracing;
 
 use elasticsearch::elasticsearch;
 use grpc::grpc;
@@ -68,6 +70,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         grpc,
         shutdown,
         logs: logs(v),
+        traces: tracing::traces(v),
         identity,
         known: known(v),
         verifications: at_least_one(v, "grpc.max_verifications", Some((cpus() / 2).max(1))),
@@ -187,10 +190,10 @@ fn address(v: &mut Values<'_>, path: &'static str) -> SocketAddr {
 
 fn logs(v: &mut Values<'_>) -> telemetry::Settings {
     let level = match v.setting("log_level").to_lowercase().as_str() {
-        "warning" => tracing::Level::WARN,
+        "warning" => Level::WARN,
         other => other.parse().unwrap_or_else(|_| {
             v.problem("log_level", "must be error, warn, info, debug or trace");
-            tracing::Level::INFO
+            Level::INFO
         }),
     };
     let format = match v.setting("log_format").as_str() {

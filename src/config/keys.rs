@@ -1,45 +1,9 @@
 //! Every key there is: the one list from which unknown keys, environment names and the README's table follow.
 
-/// What a value is, for the table and for `check`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Text,
-    /// Also readable from a file named by `…_FILE`; never shown.
-    Secret,
-    /// Several, in one place; also readable from a file named by `…_FILE`; never shown.
-    Secrets,
-    List,
-    /// Something with a form of its own; from the file only.
-    Mapping,
-}
+mod key;
 
-impl Kind {
-    /// Never shown, and readable from a file.
-    pub(super) fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::Secrets)
-    }
-}
-
-/// A key.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Key {
-    pub(super) path: &'static str,
-    pub(super) kind: Kind,
-    pub(super) default: &'static str,
-    pub(super) help: &'static str,
-}
-
-const fn key(path: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::Text, default, help }
-}
-
-const fn secret(path: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::Secret, default: "", help }
-}
-
-const fn list(path: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::List, default, help }
-}
+pub(super) use key::{Key, Kind};
+use key::{key, list, secret};
 
 const IGNORED: &str = "accepted for the Go service's files, not used: logging in is the proxy's work";
 
@@ -239,6 +203,31 @@ pub(super) const KEYS: &[Key] = &[
     key("log_level", "info", "`error`, `warn`, `info`, `debug`, `trace`"),
     key("log_format", "json", "`json` or `text`"),
     key("enable_metrics", "false", "`/metrics` for Prometheus on `listen`"),
+    key(
+        "tracing.endpoint",
+        "",
+        "collector of traces (OTLP over gRPC), such as `http://127.0.0.1:4317`: turns them on; else `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `OTEL_EXPORTER_OTLP_ENDPOINT`",
+    ),
+    key(
+        "tracing.ca_file",
+        "the system's",
+        "PEM file with the authorities to trust; else `OTEL_EXPORTER_OTLP_CERTIFICATE`",
+    ),
+    secret(
+        "tracing.headers",
+        "`name=value,name=value` for the collector, beside those of `OTEL_EXPORTER_OTLP_HEADERS`",
+    ),
+    key(
+        "tracing.service_name",
+        "",
+        "`service.name`; else of `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES`; else `elastauth`",
+    ),
+    key(
+        "tracing.sampler",
+        "parentbased_always_on",
+        "which requests are traced: Envoy's choice, and where it made none, all; a name of `OTEL_TRACES_SAMPLER`, which counts else",
+    ),
+    key("tracing.sampler_arg", "1", "the share of `traceidratio`, from 0 to 1; else `OTEL_TRACES_SAMPLER_ARG`"),
 ];
 
 /// `cache.redis_host` → `CACHE_REDIS_HOST`

@@ -6,6 +6,7 @@ mod elasticsearch;
 mod headers;
 mod issuers;
 mod policy;
+mod tracing;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

@@ -12,6 +12,7 @@ use super::tree::{Node, Tree, Value};
 mod durations;
 mod items;
 mod secrets;
+mod standard;
 mod unknown;
 
 use items::Item;
@@ -77,6 +78,11 @@ impl<'a> Values<'a> {
     }
 
     fn raw(&mut self, path: &'static str) -> Option<String> {
+        self.own(path).or_else(|| self.standard(path))
+    }
+
+    /// What is said to us, by the environment or the file.
+    fn own(&mut self, path: &'static str) -> Option<String> {
         let key = KEYS.iter().find(|key| key.path == path)?;
         if let Some(value) = self.environment(key) {
             return Some(value);

@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::near::Link;
 use super::{CacheKey, Entry, Replaced, Store, StoreError};
+use crate::spans;
 
 /// Between two probes, doubling up to the second figure.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -39,13 +42,20 @@ impl<S: Store> Breaker<S> {
         self.shared.open().is_some()
     }
 
-    async fn run<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn run<T>(
+        &self,
+        name: &'static str,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         if let Some(why) = self.shared.open().clone() {
             return Err(why);
         }
-        let outcome = timeout(self.limit, operation).await;
+        let span = span::<S>(name);
+        let outcome = timeout(self.limit, operation.instrument(span.clone())).await;
+        let late = outcome.is_err();
         let outcome = outcome.unwrap_or_else(|_| Err(StoreError(format!("no answer within {:?}", self.limit))));
         if let Err(error) = &outcome {
+            spans::failed(&span, if late { "timeout" } else { "unavailable" });
             self.trip(error);
         }
         outcome
@@ -71,6 +81,18 @@ impl<S: Store> Breaker<S> {
     }
 }
 
+/// One operation; a call of another server where the store is one.
+fn span<S: Store>(name: &'static str) -> Span {
+    spans::span!(
+        "cache",
+        otel.name = name,
+        otel.kind = S::SYSTEM.map(|_| "client"),
+        db.system.name = S::SYSTEM,
+        error.type = Empty,
+        otel.status_code = Empty,
+    )
+}
+
 impl<S> Shared<S> {
     fn open(&self) -> std::sync::MutexGuard<'_, Option<StoreError>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -79,11 +101,11 @@ impl<S> Shared<S> {
 
 impl<S: Store> Store for Breaker<S> {
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
-        self.run(self.shared.store.get(key)).await
+        self.run("cache get", self.shared.store.get(key)).await
     }
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
-        self.run(self.shared.store.put_if_absent(key, bytes, life)).await
+        self.run("cache create", self.shared.store.put_if_absent(key, bytes, life)).await
     }
 
     async fn replace(
@@ -93,11 +115,11 @@ impl<S: Store> Store for Breaker<S> {
         new: &[u8],
         life: Duration,
     ) -> Result<Replaced, StoreError> {
-        self.run(self.shared.store.replace(key, expected, new, life)).await
+        self.run("cache replace", self.shared.store.replace(key, expected, new, life)).await
     }
 
     async fn remove(&self, key: &CacheKey, expected: &[u8]) -> Result<bool, StoreError> {
-        self.run(self.shared.store.remove(key, expected)).await
+        self.run("cache remove", self.shared.store.remove(key, expected)).await
     }
 
     async fn watch(&self, link: Arc<Link>) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
 use super::admission::{Admission, Busy, Place};
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::identity::{Identity, Millis, Username};
 use crate::roles::Roles;
+use crate::spans;
 
 mod core;
 mod recent;
@@ -203,16 +205,22 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         let (key, identity, origin) = (key.clone(), identity.clone(), origin.clone());
         async move {
             let name = key.clone();
-            let flight = move |waited: bool| async move {
-                // what was read before waiting for another flight of this user is out of date
-                let (peek, ticket) = known.filter(|_| !waited).unzip();
-                let ticket = ticket.unwrap_or_else(|| core.near.ticket(&key));
-                let why = String::new();
-                Flight { core: &core, key, identity, origin, current: None, ticket, why, place: None }
-                    .run(state, peek)
-                    .await
+            // whoever joins a flight has a span of the wait; what the flight does is under the one that began it
+            let span = spans::span!("provision");
+            let within = span.clone();
+            let flight = move |waited: bool| {
+                let run = async move {
+                    // what was read before waiting for another flight of this user is out of date
+                    let (peek, ticket) = known.filter(|_| !waited).unzip();
+                    let ticket = ticket.unwrap_or_else(|| core.near.ticket(&key));
+                    let why = String::new();
+                    Flight { core: &core, key, identity, origin, current: None, ticket, why, place: None }
+                        .run(state, peek)
+                        .await
+                };
+                run.instrument(within)
             };
-            let landed = flights.join(&name, purpose, flight).await;
+            let landed = flights.join(&name, purpose, flight).instrument(span).await;
             landed.unwrap_or_else(|_lost| Err(Error::Internal("the provisioning task was lost".into())))
         }
     }

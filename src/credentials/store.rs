@@ -50,6 +50,9 @@ pub trait Keys: Store {
 
 /// Where the replicas agree. It moves opaque sealed bytes and knows no cryptography. Implemented by edges.
 pub trait Store: Send + Sync + 'static {
+    /// What it is called in traces (`db.system.name`), where it is a server of its own.
+    const SYSTEM: Option<&'static str> = None;
+
     /// Reads a record and its remaining life, in one round trip.
     fn get(&self, key: &CacheKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 

@@ -4,11 +4,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
+use tracing::Span;
 use url::Url;
 
 use super::MAX_ANSWER;
 use super::account;
 use crate::credentials::Origin;
+use crate::telemetry::traces;
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -104,14 +106,17 @@ impl<'a> Call<'a> {
         (url.path() == path).then_some(url)
     }
 
-    pub(super) fn dress(&self, request: RequestBuilder) -> RequestBuilder {
+    /// `span` is that of the attempt: where it is exported, the server's own spans belong under it.
+    pub(super) fn dress(&self, request: RequestBuilder, span: &Span) -> RequestBuilder {
         let header = |request: RequestBuilder, name: &str, value: &str| {
             if value.is_empty() { request } else { request.header(name, value) }
         };
+        let context = traces::context_of(span);
         let request = self.origin.into_iter().fold(request, |request, origin| {
             let request = header(request, "x-opaque-id", origin.request_id());
-            header(request, "traceparent", origin.traceparent())
+            header(request, "traceparent", if context.is_empty() { origin.traceparent() } else { "" })
         });
+        let request = context.iter().fold(request, |request, (name, value)| header(request, name, value));
         match &self.body {
             Some(body) => request.body(body.clone()),
             None => request,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
 use super::api::Secret;
 use crate::credentials::{UserSpec, WriteError};
@@ -23,6 +24,8 @@ pub(super) struct Job {
     pub(super) looked: Option<Instant>,
     /// Nobody waits for it after that.
     pub(super) ends: Instant,
+    /// What is done for this user alone belongs under it.
+    pub(super) span: Span,
     done: oneshot::Sender<Result<(), WriteError>>,
 }
 
@@ -115,7 +118,7 @@ impl Queue {
         F: Future<Output = ()> + Send + 'static,
     {
         let (done, told) = oneshot::channel();
-        let job = Job { user, secret, looked: Some(looked), ends, done };
+        let job = Job { user, secret, looked: Some(looked), ends, span: Span::current(), done };
         let begin = {
             let mut state = self.state();
             if state.waiting.len() >= MOST {

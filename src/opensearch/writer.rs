@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::answers::Written;
 use super::api::Api;
@@ -46,7 +47,7 @@ impl Writer {
             let ends = jobs.iter().map(|job| job.ends).min()?;
             let limit = ends.saturating_duration_since(Instant::now());
             let written = match jobs.as_slice() {
-                [only] => self.api.put(&only.user, &only.secret, limit).await,
+                [only] => self.api.put(&only.user, &only.secret, limit).instrument(only.span.clone()).await,
                 several => {
                     let users: Vec<_> = several.iter().map(|job| (&job.user, &job.secret)).collect();
                     self.api.patch(&users, limit).await
@@ -93,7 +94,8 @@ impl Writer {
         }
         let looked = Instant::now();
         let limit = job.ends.saturating_duration_since(looked);
-        let found = self.api.look(&job.user.username, &job.user.owner, &job.user.origin, limit).await;
+        let look = self.api.look(&job.user.username, &job.user.owner, &job.user.origin, limit);
+        let found = look.instrument(job.span.clone()).await;
         let error = match found {
             Ok(Existing::Absent) if job.secret.is_kept() => WriteError::Missing,
             Ok(Existing::Absent | Existing::Ours) => {

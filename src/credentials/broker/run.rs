@@ -1,5 +1,7 @@
 //! One run of the loop.
 
+use tracing::field::Empty;
+
 use super::*;
 use crate::credentials::near::Ticket;
 use crate::credentials::{Day, Existing};
@@ -174,9 +176,10 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
 
     async fn inspect(&mut self, owner: &Owner, or_callers: bool) -> Result<Existing, Failure> {
         let (username, provisioner) = (&self.identity.username, &self.core.provisioner);
-        let mut found = provisioner.inspect(username, owner, &self.origin).await;
+        let look = |owner| provisioner.inspect(username, owner, &self.origin).instrument(spans::span!("inspect user"));
+        let mut found = look(owner).await;
         if or_callers && matches!(found, Err(InspectError::Refused(Refused::OtherOwner))) {
-            found = provisioner.inspect(username, &self.identity.owner, &self.origin).await;
+            found = look(&self.identity.owner).await;
         }
         found.map_err(|error| match error {
             InspectError::Refused(refused) => Failure::Refused(refused),
@@ -206,9 +209,12 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             seen: Day::of(now_ms()),
             origin: self.origin.clone(),
         };
+        let span = spans::span!("write user", elastauth.outcome = Empty);
         let write = self.core.provisioner.write(&spec, with_password.then_some(&record.password));
         let late = |_| Err(WriteError::Unknown(format!("no answer within {limit:?}")));
-        let result = tokio::time::timeout(limit, write).await.unwrap_or_else(late);
+        let result = tokio::time::timeout(limit, write.instrument(span.clone())).await.unwrap_or_else(late);
+        span.record("elastauth.outcome", outcome(&result));
+        drop(span);
         if let Err(error) = &result {
             self.why = error.to_string();
         } else {
@@ -236,6 +242,17 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             }
             Outcome::Unavailable => Err(Error::Elasticsearch(self.why)),
         }
+    }
+}
+
+/// As in `elastauth_write_duration_seconds`.
+fn outcome(result: &Result<(), WriteError>) -> &'static str {
+    match result {
+        Ok(()) => "acknowledged",
+        Err(WriteError::Refused { .. }) => "refused",
+        Err(WriteError::Missing) => "missing",
+        Err(WriteError::Unavailable(_)) => "unavailable",
+        Err(WriteError::Unknown(_)) => "unknown",
     }
 }
 

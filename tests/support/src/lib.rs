@@ -10,6 +10,7 @@ pub mod authelia;
 pub mod browser;
 pub mod certificates;
 pub mod check;
+pub mod collector;
 pub mod elasticsearch;
 pub mod envoy;
 pub mod faults;

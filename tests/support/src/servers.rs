@@ -106,11 +106,20 @@ pub struct Elastauth {
 impl Elastauth {
     /// Starts with this configuration on free ports and waits until it listens.
     pub fn start(binary: &Path, config: &str) -> Self {
-        Self::start_at(binary, config, &format!("127.0.0.1:{}", free_port()), "")
+        Self::start_under(binary, config, &[])
+    }
+
+    /// With these variables in its environment, which has no others.
+    pub fn start_under(binary: &Path, config: &str, env: &[(&str, &str)]) -> Self {
+        Self::run(binary, config, &format!("127.0.0.1:{}", free_port()), "", env)
     }
 
     /// Listening for gRPC at this address (`unix:/path` too), with more lines of the section `grpc`.
     pub fn start_at(binary: &Path, config: &str, listen: &str, grpc: &str) -> Self {
+        Self::run(binary, config, listen, grpc, &[])
+    }
+
+    fn run(binary: &Path, config: &str, listen: &str, grpc: &str, env: &[(&str, &str)]) -> Self {
         let http = free_port();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
@@ -118,7 +127,7 @@ impl Elastauth {
         fs::write(&file, format!("listen: \"127.0.0.1:{http}\"\n{section}{config}")).unwrap();
         let binary = binary.canonicalize().expect("the elastauth binary");
         let mut command = Command::new(binary);
-        command.env_clear().arg("--config").arg(&file).current_dir(folder.path());
+        command.env_clear().envs(env.iter().copied()).arg("--config").arg(&file).current_dir(folder.path());
         let process = Process::start("elastauth", &mut command);
         process.wait_for_line(0, &["elastauth serves"]);
         Self { grpc: listen.to_owned(), http: format!("http://127.0.0.1:{http}"), process, _folder: folder }

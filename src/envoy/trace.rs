@@ -1,0 +1,96 @@
+//! The span of a call (OpenTelemetry's conventions for RPC servers), under the one that Envoy sends along.
+
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tonic::metadata::{KeyRef, MetadataMap};
+use tracing::Span;
+use tracing::field::{Empty, display};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::authz::{Decision, Request};
+use crate::credentials::Source;
+use crate::spans;
+
+const METHOD: &str = "envoy.service.auth.v3.Authorization/Check";
+
+/// `traceparent` and `tracestate` of the call itself are those of Envoy's own span of it. Those among the checked headers are
+/// the client's, and count for nothing here.
+pub(super) fn check(metadata: &MetadataMap) -> Span {
+    let span = spans::span!(
+        METHOD,
+        otel.kind = "server",
+        rpc.system.name = "grpc",
+        rpc.method = METHOD,
+        rpc.response.status_code = Empty,
+        elastauth.reason = Empty,
+        elastauth.status = Empty,
+        elastauth.way = Empty,
+        elastauth.request_id = Empty,
+        user.name = Empty,
+        error.type = Empty,
+        otel.status_code = Empty,
+    );
+    if !span.is_disabled() {
+        // fails where nothing exports spans
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&Carrier(metadata)));
+    }
+    span
+}
+
+/// The same as the line of the log says. Whom a refused request names is not verified, and not told.
+pub(super) fn decided(span: &Span, request: Option<&Request>, decision: &Decision) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("rpc.response.status_code", "OK");
+    if let Some(request) = request.filter(|request| !request.request_id.as_str().is_empty()) {
+        span.record("elastauth.request_id", display(&request.request_id));
+    }
+    let (reason, status) = match decision {
+        Decision::Allow(obtained) => {
+            span.record("user.name", obtained.credential.username().as_str());
+            span.record("elastauth.way", way(obtained.source));
+            ("allowed", 200)
+        }
+        Decision::Preflight => ("preflight", 200),
+        Decision::Deny(refusal) => {
+            let verdict = refusal.verdict();
+            if refusal.is_outage() {
+                spans::failed(span, verdict.reason);
+            }
+            (verdict.reason, verdict.http)
+        }
+    };
+    // other numbers than `i64` would be exported as text
+    span.record("elastauth.reason", reason).record("elastauth.status", i64::from(status));
+}
+
+/// No `CheckRequest`.
+pub(super) fn undecodable(span: &Span) {
+    span.record("rpc.response.status_code", "INVALID_ARGUMENT").record("elastauth.reason", "message_undecodable");
+}
+
+fn way(source: Source) -> &'static str {
+    match source {
+        Source::Near => "near",
+        Source::Stale => "stale",
+        Source::Store => "store",
+        Source::Provisioned => "provisioned",
+    }
+}
+
+struct Carrier<'a>(&'a MetadataMap);
+
+impl Extractor for Carrier<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        let ascii = |key| match key {
+            KeyRef::Ascii(name) => Some(name.as_str()),
+            KeyRef::Binary(_) => None,
+        };
+        self.0.keys().filter_map(ascii).collect()
+    }
+}

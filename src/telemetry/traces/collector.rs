@@ -1,0 +1,138 @@
+//! The way to the collector, and the line in the log when it is not there.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use opentelemetry_otlp::{SpanExporter as Otlp, WithTonicConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use super::Settings;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// One batch (OpenTelemetry's default of `OTEL_EXPORTER_OTLP_TIMEOUT`).
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two lines about trouble.
+const ALERTS: Duration = Duration::from_secs(60);
+/// A collector's own words, of whatever length, are cut here.
+const SHOWN: usize = 200;
+
+/// Why there are no traces.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The authorities.
+    #[error("tracing.ca_file: {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not `name=value`.
+    #[error("tracing.headers: must be name=value, separated by commas")]
+    Headers,
+    /// The address, or TLS.
+    #[error("tracing.endpoint: {0}")]
+    Endpoint(#[from] tonic::transport::Error),
+    /// The exporter.
+    #[error("tracing.endpoint: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
+/// Sends nothing yet.
+pub(super) fn exporter(settings: &Settings) -> Result<Collector, Error> {
+    let metadata = settings.headers.as_ref().map(headers).transpose()?.unwrap_or_default();
+    let builder = Otlp::builder().with_tonic().with_channel(channel(settings)?).with_metadata(metadata);
+    Ok(Collector { exporter: builder.build()?, told: Mutex::default() })
+}
+
+fn channel(settings: &Settings) -> Result<Channel, Error> {
+    let endpoint = Endpoint::from_shared(settings.endpoint.to_string())?;
+    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
+    if settings.endpoint.scheme() != "https" {
+        return Ok(endpoint.connect_lazy());
+    }
+    // ring for the whole process; an error means that it is there already
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = match &settings.ca_file {
+        Some(path) => {
+            let pem = std::fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
+        }
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    Ok(endpoint.tls_config(tls)?.connect_lazy())
+}
+
+/// As in `OTEL_EXPORTER_OTLP_HEADERS`: values are percent-encoded.
+fn headers(text: &SecretString) -> Result<MetadataMap, Error> {
+    let mut metadata = MetadataMap::new();
+    for pair in text.expose_secret().split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or(Error::Headers)?;
+        let value = percent_encoding::percent_decode_str(value.trim()).decode_utf8().map_err(|_| Error::Headers)?;
+        let name: AsciiMetadataKey = name.trim().to_lowercase().parse().map_err(|_| Error::Headers)?;
+        let mut value: AsciiMetadataValue = value.parse().map_err(|_| Error::Headers)?;
+        value.set_sensitive(true);
+        metadata.insert(name, value);
+    }
+    Ok(metadata)
+}
+
+/// The exporter, and what was last said of it.
+#[derive(Debug)]
+pub(super) struct Collector {
+    exporter: Otlp,
+    told: Mutex<Told>,
+}
+
+/// Of the trouble with the collector.
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<Instant>,
+    /// Somebody reads that it does not work, and wants to read when it does.
+    open: bool,
+}
+
+impl Collector {
+    /// At most one line a minute that spans are lost, and one after it that they are not any more.
+    fn tell(&self, result: &OTelSdkResult) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(()) if told.open => {
+                told.open = false;
+                tracing::info!("The collector takes traces again");
+            }
+            Err(error) if told.last.is_none_or(|last| last.elapsed() >= ALERTS) => {
+                *told = Told { last: Some(Instant::now()), open: true };
+                let error: String = error.to_string().chars().take(SHOWN).collect();
+                tracing::warn!(error, "The collector does not take traces: they are lost, and requests are answered");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+impl SpanExporter for Collector {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let result = self.exporter.export(batch).await;
+        self.tell(&result);
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
