@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -39,21 +39,29 @@ pub enum Format {
 
 /// Installs the logger for the process, and what exports spans. A second call changes nothing.
 pub fn install(settings: Settings, traces: Option<&traces::Settings>) -> Result<Option<Traces>, traces::Error> {
+    let traces = traces.map(Traces::new).transpose()?;
+    let _ = subscriber(settings, traces.as_ref(), io::stderr).try_init();
+    Ok(traces)
+}
+
+fn subscriber(
+    settings: Settings,
+    traces: Option<&Traces>,
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+) -> Dispatch {
     let level = settings.level.to_string().to_lowercase();
     // dependencies may print what they handle: never below warn
     let filter = EnvFilter::new(format!("warn,elastauth={level}"));
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         Format::Json => lines.event_format(JsonLine).boxed(),
         Format::Text => lines.with_ansi(false).with_target(false).boxed(),
     };
-    let traces = traces.map(Traces::new).transpose()?;
-    let _ = match &traces {
+    match traces {
         // the filter is the only one: what it does not let through is off where it is called
-        None => tracing_subscriber::registry().with(lines).with(filter).try_init(),
-        Some(traces) => tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.layer()).try_init(),
-    };
-    Ok(traces)
+        None => tracing_subscriber::registry().with(lines).with(filter).into(),
+        Some(traces) => tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.layer()).into(),
+    }
 }
 
 struct JsonLine;
@@ -109,6 +117,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::spans;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -121,6 +130,48 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    /// What `log_level` says is about lines, and holds with traces and without.
+    #[tokio::test]
+    async fn spans_are_off_unless_exported_and_lines_are_filtered_either_way() {
+        let settings = traces::Settings {
+            endpoint: "http://127.0.0.1:1".parse().unwrap(),
+            ca_file: None,
+            headers: None,
+            service_name: None,
+            sampling: traces::Sampling { by_parent: false, roots: traces::Roots::All },
+        };
+        let traces = Traces::new(&settings).unwrap();
+        for level in [Level::ERROR, Level::INFO, Level::DEBUG, Level::TRACE] {
+            for (exported, format) in [(None, Format::Json), (Some(&traces), Format::Text)] {
+                let lines = Lines::default();
+                let writer = lines.clone();
+                let dispatch = subscriber(Settings { level, format }, exported, move || writer.clone());
+                tracing::dispatcher::with_default(&dispatch, || {
+                    let span = spans::span!("a span", field = Unwanted(exported.is_some()).tell());
+                    assert_eq!(span.is_disabled(), exported.is_none(), "{level}");
+                    let _within = span.enter();
+                    tracing::debug!("detail");
+                    tracing::info!("news");
+                    tracing::info!(target: "h2", "a library's");
+                });
+                let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+                assert_eq!(text.contains("detail"), level >= Level::DEBUG, "{level}: {text}");
+                assert_eq!(text.contains("news"), level >= Level::INFO, "{level}: {text}");
+                assert!(!text.contains("a span") && !text.contains("a library's"), "{text}");
+            }
+        }
+    }
+
+    /// A field that nobody may look at while spans are off.
+    struct Unwanted(bool);
+
+    impl Unwanted {
+        fn tell(&self) -> bool {
+            assert!(self.0, "the field of a span that is off was worked out");
+            true
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use elastauth_support::certificates::Authority;
 use elastauth_support::check::{Answer, Checker, bearer};
 use elastauth_support::collector::{Collector, Span, SpanKind};
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch, Faults};
@@ -169,14 +170,19 @@ async fn refusals_and_outages_say_their_reason_and_only_outages_are_errors() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_caller_does_not_trace_is_not_traced() {
-    let collector = Collector::start().await;
-    let mut world = World::start("  type: memory", &traced(&collector)).await;
-    for user in ["ann", "bob"] {
-        let token = world.issuer.token(user, &["admins"]);
-        for _ in 0..3 {
-            assert!(matches!(world.ask(&token, &of_caller("00")).await, Answer::Allowed { .. }));
-        }
-    }
+    let (collector, issuer, elasticsearch) =
+        (Collector::start().await, Issuer::start().await, Elasticsearch::start().await);
+    // passwords are tried in the background, for nobody's request
+    let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory") + &traced(&collector);
+    let elastauth = start(&exchange(yaml, "elasticsearch:\n", "elasticsearch:\n  settling: 10ms\n"), &[]);
+    let checker = Checker::connect(&elastauth.grpc).await;
+    let mut world = World { issuer, elasticsearch, elastauth, checker };
+    let token = world.issuer.token("ann", &["admins"]);
+    until("a password that is tried", || async {
+        assert!(matches!(world.ask(&token, &of_caller("00")).await, Answer::Allowed { .. }));
+        world.elasticsearch.logins("ann") > 0
+    })
+    .await;
     world.end();
     assert!(collector.spans().is_empty(), "{:#?}", collector.spans());
 }
@@ -201,6 +207,26 @@ async fn where_nobody_chose_the_sampler_does() {
         assert!(roots.iter().all(|root| root.resource["service.name"] == "gatekeeper"));
         assert!(collector.metadata("x-team").iter().all(|team| team == "search"));
         assert_eq!(collector.metadata("x-team").is_empty(), expected == 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_asked_for_its_certificate_where_the_address_says_so() {
+    let (trusted, stranger) = (Authority::new("trusted"), Authority::new("stranger"));
+    let collector = Collector::start_tls(&trusted.server()).await;
+    let folder = tempfile::tempdir().unwrap();
+    for (authority, collected) in [(&trusted, true), (&stranger, false)] {
+        let file = folder.path().join("ca.pem");
+        fs::write(&file, &authority.pem).unwrap();
+        let more = traced(&collector) + &format!("  ca_file: \"{}\"\n", file.display());
+        let before = collector.spans().len();
+        let mut world = World::start("  type: memory", &more).await;
+        let token = world.issuer.token("ann", &["admins"]);
+        assert!(matches!(world.ask(&token, &of_caller("01")).await, Answer::Allowed { .. }));
+        world.end();
+        assert_eq!(collector.spans().len() > before, collected);
+        let complaint = |line: &String| line.contains("does not take traces") && line.contains("certificate");
+        assert_eq!(world.elastauth.process.lines().iter().any(complaint), !collected);
     }
 }
 

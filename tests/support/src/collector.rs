@@ -14,14 +14,15 @@ use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Server;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
+use crate::certificates::Pair;
 use crate::process::until;
 
 /// A running collector; it ends when dropped.
 pub struct Collector {
-    /// `http://127.0.0.1:port`
+    /// `http://127.0.0.1:port`, or `https:`
     pub url: String,
     kept: Arc<Mutex<Kept>>,
     task: JoinHandle<()>,
@@ -43,8 +44,19 @@ impl Drop for Collector {
 impl Collector {
     /// On a free port.
     pub async fn start() -> Self {
+        Self::run(Server::builder(), "http").await
+    }
+
+    /// The same over TLS.
+    pub async fn start_tls(pair: &Pair) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let tls = ServerTlsConfig::new().identity(Identity::from_pem(&pair.cert, &pair.key));
+        Self::run(Server::builder().tls_config(tls).unwrap(), "https").await
+    }
+
+    async fn run(mut server: Server, scheme: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let kept = Arc::<Mutex<Kept>>::default();
         let counting = Arc::clone(&kept);
         let incoming = TcpListenerStream::new(listener).map(move |stream| {
@@ -53,7 +65,7 @@ impl Collector {
         });
         let service = TraceServiceServer::new(Keeper(Arc::clone(&kept)));
         let task = tokio::spawn(async move {
-            Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+            server.add_service(service).serve_with_incoming(incoming).await.unwrap();
         });
         Self { url, kept, task }
     }
@@ -61,7 +73,7 @@ impl Collector {
     /// `host:port`
     #[must_use]
     pub fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        self.url.split_once("://").unwrap().1
     }
 
     /// How many connections were made.
