@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
@@ -63,7 +64,7 @@ impl Collector {
             lock(&counting).connections += 1;
             stream
         });
-        let service = TraceServiceServer::new(Keeper(Arc::clone(&kept)));
+        let service = TraceServiceServer::new(Keeper(Arc::clone(&kept))).accept_compressed(CompressionEncoding::Gzip);
         let task = tokio::spawn(async move {
             server.add_service(service).serve_with_incoming(incoming).await.unwrap();
         });
