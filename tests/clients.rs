@@ -9,7 +9,7 @@ use std::process::Command;
 use elastauth_support::check::Checker;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::until;
+use elastauth_support::process::{run_unsearched, until};
 use elastauth_support::servers::{Elastauth, Envoy, config, tool};
 use elastauth_support::upstream::Upstream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -175,7 +175,7 @@ async fn grpcurl_lists_describes_and_asks() {
     let run = async |arguments: &[&str]| {
         let mut command = Command::new(&grpcurl);
         command.arg("-plaintext").args(arguments);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let output = tokio::task::spawn_blocking(move || run_unsearched(&mut command, "").unwrap()).await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::until;
+use elastauth_support::process::{run_beside, until};
 use elastauth_support::puts;
 use elastauth_support::servers::{Elastauth, config};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
@@ -43,7 +43,7 @@ impl Bench {
         std::fs::write(&file, &self.yaml).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
         command.env_clear().arg("--config").arg(&file).args(["check", "--online"]);
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+        run_beside(command, "").await
     }
 }
 

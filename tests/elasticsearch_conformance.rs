@@ -6,9 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +15,7 @@ use elastauth::identity::Username;
 use elastauth_support::check::Checker;
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch, Exchange, Faults};
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::until;
+use elastauth_support::process::{run, run_beside, until};
 use elastauth_support::random::Random;
 use elastauth_support::servers::{Elastauth, config, root};
 use elastauth_support::specification::Specification;
@@ -154,8 +153,8 @@ fn python(arguments: &[&str]) -> Option<Command> {
     command.env("PYTHONPATH", library).args(arguments);
     let mut probe = Command::new(command.get_program());
     let probe = probe.env("PYTHONPATH", root().join(".tools/elasticsearch/lib"));
-    let there = probe.args(["-c", "import elasticsearch, bcrypt"]).stderr(Stdio::null()).status();
-    if there.is_ok_and(|status| status.success()) {
+    let there = run(probe.args(["-c", "import elasticsearch, bcrypt"]), "");
+    if there.is_ok_and(|there| there.status.success()) {
         return Some(command);
     }
     println!("skipped: no Python with the packages elasticsearch and bcrypt; `make tools` gets them");
@@ -167,8 +166,8 @@ async fn the_official_client_is_content_with_the_stand_in() {
     let server = Elasticsearch::start().await;
     server.record();
     let script = root().join("tests/elasticsearch/client.py");
-    let Some(mut command) = python(&[script.to_str().unwrap(), &server.url]) else { return };
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let Some(command) = python(&[script.to_str().unwrap(), &server.url]) else { return };
+    let output = run_beside(command, "").await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let exchanges = server.exchanges();
     assert!(exchanges.len() > 60, "{}", exchanges.len());
@@ -183,17 +182,12 @@ fn validate(version: &str, lines: &[[String; 3]]) -> Option<Vec<String>> {
     let jars = tool(&format!("x-pack-{version}"))?;
     let mut command = Command::new("java");
     command.arg("-cp").arg(jars.join("*")).arg(root().join("tests/elasticsearch/Validate.java"));
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let Ok(mut child) = child else {
+    let line = |[kind, one, other]: &[String; 3]| format!("{kind} {} {}", STANDARD.encode(one), STANDARD.encode(other));
+    let text = lines.iter().map(line).collect::<Vec<_>>().join("\n") + "\n";
+    let Ok(output) = run(&mut command, &text) else {
         println!("skipped: no java");
         return None;
     };
-    let mut input = child.stdin.take().unwrap();
-    let line = |[kind, one, other]: &[String; 3]| format!("{kind} {} {}", STANDARD.encode(one), STANDARD.encode(other));
-    let text = lines.iter().map(line).collect::<Vec<_>>().join("\n") + "\n";
-    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
     let answers: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(answers.len(), lines.len(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(answers)
@@ -319,8 +313,8 @@ async fn what_elastauth_sends_is_accepted_by_the_real_classes_and_its_hash_fits(
         let Some(hash) = hash else { continue };
         let check = "import bcrypt, sys; sys.exit(not bcrypt.checkpw(sys.argv[1].encode(), sys.argv[2].encode()))";
         let Some(mut fits) = python(&["-c", check, &password, hash]) else { continue };
-        assert!(fits.status().unwrap().success());
+        assert!(run(&mut fits, "").unwrap().status.success());
         let mut other = python(&["-c", check, "another", hash]).unwrap();
-        assert!(!other.status().unwrap().success());
+        assert!(!run(&mut other, "").unwrap().status.success());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::until;
+use elastauth_support::process::{run, until};
 use elastauth_support::servers::{Elastauth, Envoy, Redis, config, redis_cache};
 use elastauth_support::users::User;
 
@@ -95,10 +95,12 @@ async fn without_redis_nothing_is_written_and_the_client_is_told_to_come_back() 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_acl_line_is_enough_and_the_log_says_what_to_grant() {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-    let acl = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@read", "+@write"];
+    let acl = ["--user", "elastauth", "on", ">of-elastauth", "~elastauth-*", "+@read", "+@write"];
     let Some(redis) = Redis::start(&acl) else { return };
-    let cache =
-        format!("  type: redis\n  redis_host: {}\n  redis_username: elastauth\n  redis_password: pw", redis.address);
+    let cache = format!(
+        "  type: redis\n  redis_host: {}\n  redis_username: elastauth\n  redis_password: of-elastauth",
+        redis.address
+    );
     let yaml = config(&issuer.url, &elasticsearch.url, &cache);
     let (one, two) = (Elastauth::start(binary(), &yaml), Elastauth::start(binary(), &yaml));
     let Some(first) = Envoy::start(&one.grpc, elasticsearch.address(), true).await else { return };
@@ -196,8 +198,8 @@ async fn a_broken_configuration_is_a_readable_list_and_exit_code_78() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.yml");
     std::fs::write(&file, "oidc:\n  isuer: x\n  client_id: a\nlog_level: loud\nsecret_key: my-secret-value\n").unwrap();
-    let run =
-        std::process::Command::new(binary()).arg("--config").arg(&file).arg("check").env_clear().output().unwrap();
+    let mut command = std::process::Command::new(binary());
+    let run = run(command.arg("--config").arg(&file).arg("check").env_clear(), "").unwrap();
     assert_eq!(run.status.code(), Some(78));
     let text = String::from_utf8(run.stderr).unwrap();
     for expected in [

@@ -10,7 +10,7 @@ use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{Process, until};
 use elastauth_support::servers::{Elastauth, Redis, config};
 
-const LINE: [&str; 7] = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@read", "+@write"];
+const LINE: [&str; 7] = ["--user", "elastauth", "on", ">of-elastauth", "~elastauth-*", "+@read", "+@write"];
 
 fn line(more: &[&'static str]) -> Vec<&'static str> {
     [&LINE[..], more].concat()
@@ -19,7 +19,7 @@ fn line(more: &[&'static str]) -> Vec<&'static str> {
 /// For this user, with the address of any server.
 fn cache(host: &str) -> String {
     format!(
-        "  type: redis\n  redis_host: \"{host}\"\n  redis_username: elastauth\n  redis_password: pw\n  redis_command_timeout: 2s"
+        "  type: redis\n  redis_host: \"{host}\"\n  redis_username: elastauth\n  redis_password: of-elastauth\n  redis_command_timeout: 2s"
     )
 }
 
@@ -95,7 +95,10 @@ async fn a_database_needs_select_or_elastauth_does_not_start() {
     std::fs::write(&file, format!("{yaml}\nlisten: \"127.0.0.1:0\"\ngrpc: {{listen: \"127.0.0.1:0\"}}\n")).unwrap();
     let mut elastauth = Process::start("elastauth", Command::new(binary()).env_clear().arg("--config").arg(&file));
     let error = elastauth.wait_for_line(0, &["error", "select"]);
-    assert!(error.contains("+select") && error.contains("cache.redis_db") && !error.contains("pw"), "{error}");
+    assert!(
+        error.contains("+select") && error.contains("cache.redis_db") && !error.contains("of-elastauth"),
+        "{error}"
+    );
     assert!(!elastauth.wait().success());
 }
 
@@ -104,9 +107,9 @@ async fn sentinels_need_three_rights_and_the_servers_no_more_than_one_does() {
     let Some(elected) = Elected::start(&line(&["+eval", "+evalsha", "+client|tracking"])).await else { return };
     for sentinel in &elected.sentinels {
         let rights = ["+sentinel|get-master-addr-by-name", "+sentinel|sentinels", "+sentinel|masters"];
-        sentinel.says(&[&["ACL", "SETUSER", "elastauth", "on", ">sp"], &rights[..]].concat());
+        sentinel.says(&[&["ACL", "SETUSER", "elastauth", "on", ">of-elastauth-there"], &rights[..]].concat());
     }
-    let sentinel = "redis_sentinel_username: elastauth\n  redis_sentinel_password: sp";
+    let sentinel = "redis_sentinel_username: elastauth\n  redis_sentinel_password: of-elastauth-there";
     let cache = format!("{}\n  {sentinel}", cache(&elected.sentinels[0].address));
     complete(&serves(&cache, |key| drop(elected.servers[0].command(&["DEL", key]))).await);
 }

@@ -4,14 +4,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use elastauth::credentials::CacheKey;
 use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::until;
+use elastauth_support::process::{self, until};
 use elastauth_support::resp::{Reply, Resp};
 use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
 
@@ -71,9 +71,8 @@ impl Bench {
 
 fn run(config: &Path, words: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
-    let Output { status, stdout, stderr } =
-        command.env_clear().arg("--config").arg(config).args(words).output().unwrap();
-    (status.success(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+    let output = process::run(command.env_clear().arg("--config").arg(config).args(words), "").unwrap();
+    (output.status.success(), process::said(&output))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +171,7 @@ async fn a_purge_removes_what_no_key_opens_and_only_when_told_to() {
 /// More records than one step of `SCAN` looks at, and no scripts.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_acl_line_is_enough_for_a_purge() {
-    let acl = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@read", "+@write"];
+    let acl = ["--user", "elastauth", "on", ">of-elastauth", "~elastauth-*", "+@read", "+@write"];
     let Some(redis) = Redis::start(&acl) else { return };
     let mut operator = Resp::connect(&redis.address, REDIS_PASSWORD);
     for n in 0..2500 {
@@ -180,8 +179,9 @@ async fn the_documented_acl_line_is_enough_for_a_purge() {
     }
     operator.command(&[b"SET", b"session-1", b"of somebody else"]);
     let cache = redis_cache(&redis.address);
-    let cache =
-        cache.replace(REDIS_PASSWORD, "pw").replace("  type: redis", "  type: redis\n  redis_username: elastauth");
+    let cache = cache
+        .replace(REDIS_PASSWORD, "of-elastauth")
+        .replace("  type: redis", "  type: redis\n  redis_username: elastauth");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.yml");
     fs::write(&file, config("http://127.0.0.1:1", "http://127.0.0.1:1", &cache)).unwrap();

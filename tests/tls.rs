@@ -14,7 +14,7 @@ use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::envoy::exchange;
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::{free_port, until};
+use elastauth_support::process::{free_port, run, said, until};
 use elastauth_support::servers::{Elastauth, Envoy, config};
 use rustls::ClientConfig;
 use tempfile::TempDir;
@@ -235,9 +235,10 @@ async fn envoy_asks_over_a_unix_socket_which_outlives_crashes_and_restarts() {
 
     let file = folder.path().join("second.yml");
     fs::write(&file, format!("listen: \"127.0.0.1:{}\"\ngrpc: {{listen: \"{listen}\"}}\n{yaml}", free_port())).unwrap();
-    let second = std::process::Command::new(binary()).arg("--config").arg(&file).env_clear().output().unwrap();
+    let mut command = std::process::Command::new(binary());
+    let second = run(command.arg("--config").arg(&file).env_clear(), "").unwrap();
     assert!(!second.status.success());
-    let said = String::from_utf8(second.stderr).unwrap();
+    let said = said(&second);
     assert!(said.contains(&format!("cannot listen on {listen}: another process answers there")), "{said}");
     assert_eq!(get(&envoy.url, &token).await, 200, "the first one goes on");
 

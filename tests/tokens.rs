@@ -84,7 +84,7 @@ async fn the_provider_is_asked_about_opaque_tokens_and_its_outage_is_no_401() {
     introspected["aud"] = json!("elastauth");
     for (way, claims) in [
         ("  token_validation: both\n", &userinfo),
-        ("  token_validation: introspection\n  client_secret: hush\n", &introspected),
+        ("  token_validation: introspection\n  client_secret: hush-of-elastauth\n", &introspected),
     ] {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let way = format!("{way}  introspection_ttl: 1s\n");

@@ -11,7 +11,7 @@ use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::until;
+use elastauth_support::process::{run_beside, until};
 use elastauth_support::resp::{Reply, Resp};
 use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
 use elastauth_support::users::User;
@@ -52,8 +52,7 @@ impl Bench {
     async fn users(&self, words: &[&str]) -> (bool, Value, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
         command.env_clear().arg("--config").arg(self.file()).arg("users").args(words).args(["--output", "json"]);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        let Output { status, stdout, stderr } = output;
+        let Output { status, stdout, stderr } = run_beside(command, "").await;
         let said = String::from_utf8(stderr).unwrap();
         (status.success(), serde_json::from_slice(&stdout).unwrap_or_default(), said)
     }

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use elastauth_support::process;
+
 /// What one run gave.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
@@ -42,7 +44,7 @@ pub fn checks(address: &str, message: &[u8], count: u32, pid: u32, folder: &Path
 
 fn run(command: &mut Command, count: u32, pid: u32, log: &Path) -> Run {
     let before = cpu(pid);
-    let output = command.output().expect("h2load runs");
+    let output = process::run(command, "").expect("h2load runs");
     let spent = cpu(pid) - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let all = format!("{count} succeeded, 0 failed, 0 errored, 0 timeout");

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use elastauth_support::process::run;
+
 use crate::load::Run;
 use crate::plot;
 use crate::users::Growth;
@@ -115,7 +117,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 /// What it ran on.
 fn machine() -> String {
     let said = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().map(|output| output.stdout).unwrap_or_default();
+        let output = run(Command::new(program).args(arguments), "").map(|output| output.stdout).unwrap_or_default();
         String::from_utf8_lossy(&output).trim().to_owned()
     };
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

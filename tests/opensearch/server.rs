@@ -77,6 +77,7 @@ impl Node {
         node
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it ends by its input, and its outputs are the test's")]
     fn run(&mut self) {
         let mut command = Command::new(root().join("tests/opensearch/up.sh"));
         command.arg(&self.folder).args(self.ports.map(|port| port.to_string()));

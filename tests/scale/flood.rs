@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use elastauth_support::check::{Answer, Checker, bearer};
+use elastauth_support::process::run;
 use elastauth_support::random::Random;
 use tokio::task::JoinSet;
 
@@ -44,7 +45,7 @@ impl Flood {
                 let id = std::fs::read_link("/proc/thread-self").unwrap();
                 let id = id.file_name().unwrap().to_owned();
                 // without renice the figures are worse, and nothing else
-                let _ = Command::new("renice").args(["-n", "19", "-p"]).arg(id).output();
+                let _ = run(Command::new("renice").args(["-n", "19", "-p"]).arg(id), "");
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let told = runtime.block_on(self.pour(count));
                 (self, told)

@@ -9,6 +9,8 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::Value;
 
+use crate::secrets;
+
 /// What a login ends in.
 #[derive(Clone, Debug)]
 pub struct Tokens {
@@ -95,7 +97,11 @@ impl OidcClient {
         let request = crate::http().post(self.endpoint("token_endpoint").await).header("content-type", FORM);
         let answer = request.body(encode(&fields)).send().await.unwrap();
         let answer: Value = answer.json().await.unwrap();
-        let token = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no {name}: {answer}")).to_owned();
+        let token = |name: &str| {
+            let token = answer[name].as_str().unwrap_or_else(|| panic!("no {name}: {answer}"));
+            secrets::keep_token(token);
+            token.to_owned()
+        };
         Tokens { access: token("access_token"), id: token("id_token"), refresh: token("refresh_token") }
     }
 

@@ -9,6 +9,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::secrets;
+
 /// Who signs.
 pub struct Authority {
     /// Its certificate, PEM.
@@ -62,7 +64,9 @@ impl Authority {
     fn finish(&self, params: CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Pair { cert, key: key.serialize_pem() }
+        let key = key.serialize_pem();
+        secrets::keep_pem(&key);
+        Pair { cert, key }
     }
 }
 

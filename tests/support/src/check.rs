@@ -25,6 +25,7 @@ use tonic::{Request, Status, Streaming};
 use tower::service_fn;
 
 use crate::process::PATIENCE;
+use crate::secrets;
 
 /// A connection to one elastauth.
 #[derive(Clone)]
@@ -89,6 +90,7 @@ impl Checker {
 
     /// The same, of a process that may end meanwhile.
     pub async fn try_ask(&self, token: &str) -> Result<Answer, Status> {
+        secrets::keep_token(token);
         let reply = self.check(bearer(token)).await?;
         Ok(Answer::read(&reply))
     }
@@ -156,6 +158,7 @@ impl Answer {
     /// Reads an encoded reply.
     #[must_use]
     pub fn read(reply: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(reply);
         let reply = CheckResponse::decode(reply).unwrap();
         match reply.http_response.unwrap() {
             HttpResponse::OkResponse(ok) => {
@@ -165,10 +168,12 @@ impl Answer {
                 let pair = base64::engine::general_purpose::STANDARD.decode(basic).unwrap();
                 let pair = String::from_utf8(pair).unwrap();
                 let (user, password) = pair.split_once(':').unwrap();
+                secrets::keep("a password", password);
                 Self::Allowed { user: user.to_owned(), password: password.to_owned() }
             }
             HttpResponse::DeniedResponse(denied) => {
                 assert_ne!(reply.status.unwrap().code, 0, "an unset status means allow");
+                secrets::are_not_in("a denial", &text);
                 Self::Denied(denied.status.unwrap().code)
             }
             HttpResponse::ErrorResponse(_) => panic!("an error would let failure_mode_allow decide"),

@@ -11,12 +11,17 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::secrets;
+
+/// What a client of the issuer calls itself with.
+pub const CLIENT: (&str, &str) = ("elastauth", "hush-of-elastauth");
 
 /// An ES256 key and its id.
 pub struct SigningKey {
@@ -54,7 +59,9 @@ impl SigningKey {
     pub fn sign_raw(&self, header: &str, payload: &str) -> String {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let signature = self.pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+        let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
+        secrets::keep_token(&token);
+        token
     }
 }
 
@@ -137,6 +144,7 @@ impl Issuer {
 
     /// An opaque token for whom these claims tell of, until it is revoked.
     pub fn grant(&self, token: &str, claims: Value) {
+        secrets::keep_token(token);
         self.shared.opaque.lock().unwrap().insert(token.to_owned(), claims);
     }
 
@@ -194,10 +202,11 @@ async fn userinfo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resp
     }
 }
 
-/// For the client `elastauth` with the secret `hush`.
+/// For [`CLIENT`].
 async fn introspect(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Response {
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
-    if authorization != Some("Basic ZWxhc3RhdXRoOmh1c2g=") {
+    let (id, secret) = CLIENT;
+    if authorization != Some(&format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let token = body.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or_default();

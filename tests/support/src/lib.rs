@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod puts;
 pub mod random;
 pub mod resp;
+pub mod secrets;
 pub mod servers;
 pub mod specification;
 pub mod upstream;

@@ -1,10 +1,13 @@
-//! Child processes that end with the test that started them.
+//! Child processes that end with the test that started them, and that say no secret.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use crate::secrets;
 
 /// How long anything may take to start.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,28 +19,30 @@ pub struct Process {
     name: String,
     child: Child,
     lines: Lines,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
     /// Starts it with both outputs captured.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "here the outputs are searched")]
     pub fn start(name: &str, command: &mut Command) -> Self {
+        secrets::keep_of(command);
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let lines = Lines::default();
-        for output in [
-            Box::new(child.stdout.take().unwrap()) as Box<dyn std::io::Read + Send>,
-            Box::new(child.stderr.take().unwrap()),
-        ] {
+        let outputs: [Box<dyn io::Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        let readers = outputs.map(|output| {
             let lines = Arc::clone(&lines);
-            std::thread::spawn(move || {
+            thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
                     lines.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                     lines.1.notify_all();
                 }
-            });
-        }
-        Self { name: name.to_owned(), child, lines }
+            })
+        });
+        Self { name: name.to_owned(), child, lines, readers: readers.into() }
     }
 
     /// Everything printed so far.
@@ -99,6 +104,7 @@ impl Process {
         self.signal("CONT");
     }
 
+    #[expect(clippy::disallowed_methods, reason = "kill says nothing")]
     fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
         assert!(sent.success());
@@ -119,12 +125,51 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        if std::thread::panicking() {
-            let lines = self.lines();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        let lines = self.lines();
+        if thread::panicking() {
             let tail = &lines[lines.len().saturating_sub(40)..];
             eprintln!("--- {} ---\n{}", self.name, tail.join("\n"));
+        } else {
+            secrets::are_not_in(&self.name, &lines.join("\n"));
         }
     }
+}
+
+/// Runs a command to its end with this on its standard input.
+pub fn run(command: &mut Command, input: &str) -> io::Result<Output> {
+    let output = run_unsearched(command, input)?;
+    for said in [&output.stdout, &output.stderr] {
+        secrets::are_not_in(&format!("{command:?}"), &String::from_utf8_lossy(said));
+    }
+    Ok(output)
+}
+
+/// The same of a client that prints the credential which is its answer.
+#[expect(clippy::disallowed_methods, reason = "its callers say why")]
+pub fn run_unsearched(command: &mut Command, input: &str) -> io::Result<Output> {
+    secrets::keep_of(command);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut stdin = child.stdin.take().unwrap();
+    thread::scope(|scope| {
+        // whoever does not read it may be gone first
+        scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
+        child.wait_with_output()
+    })
+}
+
+/// The same where the stand-ins that it asks are tasks of this runtime.
+pub async fn run_beside(mut command: Command, input: &str) -> Output {
+    let input = input.to_owned();
+    tokio::task::spawn_blocking(move || run(&mut command, &input).unwrap()).await.unwrap()
+}
+
+/// Both outputs of a command.
+#[must_use]
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A port that nobody listens on.

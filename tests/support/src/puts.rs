@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use crate::faults::Ending;
+use crate::secrets;
 
 /// One PUT, from the moment it came.
 #[derive(Clone, Debug)]
@@ -70,6 +71,9 @@ impl Puts {
     }
 
     pub(crate) fn begin(&self, sender: &str, user: &str, body: &Value, ending: Ending) -> Underway {
+        for secret in ["password", "password_hash"].into_iter().filter_map(|key| body[key].as_str()) {
+            secrets::keep("a generated password", secret);
+        }
         let names = body["roles"].as_array().into_iter().flatten();
         let put = Put {
             user: user.to_owned(),

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{ADMIN, Shared};
+use crate::secrets;
 
 /// What an `Authorization` header holds.
 pub(super) enum Presented {
@@ -33,10 +34,12 @@ impl Presented {
 pub(super) fn presented(headers: &HeaderMap) -> Option<Presented> {
     let (scheme, value) = headers.get("authorization")?.to_str().ok()?.split_once(' ')?;
     let decoded = || String::from_utf8(STANDARD.decode(value).ok()?).ok();
+    secrets::keep("what Elasticsearch was shown", value);
     match scheme {
         "Basic" => {
             let pair = decoded()?;
             let (name, password) = pair.split_once(':')?;
+            secrets::keep("a password", password);
             Some(Presented::Basic(name.to_owned(), password.to_owned()))
         }
         "ApiKey" => Some(Presented::ApiKey(decoded()?)),
