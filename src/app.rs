@@ -31,7 +31,7 @@ mod explain;
 
 pub use administer::{accounts, purge, users};
 use backend::Backend;
-pub use explain::explain;
+pub use explain::{Foreseen, explain, foresee};
 
 /// Why the service did not start, or ended early.
 #[derive(Debug, thiserror::Error)]

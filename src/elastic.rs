@@ -133,6 +133,13 @@ impl Elastic {
         self.ask(&call, ends.saturating_duration_since(Instant::now())).await
     }
 
+    /// What a write of this user says, but for the password: the path, and the body.
+    #[must_use]
+    pub fn preview(&self, user: &UserSpec) -> (String, Value) {
+        let body = body::put(&self.settings.cluster, &self.settings.store, user, &Secret::Kept);
+        (format!("/_security/user/{}", user.username), body)
+    }
+
     /// The user as it stands there.
     async fn user(&self, username: &Username, origin: &Origin) -> Result<Option<Value>, InspectError> {
         if self.reserved(username) {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::credentials::{
@@ -96,6 +97,12 @@ impl OpenSearch {
     fn reserved(&self, username: &Username) -> bool {
         let account = self.settings.nodes.account.as_ref().map(|account| &account.scheme);
         matches!(account, Some(Scheme::Basic { username: own }) if own == username.as_str())
+    }
+
+    /// What a write of this user says, but for the password: the path, and the body.
+    #[must_use]
+    pub fn preview(&self, user: &UserSpec) -> (String, Value) {
+        self.writer.api.preview(user)
     }
 
     async fn submit(&self, user: &UserSpec, secret: Secret, looked: Instant, ends: Instant) -> Result<(), WriteError> {

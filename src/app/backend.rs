@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -78,6 +79,14 @@ impl Backend {
             Known::Elasticsearch(elastic) => elastic.write(user, password).await,
             Known::OpenSearch(opensearch) => opensearch.write(user, password).await,
         }
+    }
+
+    /// What a write of this user says, but for the password: the path, and the body.
+    pub(super) async fn preview(&self, user: &UserSpec) -> Result<(String, Value), String> {
+        Ok(match self.known().await? {
+            Known::Elasticsearch(elastic) => elastic.preview(user),
+            Known::OpenSearch(opensearch) => opensearch.preview(user),
+        })
     }
 
     /// Where the users are, for `elastauth users`.

@@ -1,10 +1,17 @@
-//! What becomes of a token, for `elastauth explain`.
+//! What becomes of a token, and of the user that it names, for `elastauth explain`.
 
 use std::time::SystemTime;
 
-use super::{Error, issuers};
-use crate::config::{Provider, Settings};
+use serde_json::Value;
+
+use super::{Backend, Error, issuers};
+use crate::config::{Cache, Provider, Settings};
+use crate::credentials::broker::{Broker, Next, Outlook};
+use crate::credentials::seal::Seal;
+use crate::credentials::{Caller, Store};
 use crate::identity::issuers::Explained;
+use crate::memory::{self, MemoryStore};
+use crate::redis::RedisStore;
 
 /// Verifies a token as the service would. None where callers bring no tokens.
 pub async fn explain(settings: &Settings, token: &str, now: SystemTime) -> Result<Option<Explained>, Error> {
@@ -12,4 +19,42 @@ pub async fn explain(settings: &Settings, token: &str, now: SystemTime) -> Resul
         Provider::Oidc(providers, _) => Ok(Some(issuers(providers)?.explain(token, now).await)),
         Provider::Headers(_) => Ok(None),
     }
+}
+
+/// What a request would find and do.
+#[derive(Debug)]
+pub struct Foreseen {
+    /// As the store has it; as if nothing were stored where it cannot be looked at.
+    pub outlook: Outlook,
+    /// Why the store was not looked at.
+    pub unseen: Option<&'static str>,
+    /// The path and the body of the write, but for the password, if there would be one and the back end is known.
+    pub written: Option<(String, Value)>,
+}
+
+/// Looks at the cache and at the user, and writes nothing.
+pub async fn foresee(settings: &Settings, caller: &Caller) -> Result<Foreseen, Error> {
+    match &settings.cache {
+        Cache::Redis(redis) => look(RedisStore::new((**redis).clone()), None, settings, caller).await,
+        Cache::Memory(_) | Cache::File(_) => {
+            let empty = MemoryStore::new(memory::Settings { max_entries: 1 });
+            look(empty, Some("the elastauth that serves has the cache to itself"), settings, caller).await
+        }
+    }
+}
+
+async fn look<S: Store>(
+    store: S,
+    unseen: Option<&'static str>,
+    settings: &Settings,
+    caller: &Caller,
+) -> Result<Foreseen, Error> {
+    let seal = Seal::new(&settings.seal)?;
+    let broker = Broker::new(store, Backend::new(settings)?, seal, settings.credentials.clone())?;
+    let outlook = broker.foresee(caller).await?;
+    let written = match &outlook.next {
+        Ok(Next::Written { user, .. }) => Backend::new(settings)?.preview(user).await.ok(),
+        _ => None,
+    };
+    Ok(Foreseen { outlook, unseen, written })
 }

@@ -9,10 +9,14 @@ use elastauth::app;
 use elastauth::authz::policy::Policy;
 use elastauth::authz::{Refusal, Request, Text};
 use elastauth::config::{Provider, Settings};
+use elastauth::credentials::broker::{self, Next};
+use elastauth::credentials::{Caller, InspectError, Refused};
 use elastauth::identity::issuers::Explained;
 use elastauth::identity::{AsOf, Identity, Owner, Username, UsernameError};
 use elastauth::roles::{Mapping, Roles};
 use zeroize::Zeroizing;
+
+mod cached;
 
 /// More than any token that is looked at.
 const MAX_INPUT: u64 = 64 * 1024;
@@ -23,6 +27,9 @@ pub struct Explain {
     /// These groups, separated by commas, instead of a token.
     #[arg(long, value_delimiter = ',')]
     groups: Option<Vec<String>>,
+    /// Also reads the cache, looks at the user in Elasticsearch, and prints what a request would write.
+    #[arg(long, conflicts_with = "groups")]
+    online: bool,
     /// The request's method, for the rules of `policy.allow`.
     #[arg(long, default_value = "GET")]
     method: String,
@@ -77,7 +84,24 @@ async fn explain(flags: &Explain, settings: &Settings) -> Result<(), End> {
         Some(groups) => somebody(groups).map_err(|error| Refusal::Token(error.into()))?,
         None => bearer(settings).await?,
     };
-    Ok(decide(flags, settings, &identity)?)
+    let roles = decide(flags, settings, &identity)?;
+    if flags.online { foresee(settings, identity, roles).await } else { Ok(()) }
+}
+
+/// What is cached and what would be written.
+async fn foresee(settings: &Settings, identity: Identity, roles: Roles) -> Result<(), End> {
+    let owner = identity.owner.clone();
+    let foreseen = app::foresee(settings, &Caller::new(identity, roles.clone())).await?;
+    print!("{}", cached::lines(&foreseen, &owner, &roles));
+    let dry_run = || settings.elasticsearch.dry_run.then_some(Refused::DryRun);
+    let refused = |refused| Refusal::Credentials(broker::Error::Refused(refused));
+    match (foreseen.outlook.next, foreseen.outlook.user) {
+        (Err(error), _) => Err(Refusal::Credentials(error).into()),
+        // who is served from the cache is not looked at before
+        (Ok(Next::Written { .. }), Err(InspectError::Refused(why))) => Err(refused(why).into()),
+        (Ok(Next::Written { .. }), _) => dry_run().map_or(Ok(()), |why| Err(refused(why).into())),
+        (Ok(Next::Served | Next::Waits), _) => Ok(()),
+    }
 }
 
 /// Nobody in particular, in these groups.
@@ -106,14 +130,13 @@ async fn bearer(settings: &Settings) -> Result<Identity, End> {
     }
     if !passed.is_empty() {
         println!("passed     {}", passed.join(", "));
-    } else if outcome.is_ok() {
-        println!("passed     the provider was asked, and accepts it");
     }
     let identity = outcome.map_err(Refusal::Token)?.identity;
     claims(settings, &identity);
     Ok(identity)
 }
 
+/// The token, with or without the word before it.
 fn read_token() -> Option<Zeroizing<String>> {
     if io::stdin().is_terminal() {
         eprintln!("the token, then an empty line and Ctrl-D:");
@@ -144,7 +167,7 @@ fn claims(settings: &Settings, identity: &Identity) {
 }
 
 /// Roles, rule, and what would be written.
-fn decide(flags: &Explain, settings: &Settings, identity: &Identity) -> Result<(), Refusal> {
+fn decide(flags: &Explain, settings: &Settings, identity: &Identity) -> Result<Roles, Refusal> {
     let roles = roles(settings, identity)?;
     let text = |text: &str| Text(text.to_owned().into_bytes().into());
     let request =
@@ -160,13 +183,13 @@ fn decide(flags: &Explain, settings: &Settings, identity: &Identity) -> Result<(
     match flags.groups {
         Some(_) => println!("allowed    with the roles {roles}"),
         None => println!(
-            "allowed    the Elasticsearch user {username} would have the roles {roles} and belong to the subject {} of {}; \
-             whether it is there already, and somebody else's, was not looked at",
+            "allowed    the Elasticsearch user {username} would have the roles {roles} and belong to the subject {} of {}{}",
             owner.subject.escape_debug(),
-            owner.issuer
+            owner.issuer,
+            if flags.online { "" } else { "; --online also looks at what is cached and who is there already" }
         ),
     }
-    Ok(())
+    Ok(roles)
 }
 
 fn roles(settings: &Settings, identity: &Identity) -> Result<Roles, Refusal> {

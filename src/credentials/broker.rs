@@ -24,6 +24,7 @@ use crate::roles::Roles;
 use crate::spans;
 
 mod core;
+mod outlook;
 mod recent;
 mod refusals;
 mod run;
@@ -31,6 +32,7 @@ mod upkeep;
 
 pub(super) use core::Current;
 use core::{Core, Peek};
+pub use outlook::{Held, Next, Outlook, Seen};
 use refusals::Refusals;
 use run::Flight;
 use upkeep::Repairs;

@@ -62,6 +62,26 @@ pub enum OpenError {
     Broken,
 }
 
+/// The key that sealed a record, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedBy {
+    /// By the configuration.
+    pub which: Which,
+    /// Its public id, which begins each record.
+    pub id: u32,
+}
+
+/// A key, by the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// `secret_key`
+    Current,
+    /// One of `previous_secret_keys`.
+    Previous,
+    /// None that is configured here.
+    Unknown,
+}
+
 /// Seals with one key, and opens with several.
 pub struct Seal {
     current: SealingKey,
@@ -117,6 +137,21 @@ impl Seal {
     #[must_use]
     pub fn is_current(&self, sealed: &[u8]) -> bool {
         sealed.get(1..=KEY_ID_LEN) == Some(self.current.id.as_slice())
+    }
+
+    /// Which key sealed it, going by the header alone.
+    #[must_use]
+    pub fn sealed_by(&self, sealed: &[u8]) -> SealedBy {
+        let id = sealed.get(1..=KEY_ID_LEN).unwrap_or_default();
+        let known = |key: &SealingKey| key.id == *id;
+        let which = if known(&self.current) {
+            Which::Current
+        } else if self.previous.iter().any(known) {
+            Which::Previous
+        } else {
+            Which::Unknown
+        };
+        SealedBy { which, id: u32::from_be_bytes(id.try_into().unwrap_or_default()) }
     }
 
     /// Each part with its length before it, so that no two (cluster, key) pairs share their bytes.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::issuer::Issuer;
 use super::issuer::Validation;
 use super::keyring;
-use super::token::{CHECKS, Error};
+use super::token::{ASKED, CHECKS, Error};
 use super::turns::Turns;
 use super::{KeySource, Verified, jws};
 
@@ -17,8 +17,8 @@ use super::{KeySource, Verified, jws};
 pub struct Explained {
     /// Who judged it.
     pub issuer: Option<String>,
-    /// The checks of a signed token that it certainly passed; none where the provider was asked instead.
-    pub passed: &'static [&'static str],
+    /// The checks that it certainly passed.
+    pub passed: Vec<&'static str>,
     /// Whose it is.
     pub outcome: Result<Verified, Error>,
 }
@@ -48,7 +48,7 @@ impl<K: KeySource> Issuers<K> {
     pub async fn explain(&self, token: &str, now: SystemTime) -> Explained {
         let issuer = match self.of(token) {
             Ok(issuer) => issuer,
-            Err(error) => return Explained { issuer: None, passed: &[], outcome: Err(error) },
+            Err(error) => return Explained { issuer: None, passed: Vec::new(), outcome: Err(error) },
         };
         let outcome = issuer.verify(token, now).await;
         let by_signature = match issuer.validation() {
@@ -56,11 +56,17 @@ impl<K: KeySource> Issuers<K> {
             Validation::Both => jws::is_signed(token),
             Validation::Userinfo | Validation::Introspection => false,
         };
-        let passed = match &outcome {
-            _ if !by_signature => &[],
-            Ok(_) => &CHECKS[..],
-            Err(error) => error.passed_before(),
+        let passed = match (&outcome, by_signature) {
+            (Ok(_), true) => &CHECKS[..],
+            (Ok(_), false) => &ASKED[..],
+            (Err(error), true) => error.passed_before(),
+            (Err(error), false) => error.passed_after_answer(),
         };
+        let says_nothing = !by_signature
+            && issuer.validation() != Validation::Introspection
+            && jws::unverified_claims(token).is_none();
+        let of_itself = |check: &&str| says_nothing && ASKED[1..ASKED.len() - 1].contains(check);
+        let passed = passed.iter().copied().filter(|check| !of_itself(check)).collect();
         Explained { issuer: Some(issuer.name().to_owned()), passed, outcome }
     }
 

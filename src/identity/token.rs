@@ -17,7 +17,7 @@ mod checks;
 mod error;
 mod rules;
 
-pub use checks::CHECKS;
+pub(super) use checks::{ASKED, CHECKS};
 pub use error::Error;
 pub(super) use rules::{Rules, Times};
 

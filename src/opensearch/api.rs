@@ -215,6 +215,10 @@ impl Api {
         }
     }
 
+    pub(super) fn preview(&self, user: &UserSpec) -> (String, Value) {
+        (format!("/{}", path(Some(&user.username)).join("/")), self.body(user, &Secret::Kept))
+    }
+
     fn body(&self, user: &UserSpec, secret: &Secret) -> Value {
         let mut body = json!({
             self.roles.name(): user.roles.iter().collect::<Vec<_>>(),

@@ -77,9 +77,14 @@ impl Current {
 impl<S: Store, P: Provisioner> Core<S, P> {
     pub(super) async fn peek(&self, key: &CacheKey) -> Result<Peek, Error> {
         let at = Instant::now();
-        let Some(entry) = self.store.get(key).await? else {
-            return Ok(Peek::Nothing);
-        };
+        match self.store.get(key).await? {
+            Some(entry) => self.opened(key, entry, at),
+            None => Ok(Peek::Nothing),
+        }
+    }
+
+    /// `at` is before the store was asked.
+    pub(super) fn opened(&self, key: &CacheKey, entry: Entry, at: Instant) -> Result<Peek, Error> {
         let opened = self.seal.open(key, &entry.bytes).map(|plain| Written::decode(&plain));
         match opened {
             Ok(Ok(written)) => {

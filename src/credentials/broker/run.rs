@@ -3,8 +3,8 @@
 use tracing::field::Empty;
 
 use super::*;
+use crate::credentials::Existing;
 use crate::credentials::near::Ticket;
-use crate::credentials::{Day, Existing};
 use crate::identity::Owner;
 
 /// The state of a run.
@@ -55,7 +55,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         }
     }
 
-    fn seen(&mut self, peek: Peek) -> Result<Event, Error> {
+    pub(super) fn seen(&mut self, peek: Peek) -> Result<Event, Error> {
         match peek {
             Peek::Nothing => {
                 self.current = None;
@@ -197,18 +197,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         if left < limit {
             return Event::Expired;
         }
-        // another's record is written by whoever owes it, and knows only his own caller's names
-        let callers = record.owner == self.identity.owner;
-        let spec = UserSpec {
-            username: self.identity.username.clone(),
-            full_name: self.identity.full_name.clone().filter(|_| callers),
-            email: self.identity.email.clone().filter(|_| callers),
-            owner: record.owner,
-            roles: record.roles,
-            as_of: record.as_of,
-            seen: Day::of(now_ms()),
-            origin: self.origin.clone(),
-        };
+        let spec = self.spec(&record);
         let span = spans::span!("write user", elastauth.outcome = Empty);
         let write = self.core.provisioner.write(&spec, with_password.then_some(&record.password));
         let late = |_| Err(WriteError::Unknown(format!("no answer within {limit:?}")));
@@ -232,7 +221,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         }))
     }
 
-    fn finish(self, outcome: Outcome) -> Result<Record, Error> {
+    pub(super) fn finish(self, outcome: Outcome) -> Result<Record, Error> {
         match outcome {
             Outcome::Ready(record) => Ok(record),
             Outcome::OtherOwner => Err(Error::OtherOwner),

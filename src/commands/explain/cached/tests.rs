@@ -1,0 +1,109 @@
+use elastauth::credentials::broker;
+use elastauth::credentials::record::Claim;
+use elastauth::credentials::{CacheKey, Day, Origin, Refused, UserSpec};
+use elastauth::identity::Username;
+use serde_json::json;
+
+use super::*;
+
+fn owner(subject: &str) -> Owner {
+    Owner { issuer: "https://i".into(), subject: subject.into() }
+}
+
+fn roles(names: &str) -> Roles {
+    Roles::new(names.split(','))
+}
+
+fn held(which: Which, seen: Option<(Phase, u64, &str, &str)>) -> Held {
+    let seen = seen.map(|(phase, age, subject, names)| Seen {
+        phase,
+        age: Duration::from_secs(age),
+        owner: owner(subject),
+        roles: roles(names),
+        as_of: 1_795_564_800_000,
+    });
+    let sealed_by = SealedBy { which, id: 0xa1b2_c3d4 };
+    Held { sealed_by, remaining: Duration::from_millis(3_000_900), seen }
+}
+
+fn write(with_password: bool) -> Next {
+    let (username, origin, seen) = (Username::parse("ann").unwrap(), Origin::default(), Day::of(0));
+    let (owner, roles) = (owner("s"), roles("dev"));
+    let user = UserSpec { username, owner, roles, as_of: 7, full_name: None, email: None, seen, origin };
+    Next::Written { user: Box::new(user), with_password }
+}
+
+fn said(
+    held: Option<Held>,
+    user: Result<Existing, InspectError>,
+    next: Result<Next, broker::Error>,
+    unseen: Option<&'static str>,
+) -> String {
+    let key = CacheKey::of(&Username::parse("ann").unwrap());
+    let written = matches!(next, Ok(Next::Written { .. })).then(|| ("/user/ann".to_owned(), json!({"roles": ["dev"]})));
+    let foreseen = Foreseen { outlook: Outlook { key, held, user, next }, unseen, written };
+    lines(&foreseen, &owner("s"), &roles("dev"))
+}
+
+#[test]
+fn a_first_request_writes_the_user_with_a_password() {
+    let expected = "cached     nothing under elastauth-YW5u\n\
+                    user       is not there\n\
+                    next       PUT /user/ann {\"roles\":[\"dev\"]} and a password\n";
+    assert_eq!(said(None, Ok(Existing::Absent), Ok(write(true)), None), expected);
+    let alone = said(None, Ok(Existing::Absent), Ok(write(true)), Some("it is elsewhere"));
+    assert!(
+        alone.starts_with("cached     not looked at: it is elsewhere; the rest is as for a first request\n"),
+        "{alone}"
+    );
+}
+
+#[test]
+fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
+    let pending = Phase::Pending { claim: Claim(1), again: false, password_known: false };
+    for (record, user, next, expected) in [
+        (
+            held(Which::Current, Some((Phase::Confirmed, 61, "s", "dev"))),
+            Ok(Existing::Ours),
+            Ok(Next::Served),
+            "confirmed for 1m 1s, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n           \
+             of the same subject\n           with the same roles, true at 2026-11-25T00:00:00Z\n\
+             user       is there, elastauth's, of the same subject, and enabled\n\
+             next       the request gets the cached credential, and nothing is written\n",
+        ),
+        (
+            held(Which::Previous, Some((Phase::Ready, u64::MAX, "s", "a,b"))),
+            Err(InspectError::Unavailable("no route".into())),
+            Ok(write(false)),
+            "ready since unknown, kept for 50m more, sealed with one of previous_secret_keys (key id a1b2c3d4)\n           \
+             of the same subject\n           with other roles, a,b, true at 2026-11-25T00:00:00Z\n\
+             user       could not be looked at: no route\n\
+             next       PUT /user/ann {\"roles\":[\"dev\"]} and no password: the user keeps the one there is\n",
+        ),
+        (
+            held(Which::Current, Some((pending, 1, "t", "dev"))),
+            Err(InspectError::Refused(Refused::OtherOwner)),
+            Ok(Next::Waits),
+            "pending for 1s, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n           \
+             of another subject, t of https://i\n           with the same roles, true at 2026-11-25T00:00:00Z\n\
+             user       is to be left alone: the Elasticsearch user belongs to another subject\n\
+             next       another replica is writing the user: the request waits for it\n",
+        ),
+        (
+            held(Which::Unknown, None),
+            Ok(Existing::Ours),
+            Err(broker::Error::OtherOwner),
+            "cannot be opened, kept for 50m more, sealed with none of the keys that are configured here (key id a1b2c3d4)\n\
+             user       is there, elastauth's, of the same subject, and enabled\n",
+        ),
+        (
+            held(Which::Current, None),
+            Ok(Existing::Absent),
+            Ok(write(true)),
+            "broken, and will be replaced, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n\
+             user       is not there\nnext       PUT /user/ann {\"roles\":[\"dev\"]} and a password\n",
+        ),
+    ] {
+        assert_eq!(said(Some(record), user, next, None), format!("cached     elastauth-YW5u: {expected}"));
+    }
+}
