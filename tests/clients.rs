@@ -9,7 +9,7 @@ use std::process::Command;
 use elastauth_support::check::Checker;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::{run_unsearched, until};
+use elastauth_support::process::{free_port, run_unsearched, until};
 use elastauth_support::servers::{Elastauth, Envoy, config, tool};
 use elastauth_support::upstream::Upstream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -171,7 +171,9 @@ async fn grpcurl_lists_describes_and_asks() {
     let Some(grpcurl) = tool("grpcurl") else { return };
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
-    let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let binary = Path::new(env!("CARGO_BIN_EXE_elastauth"));
+    let elastauth = Elastauth::start_at(binary, &yaml, &listen, "  reflection: true\n");
     let run = async |arguments: &[&str]| {
         let mut command = Command::new(&grpcurl);
         command.arg("-plaintext").args(arguments);
@@ -206,4 +208,28 @@ async fn grpcurl_lists_describes_and_asks() {
     assert!(header["value"].as_str().unwrap().starts_with("Basic "));
     let health = run(&[address, "grpc.health.v1.Health/Check"]).await;
     assert!(health.contains("SERVING"), "{health}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_speaks_both_versions_and_only_when_it_is_switched_on() {
+    let yaml = config("http://127.0.0.1:1", "http://127.0.0.1:1", "  type: memory");
+    let binary = Path::new(env!("CARGO_BIN_EXE_elastauth"));
+    for (grpc, on) in [("", false), ("  reflection: true\n", true)] {
+        let elastauth = Elastauth::start_at(binary, &yaml, &format!("127.0.0.1:{}", free_port()), grpc);
+        let checker = Checker::connect(&elastauth.grpc).await;
+        for method in [
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ] {
+            // list_services, which both versions number 7
+            match checker.stream(method, b"\x3a\x01*".to_vec()).await {
+                Ok(mut answers) => {
+                    let answer = answers.message().await.unwrap().unwrap();
+                    let service = b"envoy.service.auth.v3.Authorization";
+                    assert!(on && answer.windows(service.len()).any(|part| part == service), "{method}");
+                }
+                Err(status) => assert!(!on && status.code() == Code::Unimplemented, "{method}: {status}"),
+            }
+        }
+    }
 }

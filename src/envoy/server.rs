@@ -15,6 +15,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
@@ -53,25 +54,13 @@ pub(super) async fn serve(
     settings: &Settings,
     stopped: impl Future<Output = ()> + Send,
 ) {
-    let mut http2 = http2::Builder::new(TokioExecutor::new());
-    http2
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let (max_age, grace) = (settings.max_connection_age, settings.finish());
-    let server = Arc::new(Server { routes: routes.prepare(), http2, tls, max_age, grace });
+    let server = Arc::new(Server { routes: routes.prepare(), http2: http2(), tls, max_age, grace });
     let (stop, stopping) = watch::channel(());
     match &listener {
         Listener::Tcp(listener) => {
-            let accept = async || {
-                let (stream, address) = listener.accept().await?;
-                // small messages must not wait for the peer's acknowledgement of the one before
-                stream.set_nodelay(true)?;
-                Ok((stream, address.to_string()))
-            };
-            server.accept_until(stopped, accept, &stopping).await;
+            server.accept_until(stopped, async || accept(listener).await, &stopping).await;
         }
         Listener::Unix(listener, _) => {
             let accept = async || Ok((listener.accept().await?.0, "unix".to_owned()));
@@ -87,6 +76,23 @@ pub(super) async fn serve(
     if let Some(watching) = watching {
         watching.abort();
     }
+}
+
+fn http2() -> http2::Builder<TokioExecutor> {
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    http2
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, String)> {
+    let (stream, address) = listener.accept().await?;
+    // small messages must not wait for the peer's acknowledgement of the one before
+    stream.set_nodelay(true)?;
+    Ok((stream, address.to_string()))
 }
 
 impl Server {
@@ -193,7 +199,39 @@ async fn old_age(max_age: Option<Duration>) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::Instant;
+
     use super::*;
+
+    #[tokio::test]
+    async fn accepted_streams_wait_for_no_acknowledgement() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = accept(&listener).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_asked_whether_it_lives_and_then_given_up() {
+        let (mut peer, io) = tokio::io::duplex(64 * 1024);
+        let (_stop, stopping) = watch::channel(());
+        let routes = Routes::default().prepare();
+        let server = Server { routes, http2: http2(), tls: None, max_age: None, grace: Duration::ZERO };
+        tokio::spawn(async move { server.speak(io, None, stopping).await });
+        let began = Instant::now();
+        // the preface and settings, and the acknowledgement of the server's (RFC 9113 §3.4, §6.5)
+        peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0").await.unwrap();
+        let (mut frames, mut head) = (Vec::new(), [0; 9]);
+        while peer.read_exact(&mut head).await.is_ok() {
+            let length = usize::from(head[1]) * 256 + usize::from(head[2]);
+            peer.read_exact(&mut vec![0; length]).await.unwrap();
+            frames.push((head[3], began.elapsed().as_secs()));
+        }
+        let ping = 6;
+        assert!(frames.contains(&(ping, KEEPALIVE.as_secs())), "{frames:?}");
+        assert_eq!(began.elapsed().as_secs(), (KEEPALIVE + KEEPALIVE_TIMEOUT).as_secs());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn connections_end_within_a_tenth_of_their_age_and_not_together() {

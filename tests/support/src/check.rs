@@ -72,10 +72,15 @@ impl Checker {
 
     /// The same, told anew whenever it changes.
     pub async fn watch(&self, service: &str) -> Streaming<Bytes> {
+        self.stream("/grpc.health.v1.Health/Watch", health(service)).await.unwrap()
+    }
+
+    /// One message to a method that answers with many.
+    pub async fn stream(&self, method: &'static str, request: Vec<u8>) -> Result<Streaming<Bytes>, Status> {
         let mut client = self.0.clone();
-        client.ready().await.unwrap();
-        let method = PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
-        client.server_streaming(Request::new(health(service)), method, Plain).await.unwrap().into_inner()
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let answer = client.server_streaming(Request::new(request), PathAndQuery::from_static(method), Plain).await?;
+        Ok(answer.into_inner())
     }
 
     /// One call of `Check`.

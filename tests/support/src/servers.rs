@@ -123,7 +123,7 @@ impl Elastauth {
         let http = free_port();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
-        let section = format!("grpc:\n  listen: \"{listen}\"\n  reflection: true\n{grpc}");
+        let section = format!("grpc:\n  listen: \"{listen}\"\n{grpc}");
         fs::write(&file, format!("listen: \"127.0.0.1:{http}\"\n{section}{config}")).unwrap();
         let binary = binary.canonicalize().expect("the elastauth binary");
         let mut command = Command::new(binary);
