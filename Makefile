@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
-OLDEST_ENVOY := 1.36.4
-ENVOYS := $(OLDEST_ENVOY) 1.38.3 1.40.0
-END_TO_END := --test process --test clients --test headers --test rolling --test tls
+ENVOYS := 1.36.4 1.37.0 1.38.3 1.39.3 1.40.0
+OLDEST_ENVOY := $(firstword $(ENVOYS))
+END_TO_END := --test process --test clients --test mistakes --test headers --test rolling --test tls
 
 .PHONY: help demo test test-matrix soak bench memory lint build tools
 
@@ -45,4 +45,4 @@ build: ## the release binary
 	cargo build --locked --release --bin elastauth
 
 tools: ## the servers that tests run against, into .tools/
-	tests/tools.sh envoy envoy-$(OLDEST_ENVOY) redis grpcurl elasticsearch opensearch oidc-provider keycloak schemas
+	tests/tools.sh envoy $(ENVOYS:%=envoy-%) redis grpcurl elasticsearch opensearch oidc-provider keycloak schemas

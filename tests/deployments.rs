@@ -108,7 +108,7 @@ fn the_configurations_that_come_with_them_are_valid() {
 }
 
 #[test]
-fn every_envoy_file_is_accepted_by_envoy_and_differs_from_the_tested_one_in_its_addresses_only() {
+fn the_file_for_compose_differs_from_the_tested_one_in_its_addresses_only() {
     let mut plain = read("envoy/envoy.yaml");
     for (from, to) in [
         ("in front of Elasticsearch (or Kibana)", "in front of Kibana"),
@@ -130,12 +130,82 @@ fn every_envoy_file_is_accepted_by_envoy_and_differs_from_the_tested_one_in_its_
         plain = plain.replace(from, to);
     }
     assert_eq!(read("envoy/compose/envoy.yaml"), plain);
+}
 
-    let Some(envoy) = tool("envoy") else { return };
-    for file in ["envoy/envoy.yaml", "envoy/compose/envoy.yaml"] {
-        let mut command = Command::new(&envoy);
-        let output = run(command.args(["--mode", "validate", "-c"]).arg(root().join(file)), "").unwrap();
-        assert!(output.status.success(), "{file}: {}", said(&output));
+/// The lines from one that begins so up to one that does, without comments.
+fn section(text: &str, from: &str, to: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let lines = lines.skip_while(|line| !line.starts_with(from)).take_while(|line| !line.starts_with(to));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_file_for_authelia_asks_elastauth_as_the_tested_one_does() {
+    let [plain, authelia] = ["envoy/envoy.yaml", "envoy/authelia.yaml"].map(read);
+    for (from, to, least) in [
+        ("use_remote_address:", "mutations:", 8),
+        // the last one in the file of two: Authelia's own filter comes before it
+        ("validate_mutations:", "- name: envoy.filters.http.router", 14),
+        ("- name: elastauth type: STRICT_DNS", "load_assignment:", 25),
+    ] {
+        let [plain, authelia] = [&plain, &authelia]
+            .map(|text| section(&text.replace("- name: elastauth\n    type:", "- name: elastauth type:"), from, to));
+        assert!(plain.len() >= least, "{from}: {plain:?}");
+        assert_eq!(authelia, plain, "from {from} to {to}");
+    }
+    assert_eq!(authelia.matches("failure_mode_allow: false").count(), 2);
+    assert_eq!(authelia.matches("status_on_error: { code: ServiceUnavailable }").count(), 2);
+}
+
+/// Every YAML file under a folder.
+fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            yaml_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_envoy_file_is_valid_for_five_versions_of_envoy() {
+    let makefile = read("Makefile");
+    let versions = makefile.lines().find_map(|line| line.strip_prefix("ENVOYS := ")).unwrap();
+    assert!(versions.split(' ').count() >= 5, "{versions}");
+    let mut files = Vec::new();
+    yaml_files(&root().join("envoy"), &mut files);
+    files.retain(|file| fs::read_to_string(file).unwrap().contains("static_resources:"));
+    assert!(files.len() >= 3, "{files:?}");
+    for version in versions.split(' ') {
+        let Some(envoy) = tool(&format!("envoy-{version}")) else { return };
+        for file in &files {
+            let output = run(Command::new(&envoy).args(["--mode", "validate", "-c"]).arg(file), "").unwrap();
+            assert!(output.status.success(), "Envoy {version}: {}: {}", file.display(), said(&output));
+        }
+    }
+}
+
+#[test]
+fn nothing_that_users_deploy_does_what_they_are_told_not_to_do() {
+    let mut files = Vec::new();
+    yaml_files(&root().join("envoy"), &mut files);
+    assert!(files.len() >= 8, "{files:?}");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            for mistake in [
+                "request_headers_to_add",
+                "RequestHeaderModifier",
+                "internal_redirect_policy",
+                "shadow_mode",
+                "failure_mode_allow: true",
+                "failOpen: true",
+            ] {
+                assert!(!line.contains(mistake), "{}: {line}", file.display());
+            }
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A server behind Envoy that counts what reaches it byte by byte, and speaks web socket as far as an echo goes.
+//! A server behind Envoy that counts what reaches it byte by byte, speaks web socket as far as an echo goes, and
+//! sends whoever asks for `/moved` to `/landed`.
 
 use std::sync::{Arc, Mutex};
 
@@ -66,6 +67,7 @@ async fn serve(mut stream: TcpStream, all: Arc<Mutex<Vec<Seen>>>) -> Option<()> 
     let seen = Seen { head, body: rest.len() };
     let length = seen.header("content-length").first().and_then(|text| text.parse().ok()).unwrap_or(0);
     let upgrade = seen.header("upgrade") == ["websocket"];
+    let moved = seen.head.starts_with("GET /moved ").then(|| seen.header("host")[0].to_owned());
     let mut body = seen.body;
     let at = {
         let mut all = all.lock().unwrap();
@@ -89,7 +91,13 @@ async fn serve(mut stream: TcpStream, all: Arc<Mutex<Vec<Seen>>>) -> Option<()> 
         body += count;
         all.lock().unwrap()[at].body = body;
     }
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await.ok()
+    let answer = match moved {
+        Some(host) => {
+            format!("302 Found\r\nlocation: http://{host}/landed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        }
+        None => "200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok".to_owned(),
+    };
+    stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).await.ok()
 }
 
 /// Up to the empty line, and what came with it of the body.
