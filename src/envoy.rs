@@ -22,6 +22,7 @@ use crate::identity::KeySource;
 use crate::metrics::Metrics;
 
 mod deadline;
+mod gate;
 mod listener;
 mod log;
 mod request;
@@ -136,6 +137,17 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         }
     }
 
+    /// To a call whose message was thrown away.
+    fn shed(&self, metadata: &MetadataMap) -> Reply {
+        let decision = Decision::Deny(Refusal::Overload);
+        log::decision(None, &decision);
+        trace::decided(&trace::check(metadata), None, &decision);
+        if let Some(metrics) = &self.metrics {
+            metrics.decided(&decision, Duration::ZERO);
+        }
+        response::unavailable(&Refusal::Overload)
+    }
+
     /// Every decodable message gets a reply; `metadata` is that of the call.
     pub async fn answer(&self, call: Call, metadata: &MetadataMap) -> Result<Reply, Status> {
         let began = self.metrics.as_ref().map(|metrics| (metrics, Instant::now()));
@@ -171,7 +183,10 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
 #[tonic::async_trait]
 impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> {
     async fn check(&self, call: tonic::Request<Call>) -> Result<Response<Reply>, Status> {
-        let (metadata, _, call) = call.into_parts();
+        let (metadata, extensions, call) = call.into_parts();
+        if extensions.get::<gate::Shed>().is_some() {
+            return Ok(Response::new(self.shed(&metadata)));
+        }
         self.answer(call, &metadata).await.map(Response::new)
     }
 }

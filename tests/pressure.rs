@@ -9,8 +9,9 @@ use elastauth_support::check::{Answer, Checker, bearer};
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::load::Load;
-use elastauth_support::process::{free_port, until};
+use elastauth_support::process::{PATIENCE, free_port, until};
 use elastauth_support::servers::{Elastauth, Envoy, config};
+use tokio::sync::oneshot;
 use tonic::Request;
 
 struct Bench {
@@ -70,6 +71,51 @@ async fn calls_over_the_limit_are_denied_with_503_before_memory_grows() {
     println!("2000 calls at once, 200 of them taken on: {} KiB more at the peak", grown / 1024);
     assert!(grown < 64 << 20, "{grown}");
     assert_eq!(bench.at_once(100).await, (100, 0), "and it goes on");
+}
+
+/// Streams of one connection send their messages side by side, so that all of them grow at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_over_the_limit_are_thrown_away_as_they_come() {
+    const SIZE: usize = 256 * 1024;
+    let bench = Bench::start("  deadline: 20s\n  max_in_flight: 20\n", "").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    assert!(bench.checker.ask(&token).await.password().is_some());
+    // field 1000, which nobody knows, so long (tag and length are varints)
+    let mut request = bearer(&token);
+    request.extend([0xc2, 0x3e, 0x80, 0x80, 0x10]);
+    request.resize(request.len() + SIZE, 0);
+    let before = bench.elastauth.process.memory();
+    let calls: Vec<_> = (0..1000).map(|_| tokio::spawn(bench.checker.check(request.clone()))).collect();
+    let mut denied = 0;
+    for call in calls {
+        match Answer::read(&call.await.unwrap().unwrap()) {
+            Answer::Allowed { .. } => {}
+            Answer::Denied(status) => {
+                assert_eq!(status, 503);
+                denied += 1;
+            }
+        }
+    }
+    let grown = bench.elastauth.process.memory().saturating_sub(before);
+    println!("1000 messages of {SIZE} bytes at once, {denied} denied: {} KiB more at the peak", grown / 1024);
+    assert!(denied > 500 && grown < 64 << 20, "{denied} denied, {grown} bytes more");
+    assert!(bench.checker.ask(&token).await.password().is_some(), "and it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_never_ends_keeps_no_place() {
+    let bench = Bench::start("  deadline: 2s\n  max_in_flight: 1\n", "").await;
+    let token = bench.issuer.token("ann", &["admins"]);
+    let (begun, has_begun) = oneshot::channel();
+    let stuck = tokio::spawn(bench.checker.clone().never_ending(begun));
+    has_begun.await.unwrap();
+    assert_eq!(bench.checker.ask(&token).await, Answer::Denied(503), "the only place is taken");
+    until("the end of the call that holds the only place", || async {
+        bench.checker.ask(&token).await.password().is_some()
+    })
+    .await;
+    let end = tokio::time::timeout(PATIENCE, stuck).await;
+    assert!(end.expect("it ends").unwrap().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

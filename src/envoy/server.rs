@@ -23,6 +23,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service as _;
 
+use super::gate::Gate;
 use super::tls::{self, peer::Stranger};
 use super::{Listener, Settings, log};
 
@@ -39,6 +40,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// What every connection is served with.
 struct Server {
     routes: Routes,
+    gate: Gate,
     http2: http2::Builder<TokioExecutor>,
     tls: Option<Arc<tls::Watched>>,
     max_age: Option<Duration>,
@@ -56,7 +58,8 @@ pub(super) async fn serve(
 ) {
     let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let (max_age, grace) = (settings.max_connection_age, settings.finish());
-    let server = Arc::new(Server { routes: routes.prepare(), http2: http2(), tls, max_age, grace });
+    let gate = Gate::new(settings.max_in_flight, settings.deadline);
+    let server = Arc::new(Server { routes: routes.prepare(), gate, http2: http2(), tls, max_age, grace });
     let (stop, stopping) = watch::channel(());
     match &listener {
         Listener::Tcp(listener) => {
@@ -153,6 +156,7 @@ impl Server {
         let refused = refused.as_ref();
         let service = service_fn(|request: Request<Incoming>| {
             let (refusal, mut routes) = (refused.map(Refused::answer), self.routes.clone());
+            let request = self.gate.pass(request);
             async move {
                 if let Some(refusal) = refusal {
                     return Ok(refusal);
@@ -217,7 +221,8 @@ mod tests {
         let (mut peer, io) = tokio::io::duplex(64 * 1024);
         let (_stop, stopping) = watch::channel(());
         let routes = Routes::default().prepare();
-        let server = Server { routes, http2: http2(), tls: None, max_age: None, grace: Duration::ZERO };
+        let gate = Gate::new(1, Duration::ZERO);
+        let server = Server { routes, gate, http2: http2(), tls: None, max_age: None, grace: Duration::ZERO };
         tokio::spawn(async move { server.speak(io, None, stopping).await });
         let began = Instant::now();
         // the preface and settings, and the acknowledgement of the server's (RFC 9113 §3.4, §6.5)

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -17,6 +19,7 @@ use prost::Message as _;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::{PathAndQuery, Uri};
@@ -73,6 +76,15 @@ impl Checker {
     /// The same, told anew whenever it changes.
     pub async fn watch(&self, service: &str) -> Streaming<Bytes> {
         self.stream("/grpc.health.v1.Health/Watch", health(service)).await.unwrap()
+    }
+
+    /// A call of `Check` whose message is never sent. `begun` is told when the call is on its way.
+    pub async fn never_ending(self, begun: oneshot::Sender<()>) -> Result<(), Status> {
+        let mut client = self.0;
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let method = PathAndQuery::from_static("/envoy.service.auth.v3.Authorization/Check");
+        let message = NeverEnding(Some(begun));
+        client.client_streaming(Request::new(message), method, Plain).await.map(|_: tonic::Response<Bytes>| ())
     }
 
     /// One message to a method that answers with many.
@@ -203,6 +215,20 @@ pub fn retry_after(reply: &[u8]) -> Option<Duration> {
     let mut headers = denied.headers.into_iter().filter_map(|option| option.header);
     let seconds = headers.find(|header| header.key == "retry-after")?.value;
     Some(Duration::from_secs(seconds.parse().unwrap()))
+}
+
+/// Is asked for the message when the head of the call is sent.
+struct NeverEnding(Option<oneshot::Sender<()>>);
+
+impl tokio_stream::Stream for NeverEnding {
+    type Item = Vec<u8>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        if let Some(begun) = self.0.take() {
+            let _ = begun.send(());
+        }
+        Poll::Pending
+    }
 }
 
 /// Bytes as they are.
