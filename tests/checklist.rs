@@ -1,44 +1,63 @@
-//! The checklist of an ext_authz server is complete, and each test that it names exists.
+//! The pages that say which test holds which behaviour are complete, and each test that they name exists.
 
 use std::fs;
 use std::path::Path;
 
-/// A row: its number, and the pairs of file and test of its last cell.
-fn rows() -> Vec<(usize, String)> {
-    let text = include_str!("checklist.md");
-    let row = |line: &str| {
-        let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let number = cells.get(1)?.parse().ok()?;
-        Some((number, cells.get(3)?.to_string()))
+/// A page with its number of rows.
+struct Page {
+    name: &'static str,
+    text: &'static str,
+    rows: usize,
+}
+
+const PAGES: [Page; 2] = [
+    Page { name: "checklist.md", text: include_str!("checklist.md"), rows: 54 },
+    Page { name: "identity.md", text: include_str!("identity.md"), rows: 115 },
+];
+
+/// A numbered row: its cells, the number first, then the behaviour and the tests.
+fn rows(page: &Page) -> Vec<(usize, Vec<&'static str>)> {
+    let row = |line: &'static str| {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        Some((cells.first()?.parse().ok()?, cells))
     };
-    text.lines().filter_map(row).collect()
+    page.text.lines().filter_map(row).collect()
 }
 
 #[test]
-fn every_behaviour_of_the_checklist_has_a_row() {
-    let numbers: Vec<_> = rows().into_iter().map(|(number, _)| number).collect();
-    assert_eq!(numbers, (1..=54).collect::<Vec<_>>());
-}
-
-#[test]
-fn every_test_that_the_checklist_names_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut named = 0;
-    for (number, tests) in rows() {
-        let mut file = None;
-        for word in tests.split('`').skip(1).step_by(2) {
-            if Path::new(word).extension().is_some_and(|extension| extension == "rs") {
-                file = Some((
-                    word,
-                    fs::read_to_string(root.join(word)).unwrap_or_else(|e| panic!("{number}: {word}: {e}")),
-                ));
-                continue;
-            }
-            let (path, text) = file.as_ref().unwrap_or_else(|| panic!("{number}: {word} stands before its file"));
-            assert!(text.contains(&format!("fn {word}(")), "{number}: {path} has no {word}");
-            named += 1;
+fn every_behaviour_has_a_row() {
+    for page in &PAGES {
+        let numbers: Vec<_> = rows(page).into_iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, (1..=page.rows).collect::<Vec<_>>(), "{}", page.name);
+        let heads = page.text.lines().find(|line| line.contains("| behaviour |")).unwrap_or_default();
+        let columns = heads.matches('|').count() - 1;
+        for (number, cells) in rows(page) {
+            assert_eq!(cells.len(), columns, "{} {number}", page.name);
+            assert!(cells.iter().all(|cell| !cell.is_empty()), "{} {number}", page.name);
         }
-        assert!(file.is_some() || tests.starts_with("not held: "), "{number}: no test, and no reason why");
     }
-    assert!(named > 54);
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for page in &PAGES {
+        let mut named = 0;
+        for (number, cells) in rows(page) {
+            let (tests, row) = (cells[2], format!("{} {number}", page.name));
+            let mut file = None;
+            for word in tests.split('`').skip(1).step_by(2) {
+                if Path::new(word).extension().is_some_and(|extension| extension == "rs") {
+                    let text = fs::read_to_string(root.join(word)).unwrap_or_else(|e| panic!("{row}: {word}: {e}"));
+                    file = Some((word, text));
+                    continue;
+                }
+                let (path, text) = file.as_ref().unwrap_or_else(|| panic!("{row}: {word} stands before its file"));
+                assert!(text.contains(&format!("fn {word}(")), "{row}: {path} has no {word}");
+                named += 1;
+            }
+            assert!(file.is_some() || tests.starts_with("not held: "), "{row}: no test, and no reason why");
+        }
+        assert!(named >= page.rows, "{}", page.name);
+    }
 }

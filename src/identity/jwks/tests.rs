@@ -50,6 +50,8 @@ fn keys_for_another_purpose_are_left_out_in_silence() {
         with(Algorithm::EdDSA, "crv", json!("Ed448")),
         with(Algorithm::EdDSA, "kty", json!("future")),
         json!({"kty": "oct", "k": base64url([7; 32]), "alg": "HS256"}),
+        // without saying what it is for
+        json!({"kty": "oct", "k": base64url([7; 32]), "x": base64url([7; 32])}),
     ];
     for jwk in foreign {
         let parsed = parse(&key_set(std::slice::from_ref(&jwk)), ALL).unwrap();
