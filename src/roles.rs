@@ -4,6 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use quick_cache::sync::Cache;
+
+/// Sets of roles that are kept once, however many users and tokens have them. Beyond that each has its own.
+const SHARED: usize = 10_000;
+
 /// A set of Elasticsearch role names: sorted, without repetition.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Roles(Arc<[Arc<str>]>);
@@ -61,6 +66,7 @@ pub struct Mapping {
     by_group: HashMap<String, Vec<String>>,
     default: Roles,
     allow_none: bool,
+    shared: Cache<Roles, Roles>,
 }
 
 impl Mapping {
@@ -71,7 +77,8 @@ impl Mapping {
         for (group, roles) in &settings.group_mappings {
             by_group.entry(group.to_lowercase()).or_default().extend(roles.iter().cloned());
         }
-        Self { by_group, default: Roles::new(&settings.default_roles), allow_none: settings.allow_no_roles }
+        let (default, shared) = (Roles::new(&settings.default_roles), Cache::new(SHARED));
+        Self { by_group, default, allow_none: settings.allow_no_roles, shared }
     }
 
     /// What one group is mapped to, if it is.
@@ -91,7 +98,14 @@ impl Mapping {
             }
         }
         let roles = if matched { Roles::new(names) } else { self.default.clone() };
-        if roles.is_empty() && !self.allow_none { Err(NoRoles) } else { Ok(roles) }
+        if roles.is_empty() && !self.allow_none { Err(NoRoles) } else { Ok(self.share(roles)) }
+    }
+
+    fn share(&self, roles: Roles) -> Roles {
+        self.shared.get(&roles).unwrap_or_else(|| {
+            self.shared.insert(roles.clone(), roles.clone());
+            roles
+        })
     }
 }
 
@@ -117,6 +131,13 @@ mod tests {
     fn roles_of_all_groups_are_united_and_sorted() {
         let roles = mapping(&["viewer"]).roles(["developers", "admin"]).unwrap();
         assert_eq!(roles.to_string(), "dev,kibana_admin,superuser");
+    }
+
+    #[test]
+    fn the_same_roles_are_kept_once() {
+        let mapping = mapping(&[]);
+        let (one, other) = (mapping.roles(["developers"]).unwrap(), mapping.roles(["other", "DEVELOPERS"]).unwrap());
+        assert!(Arc::ptr_eq(&one.0, &other.0));
     }
 
     #[test]

@@ -63,6 +63,18 @@ impl Current {
         record.phase.is_ready() && record.owner == want.owner && fits()
     }
 
+    /// With the caller's own copies of what is equal, so that both are kept once.
+    pub(super) fn sharing(mut self, want: &Want) -> Self {
+        let record = &mut self.written.record;
+        if record.owner == want.owner {
+            record.owner = want.owner.clone();
+        }
+        if record.roles == want.roles {
+            record.roles = want.roles.clone();
+        }
+        self
+    }
+
     /// Whether roles that carry no time of their own must wait before they change this record. A confirmation is no change.
     pub(super) fn changed_just_now(&self) -> bool {
         self.written.record.phase != Phase::Confirmed && self.age() < BETWEEN_CHANGES

@@ -127,3 +127,16 @@ async fn a_second_subject_cannot_take_the_name() {
     assert!(matches!(refused, Err(Error::OtherOwner)), "{refused:?}");
     assert_eq!(bench.elastic.writes(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_record_has_nothing_twice_that_its_caller_has() {
+    let bench = Bench::new();
+    let replica = bench.replica().await;
+    ask(&replica).await;
+    let caller = Caller::new(ann(AsOf::At(1000)), Roles::new(["a"]));
+    replica.obtain(&caller, Origin::default).await.unwrap();
+    let Look::Fresh(kept) = replica.core.near.look(&caller.key) else { panic!("it is kept") };
+    let (kept, own) = (&kept.current.written.record, caller.identity());
+    assert!(Arc::ptr_eq(&kept.owner.subject, &own.owner.subject) && Arc::ptr_eq(&kept.owner.issuer, &own.owner.issuer));
+    assert!(std::ptr::eq(kept.roles.iter().next().unwrap(), caller.want.roles.iter().next().unwrap()));
+}
