@@ -16,6 +16,7 @@ use crate::roles::Mapping;
 use crate::spans;
 use bearer::Sources;
 use policy::Policy;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub mod bearer;
 pub mod policy;
@@ -76,36 +77,41 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
     }
 
-    /// The whole way of a request. May be cancelled at any time.
-    pub async fn decide(&self, request: &Request) -> Decision {
+    /// The whole way of a request. May be cancelled at any time. Whatever is not in memory takes one of the `slots`, and is refused
+    /// where none is left: a crowd of new callers must not lock out those who are known.
+    pub async fn decide(&self, request: &Request, slots: &Semaphore) -> Decision {
         if request.preflight && self.policy.passes_preflight() {
             return Decision::Preflight;
         }
-        match self.obtain(request).await {
+        match self.obtain(request, slots).await {
             Ok(obtained) => Decision::Allow(obtained),
             Err(refusal) => Decision::Deny(refusal),
         }
     }
 
-    async fn obtain(&self, request: &Request) -> Result<Obtained, Refusal> {
+    async fn obtain(&self, request: &Request, slots: &Semaphore) -> Result<Obtained, Refusal> {
         let (presented, now) = (&request.presented, SystemTime::now());
         match &self.callers {
             Callers::Tokens(issuers, sources) => {
                 let token = sources.token(presented).map_err(|refusal| self.or_loop(refusal, presented))?;
-                let caller = self.bearer_of(&token, issuers, now).await?;
-                self.grant(&caller.1, request).await
+                let caller = self.bearer_of(&token, issuers, now, slots).await?;
+                self.grant(&caller.1, request, slots).await
             }
             Callers::Headers(reader) => {
                 let identity = reader.identify(presented, now).map_err(Refusal::Headers)?;
-                self.grant(&self.entitled(identity)?, request).await
+                self.grant(&self.entitled(identity)?, request, slots).await
             }
         }
     }
 
-    async fn grant(&self, caller: &Caller, request: &Request) -> Result<Obtained, Refusal> {
+    async fn grant(&self, caller: &Caller, request: &Request, slots: &Semaphore) -> Result<Obtained, Refusal> {
         if let Some(rule) = self.policy.judge(caller.identity(), request).map_err(Refusal::Policy)? {
             tracing::debug!(user = caller.identity().username.as_str(), %rule, "Policy allows");
         }
+        if let Some(obtained) = self.broker.recall(caller) {
+            return Ok(obtained);
+        }
+        let _slot = slot(slots)?;
         let origin = || Origin::new(request.request_id.as_str(), request.traceparent.as_str());
         self.broker.obtain(caller, origin).await.map_err(Refusal::Credentials)
     }
@@ -116,6 +122,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         token: &str,
         issuers: &Issuers<K>,
         now: SystemTime,
+        slots: &Semaphore,
     ) -> Result<Arc<(Validity, Caller)>, Refusal> {
         let name = Name::of(token);
         match self.known.look(&name, now) {
@@ -123,6 +130,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             known::Look::Bad(error) => return Err(Refusal::Token(error)),
             known::Look::New => {}
         }
+        let _slot = slot(slots)?;
         let span = spans::span!("verify token", elastauth.reason = Empty, error.type = Empty, otel.status_code = Empty);
         let verified = issuers.verify(token, now).instrument(span.clone()).await;
         let Verified { identity, validity } = verified.map_err(|error| {
@@ -173,6 +181,10 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         };
         Vitals { cache: self.broker.store_answers(), elasticsearch: self.broker.condition().is_ok(), keys }
     }
+}
+
+fn slot(slots: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
+    slots.try_acquire().map_err(|_| Refusal::Overload)
 }
 
 /// Whether requests can be served.

@@ -62,7 +62,7 @@ pub struct Settings {
     pub max_message_size: usize,
     /// `grpc.deadline`: longest time for one answer, whatever Envoy allows. Default 3 s.
     pub deadline: Duration,
-    /// `grpc.max_in_flight`: requests being answered at once; more are denied with 503. Default 4096.
+    /// `grpc.max_in_flight`: requests at once that need more than memory; more are denied with 503. Default 4096.
     pub max_in_flight: usize,
     /// Headers that name the caller: taken off every request that is let through.
     pub identity_headers: Vec<HeaderName>,
@@ -113,17 +113,14 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         Self { authorizer, reader, replies, token_cookies, cap, max_in_flight, in_flight, metrics }
     }
 
-    /// How many requests are being answered, at each call.
+    /// How many requests are being answered that need more than memory, at each call.
     pub fn in_flight(&self) -> impl Fn() -> usize + Clone + Send + Sync + use<K, S, P> {
         let (in_flight, max) = (Arc::clone(&self.in_flight), self.max_in_flight);
         move || max.saturating_sub(in_flight.available_permits())
     }
 
     async fn decide(&self, request: &Request, metadata: &MetadataMap, span: &Span) -> Decision {
-        let Ok(_permit) = self.in_flight.try_acquire() else {
-            return Decision::Deny(Refusal::Overload);
-        };
-        let deciding = self.authorizer.decide(request).instrument(span.clone());
+        let deciding = self.authorizer.decide(request, &self.in_flight).instrument(span.clone());
         let mut decision = pin!(AssertUnwindSafe(deciding).catch_unwind());
         // a hit waits for nothing, and needs neither a clock nor a timer
         let outcome = match decision.as_mut().now_or_never() {

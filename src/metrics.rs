@@ -105,7 +105,7 @@ impl Metrics {
             (Decisions::new(&mut registry), Ways::new(&mut registry), Writes::new(&mut registry));
         let (in_flight, cache_breaker_open, elasticsearch_up) = <(Gauge, Gauge, Gauge)>::default();
         let keys_age = Family::default();
-        registry.register("in_flight", "Requests that are being answered", in_flight.clone());
+        registry.register("in_flight", "Requests that are being answered and need more than memory", in_flight.clone());
         registry.register(
             "cache_breaker_open",
             "1 while the cache does not answer and is not asked",

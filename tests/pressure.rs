@@ -119,6 +119,28 @@ async fn a_message_that_never_ends_keeps_no_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_known_is_let_through_while_nobody_else_is_taken_on() {
+    let bench = Bench::start("  deadline: 20s\n  max_in_flight: 5\n", "").await;
+    let ann = bench.issuer.token("ann", &["admins"]);
+    for _ in 0..3 {
+        assert!(bench.checker.ask(&ann).await.password().is_some());
+    }
+    bench.delay(Duration::from_secs(2));
+    let new = |n: usize| {
+        let (checker, token) = (bench.checker.clone(), bench.issuer.token(&format!("user{n}"), &["admins"]));
+        tokio::spawn(async move { checker.ask(&token).await })
+    };
+    let waiting: Vec<_> = (0..10).map(new).collect();
+    bench.elastauth.process.wait_for_line(0, &["overloaded", "Request denied"]);
+    assert!(bench.checker.ask(&ann).await.password().is_some(), "what is in memory needs no room");
+    let mut through = 0;
+    for one in waiting {
+        through += usize::from(one.await.unwrap().password().is_some());
+    }
+    assert!((1..=5).contains(&through), "{through}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_caller_in_a_hurry_is_answered_before_his_time_is_up_and_what_he_began_goes_on() {
     let bench = Bench::start("", "").await;
     bench.delay(Duration::from_secs(1));

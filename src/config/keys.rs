@@ -194,7 +194,7 @@ pub(super) const KEYS: &[Key] = &[
         "10m",
         "a connection ends at about this age, so that Envoy finds new replicas; 0: never",
     ),
-    key("grpc.max_in_flight", "4096", "requests at once; more are answered 503"),
+    key("grpc.max_in_flight", "4096", "requests at once that need more than memory; more are answered 503"),
     key(
         "grpc.max_verifications",
         "half the CPUs",

@@ -150,6 +150,14 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         }
     }
 
+    /// The caller's credential, if it is kept here and nobody needs to be asked.
+    pub fn recall(&self, caller: &Caller) -> Option<Obtained> {
+        match self.core.near.look(&caller.key) {
+            Look::Fresh(kept) if kept.serves(&caller.want) => Some(self.hit(caller, &kept, Source::Near)),
+            Look::Fresh(_) | Look::Suspect(_) | Look::Nothing => None,
+        }
+    }
+
     /// The caller's credential: kept here, out of the store, or after a write that Elasticsearch acknowledged. May be
     /// cancelled at any time: what it began goes on. A hit does not need to know on whose behalf it is.
     pub async fn obtain(&self, caller: &Caller, origin: impl FnOnce() -> Origin) -> Result<Obtained, Error> {
