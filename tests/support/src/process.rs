@@ -2,11 +2,14 @@
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::random::Random;
 use crate::secrets;
 
 /// How long anything may take to start.
@@ -94,6 +97,11 @@ impl Process {
         self.signal("TERM");
     }
 
+    /// SIGINT.
+    pub fn interrupt(&self) {
+        self.signal("INT");
+    }
+
     /// SIGSTOP: it neither answers nor ends.
     pub fn stall(&self) {
         self.signal("STOP");
@@ -172,10 +180,19 @@ pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// A port that nobody listens on.
+/// Ports that the system gives to nobody by itself (`ip_local_port_range`): one of its own choice, once free again, would soon
+/// be somebody's connection, and who was to listen on it could not.
+const PORTS: Range<u16> = 10_000..32_768;
+
+/// A port that nobody listens on, each time another.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // test processes that run at once begin at different places
+    let first = Random::new(std::process::id().into()).below(PORTS.len());
+    let next = || (first + usize::from(NEXT.fetch_add(1, Ordering::Relaxed))) % PORTS.len();
+    let mut ports = std::iter::repeat_with(next).map(|at| PORTS.start + u16::try_from(at).unwrap());
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// Asks until the answer is yes; ten times a second is often enough for a start.
