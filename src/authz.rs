@@ -113,7 +113,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
         let _slot = slot(slots)?;
         let origin = || Origin::new(request.request_id.as_str(), request.traceparent.as_str());
-        self.broker.obtain(caller, origin).await.map_err(Refusal::Credentials)
+        // in a box, as below: a hit would otherwise carry the room for it along
+        Box::pin(self.broker.obtain(caller, origin)).await.map_err(Refusal::Credentials)
     }
 
     /// Who has this token: remembered, or found out.
@@ -132,7 +133,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
         let _slot = slot(slots)?;
         let span = spans::span!("verify token", elastauth.reason = Empty, error.type = Empty, otel.status_code = Empty);
-        let verified = issuers.verify(token, now).instrument(span.clone()).await;
+        let verified = Box::pin(issuers.verify(token, now)).instrument(span.clone()).await;
         let Verified { identity, validity } = verified.map_err(|error| {
             self.known.refuse(name, &error);
             let refusal = Refusal::Token(error);

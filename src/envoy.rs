@@ -188,6 +188,14 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> 
     }
 }
 
+/// The gRPC service, without health and without a network.
+pub fn authorization<K: KeySource, S: Store, P: Provisioner>(
+    service: Service<K, S, P>,
+    settings: &Settings,
+) -> AuthorizationServer<Service<K, S, P>> {
+    AuthorizationServer::new(service).max_decoding_message_size(settings.max_message_size)
+}
+
 /// Serves until `stopped`, then lets the requests in flight finish. `draining` comes first: from then on health says
 /// `NOT_SERVING`, so that Envoy moves on while requests are still answered.
 pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
@@ -214,8 +222,7 @@ pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
             reporter.clear_service_status(name).await;
         }
     });
-    let authorization = AuthorizationServer::new(service).max_decoding_message_size(settings.max_message_size);
-    let mut routes = Routes::new(health).add_service(authorization);
+    let mut routes = Routes::new(health).add_service(authorization(service, settings));
     if settings.reflection {
         routes = routes.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
     }

@@ -16,14 +16,13 @@ const ALWAYS: [&str; 5] = ["authorization", "x-request-id", "traceparent", "orig
 /// Reads requests.
 pub(super) struct Reader {
     wanted: Wanted,
-    /// [`ALWAYS`], then the wanted headers.
+    /// Of the wanted headers.
     names: Vec<String>,
 }
 
 impl Reader {
     pub(super) fn new(wanted: Wanted) -> Self {
-        let more = wanted.headers.iter().map(::http::HeaderName::as_str);
-        let names = ALWAYS.into_iter().chain(more).map(str::to_owned).collect();
+        let names = wanted.headers.iter().map(|name| name.as_str().to_owned()).collect();
         Self { wanted, names }
     }
 
@@ -32,14 +31,12 @@ impl Reader {
     pub(super) fn read(&self, check: auth::CheckRequest) -> Result<Option<Request>, Malformed> {
         let Some(mut attributes) = check.attributes else { return Ok(None) };
         let Some(http) = attributes.request.take().and_then(|request| request.http) else { return Ok(None) };
-        let http::Http { id, method, path, host, mut headers, cookies } =
-            http::read(&http, &self.names, self.wanted.cookies)?;
-        let wanted = headers.split_off(ALWAYS.len());
-        let [authorization, request_id, traceparent, origin, requested] =
-            <[Header; 5]>::try_from(headers).unwrap_or_default();
+        let http::Http { id, method, path, host, headers, more, cookies } =
+            http::read(&http, ALWAYS, &self.names, self.wanted.cookies)?;
+        let [authorization, request_id, traceparent, origin, requested] = headers;
         let set = |header: &Header| matches!(header, Header::One(value) if !value.is_empty());
         let preflight = method == "OPTIONS" && set(&origin) && set(&requested);
-        let presented = Presented { authorization, headers: wanted, cookies, ..by_operator(attributes, &self.wanted)? };
+        let presented = Presented { authorization, headers: more, cookies, ..by_operator(attributes, &self.wanted)? };
         let (request_id, traceparent) = (text(request_id), text(traceparent));
         let (stream_id, method, host, path) = (Text(id), Text(method), Text(host), without_query(&path));
         Ok(Some(Request { presented, request_id, traceparent, stream_id, method, host, path, preflight }))
