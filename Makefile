@@ -3,7 +3,7 @@ ENVOYS := 1.36.4 1.37.0 1.38.3 1.39.3 1.40.0
 OLDEST_ENVOY := $(firstword $(ENVOYS))
 END_TO_END := --test process --test clients --test mistakes --test headers --test rolling --test tls
 
-.PHONY: help demo test test-matrix soak bench memory lint build tools
+.PHONY: help demo test test-matrix soak bench memory budget budget-record profile lint build tools
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -13,7 +13,7 @@ demo: ## the main job, end to end, through a real Envoy
 	cargo build --locked --workspace --bins
 	target/debug/demo target/debug/elastauth
 
-test: tools ## every test, against real servers
+test: tools budget ## every test, against real servers
 	cargo test --locked --workspace
 	ENVOY_VERSION=$(OLDEST_ENVOY) cargo test --locked $(END_TO_END)
 
@@ -33,6 +33,18 @@ bench: ## what a check costs, as a ratio to a server that answers a constant: BE
 memory: build ## how much memory an idle process, a user and a token take
 	tests/tools.sh redis
 	SCALE_BINARY=target/release/elastauth cargo test --locked --test scale -- --ignored memory --nocapture
+
+budget budget-record: ## instructions of a hit against those on record (budget), or what is recorded of this compiler
+	tests/tools.sh valgrind
+	cargo build --locked --release -p elastauth-bench --bin count --bin budget
+	target/release/budget $(if $(filter budget-record,$@),record,check)
+
+# of its own, with symbols and frame pointers; perf and inferno's programs (cargo install inferno) must be there
+profile: ## flame graphs of the floor and of a hit: benches/floor.svg, benches/hit.svg
+	tests/tools.sh h2load
+	CARGO_PROFILE_RELEASE_STRIP=none RUSTFLAGS="-C force-frame-pointers=yes" \
+	  cargo build --locked --release --target-dir target/profile -p elastauth -p elastauth-bench
+	target/profile/release/elastauth-bench target/profile/release profile
 
 lint: ## formatting, lints, documentation
 	cargo fmt --all --check

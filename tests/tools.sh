@@ -227,15 +227,12 @@ get_elasticsearch() {
   done
 }
 
-# A load generator for `make bench`.
-get_h2load() {
-  if command -v h2load >/dev/null; then return; fi
+# A program of a Debian package that only root can install.
+get_package() { # PROGRAM PACKAGE
+  if command -v "$1" >/dev/null; then return; fi
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq >&2 || true
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nghttp2-client >/dev/null
-  else
-    say "install h2load (Debian: nghttp2-client)"
-    exit 1
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$2" >/dev/null
   fi
 }
 
@@ -250,7 +247,8 @@ for tool in "$@"; do
     keycloak) get_keycloak ;;
     elasticsearch) get_elasticsearch ;;
     schemas) get_schemas ;;
-    h2load) get_h2load ;;
+    h2load) get_package h2load nghttp2-client; command -v h2load >/dev/null || { say "install h2load (Debian: nghttp2-client)"; exit 1; } ;;
+    valgrind) get_package valgrind valgrind; command -v valgrind >/dev/null || say "skipped: instructions are not counted: install valgrind" ;;
     *) say "unknown tool $tool"; exit 2 ;;
   esac
 done

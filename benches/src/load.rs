@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use elastauth_bench::messages::framed;
 use elastauth_support::process;
 
 /// What one run gave.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
-    /// Nanoseconds of CPU that the server spent for each check.
+    /// Nanoseconds of CPU that the server spent for each check; through Envoy, both of them.
     pub cpu: f64,
     /// Checks a second.
     pub throughput: f64,
@@ -20,32 +21,41 @@ pub struct Run {
 /// Connections and streams of each: two workers of an Envoy, busy.
 const CLIENTS: [&str; 6] = ["-c", "2", "-m", "16", "-t", "1"];
 
-/// One unary gRPC message with its prefix (gRPC over HTTP/2, "Length-Prefixed-Message").
-#[must_use]
-pub fn framed(message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).expect("a message of under 4 GiB");
-    let mut framed = vec![0];
-    framed.extend_from_slice(&length.to_be_bytes());
-    framed.extend_from_slice(message);
-    framed
+/// What is sent, again and again.
+pub enum Ask {
+    /// A Check, straight to the server.
+    Check(Vec<u8>),
+    /// A request with these headers, through Envoy.
+    Request(Vec<(String, String)>),
 }
 
-/// Sends `count` checks with this message; all must be answered.
-pub fn checks(address: &str, message: &[u8], count: u32, pid: u32, folder: &Path) -> Run {
+/// Sends `count` of them; all must be let through, or answered. `pids` are those whose CPU counts.
+pub fn send(address: &str, ask: &Ask, count: u32, pids: &[u32], folder: &Path) -> Run {
     let (data, log) = (folder.join("message"), folder.join("log"));
-    fs::write(&data, framed(message)).expect("the message");
     let _ = fs::remove_file(&log);
-    let url = format!("http://{address}/envoy.service.auth.v3.Authorization/Check");
     let mut command = Command::new("h2load");
-    command.args(CLIENTS).args(["-n", &count.to_string(), "-d"]).arg(&data);
-    command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-H", "grpc-timeout: 3S"]);
-    run(command.arg("--log-file").arg(&log).arg(url), count, pid, &log)
+    command.args(CLIENTS).args(["-n", &count.to_string(), "--log-file"]).arg(&log);
+    match ask {
+        Ask::Check(message) => {
+            fs::write(&data, framed(message)).expect("the message");
+            command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-H", "grpc-timeout: 3S"]);
+            command.arg("-d").arg(&data).arg(format!("http://{address}/envoy.service.auth.v3.Authorization/Check"));
+        }
+        Ask::Request(headers) => {
+            for (name, value) in headers {
+                command.arg("-H").arg(format!("{name}: {value}"));
+            }
+            command.arg(format!("http://{address}/internal/bsearch"));
+        }
+    }
+    run(&mut command, count, pids, &log)
 }
 
-fn run(command: &mut Command, count: u32, pid: u32, log: &Path) -> Run {
-    let before = cpu(pid);
+fn run(command: &mut Command, count: u32, pids: &[u32], log: &Path) -> Run {
+    let cpu = || pids.iter().map(|pid| cpu(*pid)).sum::<f64>();
+    let before = cpu();
     let output = process::run(command, "").expect("h2load runs");
-    let spent = cpu(pid) - before;
+    let spent = cpu() - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let all = format!("{count} succeeded, 0 failed, 0 errored, 0 timeout");
     let good = format!("status codes: {count} 2xx");
@@ -84,13 +94,4 @@ pub fn cpu(pid: u32) -> f64 {
         text.split(' ').next()?.parse::<f64>().ok()
     });
     spent.sum()
-}
-
-/// Bytes of memory that the process holds.
-#[must_use]
-pub fn resident(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the server lives");
-    let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-    let kilobytes: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
-    kilobytes * 1024
 }

@@ -3,65 +3,88 @@
 //!
 //! ```sh
 //! bench TARGET_DIRECTORY [ROUNDS]
+//! bench TARGET_DIRECTORY profile
 //! ```
 
 #![expect(clippy::expect_used, reason = "a measurement fails by panicking")]
 
 mod load;
-mod messages;
 mod plot;
+mod profile;
 mod report;
 mod series;
+mod signature;
 mod users;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use elastauth_bench::messages;
 use elastauth_support::servers::{Redis, redis_cache};
 use report::{Line, Report};
-use series::{Constant, World};
-
-/// Checks of one run: long enough for the kernel's accounting, short enough that a disturbance hits few of them.
-const COUNT: u32 = 20_000;
-/// The same where each costs a signature or a round trip.
-const FEWER: u32 = 5_000;
+use series::{Constant, World, checks, envoy, requests};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(bins) = arguments.next().map(PathBuf::from) else {
-        eprintln!("usage: bench TARGET_DIRECTORY [ROUNDS]");
+        eprintln!("usage: bench TARGET_DIRECTORY [ROUNDS | profile]");
         return ExitCode::from(2);
     };
-    let rounds = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(7);
+    let what = arguments.next();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let report = runtime.block_on(measure(&bins, rounds));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if what.as_deref() == Some("profile") {
+        runtime.block_on(profile::flame_graphs(&bins, folder));
+        return ExitCode::SUCCESS;
+    }
+    let rounds = what.and_then(|n| n.parse().ok()).unwrap_or(7);
+    let report = runtime.block_on(measure(&bins, rounds));
     report.write(folder);
     print!("{}", report.markdown());
     ExitCode::SUCCESS
 }
 
 async fn measure(bins: &Path, rounds: usize) -> Report {
-    let (world, folder) = (World::start(bins).await, tempfile::tempdir().expect("a directory"));
-    let floor = Constant::start(bins, "floor");
+    let world = World::start(bins).await;
+    let (idle, lines) = lines(&world, bins, rounds).await;
+    let new = signature::new_tokens(&world, rounds).await;
+    let growth = users::growth(&world, rounds).await;
+    Report { lines, new, growth, idle, binary: size(&bins.join("elastauth")) }
+}
+
+/// What an idle process holds, and all series that are asked in turn.
+async fn lines(world: &World, bins: &Path, rounds: usize) -> (usize, Vec<Line>) {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (floor, lean) = (Constant::start(bins, "floor"), Constant::start(bins, "lean"));
     let memory = world.elastauth("  type: \"\"", "");
+    let counting = world.elastauth("  type: \"\"", "enable_metrics: true\n");
     let verifying = world.elastauth("  type: \"\"\n  token_max_entries: 0", "");
     let redis = Redis::start(&[]).expect("a Redis");
     let near = world.elastauth(&redis_cache(&redis.address), "");
     let far = world.elastauth(&format!("{}\n  near_max_entries: 0", redis_cache(&redis.address)), "");
+    let (of_floor, of_elastauth) = (envoy(&floor, true).await, envoy(&memory, true).await);
+    let alone = envoy(&floor, false).await;
 
-    let idle = load::resident(memory.process.id());
-    let (twenty, sixty) = (world.ann(&memory, 20).await, world.ann(&memory, 60).await);
-    let of = series::of;
-    let mut all = vec![
-        floor.series("floor", twenty.clone(), COUNT),
-        floor.series("floor, 60 headers", sixty.clone(), COUNT),
-        of(&memory, "hit", twenty, COUNT, Some(0.95)),
-        of(&memory, "hit, 60 headers", sixty, COUNT, None).over("floor, 60 headers"),
-        of(&near, "hit, cache in Redis", world.ann(&near, 20).await, COUNT, Some(1.05)).over("hit"),
-        of(&far, "Redis asked each time", world.ann(&far, 20).await, FEWER, None),
-        of(&verifying, "signature verified each time", world.ann(&verifying, 20).await, FEWER, None),
+    let idle = memory.process.resident();
+    let token = world.issuer.token("ann", &["admins"]);
+    let (twenty, sixty) = (messages::check(&token, 20), messages::check(&token, 60));
+    for elastauth in [&memory, &counting, &verifying, &near, &far] {
+        world.lets_through(elastauth, &twenty).await;
+    }
+    let all = [
+        checks(&floor, "floor", &twenty),
+        checks(&floor, "floor, 60 headers", &sixty),
+        checks(&lean, "lean twin", &twenty),
+        checks(&memory, "hit", &twenty).target("CPU ≤ 0.95"),
+        checks(&memory, "hit, 60 headers", &sixty).over("floor, 60 headers"),
+        checks(&counting, "hit, metrics on", &twenty).over("hit"),
+        checks(&near, "hit, cache in Redis", &twenty).over("hit").target("CPU ≤ 1.05"),
+        checks(&far, "Redis asked each time", &twenty).fewer(),
+        checks(&verifying, "signature verified each time", &twenty).fewer(),
+        requests(&of_floor, &floor, "Envoy and the floor", &token),
+        requests(&of_elastauth, &memory, "Envoy and elastauth", &token).target("throughput ≥ 0.95"),
+        requests(&alone, &floor, "Envoy alone", &token),
     ];
     for series in &all {
         tokio::task::block_in_place(|| series.run(folder.path()));
@@ -73,9 +96,7 @@ async fn measure(bins: &Path, rounds: usize) -> Report {
             line.runs.push(tokio::task::block_in_place(|| series.run(folder.path())));
         }
     }
-    all.clear();
-    let growth = users::growth(&world).await;
-    Report { lines, growth, idle, binary: size(&bins.join("elastauth")) }
+    (idle, lines)
 }
 
 fn size(file: &Path) -> u64 {

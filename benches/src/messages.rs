@@ -53,6 +53,25 @@ pub fn check(token: &str, count: usize) -> Vec<u8> {
     CheckRequest { attributes: Some(attributes) }.encode_to_vec()
 }
 
+/// One unary gRPC message with its prefix (gRPC over HTTP/2, "Length-Prefixed-Message").
+#[must_use]
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    // no message here is longer than 4 GiB
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut framed = vec![0];
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(message);
+    framed
+}
+
+/// The headers of the same request as a client sends it.
+#[must_use]
+pub fn browser(token: &str) -> Vec<(String, String)> {
+    let common = COMMON.into_iter().filter(|(name, _)| !name.starts_with(':') && !name.starts_with("x-"));
+    let headers = common.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    headers.chain([("authorization".to_owned(), format!("Bearer {token}"))]).collect()
+}
+
 fn peer(address: &str) -> Peer {
     let socket = SocketAddress { address: address.into(), ..SocketAddress::default() };
     Peer { address: Some(Address { address: Some(Kind::SocketAddress(socket)) }), ..Peer::default() }

@@ -3,14 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use elastauth_bench::messages;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elasticsearch::Elasticsearch;
+use elastauth_support::envoy::{Envoy, exchange};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::Process;
 use elastauth_support::servers::{Elastauth, config};
 
-use crate::load::{self, Run};
-use crate::messages;
+use crate::load::{self, Ask, Run};
+
+/// Checks of one run: long enough for the kernel's accounting, short enough that a disturbance hits few of them.
+const COUNT: u32 = 20_000;
+/// The same where each costs a signature or a round trip.
+const FEWER: u32 = 5_000;
 
 /// One line of the report.
 pub struct Series {
@@ -18,11 +24,11 @@ pub struct Series {
     pub name: String,
     /// The series that it is divided by.
     pub base: &'static str,
-    /// The most that the quotient may be, if anything was promised.
-    pub target: Option<f64>,
+    /// What was promised, if anything was.
+    pub target: &'static str,
     address: String,
-    pid: u32,
-    message: Vec<u8>,
+    pids: Vec<u32>,
+    ask: Ask,
     count: u32,
 }
 
@@ -32,10 +38,75 @@ impl Series {
         Self { base, ..self }
     }
 
+    /// With what was promised.
+    pub fn target(self, target: &'static str) -> Self {
+        Self { target, ..self }
+    }
+
+    /// Of another number.
+    pub fn fewer(self) -> Self {
+        Self { count: FEWER, ..self }
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        self.pids[self.pids.len() - 1]
+    }
+
     /// Sends the messages.
     pub fn run(&self, folder: &Path) -> Run {
-        load::checks(&self.address, &self.message, self.count, self.pid, folder)
+        load::send(&self.address, &self.ask, self.count, &self.pids, folder)
     }
+}
+
+/// Checks sent straight to a server.
+pub fn checks(server: &impl Server, name: &str, message: &[u8]) -> Series {
+    let (address, pids, ask) = (server.address().to_owned(), vec![server.pid()], Ask::Check(message.to_owned()));
+    Series { name: name.to_owned(), base: "floor", target: "", address, pids, ask, count: COUNT }
+}
+
+/// Requests through an Envoy, which asks this server.
+pub fn requests(envoy: &Envoy, server: &impl Server, name: &str, token: &str) -> Series {
+    let address = envoy.url.trim_start_matches("http://").to_owned();
+    let (pids, ask) = (vec![envoy.process.id(), server.pid()], Ask::Request(messages::browser(token)));
+    Series { name: name.to_owned(), base: "Envoy and the floor", target: "", address, pids, ask, count: COUNT }
+}
+
+/// Who answers checks.
+pub trait Server {
+    /// `host:port`
+    fn address(&self) -> &str;
+    /// Of its process.
+    fn pid(&self) -> u32;
+}
+
+impl Server for Elastauth {
+    fn address(&self) -> &str {
+        &self.grpc
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Server for Constant {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// An Envoy with the shipped file that answers by itself what it lets through: one worker, so that nothing but the question
+/// costs more or less. `asks` is whether it asks at all.
+pub async fn envoy(server: &impl Server, asks: bool) -> Envoy {
+    let answer = "direct_response: { status: 200 }";
+    let silent = "direct_response: { status: 200 }\n                typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } }";
+    let edit = |text| exchange(text, "route: { cluster: elasticsearch }", if asks { answer } else { silent });
+    Envoy::start_edited(&[server.address()], "http://127.0.0.1:1", edit).await.expect("an Envoy")
 }
 
 /// The floor server, or its lean twin.
@@ -45,18 +116,12 @@ pub struct Constant {
 }
 
 impl Constant {
-    /// Starts `floor` or `lean`.
+    /// Starts `floor` or `lean`, named by its program.
     pub fn start(bins: &Path, name: &str) -> Self {
         let process = Process::start(name, &mut Command::new(bins.join(name)));
         let line = process.wait_for_line(0, &["serves on"]);
         let address = line.rsplit(' ').next().expect("an address").to_owned();
         Self { process, address }
-    }
-
-    /// Its series.
-    pub fn series(&self, name: &str, message: Vec<u8>, count: u32) -> Series {
-        let (name, address) = (name.to_owned(), self.address.clone());
-        Series { name, base: "floor", target: None, address, pid: self.process.id(), message, count }
     }
 }
 
@@ -82,17 +147,9 @@ impl World {
         Elastauth::start(&self.bins.join("elastauth"), &format!("{yaml}{more}"))
     }
 
-    /// The message of ann's token; she must be let through.
-    pub async fn ann(&self, elastauth: &Elastauth, headers: usize) -> Vec<u8> {
-        let message = messages::check(&self.issuer.token("ann", &["admins"]), headers);
-        let reply = Checker::connect(&elastauth.grpc).await.check(message.clone()).await.expect("a reply");
+    /// The message must be let through; what comes after is a hit.
+    pub async fn lets_through(&self, elastauth: &Elastauth, message: &[u8]) {
+        let reply = Checker::connect(&elastauth.grpc).await.check(message.to_vec()).await.expect("a reply");
         assert!(Answer::read(&reply).password().is_some(), "ann is let through");
-        message
     }
-}
-
-/// A series of elastauth's.
-pub fn of(elastauth: &Elastauth, name: &str, message: Vec<u8>, count: u32, target: Option<f64>) -> Series {
-    let (address, pid) = (elastauth.grpc.clone(), elastauth.process.id());
-    Series { name: name.to_owned(), base: "floor", target, address, pid, message, count }
 }

@@ -1,16 +1,18 @@
 //! Whether a hit costs more when more users are cached: elastauth with 1, 1,000 and 100,000 of them, each asked for in turn.
 
+use elastauth_bench::messages;
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::servers::Elastauth;
 use tokio::task::JoinSet;
 
 use crate::load;
-use crate::messages;
+use crate::report::median;
 use crate::series::World;
 
 /// How many are cached.
 const USERS: [usize; 3] = [1, 1_000, 100_000];
 /// Hits that are counted.
-const HITS: usize = 100_000;
+const HITS: usize = 50_000;
 /// Checks on their way at once.
 const AT_ONCE: usize = 32;
 
@@ -19,44 +21,73 @@ const AT_ONCE: usize = 32;
 pub struct Growth {
     /// How many were cached.
     pub users: usize,
-    /// Nanoseconds of CPU for each hit.
-    pub cpu: f64,
+    /// CPU of a hit, divided by that with one user.
+    pub ratio: f64,
     /// Bytes of memory beyond the idle process.
-    pub memory: u64,
+    pub memory: usize,
 }
 
-/// Each with a process of its own.
-pub async fn growth(world: &World) -> Vec<Growth> {
+/// Each with a process of its own, all of them asked in turn.
+pub async fn growth(world: &World, rounds: usize) -> Vec<Growth> {
     let mut all = Vec::new();
     for users in USERS {
         eprintln!("{users} users");
-        all.push(one(world, users).await);
+        all.push(Filled::new(world, users).await);
     }
-    all
+    let mut runs = vec![Vec::new(); USERS.len()];
+    for round in 0..rounds {
+        eprintln!("hits of many users, round {} of {rounds}", round + 1);
+        for (filled, runs) in all.iter().zip(&mut runs) {
+            runs.push(filled.hit().await);
+        }
+    }
+    let base = runs[0].clone();
+    let growth = all.iter().zip(runs).map(|(filled, runs)| Growth {
+        users: filled.messages.len(),
+        ratio: median(runs.iter().zip(&base).map(|(run, base)| run / base)),
+        memory: filled.memory,
+    });
+    growth.collect()
 }
 
-async fn one(world: &World, users: usize) -> Growth {
-    let elastauth = world.elastauth(
-        "  type: \"\"\n  near_max_entries: 200000\n  memory_max_entries: 200000\n  token_max_entries: 200000",
-        "",
-    );
-    let (pid, idle) = (elastauth.process.id(), load::resident(elastauth.process.id()));
-    let messages: Vec<Vec<u8>> =
-        (0..users).map(|n| messages::check(&world.issuer.token(&format!("user-{n}"), &["admins"]), 20)).collect();
-    let checker = Checker::connect(&elastauth.grpc).await;
-    // the first makes the user, the second brings the record into the process
-    for _ in 0..2 {
-        ask(&checker, &messages, users).await;
+/// One that knows its users.
+struct Filled {
+    elastauth: Elastauth,
+    checker: Checker,
+    messages: Vec<Vec<u8>>,
+    memory: usize,
+}
+
+impl Filled {
+    async fn new(world: &World, users: usize) -> Self {
+        let cache =
+            "  type: \"\"\n  near_max_entries: 200000\n  memory_max_entries: 200000\n  token_max_entries: 200000";
+        let elastauth = world.elastauth(cache, "");
+        let idle = elastauth.process.resident();
+        let messages: Vec<Vec<u8>> =
+            (0..users).map(|n| messages::check(&world.issuer.token(&format!("user-{n}"), &["admins"]), 20)).collect();
+        let checker = Checker::connect(&elastauth.grpc).await;
+        // the first makes the user, the second brings the record into the process
+        for _ in 0..2 {
+            ask(&checker, &messages, users).await;
+        }
+        let memory = elastauth.process.resident().saturating_sub(idle);
+        Self { elastauth, checker, messages, memory }
     }
-    let before = load::cpu(pid);
-    ask(&checker, &messages, HITS).await;
-    #[expect(clippy::cast_precision_loss, reason = "far from the limits of f64")]
-    let cpu = (load::cpu(pid) - before) / HITS as f64;
-    Growth { users, cpu, memory: load::resident(pid).saturating_sub(idle) }
+
+    /// Nanoseconds of CPU for each hit.
+    async fn hit(&self) -> f64 {
+        let pid = self.elastauth.process.id();
+        let before = load::cpu(pid);
+        ask(&self.checker, &self.messages, HITS).await;
+        #[expect(clippy::cast_precision_loss, reason = "far from the limits of f64")]
+        let each = (load::cpu(pid) - before) / HITS as f64;
+        each
+    }
 }
 
 /// `count` checks, of one message after another.
-async fn ask(checker: &Checker, messages: &[Vec<u8>], count: usize) {
+pub async fn ask(checker: &Checker, messages: &[Vec<u8>], count: usize) {
     let mut open = JoinSet::new();
     for n in 0..count {
         if open.len() == AT_ONCE {

@@ -35,6 +35,8 @@ use super::{ISSUER, OneKey, bench, rules, source, times};
 /// What the operator lets Envoy send with each check, in the service that believes headers.
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Takes whatever is written.
 pub struct Users;
 
@@ -94,38 +96,43 @@ pub fn tokens() -> Callers<OneKey> {
     Callers::Tokens(Issuers::new(vec![Issuer::new(source(), settings)]), Sources::default())
 }
 
-/// A service over a store.
-pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &[http::HeaderName]) -> Checks<S> {
-    let key = seal::Key::Given(Box::new([1; 32]).into());
-    let seal = Seal::new(&seal::Settings { key, previous: Vec::new(), cluster: "fuzz".into() }).unwrap();
-    let hour = Duration::from_secs(3600);
-    let settings = credentials::Settings {
-        expiration: hour,
-        extend: false,
-        near: near::Settings { max_entries: 1000, max_stale: hour },
-        settling: hour,
-        confirm_interval: hour,
-        store_timeout: hour,
-        write_timeout: Duration::from_secs(5),
-    };
-    let broker = Broker::new(store, Users, seal, settings).unwrap();
-    let roles =
-        roles::Settings { default_roles: vec!["viewer".into()], group_mappings: Vec::new(), allow_no_roles: false };
-    let known = known::Settings { verified: 100, refused: 100 };
-    let authorizer = Authorizer::new(callers, known, Policy::default(), Mapping::new(&roles), broker);
-    let settings = Settings {
+/// `grpc.*` of the services here.
+pub fn grpc(identity_headers: &[http::HeaderName]) -> Settings {
+    Settings {
         listen: Listen::Tcp(([127, 0, 0, 1], 0).into()),
         allow_insecure: false,
         tls: None,
         reflection: false,
         max_message_size: 1 << 22,
-        deadline: hour,
+        deadline: HOUR,
         max_in_flight: 10,
         identity_headers: identity_headers.to_vec(),
         token_cookies: Vec::new(),
         max_connection_age: None,
+    }
+}
+
+/// A service over a store, in a runtime.
+pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &[http::HeaderName]) -> Checks<S> {
+    let key = seal::Key::Given(Box::new([1; 32]).into());
+    let seal = Seal::new(&seal::Settings { key, previous: Vec::new(), cluster: "fuzz".into() }).unwrap();
+    let settings = credentials::Settings {
+        expiration: HOUR,
+        extend: false,
+        near: near::Settings { max_entries: 1000, max_stale: HOUR },
+        settling: HOUR,
+        confirm_interval: HOUR,
+        store_timeout: HOUR,
+        write_timeout: Duration::from_secs(5),
     };
-    Service::new(Arc::new(authorizer), None, &settings)
+    let broker = Broker::new(store, Users, seal, settings).unwrap();
+    // without it nothing is kept in the process
+    tokio::spawn(broker.watch());
+    let roles =
+        roles::Settings { default_roles: vec!["viewer".into()], group_mappings: Vec::new(), allow_no_roles: false };
+    let known = known::Settings { verified: 100, refused: 100 };
+    let authorizer = Authorizer::new(callers, known, Policy::default(), Mapping::new(&roles), broker);
+    Service::new(Arc::new(authorizer), None, &grpc(identity_headers))
 }
 
 /// A token that is good until the year 2100.

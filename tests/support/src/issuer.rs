@@ -130,6 +130,12 @@ impl Issuer {
         self.sign(&self.claims(user, groups, 0))
     }
 
+    /// The current key's public part, as an uncompressed point.
+    #[must_use]
+    pub fn public_key(&self) -> Vec<u8> {
+        self.shared.key.lock().unwrap().pair.public_key().as_ref().to_vec()
+    }
+
     /// Any claims, signed with the current key.
     #[must_use]
     pub fn sign(&self, claims: &Value) -> String {

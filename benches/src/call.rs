@@ -1,0 +1,32 @@
+//! A unary call of a gRPC service as a function: no connection, no task, no wait.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use tonic::body::Body;
+
+use crate::Grpc;
+
+/// Sends the framed message `count` times, one after another; each must be answered.
+pub async fn many(mut service: impl Grpc, message: &Bytes, count: usize) {
+    for _ in 0..count {
+        one(&mut service, message).await;
+    }
+}
+
+/// Sends it once.
+///
+/// # Panics
+///
+/// If the answer is no message, or bears another status than 0.
+#[expect(clippy::expect_used, reason = "a measurement fails by panicking")]
+pub async fn one(service: &mut impl Grpc, message: &Bytes) -> Bytes {
+    let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
+        .header("content-type", "application/grpc")
+        .body(Body::new(Full::new(message.clone())))
+        .expect("a request");
+    let Ok(response) = service.call(request).await;
+    let answer = response.into_body().collect().await.expect("a body");
+    let status = answer.trailers().and_then(|trailers| trailers.get("grpc-status"));
+    assert_eq!(status.map(http::HeaderValue::as_bytes), Some(&b"0"[..]), "a good answer");
+    answer.to_bytes()
+}
