@@ -2,7 +2,8 @@
 //!
 //! ```sh
 //! cargo install cargo-fuzz
-//! cargo +nightly fuzz run check    # or token, or claims; from the repository's root
+//! cargo +nightly fuzz run -O check    # or token, or claims; from the repository's root
+//! RUSTC_BOOTSTRAP=1 cargo fuzz run -O check    # the same with a stable compiler
 //! ```
 
 pub mod check;

@@ -97,7 +97,7 @@ async fn a_password_changed_by_hand_is_healed_with_the_one_that_is_cached() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_administrator_is_an_outage_for_new_callers_only() {
     let Some(node) = server::node().await else { return };
-    let bench = Bench::start(&node, "90s", "wrong").await;
+    let bench = Bench::start(&node, "90s", "not-the-password").await;
     assert_eq!(bench.checker.ask(&bench.issuer.token("whole-wrong", &["developers"])).await, Answer::Denied(503));
     assert!(node.user("whole-wrong").await.is_null());
 }

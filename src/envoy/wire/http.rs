@@ -21,6 +21,11 @@ mod field {
     pub const RAW_VALUE: u32 = 3;
     /// Of a `HeaderMap`.
     pub const ALL: u32 = 1;
+
+    /// Those of an `HttpRequest`, an entry, a `HeaderMap`: all of them bytes or messages.
+    pub const OF_REQUEST: &[u32] = &[ID, METHOD, HEADERS, PATH, HOST, HEADER_MAP];
+    pub const OF_ENTRY: &[u32] = &[KEY, VALUE, RAW_VALUE];
+    pub const OF_MAP: &[u32] = &[ALL];
 }
 
 /// The bytes are no `HttpRequest`.
@@ -29,6 +34,9 @@ pub enum Malformed {
     /// By the rules of the encoding.
     #[error(transparent)]
     Encoding(#[from] DecodeError),
+    /// A field that is read, and a number there.
+    #[error("field {0} is of another type")]
+    Type(u32),
     /// A field that is longer than what it stands in.
     #[error("a field ends beyond its message")]
     Length,
@@ -86,7 +94,7 @@ pub fn read<const N: usize>(
         cookies: Vec::new(),
     };
     let mut rest = &message[..];
-    while let Some((number, value)) = next(&mut rest)? {
+    while let Some((number, value)) = next(&mut rest, field::OF_REQUEST)? {
         match number {
             field::ID => http.id = message.slice_ref(value),
             field::METHOD => http.method = message.slice_ref(value),
@@ -95,7 +103,7 @@ pub fn read<const N: usize>(
             field::HEADERS => see(&mut http, value)?,
             field::HEADER_MAP => {
                 let mut map = value;
-                while let Some((number, value)) = next(&mut map)? {
+                while let Some((number, value)) = next(&mut map, field::OF_MAP)? {
                     if number == field::ALL {
                         see(&mut http, value)?;
                     }
@@ -111,7 +119,7 @@ pub fn read<const N: usize>(
 fn header(entry: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let (mut key, mut text, mut raw): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
     let mut rest = entry;
-    while let Some((number, value)) = next(&mut rest)? {
+    while let Some((number, value)) = next(&mut rest, field::OF_ENTRY)? {
         match number {
             field::KEY => key = value,
             field::VALUE => text = value,
@@ -122,8 +130,8 @@ fn header(entry: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     Ok((key, if raw.is_empty() { text } else { raw }))
 }
 
-/// The next length-delimited field; others are passed over, as unknown ones are.
-fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<(u32, &'a [u8])>, Malformed> {
+/// The next length-delimited field; others are passed over, as unknown ones are, unless they are among those that are read.
+fn next<'a>(rest: &mut &'a [u8], read: &[u32]) -> Result<Option<(u32, &'a [u8])>, Malformed> {
     while let [first, ..] = *rest {
         // Nearly always number and length are a byte each. Read without prost, as here, such a field costs a quarter
         // of the instructions, and a request has four for each header.
@@ -135,6 +143,9 @@ fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<(u32, &'a [u8])>, Malformed> {
         }
         let (number, kind) = decode_key(rest)?;
         if kind != WireType::LengthDelimited {
+            if read.contains(&number) {
+                return Err(Malformed::Type(number));
+            }
             skip_field(kind, number, rest, DecodeContext::default())?;
             continue;
         }

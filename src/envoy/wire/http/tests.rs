@@ -86,9 +86,13 @@ fn a_message_that_is_cut_off_is_an_error_or_shows_less_and_never_a_panic() {
 }
 
 #[test]
-fn fields_of_another_type_and_unknown_ones_are_passed_over() {
-    // field 3 as a number, field 999 length-delimited
-    let http =
-        read(&Bytes::from_static(&[0x18, 0x05, 0xba, 0x3e, 0x01, 0x00, 0x0a, 0x01, b'1']), NAMES, &[], false).unwrap();
+fn unknown_fields_are_passed_over_and_those_that_are_read_must_be_of_their_type() {
+    let read = |message: &'static [u8]| read(&Bytes::from_static(message), NAMES, &[], false);
+    // field 998 as a number, field 999 length-delimited, field 9 (size) as the number that it is
+    let http = read(&[0xb0, 0x3e, 0x05, 0xba, 0x3e, 0x01, 0x00, 0x48, 0x05, 0x0a, 0x01, b'1']).unwrap();
     assert_eq!((&http.id[..], &http.headers[..]), (&b"1"[..], &[Header::Absent, Header::Absent][..]));
+    // fields 3 and 4 as numbers, and the key of an entry
+    for message in [&[0x18, 0x05][..], &[0x20, 0x05], &[0x1a, 0x02, 0x08, 0x05]] {
+        assert!(matches!(read(message), Err(Malformed::Type(_))), "{message:?}");
+    }
 }
