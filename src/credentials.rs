@@ -169,6 +169,21 @@ pub enum WriteError {
     Unknown(String),
 }
 
+/// What writes come to, as metrics and traces name it.
+pub const OUTCOMES: [&str; 5] = ["acknowledged", "refused", "missing", "unavailable", "unknown"];
+
+/// Which of [`OUTCOMES`] this is.
+#[must_use]
+pub fn outcome(result: Result<(), &WriteError>) -> &'static str {
+    match result {
+        Ok(()) => "acknowledged",
+        Err(WriteError::Refused { .. }) => "refused",
+        Err(WriteError::Missing) => "missing",
+        Err(WriteError::Unavailable(_)) => "unavailable",
+        Err(WriteError::Unknown(_)) => "unknown",
+    }
+}
+
 /// Who makes users. Implemented by edges.
 pub trait Provisioner: Send + Sync + 'static {
     /// Looks at the user before every write.

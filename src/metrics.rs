@@ -15,7 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::authz::{Decision, Refusal, Vitals};
-use crate::credentials::{Source, WriteError};
+use crate::credentials::{self, OUTCOMES, Source, WriteError};
 
 mod durations;
 
@@ -87,13 +87,7 @@ struct Ways {
 
 /// How long writes to Elasticsearch took, by what they came to.
 #[derive(Debug)]
-struct Writes {
-    acknowledged: Durations,
-    refused: Durations,
-    missing: Durations,
-    unavailable: Durations,
-    unknown: Durations,
-}
+struct Writes(Family<Outcome, Durations>);
 
 impl Metrics {
     /// With every series at zero.
@@ -138,7 +132,7 @@ impl Metrics {
 
     /// A write to Elasticsearch ended.
     pub fn wrote(&self, outcome: Result<(), &WriteError>, took: Duration) {
-        self.writes.of(outcome).record(took);
+        self.writes.0.get_or_create(&Outcome { outcome: credentials::outcome(outcome) }).record(took);
     }
 
     /// Everything as text; what is not counted but looked at comes from the caller.
@@ -217,24 +211,10 @@ impl Writes {
         let family = Family::<Outcome, Durations>::default();
         let help = "Time that writes of users to Elasticsearch took, by what they came to";
         registry.register_with_unit("write_duration", help, Unit::Seconds, family.clone());
-        let durations = |outcome| family.get_or_create_owned(&Outcome { outcome });
-        Self {
-            acknowledged: durations("acknowledged"),
-            refused: durations("refused"),
-            missing: durations("missing"),
-            unavailable: durations("unavailable"),
-            unknown: durations("unknown"),
+        for outcome in OUTCOMES {
+            drop(family.get_or_create(&Outcome { outcome }));
         }
-    }
-
-    fn of(&self, outcome: Result<(), &WriteError>) -> &Durations {
-        match outcome {
-            Ok(()) => &self.acknowledged,
-            Err(WriteError::Refused { .. }) => &self.refused,
-            Err(WriteError::Missing) => &self.missing,
-            Err(WriteError::Unavailable(_)) => &self.unavailable,
-            Err(WriteError::Unknown(_)) => &self.unknown,
-        }
+        Self(family)
     }
 }
 

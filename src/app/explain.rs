@@ -53,7 +53,7 @@ async fn look<S: Store>(
     let broker = Broker::new(store, Backend::new(settings)?, seal, settings.credentials.clone())?;
     let outlook = broker.foresee(caller).await?;
     let written = match &outlook.next {
-        Ok(Next::Written { user, .. }) => Backend::new(settings)?.preview(user).await.ok(),
+        Ok(Next::Written { user, .. }) => broker.provisioner().preview(user).await.ok(),
         _ => None,
     };
     Ok(Foreseen { outlook, unseen, written })

@@ -65,6 +65,11 @@ pub enum Next {
 }
 
 impl<S: Store, P: Provisioner> Broker<S, P> {
+    /// Who would write.
+    pub fn provisioner(&self) -> &P {
+        &self.core.provisioner
+    }
+
     /// Reads the store and looks at the user. An unreachable store is an error, an unreachable Elasticsearch is part of the
     /// answer.
     pub async fn foresee(&self, caller: &Caller) -> Result<Outlook, Error> {

@@ -3,8 +3,8 @@
 use tracing::field::Empty;
 
 use super::*;
-use crate::credentials::Existing;
 use crate::credentials::near::Ticket;
+use crate::credentials::{Existing, outcome};
 use crate::identity::Owner;
 
 /// The state of a run.
@@ -202,7 +202,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         let write = self.core.provisioner.write(&spec, with_password.then_some(&record.password));
         let late = |_| Err(WriteError::Unknown(format!("no answer within {limit:?}")));
         let result = tokio::time::timeout(limit, write.instrument(span.clone())).await.unwrap_or_else(late);
-        span.record("elastauth.outcome", outcome(&result));
+        span.record("elastauth.outcome", outcome(result.as_ref().copied()));
         drop(span);
         if let Err(error) = &result {
             self.why = error.to_string();
@@ -231,17 +231,6 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             }
             Outcome::Unavailable => Err(Error::Elasticsearch(self.why)),
         }
-    }
-}
-
-/// As in `elastauth_write_duration_seconds`.
-fn outcome(result: &Result<(), WriteError>) -> &'static str {
-    match result {
-        Ok(()) => "acknowledged",
-        Err(WriteError::Refused { .. }) => "refused",
-        Err(WriteError::Missing) => "missing",
-        Err(WriteError::Unavailable(_)) => "unavailable",
-        Err(WriteError::Unknown(_)) => "unknown",
     }
 }
 
