@@ -1,8 +1,8 @@
 //! A store that is down costs a request one time-out, once: after that the answer comes at once, and the store is asked
-//! again in the background.
+//! again in the background, and by whoever has nothing else when it has shown signs of life.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -18,6 +18,8 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 /// A probe may have to connect first.
 const PROBE: Duration = Duration::from_secs(5);
+/// What a read is called in traces.
+const GET: &str = "cache get";
 
 /// A store behind a circuit breaker.
 pub(super) struct Breaker<S> {
@@ -28,18 +30,48 @@ pub(super) struct Breaker<S> {
 
 struct Shared<S> {
     store: S,
-    /// Why it is open.
-    open: Mutex<Option<StoreError>>,
+    /// Where the store shows signs of life.
+    link: Arc<Link>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Open>,
+    /// Whether it is being asked in the background.
+    probed: bool,
+}
+
+/// Of a breaker that is open.
+struct Open {
+    why: StoreError,
+    /// The signs of life that there had been when what failed began.
+    signs: u64,
 }
 
 impl<S: Store> Breaker<S> {
-    pub(super) fn new(store: S, limit: Duration) -> Self {
-        Self { shared: Arc::new(Shared { store, open: Mutex::default() }), limit }
+    pub(super) fn new(store: S, link: Arc<Link>, limit: Duration) -> Self {
+        Self { shared: Arc::new(Shared { store, link, state: Mutex::default() }), limit }
     }
 
     /// Whether the store is not asked at present.
     pub(super) fn is_open(&self) -> bool {
-        self.shared.open().is_some()
+        self.shared.state().open.is_some()
+    }
+
+    /// Reads for a request that cannot be served otherwise. It asks an open breaker's store, too, if that has told of
+    /// something since: after a fail-over another replica may be served before our next probe, and what it writes is told here,
+    /// so that a user who was served all the time would be refused.
+    pub(super) async fn get_if_alive(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
+        let signs = self.shared.link.signs();
+        if self.shared.state().open.as_ref().is_none_or(|open| open.signs == signs) {
+            return self.get(key).await;
+        }
+        let read = self.attempt(GET, self.shared.store.get(key)).await;
+        if read.is_ok() {
+            self.shared.close(false);
+        }
+        read
     }
 
     async fn run<T>(
@@ -47,27 +79,43 @@ impl<S: Store> Breaker<S> {
         name: &'static str,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        if let Some(why) = self.shared.open().clone() {
-            return Err(why);
+        let open = self.shared.state().open.as_ref().map(|open| open.why.clone());
+        match open {
+            Some(why) => Err(why),
+            None => self.attempt(name, operation).await,
         }
+    }
+
+    async fn attempt<T>(
+        &self,
+        name: &'static str,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let signs = self.shared.link.signs();
         let span = span::<S>(name);
         let outcome = timeout(self.limit, operation.instrument(span.clone())).await;
         let late = outcome.is_err();
         let outcome = outcome.unwrap_or_else(|_| Err(StoreError(format!("no answer within {:?}", self.limit))));
         if let Err(error) = &outcome {
             spans::failed(&span, if late { "timeout" } else { "unavailable" });
-            self.trip(error);
+            self.trip(error, signs);
         }
         outcome
     }
 
     /// Opens, and asks in the background until there is an answer; the first time at once, since it may have been one
     /// connection's failure.
-    fn trip(&self, error: &StoreError) {
-        if self.shared.open().replace(error.clone()).is_some() {
+    fn trip(&self, error: &StoreError, signs: u64) {
+        let mut state = self.shared.state();
+        let was_closed = state.open.replace(Open { why: error.clone(), signs }).is_none();
+        let probed = std::mem::replace(&mut state.probed, true);
+        drop(state);
+        if was_closed {
+            tracing::warn!(%error, "The cache does not answer");
+        }
+        if probed {
             return;
         }
-        tracing::warn!(%error, "The cache does not answer");
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             let mut back_off = BACK_OFF;
@@ -75,8 +123,7 @@ impl<S: Store> Breaker<S> {
                 tokio::time::sleep(back_off).await;
                 back_off = (back_off * 2).min(MAX_BACK_OFF);
             }
-            *shared.open() = None;
-            tracing::info!("The cache answers again");
+            shared.close(true);
         });
     }
 }
@@ -94,14 +141,25 @@ fn span<S: Store>(name: &'static str) -> Span {
 }
 
 impl<S> Shared<S> {
-    fn open(&self) -> std::sync::MutexGuard<'_, Option<StoreError>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It answered, to the background or to somebody else.
+    fn close(&self, to_the_background: bool) {
+        let mut state = self.state();
+        let was_open = state.open.take().is_some();
+        state.probed &= !to_the_background;
+        drop(state);
+        if was_open {
+            tracing::info!("The cache answers again");
+        }
     }
 }
 
 impl<S: Store> Store for Breaker<S> {
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
-        self.run("cache get", self.shared.store.get(key)).await
+        self.run(GET, self.shared.store.get(key)).await
     }
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
@@ -189,7 +247,8 @@ mod tests {
 
     fn breaker() -> (Arc<Fickle>, Breaker<Arc<Fickle>>, CacheKey) {
         let store = Arc::<Fickle>::default();
-        (Arc::clone(&store), Breaker::new(store, LIMIT), CacheKey::of(&Username::parse("ann").unwrap()))
+        let breaker = Breaker::new(Arc::clone(&store), Arc::default(), LIMIT);
+        (store, breaker, CacheKey::of(&Username::parse("ann").unwrap()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -226,5 +285,51 @@ mod tests {
         *store.mode.lock().unwrap() = Mode::Answers;
         tokio::task::yield_now().await;
         assert!(breaker.get(&key).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_tells_of_a_change_is_asked_before_the_next_probe_by_whoever_has_nothing_else() {
+        let (store, breaker, key) = breaker();
+        *store.mode.lock().unwrap() = Mode::Fails;
+        assert!(breaker.get(&key).await.is_err());
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        *store.mode.lock().unwrap() = Mode::Answers;
+        assert!(breaker.get_if_alive(&key).await.is_err(), "it has told nothing");
+        breaker.shared.link.changed(b"elastauth-anybody");
+        assert!(breaker.get(&key).await.is_err(), "who can be served does not wait for it");
+        assert!(breaker.get_if_alive(&key).await.is_ok());
+        assert!(breaker.get(&key).await.is_ok(), "it is closed for all");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_sign_of_life_is_good_for_one_failure_and_the_background_goes_on_alone() {
+        let (store, breaker, key) = breaker();
+        *store.mode.lock().unwrap() = Mode::Fails;
+        assert!(breaker.get(&key).await.is_err());
+        for _ in 0..20 {
+            *store.mode.lock().unwrap() = Mode::Answers;
+            breaker.shared.link.begun();
+            assert!(breaker.get_if_alive(&key).await.is_ok());
+            *store.mode.lock().unwrap() = Mode::Fails;
+            assert!(breaker.get(&key).await.is_err());
+            breaker.shared.link.begun();
+            let asked = store.asked.load(SeqCst);
+            for _ in 0..100 {
+                assert!(breaker.get_if_alive(&key).await.is_err());
+            }
+            assert_eq!(store.asked.load(SeqCst), asked + 1);
+        }
+        let asked = store.asked.load(SeqCst);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let asked = store.asked.load(SeqCst) - asked;
+        assert!((55..70).contains(&asked), "one asks in the background: {asked}");
+        *store.mode.lock().unwrap() = Mode::Answers;
+        tokio::time::sleep(MAX_BACK_OFF).await;
+        assert!(breaker.get(&key).await.is_ok());
+        *store.mode.lock().unwrap() = Mode::Fails;
+        assert!(breaker.get(&key).await.is_err());
+        *store.mode.lock().unwrap() = Mode::Answers;
+        tokio::time::sleep(MAX_BACK_OFF).await;
+        assert!(breaker.get(&key).await.is_ok(), "and again later");
     }
 }

@@ -102,7 +102,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     pub fn new(store: S, provisioner: P, seal: Seal, settings: Settings) -> Result<Self, Error> {
         let me = random_claim()?;
         let near = Near::new(settings.near);
-        let store = Breaker::new(store, settings.store_timeout);
+        let store = Breaker::new(store, Arc::clone(near.link()), settings.store_timeout);
         let core = Arc::new(Core {
             store,
             provisioner,
@@ -168,7 +168,11 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             _ => None,
         };
         let ticket = self.core.near.ticket(key);
-        let peek = match (self.core.peek(key).await, suspect) {
+        let read = match &suspect {
+            Some(_) => self.core.peek(key).await,
+            None => self.core.peek_if_alive(key).await,
+        };
+        let peek = match (read, suspect) {
             (Ok(peek), _) => peek,
             (Err(Error::Store(error)), Some(kept)) if kept.serves(want) && self.core.near.may_serve(&kept) => {
                 tracing::debug!(cacheKey = key.as_str(), %error, "Served although the cache does not answer");

@@ -89,7 +89,17 @@ impl Current {
 impl<S: Store, P: Provisioner> Core<S, P> {
     pub(super) async fn peek(&self, key: &CacheKey) -> Result<Peek, Error> {
         let at = Instant::now();
-        match self.store.get(key).await? {
+        self.found(key, self.store.get(key).await?, at)
+    }
+
+    /// For a caller who cannot be served otherwise.
+    pub(super) async fn peek_if_alive(&self, key: &CacheKey) -> Result<Peek, Error> {
+        let at = Instant::now();
+        self.found(key, self.store.get_if_alive(key).await?, at)
+    }
+
+    fn found(&self, key: &CacheKey, entry: Option<Entry>, at: Instant) -> Result<Peek, Error> {
+        match entry {
             Some(entry) => self.opened(key, entry, at),
             None => Ok(Peek::Nothing),
         }

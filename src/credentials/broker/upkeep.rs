@@ -232,10 +232,10 @@ impl<S: Store, P: Provisioner> Core<S, P> {
         let written = Written { record, life, aged };
         let Ok(plain) = written.encode() else { return };
         let Ok(bytes) = self.seal.seal(key, &plain) else { return };
-        let replaced = self.store.replace(key, &current.bytes, &bytes, life.max(Duration::from_millis(1))).await;
-        self.near.forget(key);
-        if let Err(error) = replaced {
-            tracing::debug!(%error, "The record was not rewritten");
+        match self.store.replace(key, &current.bytes, &bytes, life.max(Duration::from_millis(1))).await {
+            Ok(_) => self.near.forget(key),
+            // the password is the same either way: who is known is served on while the store does not answer
+            Err(error) => tracing::debug!(%error, "The record was not rewritten"),
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Link {
     hasher: RandomState,
     /// When sessions ended, the latest last.
     ended: Mutex<VecDeque<(u64, Instant)>>,
+    /// How often something was told.
+    signs: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -59,13 +61,20 @@ pub(in crate::credentials) struct Ticket {
 impl Default for Link {
     fn default() -> Self {
         let slots = std::iter::repeat_with(Slot::default).take(SLOTS).collect();
-        Self { state: AtomicU64::new(0), slots, hasher: RandomState::new(), ended: Mutex::default() }
+        Self {
+            state: AtomicU64::new(0),
+            slots,
+            hasher: RandomState::new(),
+            ended: Mutex::default(),
+            signs: AtomicU64::new(0),
+        }
     }
 }
 
 impl Link {
     /// From now on every change is told.
     pub fn begun(&self) {
+        self.signs.fetch_add(1, Ordering::AcqRel);
         self.enter(1);
     }
 
@@ -96,6 +105,8 @@ impl Link {
 
     /// A key changed; the bytes are the store's.
     pub fn changed(&self, key: &[u8]) {
+        // first: whoever finds the change finds the sign
+        self.signs.fetch_add(1, Ordering::AcqRel);
         let slot = self.slot(key);
         if let Some(slot) = self.slots.get(slot) {
             slot.changes.fetch_add(1, Ordering::AcqRel);
@@ -105,10 +116,16 @@ impl Link {
 
     /// Any key may have changed, as after a flush.
     pub fn all_changed(&self) {
+        self.signs.fetch_add(1, Ordering::AcqRel);
         for slot in &self.slots {
             slot.changes.fetch_add(1, Ordering::AcqRel);
         }
         self.wake_all();
+    }
+
+    /// Counts what only a store that lives can have told.
+    pub(in crate::credentials) fn signs(&self) -> u64 {
+        self.signs.load(Ordering::Acquire)
     }
 
     fn wake_all(&self) {

@@ -89,13 +89,14 @@ struct Shared {
     trips: AtomicUsize,
     changes: AtomicUsize,
     hangs: AtomicBool,
+    down: AtomicBool,
 }
 
 impl Default for SharedStore {
     fn default() -> Self {
         let memory = MemoryStore::new(memory::Settings { max_entries: 1000 });
-        let (trips, changes, hangs) = Default::default();
-        Self(Arc::new(Shared { memory, links: Mutex::default(), trips, changes, hangs }))
+        let (trips, changes, hangs, down) = Default::default();
+        Self(Arc::new(Shared { memory, links: Mutex::default(), trips, changes, hangs, down }))
     }
 }
 
@@ -114,6 +115,19 @@ impl SharedStore {
         self.0.hangs.store(true, SeqCst);
     }
 
+    /// Nothing is answered from now on, and everybody's line is lost.
+    pub(super) fn die(&self) {
+        self.0.down.store(true, SeqCst);
+        for link in &*self.0.links.lock().unwrap() {
+            link.lost();
+        }
+    }
+
+    /// As it was, but for the lines.
+    pub(super) fn revive(&self) {
+        self.0.down.store(false, SeqCst);
+    }
+
     pub(super) async fn remaining(&self) -> Duration {
         self.0.memory.get(&key()).await.unwrap().unwrap().remaining
     }
@@ -125,16 +139,17 @@ impl SharedStore {
     }
 
     fn told<T>(&self, key: &CacheKey, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        let outcome = outcome?;
         self.0.changes.fetch_add(1, SeqCst);
         for link in &*self.0.links.lock().unwrap() {
             link.changed(key.as_str().as_bytes());
         }
-        outcome
+        Ok(outcome)
     }
 
-    fn memory(&self) -> &MemoryStore {
+    fn memory(&self) -> Result<&MemoryStore, StoreError> {
         self.0.trips.fetch_add(1, SeqCst);
-        &self.0.memory
+        if self.0.down.load(SeqCst) { Err(StoreError("refused".into())) } else { Ok(&self.0.memory) }
     }
 }
 
@@ -143,19 +158,19 @@ impl Store for SharedStore {
         if self.0.hangs.load(SeqCst) {
             std::future::pending::<()>().await;
         }
-        self.memory().get(key).await
+        self.memory()?.get(key).await
     }
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
-        self.told(key, self.memory().put_if_absent(key, bytes, life).await)
+        self.told(key, self.memory()?.put_if_absent(key, bytes, life).await)
     }
 
     async fn replace(&self, key: &CacheKey, old: &[u8], new: &[u8], life: Duration) -> Result<Replaced, StoreError> {
-        self.told(key, self.memory().replace(key, old, new, life).await)
+        self.told(key, self.memory()?.replace(key, old, new, life).await)
     }
 
     async fn remove(&self, key: &CacheKey, expected: &[u8]) -> Result<bool, StoreError> {
-        self.told(key, self.memory().remove(key, expected).await)
+        self.told(key, self.memory()?.remove(key, expected).await)
     }
 
     async fn watch(&self, link: Arc<Link>) {
@@ -164,7 +179,7 @@ impl Store for SharedStore {
     }
 
     async fn reachable(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.memory().map(|_| ())
     }
 }
 

@@ -38,6 +38,28 @@ async fn a_use_past_half_the_life_extends_it_once_in_the_background_also_from_ne
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_due_while_the_store_does_not_answer_costs_nobody_the_password_that_is_kept() {
+    let mut bench = Bench::new();
+    (bench.settings.extend, bench.settings.near.max_stale) = (true, HOUR);
+    let replica = bench.replica().await;
+    ask(&replica).await;
+    let first = ask(&replica).await.credential;
+    bench.store.die();
+    // long past half of the life, and past the settling time
+    advance(36 * MINUTE).await;
+    for _ in 0..3 {
+        let stale = ask(&replica).await;
+        assert_eq!((stale.source, stale.credential.expose_header()), (Source::Stale, first.expose_header()));
+        settle().await;
+    }
+    assert_eq!(bench.elastic.logins(), 1, "it was tried, and could not be written down");
+    bench.store.revive();
+    advance(MINUTE).await;
+    assert_eq!(ask(&replica).await.credential.expose_header(), first.expose_header());
+    assert_eq!(bench.elastic.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_that_nobody_uses_ends_and_without_extension_every_one_does() {
     let mut bench = Bench::new();
     bench.settings.settling = 10 * HOUR;
