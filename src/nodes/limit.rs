@@ -32,7 +32,8 @@ impl Limits {
         let each = mean / u32::try_from(self.concurrent).unwrap_or(u32::MAX);
         let each = self.between().map_or(each, |between| between.max(each));
         let waiting = (self.patience / 2).as_nanos() / each.as_nanos().max(1);
-        Pace { most: usize::try_from(waiting).unwrap_or(usize::MAX).max(self.concurrent), each }
+        let most = usize::try_from(waiting).unwrap_or(usize::MAX).max(self.concurrent);
+        Pace { writers: self.concurrent, most, each }
     }
 
     /// The least time from one write to the next.
@@ -180,7 +181,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_pace_follows_the_writes() {
         let writes = writes(4, None);
-        assert_eq!(writes.pace(), Pace { most: 60, each: Duration::from_millis(25) }, "100 ms until one was seen");
+        assert_eq!(
+            writes.pace(),
+            Pace { writers: 4, most: 60, each: Duration::from_millis(25) },
+            "100 ms until one was seen"
+        );
         for (takes, most) in [(50, 120), (1000, 6), (60_000, 4)] {
             for _ in 0..200 {
                 let _permit = writes.admit().await.unwrap();
@@ -191,6 +196,6 @@ mod tests {
             assert!(pace.each.as_millis().abs_diff(u128::from(takes) / 4) <= 1, "{pace:?}");
         }
         let limited = self::writes(4, Some(10)).pace();
-        assert_eq!(limited, Pace { most: 15, each: Duration::from_millis(100) }, "the rate is slower");
+        assert_eq!(limited, Pace { writers: 4, most: 15, each: Duration::from_millis(100) }, "the rate is slower");
     }
 }

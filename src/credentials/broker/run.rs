@@ -87,7 +87,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             Action::Get | Action::Remove | Action::Wait | Action::Finish(_) => false,
         };
         if begins && self.place.is_none() {
-            self.place = Some(self.core.admission.enter(self.core.provisioner.pace())?);
+            self.place = Some(self.core.admission.enter(&self.key, self.core.provisioner.pace())?);
         }
         Ok(())
     }

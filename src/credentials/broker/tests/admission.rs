@@ -21,7 +21,7 @@ async fn ask_as(replica: &Replica, name: &str, roles: &str) -> Result<Obtained, 
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.elastic.take(Duration::ZERO, TAKES);
-    bench.elastic.admit(Pace { most: 2, each: TAKES / 2 });
+    bench.elastic.admit(Pace { writers: 2, most: 2, each: TAKES / 2 });
     bench
 }
 
