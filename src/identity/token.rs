@@ -107,11 +107,8 @@ impl<K: KeySource> Verifier<K> {
         let (_, validation) =
             self.validations.iter().find(|(name, _)| *name == header.algorithm).ok_or(Error::Algorithm)?;
         let key = self.keyring.key(header.kid.as_deref(), header.algorithm).await?;
-        let claims = {
-            // not while keys are fetched: what nobody can check yet must not hold up the others
-            let _turn = self.turns.take().await;
-            verified(token, &key, validation)?
-        };
+        // not while keys are fetched: what nobody can check yet must not hold up the others
+        let claims = self.turns.run(|| verified(token, &key, validation)).await?;
         let times = self.rules.check(&claims, now)?;
         Ok(Signed { claims, key, times })
     }

@@ -1,15 +1,15 @@
 //! Tokens that somebody made up, no two alike.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use elastauth_support::check::{Answer, Checker, bearer};
-use elastauth_support::process::run;
 use elastauth_support::random::Random;
 use tokio::task::JoinSet;
+
+use crate::scheduled;
 
 /// On their way at once, over so many connections.
 const AT_ONCE: usize = 256;
@@ -42,10 +42,7 @@ impl Flood {
     pub async fn send(mut self, count: usize) -> (Self, Told) {
         let sending = tokio::task::spawn_blocking(move || {
             let thread = std::thread::spawn(move || {
-                let id = std::fs::read_link("/proc/thread-self").unwrap();
-                let id = id.file_name().unwrap().to_owned();
-                // without renice the figures are worse, and nothing else
-                let _ = run(Command::new("renice").args(["-n", "19", "-p"]).arg(id), "");
+                scheduled("--idle", "0");
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let told = runtime.block_on(self.pour(count));
                 (self, told)

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use elastauth_support::check::{Answer, Checker, bearer};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::scheduled;
+
 /// From one question to the next.
 const EVERY: Duration = Duration::from_millis(2);
 
@@ -29,6 +31,8 @@ impl Hits {
         let stop = Arc::<AtomicBool>::default();
         let (stopped, grpc, message) = (Arc::clone(&stop), grpc.to_owned(), bearer(token));
         let thread = std::thread::spawn(move || {
+            // the others' machines wait for nobody here
+            scheduled("--rr", "1");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(ask(&grpc, &message, &stopped))
         });
@@ -59,7 +63,7 @@ async fn ask(grpc: &str, message: &[u8], stop: &AtomicBool) -> Latencies {
 
 impl Latencies {
     /// Below this were so many of one.
-    pub fn of(&self, quantile: f64) -> Duration {
+    fn of(&self, quantile: f64) -> Duration {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -67,6 +71,11 @@ impl Latencies {
             reason = "an index"
         )]
         self.all[(quantile * (self.all.len() - 1) as f64) as usize]
+    }
+
+    /// Times of the other's, at 99 %.
+    pub fn slower_than(&self, other: &Self) -> f64 {
+        self.of(0.99).as_secs_f64() / other.of(0.99).as_secs_f64()
     }
 }
 

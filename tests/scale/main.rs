@@ -11,11 +11,13 @@ mod hits;
 mod memory;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use elastauth_support::check::Checker;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
+use elastauth_support::process::run;
 use elastauth_support::puts;
 use elastauth_support::servers::{Elastauth, config};
 
@@ -28,6 +30,14 @@ const PUT: Duration = Duration::from_millis(60);
 
 fn binary() -> PathBuf {
     std::env::var_os("SCALE_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_elastauth").into(), PathBuf::from)
+}
+
+/// Has the system run this thread so, by a policy and priority of `chrt`: clients are on other machines in truth, and here they share
+/// the processors with the server.
+fn scheduled(policy: &str, priority: &str) {
+    let thread = std::fs::read_link("/proc/thread-self").unwrap();
+    // where that is not allowed the figures are worse, and nothing else
+    let _ = run(Command::new("chrt").args([policy, "--pid", priority]).arg(thread.file_name().unwrap()), "");
 }
 
 /// An elastauth and what it needs.
@@ -70,8 +80,8 @@ fn megabytes(bytes: usize) -> f64 {
     f64::from(u32::try_from(bytes / 1024).unwrap()) / 1024.0
 }
 
-/// So many bad tokens, no two alike, beside a user who asks all the time.
-async fn a_flood(tokens: usize, quiet: Duration) {
+/// So many bad tokens, no two alike, beside a user who asks all the time: how much longer that takes at 99 %.
+async fn a_flood(tokens: usize, quiet: Duration) -> f64 {
     let bench = Bench::start("  type: memory\n  token_max_entries: 2000\n  refused_token_max_entries: 2000", "").await;
     let ann = bench.known("ann").await;
     let (asked, idle) = (bench.issuer.requests(), bench.resident());
@@ -95,17 +105,18 @@ async fn a_flood(tokens: usize, quiet: Duration) {
     );
     assert_eq!(bench.elasticsearch.puts().len(), 1, "nobody was made");
     let peak = bench.elastauth.process.memory();
+    let slower = during.slower_than(&before);
     println!(
         "{tokens} bad tokens in {:.1?}: {:.1} MB when idle, {:.1} MB at the peak of the first 5000, {:.1} MB at that of all, {:.1} MB \
-         afterwards; hits beside it: {during}, without: {before}, 99 % {:.2} times",
+         afterwards; hits beside it: {during}, without: {before}, 99 % {slower:.2} times",
         told.took,
         megabytes(idle),
         megabytes(filled),
         megabytes(peak),
         megabytes(bench.resident()),
-        during.of(0.99).as_secs_f64() / before.of(0.99).as_secs_f64(),
     );
     assert!(peak - filled < 4 << 20, "{:.1} MB more", megabytes(peak - filled));
+    slower
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,11 +127,13 @@ async fn a_flood_of_bad_tokens_takes_no_memory_and_locks_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "runs for long: make soak"]
 async fn soak_a_million_bad_tokens() {
-    a_flood(1_000_000, Duration::from_secs(20)).await;
+    let slower = a_flood(1_000_000, Duration::from_secs(20)).await;
+    assert!(slower <= 2.0, "{slower:.2}");
 }
 
-/// So many new users at the same moment, whose clients come back when they are told.
-async fn new_users(users: u32, max_writes: u32, quiet: Duration) -> f64 {
+/// So many new users at the same moment, whose clients come back when they are told: how much longer it takes than their writes, and
+/// than a known user's hit without them, at 99 %.
+async fn new_users(users: u32, max_writes: u32, quiet: Duration) -> [f64; 2] {
     let bench = Bench::start("  type: memory", &format!("  max_writes: {max_writes}\n")).await;
     let ann = bench.known("ann").await;
     bench.elasticsearch.fail(Faults { delay: PUT, ..Faults::default() });
@@ -139,16 +152,16 @@ async fn new_users(users: u32, max_writes: u32, quiet: Duration) -> f64 {
     assert_eq!((before.refused, during.refused), (0, 0), "who is known does not notice");
     let bound = PUT * users / max_writes;
     let ratio = served.took.as_secs_f64() / bound.as_secs_f64();
+    let slower = during.slower_than(&before);
     println!(
         "{users} new users, {max_writes} PUTs of {PUT:?} at once: served within {:.1?}, {ratio:.2} times {bound:?}; asked {:.2} times \
-         each, {} times at most; hits beside it: {during}, without: {before}, 99 % {:.2} times",
+         each, {} times at most; hits beside it: {during}, without: {before}, 99 % {slower:.2} times",
         served.took,
         f64::from(served.asked) / f64::from(users),
         served.most,
-        during.of(0.99).as_secs_f64() / before.of(0.99).as_secs_f64(),
     );
     assert!(served.asked < 6 * users, "{} times asked: they are told too soon", served.asked);
-    ratio
+    [ratio, slower]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,6 +172,6 @@ async fn new_users_at_once_are_served_in_turn_when_they_come_back_as_told() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "runs for long: make soak"]
 async fn soak_ten_thousand_new_users() {
-    let ratio = new_users(10_000, 4, Duration::from_secs(20)).await;
-    assert!(ratio <= 1.2, "{ratio:.2}");
+    let [ratio, slower] = new_users(10_000, 4, Duration::from_secs(20)).await;
+    assert!(ratio <= 1.2 && slower <= 2.0, "{ratio:.2}, {slower:.2}");
 }
