@@ -184,7 +184,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             Peek::Record(current) if current.serves(want) => {
                 let credential = Credential::new(caller.identity().username.clone(), &current.written.record.password);
                 let told_since = self.core.near.link().tracked_since();
-                let upkeep = Upkeep::of(&current, &self.core.settings, told_since);
+                let upkeep = Upkeep::of(&current, &self.core.settings, told_since, &self.core.seal);
                 let kept = self.core.near.keep(key, ticket, current.sharing(want), credential, upkeep);
                 return Ok(self.hit(caller, &kept, Source::Store));
             }

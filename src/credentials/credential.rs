@@ -11,12 +11,10 @@ use crate::identity::Username;
 
 /// What Envoy injects. Its `Debug` shows the name only.
 #[derive(Clone)]
-pub struct Credential {
-    username: Username,
-    parts: Arc<Parts>,
-}
+pub struct Credential(Arc<Parts>);
 
 struct Parts {
+    username: Username,
     basic: SecretString,
     /// What the edge made of it, once.
     reply: OnceLock<Bytes>,
@@ -29,19 +27,19 @@ impl Credential {
         use base64::Engine as _;
         let pair = format!("{username}:{}", password.expose());
         let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-        Self { username, parts: Arc::new(Parts { basic: basic.into(), reply: OnceLock::new() }) }
+        Self(Arc::new(Parts { username, basic: basic.into(), reply: OnceLock::new() }))
     }
 
     /// Whose credential it is.
     #[must_use]
     pub fn username(&self) -> &Username {
-        &self.username
+        &self.0.username
     }
 
     /// `Basic …`, for the reply and for nothing else.
     #[must_use]
     pub fn expose_header(&self) -> &str {
-        self.parts.basic.expose_secret()
+        self.0.basic.expose_secret()
     }
 
     /// Whether that is the value of the header. Digests are compared, so that the time it takes says nothing.
@@ -53,13 +51,13 @@ impl Credential {
 
     /// The encoded reply that injects it: made at the first use, and kept as long as the credential.
     pub fn reply(&self, make: impl FnOnce(&str) -> Bytes) -> Bytes {
-        self.parts.reply.get_or_init(|| make(self.expose_header())).clone()
+        self.0.reply.get_or_init(|| make(self.expose_header())).clone()
     }
 }
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credential({})", self.username)
+        write!(f, "Credential({})", self.0.username)
     }
 }
 

@@ -17,6 +17,7 @@ use super::recent::Recent;
 use super::{Error, Purpose, now_ms};
 use crate::credentials::near::Kept;
 use crate::credentials::record::{Phase, Record, Written};
+use crate::credentials::seal::Seal;
 use crate::credentials::{
     CacheKey, Day, Existing, InspectError, Login, Origin, OtherWriter, Provisioner, Settings, Store,
 };
@@ -40,14 +41,19 @@ const SEALED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
 pub(in crate::credentials) struct Upkeep {
     extend: AtomicU64,
     confirm: AtomicU64,
-    /// For a record that a previous key sealed.
+    /// Never for a record that the present key sealed.
     seal: AtomicU64,
 }
 
 impl Upkeep {
     /// `told_since`: when the store began to tell of changes again, after a time when it did not. What was confirmed
     /// before that may have been rolled back since.
-    pub(in crate::credentials) fn of(current: &Current, settings: &Settings, told_since: Option<Instant>) -> Self {
+    pub(in crate::credentials) fn of(
+        current: &Current,
+        settings: &Settings,
+        told_since: Option<Instant>,
+        seal: &Seal,
+    ) -> Self {
         let age = current.written.age(current.remaining);
         let rolled_back = || told_since.is_some_and(|since| age > current.at.saturating_duration_since(since));
         let confirm = match current.written.record.phase {
@@ -61,7 +67,7 @@ impl Upkeep {
         Self {
             extend: AtomicU64::new(millis(extend)),
             confirm: AtomicU64::new(millis(confirm)),
-            seal: AtomicU64::new(0),
+            seal: AtomicU64::new(if seal.is_current(&current.bytes) { u64::MAX } else { 0 }),
         }
     }
 }
@@ -120,8 +126,7 @@ impl<S: Store, P: Provisioner> Core<S, P> {
                 core.rewrite(&key, &kept.current, None, life).await;
             });
         }
-        let previous_key = !self.seal.is_current(&kept.current.bytes);
-        if previous_key && due(&kept.upkeep.seal, elapsed, retry) && self.repairs.sealed.may(key, SEALED_JUST_NOW) {
+        if due(&kept.upkeep.seal, elapsed, retry) && self.repairs.sealed.may(key, SEALED_JUST_NOW) {
             let (core, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
             tokio::spawn(async move {
                 let left = kept.current.remaining.saturating_sub(kept.current.at.elapsed());

@@ -4,6 +4,7 @@ use super::*;
 use crate::credentials::Password;
 use crate::credentials::near::link::UNTRACKED;
 use crate::credentials::record::{Phase, Record, Written};
+use crate::credentials::seal::{self, Seal};
 use crate::identity::{Owner, Username};
 use crate::roles::Roles;
 use tokio::time::{Instant, advance};
@@ -46,7 +47,9 @@ fn upkeep(current: &Current) -> Upkeep {
         store_timeout: LIFE,
         write_timeout: LIFE,
     };
-    Upkeep::of(current, &settings, None)
+    let key = seal::Key::Given(Box::new([1; 32]).into());
+    let seal = Seal::new(&seal::Settings { key, previous: Vec::new(), cluster: "c".into() }).unwrap();
+    Upkeep::of(current, &settings, None, &seal)
 }
 
 fn keep(near: &Near, ticket: Ticket) -> Arc<Kept> {
