@@ -12,9 +12,12 @@ use tokio::time::Instant;
 
 use crate::credentials::CacheKey;
 
-/// Keys share so many counters: a change of one key also makes its neighbours read again, which costs a round trip and
-/// nothing else.
-const SLOTS: usize = 4096;
+/// Keys share so many counters (half a megabyte): a change of one key also makes its neighbours read again, which costs a round
+/// trip, and is refused while `grpc.max_in_flight` is reached. While 10,000 new users are made, about every second known one reads
+/// again once.
+const SLOTS: usize = 65_536;
+/// Keys share so many lists of who waits for a change; whoever is woken for another's looks again.
+const WAITERS: usize = 4096;
 /// How long an entry is trusted where nobody tells of changes.
 pub(super) const UNTRACKED: Duration = Duration::from_secs(2);
 /// Ends of sessions that are remembered. Entries of older ones are too old to be served.
@@ -36,18 +39,13 @@ enum Mode {
 pub struct Link {
     /// Session number in the upper bits, mode in the lower two.
     state: AtomicU64,
-    slots: Box<[Slot]>,
+    changes: Box<[AtomicU64]>,
+    waiters: Box<[Notify]>,
     hasher: RandomState,
     /// When sessions ended, the latest last.
     ended: Mutex<VecDeque<(u64, Instant)>>,
     /// How often something was told.
     signs: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
-    changes: AtomicU64,
-    changed: Notify,
 }
 
 /// The state of a key's line before the key was read: what is read after it is good as long as nothing has moved.
@@ -60,10 +58,12 @@ pub(in crate::credentials) struct Ticket {
 
 impl Default for Link {
     fn default() -> Self {
-        let slots = std::iter::repeat_with(Slot::default).take(SLOTS).collect();
+        let changes = std::iter::repeat_with(AtomicU64::default).take(SLOTS).collect();
+        let waiters = std::iter::repeat_with(Notify::default).take(WAITERS).collect();
         Self {
             state: AtomicU64::new(0),
-            slots,
+            changes,
+            waiters,
             hasher: RandomState::new(),
             ended: Mutex::default(),
             signs: AtomicU64::new(0),
@@ -108,17 +108,17 @@ impl Link {
         // first: whoever finds the change finds the sign
         self.signs.fetch_add(1, Ordering::AcqRel);
         let slot = self.slot(key);
-        if let Some(slot) = self.slots.get(slot) {
-            slot.changes.fetch_add(1, Ordering::AcqRel);
-            slot.changed.notify_waiters();
+        if let Some(changes) = self.changes.get(slot) {
+            changes.fetch_add(1, Ordering::AcqRel);
         }
+        self.waiters(slot).notify_waiters();
     }
 
     /// Any key may have changed, as after a flush.
     pub fn all_changed(&self) {
         self.signs.fetch_add(1, Ordering::AcqRel);
-        for slot in &self.slots {
-            slot.changes.fetch_add(1, Ordering::AcqRel);
+        for changes in &self.changes {
+            changes.fetch_add(1, Ordering::AcqRel);
         }
         self.wake_all();
     }
@@ -129,8 +129,8 @@ impl Link {
     }
 
     fn wake_all(&self) {
-        for slot in &self.slots {
-            slot.changed.notify_waiters();
+        for waiters in &self.waiters {
+            waiters.notify_waiters();
         }
     }
 
@@ -140,15 +140,20 @@ impl Link {
         hash % SLOTS
     }
 
+    #[expect(clippy::indexing_slicing, reason = "the remainder is less than the length")]
+    fn waiters(&self, slot: usize) -> &Notify {
+        &self.waiters[slot % WAITERS]
+    }
+
     pub(in crate::credentials) fn ticket(&self, key: &CacheKey) -> Ticket {
         let slot = self.slot(key.as_str().as_bytes());
-        let changes = self.slots.get(slot).map_or(0, |slot| slot.changes.load(Ordering::Acquire));
+        let changes = self.changes.get(slot).map_or(0, |changes| changes.load(Ordering::Acquire));
         Ticket { slot, changes, state: self.state.load(Ordering::Acquire) }
     }
 
     /// Nobody told of a change since the ticket was taken.
     pub(super) fn unchanged(&self, ticket: &Ticket) -> bool {
-        self.slots.get(ticket.slot).is_some_and(|slot| slot.changes.load(Ordering::Acquire) == ticket.changes)
+        self.changes.get(ticket.slot).is_some_and(|changes| changes.load(Ordering::Acquire) == ticket.changes)
     }
 
     /// Nobody can have missed one either. `read` is when the entry was read.
@@ -186,8 +191,7 @@ impl Link {
     /// Waits until the key may have changed since the ticket was taken, at most `told`, or `poll`
     /// where nobody tells.
     pub(in crate::credentials) async fn wait(&self, ticket: &Ticket, poll: Duration, told: Duration) {
-        let Some(slot) = self.slots.get(ticket.slot) else { return };
-        let changed = slot.changed.notified();
+        let changed = self.waiters(ticket.slot).notified();
         tokio::pin!(changed);
         // from here on no wake-up is missed
         changed.as_mut().enable();
