@@ -128,7 +128,8 @@ async fn a_flood_of_bad_tokens_takes_no_memory_and_locks_nobody_out() {
 #[ignore = "runs for long: make soak"]
 async fn soak_a_million_bad_tokens() {
     let slower = a_flood(1_000_000, Duration::from_secs(20)).await;
-    assert!(slower <= 2.0, "{slower:.2}");
+    // 1.8 to 2.1 where the clients have the same two processors; 13 where checks do not yield
+    assert!(slower <= 3.0, "{slower:.2}");
 }
 
 /// So many new users at the same moment, whose clients come back when they are told: how much longer it takes than their writes, and
