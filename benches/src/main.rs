@@ -24,6 +24,10 @@ use elastauth_support::servers::{Redis, redis_cache};
 use report::{Line, Report};
 use series::{Constant, World, checks, envoy, requests};
 
+/// As in elastauth: some of it runs in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(bins) = arguments.next().map(PathBuf::from) else {

@@ -1,6 +1,7 @@
 //! A token that was never seen, against nothing but the verification of its signature.
 
-use elastauth_bench::messages;
+use bytes::Bytes;
+use elastauth_bench::{call, hit, messages};
 use elastauth_support::check::Checker;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
@@ -15,12 +16,17 @@ use crate::users::ask;
 /// New tokens of a round.
 const TOKENS: usize = 5_000;
 
+/// Checks on their way at once.
+const AT_ONCE: usize = 32;
+
 /// Medians of the rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct New {
-    /// CPU of a Check with a new token, divided by that of the verification.
+    /// CPU of a Check with a new token, without a network, divided by that of the verification.
+    pub local: f64,
+    /// The same over a connection.
     pub whole: f64,
-    /// The same less the CPU of a hit, which has everything but the token's verification.
+    /// That less the CPU of a hit, which has everything but the token's verification.
     pub beyond_a_hit: f64,
 }
 
@@ -29,7 +35,7 @@ pub async fn new_tokens(world: &World, rounds: usize) -> New {
     let elastauth = world.elastauth("  type: \"\"", "");
     let (checker, pid) = (Checker::connect(&elastauth.grpc).await, elastauth.process.id());
     let known = [messages::check(&world.issuer.token("ann", &["admins"]), 20)];
-    ask(&checker, &known, 1_000).await;
+    ask(&checker, &known, 1_000, AT_ONCE).await;
     let (mut whole, mut beyond) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         eprintln!("new tokens, round {} of {rounds}", round + 1);
@@ -37,16 +43,45 @@ pub async fn new_tokens(world: &World, rounds: usize) -> New {
         let tokens: Vec<String> = (0..TOKENS).map(|_| world.issuer.token("ann", &["admins"])).collect();
         let new: Vec<Vec<u8>> = tokens.iter().map(|token| messages::check(token, 20)).collect();
         let before = cpu(pid);
-        ask(&checker, &known, TOKENS).await;
+        ask(&checker, &known, TOKENS, AT_ONCE).await;
         let hits = cpu(pid) - before;
         let before = cpu(pid);
-        ask(&checker, &new, TOKENS).await;
+        ask(&checker, &new, TOKENS, AT_ONCE).await;
         let checks = cpu(pid) - before;
         let raw = verify(&tokens, &world.issuer.public_key());
         whole.push(checks / raw);
         beyond.push((checks - hits) / raw);
     }
-    New { whole: median(whole.into_iter()), beyond_a_hit: median(beyond.into_iter()) }
+    New {
+        local: without_network(rounds).await,
+        whole: median(whole.into_iter()),
+        beyond_a_hit: median(beyond.into_iter()),
+    }
+}
+
+/// The CPU of the same Check in this thread, divided by that of the verification: what elastauth and tonic do, without the system's
+/// part in a call.
+async fn without_network(rounds: usize) -> f64 {
+    let signed = hit::Signed::new();
+    let mut service = signed.service();
+    let message = |token: &str| Bytes::from(messages::framed(&messages::check(token, 20)));
+    let known = message(&signed.token());
+    call::many(&mut service, &known, 2).await;
+    let reply = call::one(&mut service, &known).await;
+    assert!(reply.windows(6).any(|word| word == b"Basic "), "let through");
+    let mut ratios = Vec::new();
+    for round in 0..rounds {
+        eprintln!("new tokens without a network, round {} of {rounds}", round + 1);
+        let tokens: Vec<String> = (0..TOKENS).map(|_| signed.token()).collect();
+        let new: Vec<Bytes> = tokens.iter().map(|token| message(token)).collect();
+        let before = cpu(std::process::id());
+        for message in &new {
+            assert_eq!(call::one(&mut service, message).await, reply);
+        }
+        let checks = cpu(std::process::id()) - before;
+        ratios.push(checks / verify(&tokens, signed.public_key()));
+    }
+    median(ratios.into_iter())
 }
 
 /// Nanoseconds of CPU for all of them.

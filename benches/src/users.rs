@@ -12,9 +12,11 @@ use crate::series::World;
 /// How many are cached.
 const USERS: [usize; 3] = [1, 1_000, 100_000];
 /// Hits that are counted.
-const HITS: usize = 50_000;
-/// Checks on their way at once.
-const AT_ONCE: usize = 32;
+const HITS: usize = 100_000;
+/// Checks on their way at once: few while users are made, and so many while hits are counted that the server never runs out of work,
+/// because what it costs to fall asleep and to be woken changes from minute to minute.
+const FEW: usize = 32;
+const MANY: usize = 256;
 
 /// What one number of users gave.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +71,7 @@ impl Filled {
         let checker = Checker::connect(&elastauth.grpc).await;
         // the first makes the user, the second brings the record into the process
         for _ in 0..2 {
-            ask(&checker, &messages, users).await;
+            ask(&checker, &messages, users, FEW).await;
         }
         let memory = elastauth.process.resident().saturating_sub(idle);
         Self { elastauth, checker, messages, memory }
@@ -79,18 +81,18 @@ impl Filled {
     async fn hit(&self) -> f64 {
         let pid = self.elastauth.process.id();
         let before = load::cpu(pid);
-        ask(&self.checker, &self.messages, HITS).await;
+        ask(&self.checker, &self.messages, HITS, MANY).await;
         #[expect(clippy::cast_precision_loss, reason = "far from the limits of f64")]
         let each = (load::cpu(pid) - before) / HITS as f64;
         each
     }
 }
 
-/// `count` checks, of one message after another.
-pub async fn ask(checker: &Checker, messages: &[Vec<u8>], count: usize) {
+/// `count` checks, of one message after another, so many `at_once`.
+pub async fn ask(checker: &Checker, messages: &[Vec<u8>], count: usize, at_once: usize) {
     let mut open = JoinSet::new();
     for n in 0..count {
-        if open.len() == AT_ONCE {
+        if open.len() == at_once {
             answered(open.join_next().await);
         }
         open.spawn(checker.check(messages[n % messages.len()].clone()));

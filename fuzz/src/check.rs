@@ -87,13 +87,18 @@ fn services() -> &'static Services {
 
 /// Those who bring a token.
 pub fn tokens() -> Callers<OneKey> {
+    tokens_by(source())
+}
+
+/// Those who bring a token that such a key signed.
+pub fn tokens_by(source: OneKey) -> Callers<OneKey> {
     let settings = issuer::Settings {
         validation: Validation::Jwks,
         introspection_ttl: Duration::from_secs(60),
         token: rules(),
         keyring: times(),
     };
-    Callers::Tokens(Issuers::new(vec![Issuer::new(source(), settings)]), Sources::default())
+    Callers::Tokens(Issuers::new(vec![Issuer::new(source, settings)]), Sources::default())
 }
 
 /// `grpc.*` of the services here.

@@ -20,10 +20,19 @@ use elastauth::identity::{Answer, KeySource, KeySourceError, Question, Verified,
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
 
-const ISSUER: &str = "https://id.example.com";
+/// `iss` of all tokens.
+pub const ISSUER: &str = "https://id.example.com";
 
 /// Publishes one key.
 pub struct OneKey(Vec<u8>);
+
+impl OneKey {
+    /// This JSON Web Key.
+    #[must_use]
+    pub fn new(key: &serde_json::Value) -> Self {
+        Self(json!({ "keys": [key] }).to_string().into_bytes())
+    }
+}
 
 impl KeySource for OneKey {
     async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
@@ -48,7 +57,7 @@ struct Bench {
 
 fn source() -> OneKey {
     let x = URL_SAFE_NO_PAD.encode(signing_key().public_key());
-    OneKey(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}]}).to_string().into_bytes())
+    OneKey::new(&json!({"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}))
 }
 
 fn times() -> keyring::Settings {
