@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 use tracing::Instrument as _;
-use zeroize::Zeroizing;
 
 use super::admission::{Admission, Busy, Place};
 use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, Sight, State, Swap, Want, WriteFailure, step};
 use super::breaker::Breaker;
+use super::credential::user_of;
 use super::flight::Flights;
 use super::near::{Kept, Look, Near, Ticket};
 use super::record::{Claim, Phase, Record, Written};
@@ -19,7 +19,7 @@ use super::{
     CacheKey, Caller, Credential, InspectError, Obtained, Origin, Password, Provisioner, Refused, Replaced, Settings,
     Source, Store, StoreError, UserSpec, WriteError,
 };
-use crate::identity::{Identity, Millis, Username};
+use crate::identity::{Identity, Millis};
 use crate::roles::Roles;
 use crate::spans;
 
@@ -245,14 +245,6 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         self.core.upkeep(key, kept, identity, |purpose| self.fly(key, purpose, identity, &Origin::default(), None));
         Obtained { credential: kept.credential.clone(), source }
     }
-}
-
-/// The name within Basic credentials (RFC 7617 §2).
-fn user_of(encoded: &str) -> Option<Username> {
-    use base64::Engine as _;
-    let pair = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(encoded).ok()?);
-    let (name, _) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
-    Username::parse(name).ok()
 }
 
 fn random_claim() -> Result<Claim, Error> {

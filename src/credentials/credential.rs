@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use super::Password;
 use crate::identity::Username;
@@ -59,6 +60,14 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credential({})", self.0.username)
     }
+}
+
+/// The name within Basic credentials (RFC 7617 §2).
+pub(super) fn user_of(encoded: &str) -> Option<Username> {
+    use base64::Engine as _;
+    let pair = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(encoded).ok()?);
+    let (name, _) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+    Username::parse(name).ok()
 }
 
 #[cfg(test)]
