@@ -42,10 +42,15 @@ impl SigningKey {
     /// As a JSON Web Key.
     #[must_use]
     pub fn jwk(&self) -> Value {
-        let point = self.pair.public_key().as_ref();
-        let (x, y) = point[1..].split_at(32);
+        let (x, y) = self.public_key()[1..].split_at(32);
         json!({ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.id,
                 "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) })
+    }
+
+    /// The public part, as an uncompressed point.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
     }
 
     /// A token with these claims.
@@ -133,7 +138,7 @@ impl Issuer {
     /// The current key's public part, as an uncompressed point.
     #[must_use]
     pub fn public_key(&self) -> Vec<u8> {
-        self.shared.key.lock().unwrap().pair.public_key().as_ref().to_vec()
+        self.shared.key.lock().unwrap().public_key().to_vec()
     }
 
     /// Any claims, signed with the current key.
