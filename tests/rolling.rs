@@ -97,3 +97,22 @@ async fn a_killed_replica_takes_no_more_requests_with_it_than_it_had_in_hand() {
     );
     assert!(tally.failures() <= CLIENTS, "{tally:?}: {:#?}", fleet.refused());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_replica_that_hangs_had_in_hand_is_asked_elsewhere_in_time() {
+    let Some(fleet) = Fleet::start().await else { return };
+    let load = fleet.load().await;
+    fleet.replicas[1].process.stall();
+    until("Envoy counts two", || async { fleet.envoy.healthy().await == Some(2) }).await;
+    load.more(500).await;
+    fleet.replicas[1].process.resume();
+    fleet.all_healthy().await;
+    load.more(200).await;
+    let tally = load.finish().await;
+    let stat = async |name: &str| fleet.envoy.stat(name).await.unwrap();
+    // what Envoy itself gave up; a busy machine may make Redis too slow for elastauth, which is another matter
+    let given_up = stat("http.main.ext_authz.error").await;
+    let elsewhere = stat("cluster.elastauth.upstream_rq_retry_success").await;
+    println!("a replica hangs: {} requests, {elsewhere} asked elsewhere, {given_up} given up", tally.answers);
+    assert!(elsewhere > 0 && given_up <= u64::try_from(CLIENTS / 4).unwrap(), "{tally:?}: {:#?}", fleet.refused());
+}

@@ -22,6 +22,17 @@ pub struct Envoy {
 /// Where the shipped file has elastauth.
 const ELASTAUTH: &str = "- endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 9001 } } }";
 
+/// The file whose addresses are names of containers.
+const COMPOSE: &str = "compose/envoy.yaml";
+
+/// The file for Compose with the addresses of `envoy.yaml` in place of its containers' names.
+fn on_loopback(text: String) -> String {
+    let replica = |n| ELASTAUTH.replace("127.0.0.1", &format!("elastauth-{n}"));
+    let text = exchange(text, &format!("\n        {}", replica(2)), "");
+    let text = exchange(text, &replica(1), ELASTAUTH);
+    exchange(text, "address: kibana, port_value: 5601", "address: 127.0.0.1, port_value: 9200")
+}
+
 impl Envoy {
     /// The shipped file with its addresses exchanged, and with or without `encode_raw_headers`.
     pub async fn start(elastauth: &str, elasticsearch: &str, raw_headers: bool) -> Option<Self> {
@@ -52,6 +63,9 @@ impl Envoy {
         let (listener, admin) = (free_port(), free_port());
         let folder = tempfile::tempdir().unwrap();
         let mut text = fs::read_to_string(root().join("envoy").join(file)).unwrap();
+        if file == COMPOSE {
+            text = on_loopback(text);
+        }
         let endpoints: Vec<String> = replicas.iter().map(|address| endpoint(address)).collect();
         for (from, to) in [
             ("0.0.0.0, port_value: 10000", format!("127.0.0.1, port_value: {listener}")),
