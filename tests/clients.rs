@@ -96,7 +96,7 @@ async fn an_upload_is_decided_by_its_head_and_flows_through_as_it_comes() {
     let (piece, pieces) = (vec![b'\n'; 1 << 20], 32);
     let mut stream = bench.connect().await;
     let head_of_request = format!(
-        "POST /_bulk HTTP/1.1\r\nhost: es\r\nauthorization: {}\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+        "POST /_bulk HTTP/1.1\r\nhost: kibana.example.org\r\nauthorization: {}\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
         bench.bearer(),
         pieces * piece.len()
     );
@@ -117,7 +117,7 @@ async fn a_web_socket_is_let_through_once_and_then_left_alone() {
     let Some(bench) = Bench::start().await else { return };
     let handshake = |authorization: &str| {
         format!(
-            "GET /ws HTTP/1.1\r\nhost: kibana\r\n{authorization}connection: upgrade\r\nupgrade: websocket\r\n\
+            "GET /ws HTTP/1.1\r\nhost: kibana.example.org\r\n{authorization}connection: upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
     };
@@ -149,15 +149,23 @@ async fn preflights_old_http_and_connect_reach_nobody() {
     let bearer = bench.bearer();
     for (request, expected) in [
         (
-            "OPTIONS /_search HTTP/1.1\r\nhost: es\r\norigin: https://evil.example\r\n\
+            "OPTIONS /_search HTTP/1.1\r\nhost: kibana.example.org\r\norigin: https://evil.example\r\n\
              access-control-request-method: POST\r\n\r\n"
                 .to_owned(),
             "HTTP/1.1 401",
         ),
         // Envoy answers these itself
-        (format!("GET / HTTP/1.0\r\nhost: es\r\nauthorization: {bearer}\r\n\r\n"), "HTTP/1.1 426"),
-        (format!("CONNECT es:9200 HTTP/1.1\r\nhost: es:9200\r\nauthorization: {bearer}\r\n\r\n"), "HTTP/1.1 4"),
-        (format!("GET / HTTP/1.1\r\nhost: es\r\nx_user: ann\r\nauthorization: {bearer}\r\n\r\n"), "HTTP/1.1 400"),
+        (format!("GET / HTTP/1.0\r\nhost: kibana.example.org\r\nauthorization: {bearer}\r\n\r\n"), "HTTP/1.1 426"),
+        (
+            format!(
+                "CONNECT kibana.example.org:9200 HTTP/1.1\r\nhost: kibana.example.org:9200\r\nauthorization: {bearer}\r\n\r\n"
+            ),
+            "HTTP/1.1 4",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nhost: kibana.example.org\r\nx_user: ann\r\nauthorization: {bearer}\r\n\r\n"),
+            "HTTP/1.1 400",
+        ),
     ] {
         let (_, head) = bench.raw(&request).await;
         assert!(head.starts_with(expected), "{request}: {head}");

@@ -92,7 +92,11 @@ fn the_configurations_that_come_with_them_are_valid() {
             fs::write(file(name), pem).unwrap();
         }
         let config = file("config.yml");
-        fs::write(&config, text.replace("/etc/elastauth/tls", folder.path().to_str().unwrap())).unwrap();
+        let mut text = text;
+        for mounted in ["/etc/elastauth/tls", "/etc/elastauth/elasticsearch"] {
+            text = text.replace(mounted, folder.path().to_str().unwrap());
+        }
+        fs::write(&config, text).unwrap();
         let mut command = Command::new(ELASTAUTH);
         command.env_clear().args(["check", "--config"]).arg(&config);
         if name == "compose" {
@@ -107,22 +111,34 @@ fn the_configurations_that_come_with_them_are_valid() {
     }
 }
 
+/// The TLS to Elasticsearch, with its comment.
+fn section_of_tls(text: &str) -> &str {
+    let from = text.find("    # Every request carries a password").unwrap();
+    &text[from..from + text[from..].find("    load_assignment:").unwrap()]
+}
+
 #[test]
 fn the_file_for_compose_differs_from_the_tested_one_in_its_addresses_only() {
-    let mut plain = read("envoy/envoy.yaml");
+    let shipped = read("envoy/envoy.yaml");
+    let mut plain = shipped.clone();
     for (from, to) in [
         ("in front of Elasticsearch (or Kibana)", "in front of Kibana"),
         (
-            "# Change the addresses of the two clusters at the end; everything else is meant to stay.",
-            "# The file of ../envoy.yaml with the addresses of compose.yaml.",
+            &shipped[shipped.find("# Change `domains`").unwrap()..shipped.find("admin:").unwrap()],
+            "# The file of ../envoy.yaml with the names and addresses of compose.yaml, and without TLS within its networks.\n",
+        ),
+        (section_of_tls(&shipped), ""),
+        (
+            "domains: [kibana.example.org, \"kibana.example.org:443\", \"kibana.example.org:10000\"]",
+            "domains: [\"localhost:10000\", \"127.0.0.1:10000\"]",
         ),
         (
             "        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 9001 } } }",
             "        - endpoint: { address: { socket_address: { address: elastauth-1, port_value: 9001 } } }\n        \
              - endpoint: { address: { socket_address: { address: elastauth-2, port_value: 9001 } } }",
         ),
-        ("{ address: 127.0.0.1, port_value: 9200 }", "{ address: kibana, port_value: 5601 }"),
-        ("cluster: elasticsearch }", "cluster: kibana }"),
+        ("{ address: elasticsearch.example.org, port_value: 9200 }", "{ address: kibana, port_value: 5601 }"),
+        ("cluster: elasticsearch,", "cluster: kibana,"),
         ("- name: elasticsearch\n", "- name: kibana\n"),
         ("cluster_name: elasticsearch", "cluster_name: kibana"),
     ] {
@@ -143,13 +159,14 @@ fn section(text: &str, from: &str, to: &str) -> Vec<String> {
 fn the_file_for_authelia_asks_elastauth_as_the_tested_one_does() {
     let [plain, authelia] = ["envoy/envoy.yaml", "envoy/authelia.yaml"].map(read);
     for (from, to, least) in [
-        ("use_remote_address:", "mutations:", 8),
+        ("use_remote_address:", "mutations:", 9),
         // the last one in the file of two: Authelia's own filter comes before it
         ("validate_mutations:", "- name: envoy.filters.http.router", 14),
         ("- name: elastauth type: STRICT_DNS", "load_assignment:", 25),
+        ("- name: elasticsearch type: STRICT_DNS", "- name: authelia", 16),
     ] {
         let [plain, authelia] = [&plain, &authelia]
-            .map(|text| section(&text.replace("- name: elastauth\n    type:", "- name: elastauth type:"), from, to));
+            .map(|text| section(&text.replace("\n    type: STRICT_DNS", " type: STRICT_DNS"), from, to));
         assert!(plain.len() >= least, "{from}: {plain:?}");
         assert_eq!(authelia, plain, "from {from} to {to}");
     }
@@ -199,6 +216,7 @@ fn nothing_that_users_deploy_does_what_they_are_told_not_to_do() {
                 "request_headers_to_add",
                 "RequestHeaderModifier",
                 "internal_redirect_policy",
+                "domains: [\"*\"]",
                 "shadow_mode",
                 "failure_mode_allow: true",
                 "failOpen: true",

@@ -4,8 +4,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use elastauth_support::elasticsearch::Elasticsearch;
+use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::envoy::{Envoy, exchange};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{run, said};
@@ -20,7 +21,7 @@ struct Bench {
     upstream: Upstream,
     elastauth: Elastauth,
     envoy: Envoy,
-    _elasticsearch: Elasticsearch,
+    elasticsearch: Elasticsearch,
 }
 
 impl Bench {
@@ -32,7 +33,7 @@ impl Bench {
         let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
         let edit = |text| exchange(text, from, to);
         let envoy = Envoy::start_edited(&[&elastauth.grpc], &upstream.address, edit).await?;
-        Some(Self { issuer, upstream, elastauth, envoy, _elasticsearch: elasticsearch })
+        Some(Self { issuer, upstream, elastauth, envoy, elasticsearch })
     }
 
     /// The status that a person gets, with or without a token.
@@ -71,8 +72,8 @@ async fn an_authorization_of_the_route_stands_beside_ours_or_in_its_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_internal_redirect_ends_in_a_denial_because_our_own_credential_comes_back() {
-    let policy = "route: { cluster: elasticsearch, internal_redirect_policy: { max_internal_redirects: 1 } }";
-    let Some(bench) = Bench::start("route: { cluster: elasticsearch }", policy).await else { return };
+    let policy = "route: { cluster: elasticsearch, internal_redirect_policy: { max_internal_redirects: 1 }, ";
+    let Some(bench) = Bench::start("route: { cluster: elasticsearch, ", policy).await else { return };
     // the request that makes the user: this process does not keep a credential before its first use
     assert_eq!(bench.ask("/moved", true).await, 401);
     bench.elastauth.process.wait_for_line(0, &["credentials_not_bearer", "/landed"]);
@@ -98,6 +99,17 @@ async fn shadow_mode_lets_everybody_through_and_still_injects() {
     assert!(nobody.is_empty() && ann.starts_with("Basic "), "{nobody} {ann}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_max_interval_gives_each_try_up_and_counts_against_the_replica() {
+    let Some(bench) = Bench::start("max_interval: 10s", "max_interval: 0.1s").await else { return };
+    bench.elasticsearch.fail(Faults { delay: Duration::from_secs(1), ..Faults::default() });
+    assert_eq!(bench.ask("/_search", true).await, 503);
+    let stat = async |name: &str| bench.envoy.stat(&format!("cluster.elastauth.{name}")).await;
+    assert_eq!(stat("upstream_rq_per_try_timeout").await, Some(3), "the first try and two more");
+    let broken = stat("outlier_detection.ejections_detected_consecutive_local_origin_failure").await;
+    assert!(broken >= Some(1), "the only replica, which is all right: {broken:?}");
+}
+
 #[test]
 fn each_mistake_is_written_down_with_its_test() {
     let page = include_str!("../envoy/README.md");
@@ -106,6 +118,8 @@ fn each_mistake_is_written_down_with_its_test() {
         ("internal_redirect_policy", "an_internal_redirect_ends_in_a_denial_because_our_own_credential_comes_back"),
         ("shadow_mode", "shadow_mode_lets_everybody_through_and_still_injects"),
         ("kept replies", "tests/deployments.rs"),
+        ("retry_back_off.max_interval", "a_short_max_interval_gives_each_try_up_and_counts_against_the_replica"),
+        ("domains: [\"*\"]", "tests/shipped.rs"),
         ("failure_mode_allow: true", "tests/deployments.rs"),
     ] {
         let row = page.lines().find(|line| line.starts_with('|') && line.contains(mistake));

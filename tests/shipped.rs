@@ -1,4 +1,5 @@
-//! Each Envoy file that users deploy, before a real Envoy, while what elastauth has to ask is slow.
+//! Each Envoy file that users deploy, in a real Envoy: while what elastauth has to ask is slow, with hosts that it does not name,
+//! and with its TLS to Elasticsearch.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,11 +7,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use elastauth_support::authelia::Authelia;
+use elastauth_support::certificates::Authority;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::envoy::{Envoy, exchange};
 use elastauth_support::issuer::{Issuer, SigningKey};
 use elastauth_support::proxy::{Mode, Proxy};
 use elastauth_support::servers::{Elastauth, Redis, config, headers_config, redis_cache};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_elastauth"))
+}
 
 const AUTHELIA: &str = "authelia.yaml";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -23,7 +31,7 @@ struct Bench {
     provider: Proxy,
     _replicas: [Elastauth; 2],
     _redis: Redis,
-    _authelia: Authelia,
+    authelia: Authelia,
 }
 
 impl Bench {
@@ -40,7 +48,7 @@ impl Bench {
             let tokens = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis.address));
             exchange(tokens, "  client_id:", &keys)
         };
-        let replicas = [(); 2].map(|()| Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml));
+        let replicas = [(); 2].map(|()| Elastauth::start(binary(), &yaml));
         let addresses = [replicas[0].grpc.as_str(), replicas[1].grpc.as_str()];
         let edit = |text: String| {
             let port = authelia.address.rsplit(':').next().unwrap();
@@ -48,16 +56,40 @@ impl Bench {
                 .replace("port_value: 9091", &format!("port_value: {port}"))
         };
         let envoy = Envoy::start_file(file, &addresses, elasticsearch.address(), edit).await?;
-        Some(Self { issuer, elasticsearch, envoy, provider, _replicas: replicas, _redis: redis, _authelia: authelia })
+        Some(Self { issuer, elasticsearch, envoy, provider, _replicas: replicas, _redis: redis, authelia })
     }
 
-    /// The status of a request with this token.
-    async fn ask(&self, token: &str) -> u16 {
-        // Authelia knows the person by a session, the other files by the token
-        let session = format!("authelia_session={}:developers", token.split('|').next().unwrap());
-        let request = elastauth_support::http().get(format!("{}/_search", self.envoy.url));
-        let request = request.header("cookie", session).bearer_auth(token.split('|').next_back().unwrap());
+    /// The status of a request of this person.
+    async fn ask(&self, person: &str) -> u16 {
+        self.ask_with(person, &[]).await
+    }
+
+    /// The same with more headers.
+    async fn ask_with(&self, person: &str, headers: &[(&str, &str)]) -> u16 {
+        let (name, token) = person.split_once('|').unwrap_or(("", person));
+        let mut request = elastauth_support::http().get(format!("{}/_search", self.envoy.url)).bearer_auth(token);
+        if !name.is_empty() {
+            // the file for Authelia knows people by their session, the others by the token
+            request = request.header("cookie", format!("authelia_session={name}:developers"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         request.send().await.unwrap().status().as_u16()
+    }
+
+    /// The answer to these bytes, as far as it comes at once.
+    async fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.envoy.url.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let length = stream.read(&mut answer).await.unwrap();
+        String::from_utf8(answer[..length].to_vec()).unwrap()
+    }
+
+    /// How many questions Envoy had for elastauth and for Authelia.
+    async fn questions(&self) -> (Option<u64>, usize) {
+        (self.envoy.stat("cluster.elastauth.upstream_rq_total").await, self.authelia.asked().len())
     }
 
     /// Name and token of a person.
@@ -67,8 +99,11 @@ impl Bench {
 
     /// No try was given up, and both replicas still get requests.
     async fn nothing_is_held_against_the_replicas(&self) {
-        for name in ["upstream_rq_per_try_timeout", "upstream_rq_timeout", "outlier_detection.ejections_enforced_total"]
-        {
+        for name in [
+            "upstream_rq_per_try_timeout",
+            "upstream_rq_timeout",
+            "outlier_detection.ejections_detected_consecutive_local_origin_failure",
+        ] {
             assert_eq!(self.envoy.stat(&format!("cluster.elastauth.{name}")).await, Some(0), "{name}");
         }
         assert_eq!(self.envoy.healthy().await, Some(2));
@@ -122,4 +157,89 @@ async fn tokens_with_made_up_keys_eject_no_replica_behind_the_plain_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_with_made_up_keys_eject_no_replica_behind_the_file_for_compose() {
     made_up_keys_eject_nobody("compose/envoy.yaml").await;
+}
+
+async fn other_hosts_are_nobodys_business(file: &str) {
+    let Some(bench) = Bench::start(file).await else { return };
+    let ann = bench.person("ann");
+    let port = bench.envoy.url.rsplit(':').next().unwrap();
+    let (named, ports) = match file {
+        "compose/envoy.yaml" => ("localhost", vec![format!(":{port}")]),
+        _ => ("kibana.example.org", vec![String::new(), ":443".into(), ":10000".into()]),
+    };
+    let mut others = vec![
+        "two-factor.example.org".to_owned(),
+        format!("two-factor.{named}"),
+        format!("{named}.two-factor.example.org"),
+        format!("{named}."),
+        format!("{named}.:443"),
+        format!("{named}:9200"),
+        // whose host is another one to a parser of URLs
+        format!("{named}:@two-factor.example.org"),
+        format!("{named}:443@two-factor.example.org"),
+        format!("two-factor.example.org:443,{named}"),
+    ];
+    if file == AUTHELIA {
+        // Authelia's rules for `*.example.org` are about small letters
+        others.extend([named.to_uppercase(), named.replace('k', "K")]);
+    }
+    for host in &others {
+        assert_eq!(bench.ask_with(&ann, &[("host", host)]).await, 404, "{host}");
+    }
+    let whole = format!("GET http://two-factor.example.org/_search HTTP/1.1\r\nhost: {named}{}\r\n\r\n", ports[0]);
+    assert!(bench.raw(&whole).await.starts_with("HTTP/1.1 404"), "the host of a whole URL counts, and not the header");
+    assert_eq!(bench.questions().await, (Some(0), 0), "nobody was asked");
+
+    for port in &ports {
+        let host = format!("{named}{port}");
+        let forwarded = [("host", host.as_str()), ("x-forwarded-host", "two-factor.example.org")];
+        let original = [("x-original-url", "https://two-factor.example.org/"), ("x-forwarded-method", "HEAD")];
+        assert_eq!(bench.ask_with(&ann, &[forwarded, original].concat()).await, 200, "{host}");
+    }
+    let asked = bench.authelia.asked();
+    assert_eq!(asked.len(), if file == AUTHELIA { ports.len() } else { 0 });
+    for (headers, port) in asked.iter().zip(&ports) {
+        assert_eq!(headers["host"], format!("{named}{port}"));
+        let believed =
+            ["x-forwarded-host", "x-forwarded-method", "x-forwarded-uri", "x-original-url", "x-original-method"];
+        assert!(believed.iter().all(|name| !headers.contains_key(*name)), "a client told Authelia: {headers:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_not_named_is_404_and_nobody_is_asked_with_the_plain_file() {
+    other_hosts_are_nobodys_business("envoy.yaml").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_not_named_is_404_and_nobody_is_asked_with_the_file_for_authelia() {
+    other_hosts_are_nobodys_business(AUTHELIA).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_not_named_is_404_and_nobody_is_asked_with_the_file_for_compose() {
+    other_hosts_are_nobodys_business("compose/envoy.yaml").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_go_only_to_the_elasticsearch_that_the_file_names() {
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let elastauth = Elastauth::start(binary(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
+    let (ours, other, folder) = (Authority::new("ours"), Authority::new("other"), tempfile::tempdir().unwrap());
+    let file = folder.path().join("authorities.pem");
+    std::fs::write(&file, &ours.pem).unwrap();
+    let token = issuer.token("ann", &["admins"]);
+    for (authority, name, reached) in [
+        (&ours, "elasticsearch.example.org", 1),
+        (&ours, "another.example.org", 0),
+        (&other, "elasticsearch.example.org", 0),
+    ] {
+        let behind = Elasticsearch::start_tls(&authority.sign(&[name]), &[], None).await;
+        let edit = |text| exchange(text, "/etc/ssl/certs/ca-certificates.crt", file.to_str().unwrap());
+        let Some(envoy) = Envoy::start_edited(&[&elastauth.grpc], &behind.url, edit).await else { return };
+        let request = elastauth_support::http().get(format!("{}/_search", envoy.url)).bearer_auth(&token);
+        let status = request.send().await.unwrap().status().as_u16();
+        // this Elasticsearch is not the one where elastauth made the user
+        assert_eq!((status, behind.requests()), (if reached == 1 { 401 } else { 503 }, reached), "{name}");
+    }
 }

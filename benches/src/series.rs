@@ -105,7 +105,8 @@ impl Server for Constant {
 pub async fn envoy(server: &impl Server, asks: bool) -> Envoy {
     let answer = "direct_response: { status: 200 }";
     let silent = "direct_response: { status: 200 }\n                typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } }";
-    let edit = |text| exchange(text, "route: { cluster: elasticsearch }", if asks { answer } else { silent });
+    let edit =
+        |text| exchange(text, "route: { cluster: elasticsearch, timeout: 0s }", if asks { answer } else { silent });
     Envoy::start_edited(&[server.address()], "http://127.0.0.1:1", edit).await.expect("an Envoy")
 }
 

@@ -1,7 +1,10 @@
 //! A stand-in for Authelia's endpoint for Envoy (`/api/authz/ext-authz/`): a session cookie names the person, and without one the
 //! way leads to the portal.
 
+use std::sync::{Arc, Mutex};
+
 use axum::Router;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
@@ -14,8 +17,12 @@ pub const PORTAL: &str = "https://auth.example.org/";
 pub struct Authelia {
     /// `127.0.0.1:port`
     pub address: String,
+    asked: Asked,
     task: JoinHandle<()>,
 }
+
+/// The headers of each question.
+type Asked = Arc<Mutex<Vec<HeaderMap>>>;
 
 impl Drop for Authelia {
     fn drop(&mut self) {
@@ -28,15 +35,23 @@ impl Authelia {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let router = Router::new().fallback(authorize);
+        let asked = Asked::default();
+        let router = Router::new().fallback(authorize).with_state(Arc::clone(&asked));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, task }
+        Self { address, asked, task }
+    }
+
+    /// The headers of each question so far.
+    #[must_use]
+    pub fn asked(&self) -> Vec<HeaderMap> {
+        self.asked.lock().unwrap().clone()
     }
 }
 
 /// The session is `authelia_session=USER:GROUPS`. A user without groups gets no header of groups, so that what a client sent would
 /// stay.
-async fn authorize(uri: Uri, headers: HeaderMap) -> Response {
+async fn authorize(State(asked): State<Asked>, uri: Uri, headers: HeaderMap) -> Response {
+    asked.lock().unwrap().push(headers.clone());
     assert!(uri.path().starts_with("/api/authz/ext-authz/"), "{uri}");
     assert_eq!(headers["x-forwarded-proto"], "http", "the portal would not find back");
     let cookie = headers.get("cookie").and_then(|value| value.to_str().ok()?.strip_prefix("authelia_session="));

@@ -22,6 +22,9 @@ pub struct Envoy {
 /// Where the shipped file has elastauth.
 const ELASTAUTH: &str = "- endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 9001 } } }";
 
+/// Where the shipped file has Elasticsearch.
+const ELASTICSEARCH: &str = "address: elasticsearch.example.org, port_value: 9200";
+
 /// The file whose addresses are names of containers.
 const COMPOSE: &str = "compose/envoy.yaml";
 
@@ -30,7 +33,14 @@ fn on_loopback(text: String) -> String {
     let replica = |n| ELASTAUTH.replace("127.0.0.1", &format!("elastauth-{n}"));
     let text = exchange(text, &format!("\n        {}", replica(2)), "");
     let text = exchange(text, &replica(1), ELASTAUTH);
-    exchange(text, "address: kibana, port_value: 5601", "address: 127.0.0.1, port_value: 9200")
+    exchange(text, "address: kibana, port_value: 5601", ELASTICSEARCH)
+}
+
+/// The file without TLS to Elasticsearch.
+fn without_tls(text: &str) -> String {
+    let (before, rest) = text.split_once("    transport_socket:\n").expect("the shipped file has TLS");
+    let (_, after) = rest.split_once("    load_assignment:\n").unwrap();
+    format!("{before}    load_assignment:\n{after}")
 }
 
 impl Envoy {
@@ -52,7 +62,8 @@ impl Envoy {
         Self::start_file("envoy.yaml", replicas, elasticsearch, edit).await
     }
 
-    /// The same with another of the shipped files.
+    /// The same with another of the shipped files. The hosts that it names stay, and the address of its listener is one of
+    /// them too. Its TLS to Elasticsearch stays where that is `https://…`.
     pub async fn start_file(
         file: &str,
         replicas: &[&str],
@@ -64,14 +75,19 @@ impl Envoy {
         let folder = tempfile::tempdir().unwrap();
         let mut text = fs::read_to_string(root().join("envoy").join(file)).unwrap();
         if file == COMPOSE {
-            text = on_loopback(text);
+            text = exchange(on_loopback(text), ":10000\"", &format!(":{listener}\""));
+        } else {
+            text = exchange(text, "domains: [", &format!("domains: [\"127.0.0.1:{listener}\", "));
+            if !elasticsearch.starts_with("https://") {
+                text = without_tls(&text);
+            }
         }
         let endpoints: Vec<String> = replicas.iter().map(|address| endpoint(address)).collect();
         for (from, to) in [
             ("0.0.0.0, port_value: 10000", format!("127.0.0.1, port_value: {listener}")),
             ("127.0.0.1, port_value: 9901", format!("127.0.0.1, port_value: {admin}")),
             (ELASTAUTH, endpoints.join("\n        ")),
-            ("127.0.0.1, port_value: 9200", format!("127.0.0.1, port_value: {}", port(elasticsearch))),
+            (ELASTICSEARCH, format!("address: 127.0.0.1, port_value: {}", port(elasticsearch))),
         ] {
             text = exchange(text, from, &to);
         }
