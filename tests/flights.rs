@@ -112,9 +112,12 @@ async fn a_request_that_read_before_another_had_finished_writes_nothing() {
     let (read, write, writes) = (Arc::<Gate>::default(), Arc::<Gate>::default(), Arc::<AtomicUsize>::default());
     let store = SlowStore { inner: MemoryStore::new(memory::Settings { max_entries: 10 }), read: Arc::clone(&read) };
     let users = Users { writes: Arc::clone(&writes), write: Arc::clone(&write) };
-    let seal =
-        Seal::new(&seal::Settings { key: Key::Derived("secret".into()), previous: Vec::new(), cluster: "c".into() })
-            .unwrap();
+    let seal = Seal::new(&seal::Settings {
+        key: Key::Given(Box::new([1; 32]).into()),
+        previous: Vec::new(),
+        cluster: "c".into(),
+    })
+    .unwrap();
     let minute = Duration::from_secs(60);
     let settings = Settings {
         expiration: minute,

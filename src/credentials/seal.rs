@@ -5,8 +5,11 @@
 //! version (1) ‖ key id (4) ‖ nonce (12) ‖ ciphertext ‖ tag (16)
 //! ```
 
+use std::num::NonZeroU32;
+
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
+use ring::pbkdf2::{self, PBKDF2_HMAC_SHA256};
 use ring::rand::SecureRandom;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use zeroize::{Zeroize, Zeroizing};
@@ -16,6 +19,8 @@ use super::CacheKey;
 const VERSION: u8 = 1;
 const KEY_ID_LEN: usize = 4;
 const HEADER_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
+/// Of PBKDF2 with HMAC-SHA-256, as the OWASP Password Storage Cheat Sheet asks for.
+const ROUNDS: NonZeroU32 = NonZeroU32::new(600_000).unwrap();
 
 /// `secret_key`, `cluster`
 #[derive(Debug, Clone)]
@@ -33,7 +38,9 @@ pub struct Settings {
 pub enum Key {
     /// `secret_key`: 64 hex digits or base64 of 32 bytes.
     Given(SecretBox<[u8; 32]>),
-    /// No `secret_key`: derived from the Elasticsearch password, the same on every replica. Warned about.
+    /// No `secret_key`: derived from the Elasticsearch password, the same on every replica. Warned about. A person may have chosen
+    /// the password, and every record begins with a value that follows from the key: the derivation is slow, so that a copy of
+    /// the store is of little use for guessing.
     Derived(SecretString),
 }
 
@@ -112,13 +119,21 @@ fn derive<const N: usize>(secret: &[u8], purpose: &[u8]) -> Result<Zeroizing<[u8
     Ok(out)
 }
 
+/// Of a secret that a person may have chosen. The salt binds the result to its purpose and to the cluster, so that guesses that
+/// were made against one deployment do not serve against another.
+fn stretch(password: &SecretString, cluster: &str) -> Zeroizing<[u8; 32]> {
+    let salt = [b"elastauth seal\0elasticsearch password\0", cluster.as_bytes()].concat();
+    let mut out = Zeroizing::new([0_u8; 32]);
+    pbkdf2::derive(PBKDF2_HMAC_SHA256, ROUNDS, &salt, password.expose_secret().as_bytes(), out.as_mut());
+    out
+}
+
 impl SealingKey {
-    fn new(key: &Key) -> Result<Self, SealError> {
-        let (secret, purpose): (&[u8], &[u8]) = match key {
-            Key::Given(key) => (key.expose_secret(), b"secret_key"),
-            Key::Derived(text) => (text.expose_secret().as_bytes(), b"elasticsearch password"),
+    fn new(key: &Key, cluster: &str) -> Result<Self, SealError> {
+        let key = match key {
+            Key::Given(key) => derive::<32>(key.expose_secret(), b"secret_key")?,
+            Key::Derived(password) => derive::<32>(stretch(password, cluster).as_ref(), b"elasticsearch password")?,
         };
-        let key = derive::<32>(secret, purpose)?;
         let id = derive::<KEY_ID_LEN>(key.as_ref(), b"key id")?;
         let unbound = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(|_| SealError)?;
         Ok(Self { key: LessSafeKey::new(unbound), id: *id })
@@ -126,10 +141,11 @@ impl SealingKey {
 }
 
 impl Seal {
-    /// Derives the keys and their public ids.
+    /// Derives the keys and their public ids; takes a good part of a second where there is no `secret_key`.
     pub fn new(settings: &Settings) -> Result<Self, SealError> {
-        let previous: Result<_, _> = settings.previous.iter().map(SealingKey::new).collect();
-        let current = SealingKey::new(&settings.key)?;
+        let key = |key: &Key| SealingKey::new(key, &settings.cluster);
+        let previous: Result<_, _> = settings.previous.iter().map(key).collect();
+        let current = key(&settings.key)?;
         Ok(Self { current, previous: previous?, cluster: settings.cluster.clone() })
     }
 
@@ -271,17 +287,30 @@ mod tests {
         assert_eq!(s.open(&key("ann"), &unknown), Err(OpenError::UnknownKey));
     }
 
+    fn derived(password: &str, cluster: &str) -> Seal {
+        let key = Key::Derived(password.to_owned().into());
+        Seal::new(&Settings { key, previous: Vec::new(), cluster: cluster.into() }).unwrap()
+    }
+
     #[test]
-    fn a_derived_key_is_the_same_on_every_replica() {
-        let derived = || {
-            Seal::new(&Settings {
-                key: Key::Derived("pw".to_owned().into()),
-                previous: Vec::new(),
-                cluster: "c".into(),
-            })
-            .unwrap()
-        };
-        let sealed = derived().seal(&key("ann"), b"x").unwrap();
-        assert!(derived().open(&key("ann"), &sealed).is_ok());
+    fn a_derived_key_is_the_same_on_every_replica_of_a_cluster_and_another_for_another_cluster() {
+        let sealed = derived("pw", "c").seal(&key("ann"), b"x").unwrap();
+        assert!(derived("pw", "c").open(&key("ann"), &sealed).is_ok());
+        assert_eq!(derived("pw", "d").open(&key("ann"), &sealed), Err(OpenError::UnknownKey));
+        assert_eq!(derived("other", "c").open(&key("ann"), &sealed), Err(OpenError::UnknownKey));
+    }
+
+    /// A thief of the store has the id, and tries passwords until one gives it.
+    #[test]
+    fn the_public_id_of_a_derived_key_costs_as_many_rounds_for_each_guess_as_owasp_asks_for() {
+        let sealed = derived("pw", "c").seal(&key("ann"), b"x").unwrap();
+        let mut slow = [0; 32];
+        let salt = b"elastauth seal\0elasticsearch password\0c";
+        pbkdf2::derive(PBKDF2_HMAC_SHA256, NonZeroU32::new(600_000).unwrap(), salt, b"pw", &mut slow);
+        let key = derive::<32>(&slow, b"elasticsearch password").unwrap();
+        let id = derive::<KEY_ID_LEN>(key.as_ref(), b"key id").unwrap();
+        assert_eq!(sealed[1..=KEY_ID_LEN], *id);
+        let quick = derive::<32>(b"pw", b"elasticsearch password").unwrap();
+        assert_ne!(sealed[1..=KEY_ID_LEN], *derive::<KEY_ID_LEN>(quick.as_ref(), b"key id").unwrap());
     }
 }

@@ -39,7 +39,7 @@ impl Bench {
     /// One that the store tells of changes.
     pub(super) async fn replica(&self) -> Arc<Replica> {
         let seal = Seal::new(&seal::Settings {
-            key: Key::Derived("secret".into()),
+            key: Key::Given(Box::new([1; 32]).into()),
             previous: Vec::new(),
             cluster: "c".into(),
         })
