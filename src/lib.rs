@@ -16,7 +16,7 @@
 //! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`], [`users`]) knows no tonic, prost, reqwest, redis
 //!   or axum;
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
-//! - [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
+//! - [`inbound`] binds the ports of edges, [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
 //!   share beyond that; [`metrics`] is what edges count in; they know none of the edges;
 //! - spans are made wherever something takes time, by `spans`; what they are exported by is known to [`telemetry`] alone, and
 //!   to the edge that reads Envoy's span off a call;
@@ -36,6 +36,7 @@ pub mod file;
 pub mod flavor;
 pub mod http;
 pub mod identity;
+pub mod inbound;
 pub mod memory;
 pub mod metrics;
 pub mod nodes;

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
+use crate::inbound;
+
 /// Where Envoy reaches us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
@@ -44,7 +46,7 @@ pub enum Listener {
 /// Binds. A Unix socket that nobody answers on any more is replaced.
 pub async fn bind(listen: &Listen) -> io::Result<Listener> {
     match listen {
-        Listen::Tcp(address) => Ok(Listener::Tcp(TcpListener::bind(address).await?)),
+        Listen::Tcp(address) => Ok(Listener::Tcp(inbound::bind(*address).await?)),
         Listen::Unix { path, mode } => {
             refuse_what_is_in_use(path).await?;
             let (listener, file) = SocketFile::make(path, *mode)?;
