@@ -4,16 +4,14 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
-
 use crate::authz::policy::Policy;
 use crate::authz::{Authorizer, Callers};
-use crate::config::{Cache, Provider, Settings};
+use crate::config::{Cache, Problems, Settings};
 use crate::credentials::broker::{self, Broker};
-use crate::credentials::seal::{Seal, SealError};
+use crate::credentials::seal::SealError;
 use crate::credentials::{Provisioner, Store, StoreError};
 use crate::file::{self, FileStore};
-use crate::identity::headers::{self, anchor};
+use crate::identity::headers::anchor;
 use crate::identity::issuer::{self, Issuer};
 use crate::identity::issuers::Issuers;
 use crate::memory::MemoryStore;
@@ -23,19 +21,24 @@ use crate::redis::{self, RedisStore};
 use crate::roles::Mapping;
 use crate::shutdown::{self, Phase};
 use crate::users::DirectoryError;
-use crate::{envoy, http, outbound, telemetry};
+use crate::{envoy, http, inbound, outbound, telemetry};
 
 mod administer;
 mod backend;
 mod explain;
+mod parts;
 
 pub use administer::{accounts, purge, users};
 use backend::Backend;
 pub use explain::{Foreseen, explain, foresee};
+pub use parts::Parts;
 
 /// Why the service did not start, or ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// What the configuration says cannot work.
+    #[error("{0}")]
+    Configuration(#[from] Problems),
     /// An address that cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -90,42 +93,45 @@ pub enum Error {
 
 /// Serves until a signal. Start-up needs neither the identity provider nor Redis nor Elasticsearch.
 pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error> {
-    let traces = telemetry::install(settings.logs, settings.traces.as_ref())?;
+    let mut parts = Parts::new(&settings)?;
+    let traces = parts.traces.take();
+    telemetry::install(settings.logs, traces.as_ref());
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let ended = serve_until_the_end(&settings).await;
+    let ended = serve_until_the_end(parts, &settings).await;
     if let Some(traces) = traces {
         traces.flush().await;
     }
     ended
 }
 
-async fn serve_until_the_end(settings: &Settings) -> Result<(), Error> {
+async fn serve_until_the_end(parts: Parts, settings: &Settings) -> Result<(), Error> {
     match &settings.cache {
         Cache::Memory(memory) => {
             let store = MemoryStore::new(*memory);
-            serve_with(store, settings).await
+            serve_with(store, parts, settings).await
         }
         Cache::File(file) => {
             let store = FileStore::open(file)?;
             tracing::info!(path = %store.path().display(), "The cache is a file: for one elastauth only");
-            serve_with(store, settings).await
+            serve_with(store, parts, settings).await
         }
         Cache::Redis(redis) => {
             let store = RedisStore::new((**redis).clone());
             store.try_out().await?;
-            serve_with(store, settings).await
+            serve_with(store, parts, settings).await
         }
     }
 }
 
-async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error> {
-    let callers = callers(settings)?;
+async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Result<(), Error> {
+    let Parts { callers, provisioner, seal, .. } = parts;
+    if let Callers::Tokens(issuers, _) = &callers {
+        tokio::spawn(issuers.watch());
+    }
     let metrics = settings.http.metrics.then(|| Arc::new(Metrics::new()));
-    let provisioner = Backend::new(settings)?.counted_in(metrics.clone());
-    let seal = Seal::new(&settings.seal)?;
-    let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
+    let broker = Broker::new(store, provisioner.counted_in(metrics.clone()), seal, settings.credentials.clone())?;
     tokio::spawn(broker.watch());
     let policy = Policy::new(settings.policy.clone());
     let mapping = Mapping::new(&settings.roles);
@@ -134,7 +140,7 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
     let grpc = envoy::bind(&settings.grpc.listen)
         .await
         .map_err(|error| Error::Listen { address: settings.grpc.listen.to_string(), error })?;
-    let health = TcpListener::bind(settings.http.listen)
+    let health = inbound::bind(settings.http.listen)
         .await
         .map_err(|error| Error::Listen { address: settings.http.listen.to_string(), error })?;
     let shutdown = shutdown::on_signals(settings.shutdown).map_err(Error::Signals)?;
@@ -164,17 +170,6 @@ async fn serve_with<S: Store>(store: S, settings: &Settings) -> Result<(), Error
 pub async fn examine(settings: &Settings) -> Result<Vec<String>, String> {
     let provisioner = Backend::new(settings).map_err(|error| error.to_string())?;
     provisioner.examine().await
-}
-
-fn callers(settings: &Settings) -> Result<Callers<OidcProvider>, Error> {
-    Ok(match &settings.identity {
-        Provider::Oidc(oidc, sources) => {
-            let issuers = issuers(oidc)?.verifying_at_once(settings.verifications);
-            tokio::spawn(issuers.watch());
-            Callers::Tokens(issuers, sources.clone())
-        }
-        Provider::Headers(headers) => Callers::Headers(headers::Reader::new((**headers).clone())?),
-    })
 }
 
 fn issuers(settings: &[(oidc::Settings, issuer::Settings)]) -> Result<Issuers<OidcProvider>, Error> {

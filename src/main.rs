@@ -61,10 +61,7 @@ fn main() -> ExitCode {
             print!("{}", config::reference());
             ExitCode::SUCCESS
         }
-        Command::Check { online } => with(arguments.config, |loaded| {
-            check(&loaded);
-            if online { examine(&loaded) } else { ExitCode::SUCCESS }
-        }),
+        Command::Check { online } => with(arguments.config, |loaded| check(&loaded, online)),
         Command::Users(command) => with(arguments.config, |loaded| commands::users::run(command, &loaded.settings)),
         Command::Explain(flags) => with(arguments.config, |loaded| commands::explain::run(&flags, &loaded.settings)),
         Command::Cache(command) => with(arguments.config, |loaded| commands::cache::run(&command, &loaded.settings)),
@@ -75,14 +72,31 @@ fn main() -> ExitCode {
 fn with(file: Option<PathBuf>, run: impl FnOnce(config::Loaded) -> ExitCode) -> ExitCode {
     match config::load(file.as_deref(), &config::environment()) {
         Ok(loaded) => run(loaded),
-        Err(problems) => {
-            eprint!("elastauth: {problems}");
-            ExitCode::from(EXIT_CONFIG)
-        }
+        Err(problems) => misconfigured(&problems),
     }
 }
 
-fn check(loaded: &config::Loaded) {
+/// Alike for each command.
+fn misconfigured(problems: &config::Problems) -> ExitCode {
+    eprint!("elastauth: {problems}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// Makes what `serve` would make of the configuration, then prints it.
+fn check(loaded: &config::Loaded, online: bool) -> ExitCode {
+    let Some(runtime) = runtime() else { return ExitCode::FAILURE };
+    let made = {
+        let _within = runtime.enter();
+        app::Parts::new(&loaded.settings).map(drop)
+    };
+    if let Err(problems) = made {
+        return misconfigured(&problems);
+    }
+    show(loaded);
+    if online { examine(loaded, &runtime) } else { ExitCode::SUCCESS }
+}
+
+fn show(loaded: &config::Loaded) {
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
@@ -95,8 +109,7 @@ fn check(loaded: &config::Loaded) {
     }
 }
 
-fn examine(loaded: &config::Loaded) -> ExitCode {
-    let Some(runtime) = runtime() else { return ExitCode::FAILURE };
+fn examine(loaded: &config::Loaded, runtime: &tokio::runtime::Runtime) -> ExitCode {
     match runtime.block_on(app::examine(&loaded.settings)) {
         Ok(notes) => {
             for note in notes {
@@ -121,6 +134,8 @@ fn serve(loaded: config::Loaded) -> ExitCode {
     let Some(runtime) = runtime() else { return ExitCode::FAILURE };
     match runtime.block_on(app::serve(loaded.settings, &loaded.warnings)) {
         Ok(()) => ExitCode::SUCCESS,
+        // there is no logger yet
+        Err(app::Error::Configuration(problems)) => misconfigured(&problems),
         Err(error) => {
             tracing::error!(%error, "elastauth ends");
             ExitCode::FAILURE

@@ -44,11 +44,35 @@ pub enum Error {
     #[error("the issuer is not an http or https URL without query and fragment")]
     Issuer,
     /// An address, by the rule of [`OidcProvider`].
-    #[error("the address {0} is neither https nor on this machine")]
-    Insecure(String),
+    #[error("the address {address} is neither https, as the issuer is, nor on this machine")]
+    Insecure {
+        /// Its key.
+        key: &'static str,
+        /// Which.
+        address: String,
+    },
     /// `ca_file`, or the client as such.
     #[error(transparent)]
     Client(#[from] outbound::Error),
+}
+
+impl Error {
+    /// The key of the configuration that is to be changed.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Issuer => "oidc.issuer",
+            Self::Insecure { key, .. } => key,
+            Self::Client(_) => "oidc.ca_file",
+        }
+    }
+}
+
+/// Says what [`OidcProvider::new`] would say of the addresses and of `ca_file`.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    Endpoints::new(settings)?;
+    outbound::check(&outbound::Tls::trusting(settings.ca_file.as_deref()))?;
+    Ok(())
 }
 
 /// One provider, its addresses found by `OpenID` Connect Discovery 1.0 or configured.

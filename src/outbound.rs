@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 mod tls;
 
-pub use tls::{Authorities, ClientIdentity, Fingerprint, Tls};
+pub use tls::{Authorities, ClientIdentity, Fingerprint, Tls, check};
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -44,11 +44,21 @@ pub enum Error {
     Client(#[from] reqwest::Error),
 }
 
+impl Error {
+    /// The file that is of no use, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Read { path, .. } | Self::Certificates { path } | Self::Identity { path, .. } => Some(path),
+            Self::Tls(_) | Self::Client(_) => None,
+        }
+    }
+}
+
 /// A client for these targets. `ca_file` names the authorities to trust instead of the system's. Redirects are not
 /// followed: they would take credentials, or the choice of keys, to another host.
 pub fn client<'a>(ca_file: Option<&Path>, targets: impl IntoIterator<Item = &'a Url>) -> Result<ClientBuilder, Error> {
-    let authorities = ca_file.map_or(Authorities::System, |path| Authorities::File(path.into()));
-    client_with(&Tls { authorities, identity: None }, targets)
+    client_with(&Tls::trusting(ca_file), targets)
 }
 
 /// The same with all that TLS can ask for.

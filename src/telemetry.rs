@@ -38,10 +38,8 @@ pub enum Format {
 }
 
 /// Installs the logger for the process, and what exports spans. A second call changes nothing.
-pub fn install(settings: Settings, traces: Option<&traces::Settings>) -> Result<Option<Traces>, traces::Error> {
-    let traces = traces.map(Traces::new).transpose()?;
-    let _ = subscriber(settings, traces.as_ref(), io::stderr).try_init();
-    Ok(traces)
+pub fn install(settings: Settings, traces: Option<&Traces>) {
+    let _ = subscriber(settings, traces, io::stderr).try_init();
 }
 
 fn subscriber(

@@ -5,9 +5,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use elastauth_support::certificates::Authority;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::{run, until};
+use elastauth_support::process::{free_port, run, said, until};
 use elastauth_support::servers::{Elastauth, Envoy, Redis, config, redis_cache};
 use elastauth_support::users::User;
 
@@ -211,4 +212,121 @@ async fn a_broken_configuration_is_a_readable_list_and_exit_code_78() {
         assert!(text.contains(expected), "{expected} is not in\n{text}");
     }
     assert!(!text.contains("my-secret-value"));
+}
+
+/// Both commands over one configuration: the exit code, and what is said. `serve` is given a while to end, and no longer.
+fn judged(command: &str, file: &Path, env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut process = std::process::Command::new("timeout");
+    process.env_clear().envs(env.iter().copied()).args(["--signal=KILL", "30"]).arg(binary());
+    let output = run(process.args([command, "--config"]).arg(file), "").unwrap();
+    (output.status.code(), said(&output))
+}
+
+/// Whatever ends the start because of the configuration is told by `check`, with the same code and the same words.
+#[test]
+fn check_and_serve_judge_a_wrong_configuration_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, other) = (Authority::new("authority"), Authority::new("other"));
+    let (pair, stranger) = (authority.server(), other.server());
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (cert, key, other_key) =
+        (file("tls.crt", &pair.cert), file("tls.key", &pair.key), file("other.key", &stranger.key));
+    let (garbage, empty) = (file("garbage.pem", "nothing"), file("empty", "\n"));
+    let base = config("https://auth.example.com", "https://es.example.com:9200", "  type: memory");
+    let base = format!("{base}listen: \"127.0.0.1:{}\"\ngrpc:\n  listen: \"127.0.0.1:{}\"\n", free_port(), free_port());
+    let oidc = |more: &str| base.replace("  client_id:", &format!("  {more}\n  client_id:"));
+    let elasticsearch =
+        |more: &str| base.replace("  username: provisioner", &format!("  {more}\n  username: provisioner"));
+    let redis = |more: &str| base.replace("  type: memory", &format!("  type: redis\n  redis_tls: true\n  {more}"));
+    let grpc = |more: &str| format!("{base}  {more}\n");
+    let headers = |more: &str| format!("{base}auth_provider: authelia\nauthelia:\n  {more}\n");
+    let tracing = |more: &str| format!("{base}tracing:\n  endpoint: \"https://127.0.0.1:4317\"\n  {more}\n");
+    for (yaml, env, expected) in [
+        (base.replace("example.com\"", "example.com?realm=x\""), &[][..], "oidc.issuer"),
+        (base.replace("example.com\"", "example.com#x\""), &[], "oidc.issuer"),
+        (oidc("jwks_uri: \"http://keys.example.com\""), &[], "oidc.jwks_uri"),
+        (oidc("userinfo_endpoint: \"http://info.example.com\""), &[], "oidc.userinfo_endpoint"),
+        (oidc("ca_file: /nowhere/ca.pem"), &[], "oidc.ca_file"),
+        (oidc(&format!("ca_file: {garbage}")), &[], "oidc.ca_file"),
+        (elasticsearch("ca_file: /nowhere/ca.pem"), &[], "elasticsearch.ca_file"),
+        (elasticsearch(&format!("ca_file: {garbage}")), &[], "elasticsearch.ca_file"),
+        (
+            elasticsearch(&format!("client_certificate_file: {cert}\n  client_key_file: {other_key}")),
+            &[],
+            "elasticsearch.client_key_file",
+        ),
+        (
+            elasticsearch(&format!("client_certificate_file: {garbage}\n  client_key_file: {key}")),
+            &[],
+            "elasticsearch.client_certificate_file",
+        ),
+        (redis("redis_tls_ca_file: /nowhere/ca.pem"), &[], "cache.redis_tls_ca_file"),
+        (
+            redis(&format!("redis_tls_cert_file: {cert}\n  redis_tls_key_file: {other_key}")),
+            &[],
+            "cache.redis_tls_key_file",
+        ),
+        (grpc(&format!("tls_cert_file: /nowhere/tls.crt\n  tls_key_file: {key}")), &[], "grpc.tls_cert_file"),
+        (grpc(&format!("tls_cert_file: {cert}\n  tls_key_file: {other_key}")), &[], "grpc.tls_cert_file"),
+        (
+            grpc(&format!("tls_cert_file: {cert}\n  tls_key_file: {key}\n  tls_client_ca_file: {garbage}")),
+            &[],
+            "grpc.tls_cert_file",
+        ),
+        (headers("header_username: \"a b\""), &[], "authelia.header_username"),
+        (headers("shared_secret: short"), &[], "authelia.shared_secret"),
+        (tracing("ca_file: /nowhere/ca.pem"), &[], "tracing.ca_file"),
+        (tracing("headers: nonsense"), &[], "tracing.headers"),
+        (oidc("groups_prefix: \"${TENANT}\""), &[], "oidc.groups_prefix (line 3): ${TENANT}"),
+        (base.clone(), &[("ELASTAUTH_POLICY_ALLOW", "admins")], "policy.allow"),
+        (base.replace("  password: ", "  xpassword: "), &[("ELASTICSEARCH_PASSWORD_FILE", empty.as_str())], "is empty"),
+    ] {
+        let file = folder.path().join("config.yml");
+        std::fs::write(&file, &yaml).unwrap();
+        let [check, serve] = ["check", "serve"].map(|command| judged(command, &file, env));
+        assert_eq!(check.0, Some(78), "{expected}: {}", check.1);
+        assert!(check.1.contains("the configuration has") && check.1.contains(expected), "{expected}: {}", check.1);
+        assert_eq!(serve, check, "{expected}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_no_fault_of_the_configuration() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = config("https://auth.example.com", "https://es.example.com:9200", "  type: memory");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yml");
+    let listen =
+        format!("listen: \"{}\"\ngrpc: {{listen: \"127.0.0.1:{}\"}}\n", taken.local_addr().unwrap(), free_port());
+    std::fs::write(&file, format!("{base}{listen}")).unwrap();
+    assert_eq!(judged("check", &file, &[]).0, Some(0));
+    let (code, said) = judged("serve", &file, &[]);
+    assert!(code == Some(1) && said.contains("cannot listen on"), "{code:?} {said}");
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_an_error_and_not_unset() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yml");
+    let base = config("https://auth.example.com", "https://es.example.com:9200", "  type: memory");
+    let latin = std::ffi::OsStr::from_bytes(b"Gesch\xe4ft-");
+    for (yaml, name) in [
+        (base.clone(), "OIDC_GROUPS_PREFIX"),
+        (base.replace("  client_id:", "  groups_prefix: \"${DEPT}\"\n  client_id:"), "DEPT"),
+    ] {
+        std::fs::write(&file, yaml).unwrap();
+        let mut command = std::process::Command::new(binary());
+        let run = run(command.env_clear().env(name, latin).args(["check", "--config"]).arg(&file), "").unwrap();
+        let text = said(&run);
+        assert!(
+            run.status.code() == Some(78) && text.contains(name) && text.contains("is not UTF-8"),
+            "{name}: {text}"
+        );
+    }
 }

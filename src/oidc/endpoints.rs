@@ -77,8 +77,14 @@ impl Endpoints {
             userinfo: settings.userinfo_endpoint.clone(),
             introspection: settings.introspection_endpoint.clone(),
         };
-        if let Some(url) = configured.all().find(|url| !secure(url, &discovery)) {
-            return Err(Error::Insecure(shown(url)));
+        for (key, url) in [
+            ("oidc.jwks_uri", &configured.keys),
+            ("oidc.userinfo_endpoint", &configured.userinfo),
+            ("oidc.introspection_endpoint", &configured.introspection),
+        ] {
+            if let Some(url) = url.as_ref().filter(|url| !secure(url, &discovery)) {
+                return Err(Error::Insecure { key, address: shown(url) });
+            }
         }
         Ok(Self { issuer, discovery, configured, discovered: ArcSwapOption::empty() })
     }

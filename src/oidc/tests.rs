@@ -267,5 +267,5 @@ fn introspection_never_sends_the_secret_in_plain_to_another_machine() {
     let document = json!({"issuer": "https://id", "introspection_endpoint": "http://id/introspect"}).to_string();
     assert!(endpoints.discovered(document.as_bytes()).unwrap_err().to_string().contains("neither https"));
     let plain = Settings { introspection_endpoint: Some("http://id/x".parse().unwrap()), ..settings("https://id") };
-    assert!(matches!(OidcProvider::new(plain), Err(Error::Insecure(_))));
+    assert!(matches!(OidcProvider::new(plain), Err(Error::Insecure { key: "oidc.introspection_endpoint", .. })));
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use reqwest::{Certificate, ClientBuilder};
 use ring::digest::{SHA256, digest};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::Error;
 
@@ -23,6 +23,15 @@ pub struct Tls {
     pub authorities: Authorities,
     /// What to show, where the server asks.
     pub identity: Option<ClientIdentity>,
+}
+
+impl Tls {
+    /// With the authorities of a PEM file, or the system's, and nothing to show.
+    #[must_use]
+    pub fn trusting(ca_file: Option<&Path>) -> Self {
+        let authorities = ca_file.map_or(Authorities::System, |path| Authorities::File(path.into()));
+        Self { authorities, identity: None }
+    }
 }
 
 /// Whom to trust.
@@ -106,10 +115,34 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
     }
 }
 
+/// Reads the files and tries them out, as a client would at its making: broken certificates, and a key that belongs to another.
+pub fn check(tls: &Tls) -> Result<(), Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    if let Authorities::File(path) = &tls.authorities {
+        let broken = || Error::Certificates { path: path.clone() };
+        for certificate in CertificateDer::pem_slice_iter(&read(path)?) {
+            roots.add(certificate.map_err(|_| broken())?).map_err(|_| broken())?;
+        }
+        if roots.is_empty() {
+            return Err(broken());
+        }
+    }
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    showing(config.with_root_certificates(roots), tls.identity.as_ref()).map(drop)
+}
+
 fn pinned(fingerprint: Fingerprint, identity: Option<&ClientIdentity>) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Pinned { fingerprint, provider }));
+    showing(config, identity)
+}
+
+fn showing(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, Error> {
     let Some(ClientIdentity { certificate, key }) = identity else { return Ok(config.with_no_client_auth()) };
     let broken = |path: &Path, error: &dyn fmt::Display| Error::Identity { path: path.into(), why: error.to_string() };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();

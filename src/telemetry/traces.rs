@@ -45,13 +45,18 @@ pub struct Settings {
     pub sampling: Sampling,
 }
 
+/// Reads what [`Traces::new`] reads, and says what is wrong with it. Needs no runtime.
+pub fn check(settings: &Settings) -> Result<(), Error> {
+    collector::check(settings)
+}
+
 /// What collects spans and sends them.
 #[derive(Debug)]
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
     /// Connects in the background. Belongs into a runtime.
-    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(collector::exporter(settings)?)
             .with_sampler(sampling::OfRequests::new(settings.sampling))

@@ -34,14 +34,33 @@ pub(super) fn issuers(v: &mut Values<'_>) -> (Vec<(oidc::Settings, issuer::Setti
                 "one issuer is asked about opaque tokens already, and others must not be shown them: use jwks",
             );
         }
-        let prefix = |at: usize| &settings(at).token.claims.username_prefix;
-        if (0..at).any(|before| prefix(before) == prefix(at)) {
-            v.warnings.push(format!(
-                "oidc[{at}].username_prefix: another issuer has the same; of two people with one name, the second is refused"
+    }
+    let prefixes: Vec<&str> =
+        issuers.iter().map(|(_, settings)| settings.token.claims.username_prefix.as_str()).collect();
+    v.warnings.extend(prefixes.iter().enumerate().flat_map(|(at, _)| shared_names(&prefixes, at)));
+    (issuers, sources)
+}
+
+/// What must be known where a name of this issuer may also be one of another: it belongs to the person who comes first.
+fn shared_names(prefixes: &[&str], at: usize) -> Vec<String> {
+    let prefix = prefixes[at];
+    let mut warnings = Vec::new();
+    if prefixes[..at].contains(&prefix) {
+        warnings.push(format!(
+            "oidc[{at}].username_prefix: another issuer has the same; of two people with one name, the second is refused: give each \
+             issuer a prefix of its own"
+        ));
+    }
+    for (other, longer) in prefixes.iter().enumerate() {
+        if longer.len() > prefix.len() && longer.starts_with(prefix) {
+            let rest = &longer[prefix.len()..];
+            warnings.push(format!(
+                "oidc[{at}].username_prefix: {rest}bob of this issuer and bob of oidc[{other}] are both the user {longer}bob, and the \
+                 second of them is refused: give each issuer a prefix of its own that does not begin with another's"
             ));
         }
     }
-    (issuers, sources)
+    warnings
 }
 
 fn places(v: &mut Values<'_>, sources: &mut Sources) {
@@ -68,9 +87,7 @@ fn provider(v: &mut Values<'_>) -> (oidc::Settings, issuer::Settings) {
     }
     v.list("oidc.scopes");
     let issuer = v.required("oidc.issuer");
-    if !issuer.is_empty() {
-        url(v, "oidc.issuer", &issuer);
-    }
+    let sound = !issuer.is_empty() && url(v, "oidc.issuer", &issuer).is_some();
     let client_id = v.text("oidc.client_id");
     let client_secret = v.secret("oidc.client_secret");
     let mut audiences = v.list("oidc.audience");
@@ -90,6 +107,9 @@ fn provider(v: &mut Values<'_>) -> (oidc::Settings, issuer::Settings) {
         timeout: v.duration("oidc.timeout"),
         ca_file: v.text("oidc.ca_file").map(Into::into),
     };
+    if sound && let Err(error) = oidc::check(&provider) {
+        v.problem(error.key(), error);
+    }
     let token = token::Settings {
         issuer,
         audiences,

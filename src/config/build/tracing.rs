@@ -2,7 +2,7 @@
 
 use super::url;
 use crate::config::values::Values;
-use crate::telemetry::traces::{Roots, Sampling, Settings};
+use crate::telemetry::traces::{self, Roots, Sampling, Settings};
 
 /// Whom OpenTelemetry's own variables tell which protocol to speak.
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
@@ -35,7 +35,12 @@ pub(super) fn traces(v: &mut Values<'_>) -> Option<Settings> {
     if endpoint.port() == Some(HTTP_PORT) {
         v.warning(PATH, "4318 is where collectors take OTLP over HTTP; elastauth speaks gRPC, which is on 4317");
     }
-    Some(Settings { endpoint, ca_file, headers, service_name, sampling })
+    let settings = Settings { endpoint, ca_file, headers, service_name, sampling };
+    if let Err(error) = traces::check(&settings) {
+        // it begins with the key
+        v.problems.push(error.to_string());
+    }
+    Some(settings)
 }
 
 fn sampling(v: &mut Values<'_>) -> Sampling {

@@ -86,13 +86,22 @@ fn a_cloud_id_names_the_host() {
 /// Requirement 34.
 #[test]
 fn authorities_come_from_the_system_a_file_or_a_fingerprint_and_nothing_switches_them_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(vec!["es".to_owned()]).unwrap();
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let (ca, key) = (write("ca.pem", &pair.cert.pem()), write("key.pem", &pair.signing_key.serialize_pem()));
     let hosts = "hosts: [\"https://es:9200\"], api_key: s";
     let tls = |section: &str| with(&format!("{hosts}{section}"), &env(&[])).map(|settings| settings.nodes.tls);
     assert!(matches!(tls("").unwrap().authorities, Authorities::System));
-    assert!(matches!(tls(", ca_file: /ca").unwrap().authorities, Authorities::File(_)));
+    assert!(matches!(tls(&format!(", ca_file: {ca}")).unwrap().authorities, Authorities::File(_)));
     let print = "ab".repeat(32);
     assert!(matches!(tls(&format!(", ca_fingerprint: {print}")).unwrap().authorities, Authorities::Fingerprint(_)));
-    assert!(tls(", client_certificate_file: /c, client_key_file: /k").unwrap().identity.is_some());
+    let shown = format!(", client_certificate_file: {ca}, client_key_file: {key}");
+    assert!(tls(&shown).unwrap().identity.is_some());
     for (section, part) in [
         (format!(", ca_file: /ca, ca_fingerprint: {print}"), "set this or elasticsearch.ca_file"),
         (", ca_fingerprint: abc".into(), "64 hex digits"),

@@ -20,7 +20,7 @@ fn issuer(name: &str, prefix: &str, validation: Validation) -> (String, String, 
 #[test]
 fn each_item_of_the_list_is_an_issuer_with_settings_of_its_own() {
     let text = format!(
-        "oidc:\n- issuer: \"${{STAFF}}\"\n  client_id: one\n  audience: [a, b]\n- issuer: https://partners\n  client_id: two\n  \
+        "oidc:\n- issuer: \"${{STAFF}}\"\n  client_id: one\n  username_prefix: staff-\n  audience: [a, b]\n- issuer: https://partners\n  client_id: two\n  \
          client_secret: hidden\n  token_validation: introspection\n  username_prefix: partner-\n  claim_mappings: {{groups: roles}}\n{REST}"
     );
     // bare names may be what the file puts in; they do not speak of an item
@@ -28,7 +28,7 @@ fn each_item_of_the_list_is_an_issuer_with_settings_of_its_own() {
     assert_eq!(
         issuers(&loaded),
         [
-            issuer("https://staff", "", Validation::Jwks),
+            issuer("https://staff", "staff-", Validation::Jwks),
             issuer("https://partners", "partner-", Validation::Introspection)
         ]
     );
@@ -90,7 +90,42 @@ fn users_of_two_issuers_under_one_prefix_are_warned_of() {
     let text = format!(
         "oidc:\n- {{issuer: \"https://one\", client_id: x}}\n- {{issuer: \"https://two\", client_id: x}}\n{REST}"
     );
-    assert!(warns(&load_text(&text, &env(&[])).unwrap(), "oidc[1].username_prefix"));
+    assert!(warns(&load_text(&text, &env(&[])).unwrap(), "oidc[1].username_prefix: another issuer has the same"));
+}
+
+#[test]
+fn a_prefix_that_names_of_another_issuer_can_begin_with_is_warned_of_with_the_cure() {
+    for (prefixes, expected) in [
+        (
+            &["", "partner-"][..],
+            Some("oidc[0].username_prefix: partner-bob of this issuer and bob of oidc[1] are both"),
+        ),
+        (&["partner-", ""], Some("oidc[1].username_prefix: partner-bob of this issuer and bob of oidc[0] are both")),
+        (&["a-", "b-", "a-b-"], Some("oidc[0].username_prefix: b-bob of this issuer and bob of oidc[2] are both")),
+        (&["staff-", "partner-"], None),
+        (&["a-", "b-a-"], None),
+    ] {
+        let items: String = prefixes
+            .iter()
+            .enumerate()
+            .map(|(at, prefix)| {
+                let prefix = if prefix.is_empty() { String::new() } else { format!(", username_prefix: {prefix}") };
+                format!("- {{issuer: \"https://i{at}\", client_id: x{prefix}}}\n")
+            })
+            .collect();
+        let loaded = load_text(&format!("oidc:\n{items}{REST}"), &env(&[])).unwrap();
+        let said: Vec<&String> = loaded.warnings.iter().filter(|warning| warning.contains("username_prefix")).collect();
+        match expected {
+            None => assert!(said.is_empty(), "{prefixes:?}: {said:?}"),
+            Some(expected) => {
+                let [warning] = said.as_slice() else { panic!("{prefixes:?}: {said:?}") };
+                assert!(
+                    warning.contains(expected) && warning.contains("give each issuer a prefix of its own"),
+                    "{warning}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

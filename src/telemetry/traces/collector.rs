@@ -10,7 +10,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use super::Settings;
 
@@ -47,15 +47,22 @@ pub enum Error {
 /// Sends nothing yet.
 pub(super) fn exporter(settings: &Settings) -> Result<Collector, Error> {
     let metadata = settings.headers.as_ref().map(headers).transpose()?.unwrap_or_default();
-    let builder = Otlp::builder().with_tonic().with_channel(channel(settings)?).with_metadata(metadata);
+    let builder = Otlp::builder().with_tonic().with_channel(endpoint(settings)?.connect_lazy()).with_metadata(metadata);
     Ok(Collector { exporter: builder.build()?, told: Mutex::default() })
 }
 
-fn channel(settings: &Settings) -> Result<Channel, Error> {
+/// Whether there could be an exporter.
+pub(super) fn check(settings: &Settings) -> Result<(), Error> {
+    endpoint(settings)?;
+    settings.headers.as_ref().map(headers).transpose()?;
+    Ok(())
+}
+
+fn endpoint(settings: &Settings) -> Result<Endpoint, Error> {
     let endpoint = Endpoint::from_shared(settings.endpoint.to_string())?;
     let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
     if settings.endpoint.scheme() != "https" {
-        return Ok(endpoint.connect_lazy());
+        return Ok(endpoint);
     }
     // ring for the whole process; an error means that it is there already
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -66,7 +73,7 @@ fn channel(settings: &Settings) -> Result<Channel, Error> {
         }
         None => ClientTlsConfig::new().with_native_roots(),
     };
-    Ok(endpoint.tls_config(tls)?.connect_lazy())
+    Ok(endpoint.tls_config(tls)?)
 }
 
 /// As in `OTEL_EXPORTER_OTLP_HEADERS`: values are percent-encoded.

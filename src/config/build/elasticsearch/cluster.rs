@@ -8,9 +8,11 @@ use super::super::url;
 use crate::config::values::Values;
 use crate::nodes::Account;
 use crate::nodes::account::Scheme;
-use crate::outbound::{Authorities, ClientIdentity, Tls};
+use crate::outbound::{self, Authorities, ClientIdentity, Tls};
 
 const CLOUD_ID: &str = "elasticsearch.cloud_id";
+const CERTIFICATE: &str = "elasticsearch.client_certificate_file";
+const KEY: &str = "elasticsearch.client_key_file";
 
 /// `name:base64(host[:port]$elasticsearch[$kibana])`, as Elastic's clients read it; the port is 443 unless given.
 pub(super) fn cloud_host(v: &mut Values<'_>, text: &str) -> Option<Url> {
@@ -88,12 +90,19 @@ pub(super) fn tls(v: &mut Values<'_>) -> Tls {
             Authorities::System
         }
     };
-    Tls { authorities, identity: identity(v) }
+    let tls = Tls { authorities, identity: identity(v) };
+    if let Err(error) = outbound::check(&tls) {
+        let of = |identity: &ClientIdentity| match error.file() {
+            Some(path) if path == identity.certificate => Some(CERTIFICATE),
+            Some(path) if path == identity.key => Some(KEY),
+            _ => None,
+        };
+        v.problem(tls.identity.as_ref().and_then(of).unwrap_or("elasticsearch.ca_file"), &error);
+    }
+    tls
 }
 
 fn identity(v: &mut Values<'_>) -> Option<ClientIdentity> {
-    const CERTIFICATE: &str = "elasticsearch.client_certificate_file";
-    const KEY: &str = "elasticsearch.client_key_file";
     match (v.text(CERTIFICATE), v.text(KEY)) {
         (Some(certificate), Some(key)) => Some(ClientIdentity { certificate: certificate.into(), key: key.into() }),
         (None, None) => None,
