@@ -114,11 +114,15 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// The process's environment; names and values that are not UTF-8 are left out.
+/// Stands for bytes that are not UTF-8.
+const NOT_UTF8: char = char::REPLACEMENT_CHARACTER;
+
+/// The process's environment; names that are not UTF-8 are left out. In values such bytes are [`NOT_UTF8`], so that a variable which
+/// is asked for is an error, and not unset.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
     };
     std::env::vars_os().filter_map(text).collect()
 }
@@ -136,6 +140,7 @@ pub fn load(explicit: Option<&Path>, env: &BTreeMap<String, String>) -> Result<L
     let tree = tree::parse(&text, env).map_err(one)?;
     let mut values = values::Values::new(&tree, env);
     let settings = build::settings(&mut values);
+    values.unused_restrictions();
     if values.problems.is_empty() {
         let (warnings, effective) = (values.warnings, values.effective);
         Ok(Loaded { settings, warnings, source, effective })

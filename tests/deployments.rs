@@ -267,7 +267,8 @@ async fn the_image_serves_what_the_documented_manifests_expect_of_it() {
     let Some(redis) = Redis::start(&[]) else { return };
     let lines = instructions();
     let has = |what: &str| lines.iter().any(|line| line.contains(what));
-    assert!(has("ENV LISTEN=0.0.0.0:5000"), "the kubelet probes port 5000 from outside");
+    let set: Vec<&String> = lines.iter().filter(|line| line.starts_with("ENV ")).collect();
+    assert_eq!(set, ["ENV ELASTAUTH_IMAGE_LISTEN=0.0.0.0:5000"], "the kubelet probes port 5000 from outside");
     assert!(has("ca-certificates curl"), "the documented health check is curl, inside the image");
     assert!(has("USER 65532:65532") && has("ENTRYPOINT [\"/usr/local/bin/elastauth\"]"));
 
@@ -279,7 +280,7 @@ async fn the_image_serves_what_the_documented_manifests_expect_of_it() {
     fs::write(folder.path().join("config.yml"), config).unwrap();
     let (http, grpc) = (free_port(), free_port());
     let mut command = Command::new(ELASTAUTH);
-    command.env_clear().current_dir(folder.path()).env("LISTEN", format!("0.0.0.0:{http}"));
+    command.env_clear().current_dir(folder.path()).env("ELASTAUTH_IMAGE_LISTEN", format!("0.0.0.0:{http}"));
     command
         .env("GRPC_LISTEN", format!("127.0.0.1:{grpc}"))
         .env("CACHE_TYPE", "redis")

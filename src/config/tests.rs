@@ -6,6 +6,8 @@ mod elasticsearch;
 mod headers;
 mod issuers;
 mod policy;
+mod restrictions;
+mod sources;
 mod tracing;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

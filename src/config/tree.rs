@@ -1,14 +1,18 @@
 //! YAML with line numbers, as people write it: scalars stay text until somebody knows their type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
+
+use super::NOT_UTF8;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) line: usize,
     pub(super) value: Value,
+    /// The variables of a scalar, written without a default, that are unset or empty.
+    pub(super) missing: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,10 @@ pub(super) enum Value {
 pub(super) struct Tree {
     pub(super) root: Vec<(String, Node)>,
     pub(super) warnings: Vec<String>,
+    /// Every variable that the file names with `${…}`.
+    pub(super) variables: BTreeSet<String>,
+    /// The keys, each with its line, that a section had which stands again below, where they are not.
+    pub(super) lost: Vec<(String, usize)>,
 }
 
 type Events<'a> = Parser<'a, saphyr_parser::StrInput<'a>>;
@@ -30,7 +38,7 @@ type Events<'a> = Parser<'a, saphyr_parser::StrInput<'a>>;
 /// Parses a file. An empty one is an empty mapping; a repeated key is warned about and the last one wins.
 pub(super) fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Tree, String> {
     let mut events = Parser::new_from_str(text);
-    let mut reader = Reader { env, warnings: Vec::new() };
+    let mut reader = Reader { env, warnings: Vec::new(), variables: BTreeSet::new(), lost: Vec::new(), at: Vec::new() };
     let mut root = None;
     while let Some((event, line)) = next(&mut events)? {
         match event {
@@ -45,7 +53,7 @@ pub(super) fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Tree, 
         Some(Node { value: Value::Scalar(text), .. }) if text.is_empty() => Vec::new(),
         Some(Node { line, .. }) => return Err(format!("line {line}: a configuration is a mapping of keys to values")),
     };
-    Ok(Tree { root, warnings: reader.warnings })
+    Ok(Tree { root, warnings: reader.warnings, variables: reader.variables, lost: reader.lost })
 }
 
 fn next<'a>(events: &mut Events<'a>) -> Result<Option<(Event<'a>, usize)>, String> {
@@ -59,22 +67,30 @@ fn next<'a>(events: &mut Events<'a>) -> Result<Option<(Event<'a>, usize)>, Strin
 struct Reader<'e> {
     env: &'e BTreeMap<String, String>,
     warnings: Vec<String>,
+    variables: BTreeSet<String>,
+    lost: Vec<(String, usize)>,
+    /// The keys around what is being read.
+    at: Vec<String>,
 }
 
 impl Reader<'_> {
     fn node<'a>(&mut self, event: Event<'a>, line: usize, events: &mut Events<'a>) -> Result<Node, String> {
+        let mut missing = Vec::new();
         let value = match event {
             Event::Scalar(text, style, ..) => {
                 let null = style == ScalarStyle::Plain && matches!(&*text, "~" | "null" | "Null" | "NULL");
-                let text = if null { Ok(String::new()) } else { interpolate(&text, self.env) };
-                Value::Scalar(text.map_err(|why| format!("line {line}: {why}"))?)
+                let read = if null { Ok(Interpolated::default()) } else { interpolate(&text, self.env) };
+                let read = read.map_err(|why| format!("line {line}: {why}"))?;
+                self.variables.extend(read.variables);
+                missing = read.missing;
+                Value::Scalar(read.text)
             }
             Event::SequenceStart(..) => Value::List(self.list(events)?),
             Event::MappingStart(..) => Value::Map(self.map(events)?),
             Event::Alias(_) => return Err(format!("line {line}: anchors and aliases are not supported")),
             _ => return Err(format!("line {line}: unexpected end")),
         };
-        Ok(Node { line, value })
+        Ok(Node { line, value, missing })
     }
 
     fn list<'a>(&mut self, events: &mut Events<'a>) -> Result<Vec<Node>, String> {
@@ -96,33 +112,69 @@ impl Reader<'_> {
                 (_, line) => return Err(format!("line {line}: a key must be plain text")),
             };
             let (event, at) = next(events)?.ok_or("unexpected end")?;
+            self.at.push(name.clone());
             let node = Node { line, ..self.node(event, at, events)? };
             if let Some(before) = entries.iter().position(|(known, _)| *known == name) {
                 let (_, first) = entries.remove(before);
+                lost(&self.at.join("."), &first, &node, &mut self.lost);
                 let first = first.line;
                 self.warnings.push(format!("{name} stands twice, on lines {first} and {line}: the last one counts"));
             }
+            self.at.pop();
             entries.push((name, node));
         }
     }
 }
 
+/// What the first of two sections has and the second has not.
+fn lost(path: &str, first: &Node, second: &Node, found: &mut Vec<(String, usize)>) {
+    let Value::Map(entries) = &first.value else { return };
+    let absent = Node { line: 0, value: Value::Scalar(String::new()), missing: Vec::new() };
+    for (name, node) in entries {
+        let path = format!("{path}.{name}");
+        let same = match &second.value {
+            Value::Map(others) => others.iter().find(|(other, _)| other == name).map(|(_, other)| other),
+            Value::Scalar(_) | Value::List(_) => None,
+        };
+        if same.is_none() {
+            found.push((path.clone(), node.line));
+        }
+        lost(&path, node, same.unwrap_or(&absent), found);
+    }
+}
+
+/// A scalar with its variables put in.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Interpolated {
+    text: String,
+    /// All that it names.
+    variables: Vec<String>,
+    /// Those of them, written without a default, that are unset or empty.
+    missing: Vec<String>,
+}
+
 /// `${VAR}` and `${VAR:-default}` (also when the variable is empty); an unset variable without default is empty.
-pub(super) fn interpolate(text: &str, env: &BTreeMap<String, String>) -> Result<String, String> {
-    let mut out = String::new();
+fn interpolate(text: &str, env: &BTreeMap<String, String>) -> Result<Interpolated, String> {
+    let mut out = Interpolated::default();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
-        out.push_str(before);
+        out.text.push_str(before);
         let (inside, behind) = after.split_once('}').ok_or("a ${ without its }")?;
-        let (name, default) = inside.split_once(":-").unwrap_or((inside, ""));
+        let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, text)| (name, Some(text)));
         let known = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(known) {
             return Err("a ${…} that names no variable".into());
         }
-        out.push_str(env.get(name).filter(|value| !value.is_empty()).map_or(default, String::as_str));
+        out.variables.push(name.to_owned());
+        match (env.get(name).filter(|value| !value.is_empty()), default) {
+            (Some(value), _) if value.contains(NOT_UTF8) => return Err(format!("the variable {name} is not UTF-8")),
+            (Some(value), _) => out.text.push_str(value),
+            (None, Some(default)) => out.text.push_str(default),
+            (None, None) => out.missing.push(name.to_owned()),
+        }
         rest = behind;
     }
-    out.push_str(rest);
+    out.text.push_str(rest);
     Ok(out)
 }
 
@@ -144,7 +196,7 @@ mod tests {
             ("${EMPTY:-x}", "x"),
             ("pa$$word$", "pa$$word$"),
         ] {
-            assert_eq!(interpolate(text, &env()).unwrap(), expected, "{text}");
+            assert_eq!(interpolate(text, &env()).unwrap().text, expected, "{text}");
         }
         assert!(interpolate("${OPEN", &env()).is_err());
         assert!(interpolate("${a b}", &env()).is_err());

@@ -1,7 +1,6 @@
 //! Looks keys up, in the environment first, and collects every problem.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use secrecy::SecretString;
@@ -10,7 +9,9 @@ use super::keys::{self, KEYS, Key};
 use super::tree::{Node, Tree, Value};
 
 mod durations;
+mod environment;
 mod items;
+mod restrictions;
 mod secrets;
 mod standard;
 mod unknown;
@@ -27,6 +28,8 @@ pub(super) struct Values<'a> {
     pub(super) effective: Vec<(String, String)>,
     /// Which item of a list of sections is being read.
     item: Option<Item>,
+    /// The restricting keys that were read.
+    asked: BTreeSet<&'static str>,
 }
 
 const PREFIX: &str = "ELASTAUTH_";
@@ -34,15 +37,25 @@ const PREFIX: &str = "ELASTAUTH_";
 impl<'a> Values<'a> {
     pub(super) fn new(tree: &'a Tree, env: &'a BTreeMap<String, String>) -> Self {
         let warnings = tree.warnings.clone();
-        let mut values = Self { tree, env, problems: Vec::new(), warnings, effective: Vec::new(), item: None };
+        let (problems, effective, asked) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut values = Self { tree, env, problems, warnings, effective, item: None, asked };
         values.unknown_keys("", "", &tree.root);
         values.unknown_variables();
+        values.variables_of_the_file();
+        values.lost_restrictions();
         values
     }
 
     pub(super) fn problem(&mut self, path: &str, what: impl std::fmt::Display) {
         let line = self.node(path).map_or_else(String::new, |node| format!(" (line {})", node.line));
-        self.problems.push(format!("{}{line}: {what}", self.shown(path)));
+        self.say(format!("{}{line}: {what}", self.shown(path)));
+    }
+
+    /// Once, although a key may be read several times.
+    fn say(&mut self, problem: String) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// Something to know that is no error.
@@ -56,34 +69,13 @@ impl<'a> Values<'a> {
         self.effective.retain(|(shown, _)| *shown != hidden);
     }
 
-    /// From the environment: the prefixed name wins over the bare one, a value over a `…_FILE`. Empty counts as unset.
-    fn environment(&mut self, key: &Key) -> Option<String> {
-        if self.within(key.path) {
-            return None;
-        }
-        let variable = keys::variable(key.path);
-        for name in [format!("{PREFIX}{variable}"), variable] {
-            if let Some(value) = self.env.get(&name).filter(|value| !value.is_empty()) {
-                return Some(value.clone());
-            }
-            let file = self.env.get(&format!("{name}_FILE")).filter(|_| key.kind.is_secret());
-            if let Some(file) = file.filter(|file| !file.is_empty()) {
-                match std::fs::read_to_string(file) {
-                    Ok(text) => return Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-                    Err(error) => self.problems.push(format!("{name}_FILE (environment): {file}: {error}")),
-                }
-            }
-        }
-        None
-    }
-
     fn raw(&mut self, path: &'static str) -> Option<String> {
         self.own(path).or_else(|| self.standard(path))
     }
 
     /// What is said to us, by the environment or the file.
     fn own(&mut self, path: &'static str) -> Option<String> {
-        let key = KEYS.iter().find(|key| key.path == path)?;
+        let key = self.key(path)?;
         if let Some(value) = self.environment(key) {
             return Some(value);
         }
@@ -134,21 +126,6 @@ impl<'a> Values<'a> {
         Some(value.into())
     }
 
-    /// The file that [`Self::secret`] reads, if it reads one.
-    pub(super) fn secret_file(&self, path: &str) -> Option<PathBuf> {
-        let variable = keys::variable(path);
-        let set = |name: &str| self.env.get(name).filter(|value| !value.is_empty());
-        for name in [format!("{PREFIX}{variable}"), variable] {
-            if set(&name).is_some() {
-                return None;
-            }
-            if let Some(file) = set(&format!("{name}_FILE")) {
-                return Some(file.into());
-            }
-        }
-        None
-    }
-
     /// Whole numbers, quoted or not; `default` is for what the table of keys can only describe.
     pub(super) fn number<T: FromStr + ToString + Default>(&mut self, path: &'static str, default: Option<T>) -> T {
         let default = default.or_else(|| keys::default(path).parse().ok()).unwrap_or_default();
@@ -179,7 +156,7 @@ impl<'a> Values<'a> {
 
     /// A YAML list, or comma-separated text; empty items (unset variables) are left out.
     pub(super) fn list(&mut self, path: &'static str) -> Vec<String> {
-        let Some(key) = KEYS.iter().find(|key| key.path == path) else { return Vec::new() };
+        let Some(key) = self.key(path) else { return Vec::new() };
         let items = match (self.environment(key), self.node(path).map(|node| &node.value)) {
             (Some(text), _) => split(&text),
             (None, Some(Value::Scalar(text))) => split(text),
@@ -194,6 +171,7 @@ impl<'a> Values<'a> {
 
     /// A YAML list of things with a form of their own; from the file only.
     pub(super) fn items(&mut self, path: &'static str) -> &'a [Node] {
+        self.key(path);
         match self.node(path).map(|node| &node.value) {
             None => &[],
             Some(Value::List(items)) => items,
@@ -223,6 +201,7 @@ impl<'a> Values<'a> {
 
     /// Group to roles, in the file's order.
     pub(super) fn mapping(&mut self, path: &'static str) -> Vec<(String, Vec<String>)> {
+        self.key(path);
         let Some(node) = self.node(path) else { return Vec::new() };
         let entries = match &node.value {
             Value::Map(entries) => entries,

@@ -27,16 +27,37 @@ pub(in crate::config) struct Key {
     pub(in crate::config) kind: Kind,
     pub(in crate::config) default: &'static str,
     pub(in crate::config) help: &'static str,
+    /// Whether more would be let in, trusted or believed if the key were not there. An operator who writes such a key relies on it,
+    /// so that one which is written and comes out empty is an error, and never the default.
+    pub(in crate::config) restricts: bool,
+}
+
+impl Key {
+    const fn new(path: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
+        Self { path, kind, default, help, restricts: false }
+    }
+
+    pub(super) const fn restricting(self) -> Self {
+        Self { restricts: true, ..self }
+    }
 }
 
 pub(super) const fn key(path: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::Text, default, help }
+    Key::new(path, Kind::Text, default, help)
 }
 
 pub(super) const fn secret(path: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::Secret, default: "", help }
+    Key::new(path, Kind::Secret, "", help)
+}
+
+pub(super) const fn secrets(path: &'static str, help: &'static str) -> Key {
+    Key::new(path, Kind::Secrets, "", help)
 }
 
 pub(super) const fn list(path: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key { path, kind: Kind::List, default, help }
+    Key::new(path, Kind::List, default, help)
+}
+
+pub(super) const fn mapping(path: &'static str, help: &'static str) -> Key {
+    Key::new(path, Kind::Mapping, "", help)
 }

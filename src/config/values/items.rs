@@ -1,6 +1,6 @@
 //! Sections that may stand several times, as a list: each item is read like the section itself.
 
-use super::{PREFIX, Values, keys};
+use super::{KEYS, PREFIX, Values, keys};
 use crate::config::tree::{Node, Value};
 
 /// An item of a list of sections.
@@ -28,6 +28,16 @@ impl<'a> Values<'a> {
         let prefix = format!("{PREFIX}{}_", keys::variable(name));
         for variable in self.env.keys().filter(|variable| variable.starts_with(&prefix)) {
             self.problems.push(format!("{variable} (environment): {name} is a list; write ${{…}} into its items"));
+        }
+        // names without our prefix may be what the items put in, but a restriction that is meant for all of them must not be lost
+        for key in KEYS.iter().filter(|key| key.restricts && key.path.starts_with(&format!("{name}."))) {
+            let variable = keys::variable(key.path);
+            if self.env.get(&variable).is_some_and(|value| !value.is_empty())
+                && !self.tree.variables.contains(&variable)
+            {
+                self.problems
+                    .push(format!("{variable} (environment): {name} is a list; write ${{{variable}}} into its items"));
+            }
         }
         let read = |at| {
             self.item = Some(Item { name, at });

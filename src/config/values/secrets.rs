@@ -2,12 +2,12 @@
 
 use secrecy::SecretString;
 
-use super::{KEYS, Value, Values, split};
+use super::{Value, Values, split};
 
 impl Values<'_> {
     /// A YAML list, or text with commas or lines between the secrets.
     pub(in crate::config) fn secrets(&mut self, path: &'static str) -> Vec<SecretString> {
-        let Some(key) = KEYS.iter().find(|key| key.path == path) else { return Vec::new() };
+        let Some(key) = self.key(path) else { return Vec::new() };
         let lines = |text: &str| split(&text.replace(['\n', '\r', ' '], ","));
         let items = match (self.environment(key), self.node(path).map(|node| &node.value)) {
             (Some(text), _) => lines(&text),

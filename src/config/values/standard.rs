@@ -1,10 +1,13 @@
-//! Variables that a standard gives a meaning, and other programs go by, too.
+//! Variables that count where nothing else is said: those that a standard gives a meaning, and other programs go by, too; and the
+//! image's.
 
 use super::Values;
 
-/// Counts where nothing is said to us (OpenTelemetry's specification, "Environment Variable
-/// Specification" and "OTLP Exporter Configuration").
+/// Counts where nothing is said to us. The image says where it listens, so that the kubelet reaches the probes; unlike a variable
+/// for the key itself, that does not win over the file. The rest is OpenTelemetry's specification, "Environment Variable
+/// Specification" and "OTLP Exporter Configuration".
 const STANDARD: &[(&str, &[&str])] = &[
+    ("listen", &["ELASTAUTH_IMAGE_LISTEN"]),
     ("tracing.endpoint", &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]),
     ("tracing.ca_file", &["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"]),
     ("tracing.service_name", &["OTEL_SERVICE_NAME"]),

@@ -1,8 +1,11 @@
 //! What the file and the environment say that nobody asks for.
 
-use super::{PREFIX, Values, items, keys};
-use crate::config::keys::KEYS;
+use super::{Key, PREFIX, Values, items, keys};
+use crate::config::keys::{KEYS, Kind};
 use crate::config::tree::{Node, Value};
+
+/// Without the prefix: what names the file, and what the image sets.
+const NO_KEYS: [&str; 2] = ["CONFIG", "IMAGE_LISTEN"];
 
 impl Values<'_> {
     /// `shown` is the prefix as people know it, with the number of the item within a list of sections.
@@ -26,7 +29,8 @@ impl Values<'_> {
     fn unknown_in_section(&mut self, section: &str, shown: &str, node: &Node) {
         match &node.value {
             Value::Map(entries) => self.unknown_keys(section, &format!("{shown}."), entries),
-            Value::Scalar(text) if text.is_empty() => {}
+            // a variable cannot hold a section: one that is unset would take the section's restrictions with it
+            Value::Scalar(text) if text.is_empty() && node.missing.is_empty() => {}
             Value::List(nodes) if items::may_be_a_list(section) => {
                 for (at, node) in nodes.iter().enumerate() {
                     let shown = format!("{shown}[{at}]");
@@ -45,7 +49,10 @@ impl Values<'_> {
         let secrets = KEYS.iter().filter(|key| key.kind.is_secret()).map(|key| keys::variable(key.path));
         let files: Vec<String> = secrets.map(|name| format!("{name}_FILE")).collect();
         for name in self.env.keys().filter_map(|name| name.strip_prefix(PREFIX)) {
-            if name == "CONFIG" || known.iter().chain(&files).any(|known| known == name) {
+            if NO_KEYS.contains(&name)
+                || known.iter().chain(&files).any(|known| known == name)
+                || of_the_file(name).is_some()
+            {
                 continue;
             }
             let hint = keys::nearest(name, known.iter().map(String::as_str));
@@ -53,4 +60,36 @@ impl Values<'_> {
             self.problems.push(format!("{PREFIX}{name} (environment): unknown setting{hint}"));
         }
     }
+
+    /// Variables for keys that only the file can hold. Without our prefix, one may be another program's, or what the file puts in
+    /// with `${…}`; but a restriction that is not in force is never passed over.
+    pub(super) fn variables_of_the_file(&mut self) {
+        for name in self.env.keys() {
+            let prefixed = name.strip_prefix(PREFIX);
+            let Some((key, whole)) = of_the_file(prefixed.unwrap_or(name)) else { continue };
+            let path = key.path;
+            let what = format!(
+                "{name} (environment): {path} can only be written into the file, with ${{…}} for what varies; this variable is \
+                 not read"
+            );
+            if prefixed.is_some() {
+                self.problems.push(what);
+            } else if self.tree.variables.contains(name) {
+                // the file reads it
+            } else if key.restricts && whole {
+                self.problems.push(format!("{what}; remove it, or rename it if it is another program's"));
+            } else {
+                self.warnings.push(what);
+            }
+        }
+    }
+}
+
+/// The key that only the file can hold, if a variable is named after it, and whether it means the whole of it: the Go service
+/// had `GROUP_MAPPINGS_<GROUP>`.
+fn of_the_file(name: &str) -> Option<(&'static Key, bool)> {
+    KEYS.iter().filter(|key| key.kind == Kind::Mapping).find_map(|key| {
+        let rest = name.strip_prefix(&keys::variable(key.path))?;
+        (rest.is_empty() || rest.starts_with('_')).then_some((key, rest.is_empty()))
+    })
 }

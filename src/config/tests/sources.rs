@@ -1,0 +1,55 @@
+//! Which place counts: the image, the file, the environment.
+
+use super::*;
+
+#[test]
+fn the_address_of_the_image_counts_only_where_neither_the_file_nor_a_variable_says_another() {
+    let image = ("ELASTAUTH_IMAGE_LISTEN", "0.0.0.0:5000");
+    let file = format!("{BASE}listen: 127.0.0.1:6000\n");
+    for (text, set, expected) in [
+        (BASE, &[][..], "127.0.0.1:5000"),
+        (BASE, &[image], "0.0.0.0:5000"),
+        (&file, &[image], "127.0.0.1:6000"),
+        (BASE, &[image, ("LISTEN", "127.0.0.1:7000")], "127.0.0.1:7000"),
+        (&file, &[image, ("ELASTAUTH_LISTEN", "127.0.0.1:8000")], "127.0.0.1:8000"),
+    ] {
+        let loaded = load_text(text, &env(set)).unwrap();
+        assert_eq!(loaded.settings.http.listen.to_string(), expected, "{set:?}");
+        assert!(loaded.effective.contains(&("listen".into(), expected.into())), "`check` tells");
+    }
+}
+
+#[test]
+fn files_and_addresses_that_would_end_the_start_are_problems_of_the_configuration() {
+    let oidc = |more: &str| BASE.replace("client_id: elastauth", &format!("client_id: elastauth, {more}"));
+    let elasticsearch = |more: &str| BASE.replace("password: pw", &format!("password: pw, {more}"));
+    let folder = tempfile::tempdir().unwrap();
+    let garbage = folder.path().join("garbage.pem");
+    std::fs::write(&garbage, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let garbage = garbage.to_str().unwrap();
+    for (text, expected) in [
+        (BASE.replace("example.com", "example.com/?a=b"), "oidc.issuer (line 2): the issuer is not"),
+        (BASE.replace("example.com", "example.com/#x"), "oidc.issuer (line 2): the issuer is not"),
+        (oidc("jwks_uri: \"http://keys\""), "oidc.jwks_uri (line 2): the address http://keys/ is neither https"),
+        (oidc("introspection_endpoint: \"http://i\""), "oidc.introspection_endpoint (line 2): the address"),
+        (oidc("ca_file: /nowhere/ca.pem"), "oidc.ca_file (line 2): /nowhere/ca.pem: No such file"),
+        (oidc(&format!("ca_file: {garbage}")), "oidc.ca_file (line 2): "),
+        (elasticsearch("ca_file: /nowhere/ca.pem"), "elasticsearch.ca_file (line 3): /nowhere/ca.pem: No such file"),
+        (elasticsearch(&format!("ca_file: {garbage}")), "elasticsearch.ca_file (line 3): "),
+        (
+            elasticsearch("client_certificate_file: /nowhere/c.pem, client_key_file: /nowhere/k.pem"),
+            "elasticsearch.client_certificate_file (line 3): /nowhere/c.pem: No such file",
+        ),
+        (
+            format!("{BASE}tracing: {{endpoint: \"https://collector\", ca_file: /nowhere/ca.pem}}\n"),
+            "tracing.ca_file: /nowhere/ca.pem: No such file",
+        ),
+        (
+            format!("{BASE}tracing: {{endpoint: \"http://127.0.0.1:4317\", headers: nonsense}}\n"),
+            "tracing.headers: must be name=value",
+        ),
+    ] {
+        let problems = load_text(&text, &env(&[])).unwrap_err().to_string();
+        assert!(problems.contains(expected), "{expected} is not in\n{problems}");
+    }
+}

@@ -1,0 +1,131 @@
+//! Keys that restrict: one that is written must restrict something.
+
+use super::{KEYS, Key, PREFIX, Values, keys, split};
+use crate::config::keys::Kind;
+use crate::config::tree::{Node, Value};
+
+impl Values<'_> {
+    /// A key, about to be read. One that restricts must not come out empty.
+    pub(super) fn key(&mut self, path: &str) -> Option<&'static Key> {
+        let key = KEYS.iter().find(|key| key.path == path)?;
+        if key.restricts {
+            self.asked.insert(key.path);
+            self.insist(key);
+        }
+        Some(key)
+    }
+
+    /// Says so where the key is written, in the environment or in the file, and nothing comes of it.
+    fn insist(&mut self, key: &Key) {
+        let mut empty = None;
+        for name in self.variables_of(key) {
+            match self.env.get(&name) {
+                None => {}
+                // as ever, the next place is looked at
+                Some(value) if value.is_empty() => empty = empty.or(Some(name)),
+                Some(value) if says_nothing(key, value) => {
+                    return self.say(format!("{name} (environment): holds no value for {}: {CURE}", key.path));
+                }
+                Some(_) => return,
+            }
+        }
+        match (self.node(key.path), empty) {
+            (Some(node), _) => self.insist_on(key, node),
+            (None, Some(name)) => self.say(format!("{name} (environment): is empty, and {} {WHY}: {CURE}", key.path)),
+            (None, None) => {}
+        }
+    }
+
+    /// Of two sections of one name the last counts, which must not lose what the first restricts.
+    pub(super) fn lost_restrictions(&mut self) {
+        for (path, line) in
+            self.tree.lost.iter().filter(|(path, _)| KEYS.iter().any(|key| key.restricts && key.path == path))
+        {
+            self.problems.push(format!(
+                "{path} (line {line}): stands in a section that is written again below, without it, and the last one counts: make one \
+                 section of the two"
+            ));
+        }
+    }
+
+    /// Says of each restriction in the file that nothing asked for it, as `oidc.required_claims` where headers name the caller.
+    pub(in crate::config) fn unused_restrictions(&mut self) {
+        for key in KEYS {
+            if key.restricts && !self.asked.contains(key.path) && self.node(key.path).is_some() {
+                self.warning(key.path, "is written, and has no effect with this auth_provider or cache.type");
+            }
+        }
+    }
+
+    fn insist_on(&mut self, key: &Key, node: &Node) {
+        let mut missing = Vec::new();
+        collect(node, &mut missing);
+        if let [first, ..] = missing.as_slice() {
+            let names: Vec<String> = missing.iter().map(|name| format!("${{{name}}}")).collect();
+            self.problem(
+                key.path,
+                format!(
+                    "{} is unset or empty, and this key {WHY}: set the variable, or write a default into the file, as \
+                     ${{{first}:-default}}",
+                    names.join(", ")
+                ),
+            );
+        } else if comes_out_empty(key, node) {
+            self.problem(key.path, format!("is written and empty, and this key {WHY}: {CURE}"));
+        }
+    }
+
+    /// In the order in which they count. An item of a list of sections has none.
+    fn variables_of(&self, key: &Key) -> Vec<String> {
+        if self.within(key.path) || key.kind == Kind::Mapping {
+            return Vec::new();
+        }
+        let variable = keys::variable(key.path);
+        let mut names = Vec::new();
+        for name in [format!("{PREFIX}{variable}"), variable] {
+            let file = format!("{name}_FILE");
+            names.push(name);
+            if key.kind.is_secret() {
+                names.push(file);
+            }
+        }
+        names
+    }
+}
+
+const WHY: &str = "decides whom or what elastauth accepts";
+const CURE: &str = "give it a value, or remove it";
+
+/// The variables that put nothing in, wherever they stand in the value.
+fn collect(node: &Node, missing: &mut Vec<String>) {
+    for name in &node.missing {
+        if !missing.contains(name) {
+            missing.push(name.clone());
+        }
+    }
+    match &node.value {
+        Value::Scalar(_) => {}
+        Value::List(nodes) => nodes.iter().for_each(|node| collect(node, missing)),
+        Value::Map(entries) => entries.iter().for_each(|(_, node)| collect(node, missing)),
+    }
+}
+
+fn says_nothing(key: &Key, text: &str) -> bool {
+    match key.kind {
+        Kind::Text | Kind::Secret => text.trim().is_empty(),
+        Kind::List | Kind::Secrets | Kind::Mapping => split(text).is_empty(),
+    }
+}
+
+/// A list of which something is left still restricts. Within a mapping, a name with an empty list is a restriction of its own: the
+/// claim must be there, with any value.
+fn comes_out_empty(key: &Key, node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(text) => says_nothing(key, text),
+        Value::List(nodes) => nodes.iter().all(|node| comes_out_empty(key, node)),
+        Value::Map(entries) => {
+            let none = |node: &Node| matches!(&node.value, Value::List(nodes) if nodes.is_empty());
+            entries.is_empty() || entries.iter().any(|(_, node)| !none(node) && comes_out_empty(key, node))
+        }
+    }
+}
