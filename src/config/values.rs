@@ -47,8 +47,15 @@ impl<'a> Values<'a> {
     }
 
     pub(super) fn problem(&mut self, path: &str, what: impl std::fmt::Display) {
-        let line = self.node(path).map_or_else(String::new, |node| format!(" (line {})", node.line));
-        self.say(format!("{}{line}: {what}", self.shown(path)));
+        let node = self.node(path);
+        let line = node.map_or_else(String::new, |node| format!(" (line {})", node.line));
+        let mut problem = format!("{}{line}: {what}", self.shown(path));
+        for variable in node.iter().flat_map(|node| &node.missing).map(|name| format!("${{{name}}}")) {
+            if !problem.contains(&variable) {
+                problem.push_str(&format!("; {variable} is unset or empty"));
+            }
+        }
+        self.say(problem);
     }
 
     /// Once, although a key may be read several times.

@@ -147,6 +147,9 @@ fn showing(
     let broken = |path: &Path, error: &dyn fmt::Display| Error::Identity { path: path.into(), why: error.to_string() };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
     let chain = chain.map_err(|error| broken(certificate, &error))?;
+    if chain.is_empty() {
+        return Err(broken(certificate, &"not a PEM file with certificates"));
+    }
     let secret = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| broken(key, &error))?;
     config.with_client_auth_cert(chain, secret).map_err(|error| broken(key, &error))
 }

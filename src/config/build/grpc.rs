@@ -70,7 +70,17 @@ fn tls(v: &mut Values<'_>) -> Option<tls::Settings> {
     let client_ca_file = authorities.map(Into::into);
     let settings = tls::Settings { cert_file, key_file, client_ca_file, allowed, reload_interval };
     if let Err(error) = tls::check(&settings) {
-        v.problem("grpc.tls_cert_file", error);
+        let key = match &error {
+            tls::Error::Read { path, .. } | tls::Error::Content { path, .. } => Some(path.as_path()),
+            tls::Error::Pair(_) => Some(settings.key_file.as_path()),
+            tls::Error::Authorities(_) => settings.client_ca_file.as_deref(),
+        };
+        let key = match key {
+            Some(path) if path == settings.cert_file => "grpc.tls_cert_file",
+            Some(path) if path == settings.key_file => "grpc.tls_key_file",
+            _ => "grpc.tls_client_ca_file",
+        };
+        v.problem(key, error);
     }
     Some(settings)
 }

@@ -105,14 +105,13 @@ fn a_prefix_that_names_of_another_issuer_can_begin_with_is_warned_of_with_the_cu
         (&["staff-", "partner-"], None),
         (&["a-", "b-a-"], None),
     ] {
-        let items: String = prefixes
-            .iter()
-            .enumerate()
-            .map(|(at, prefix)| {
-                let prefix = if prefix.is_empty() { String::new() } else { format!(", username_prefix: {prefix}") };
-                format!("- {{issuer: \"https://i{at}\", client_id: x{prefix}}}\n")
-            })
-            .collect();
+        let mut items = String::new();
+        for (at, prefix) in prefixes.iter().enumerate() {
+            items.push_str(&format!("- issuer: \"https://i{at}\"\n  client_id: x\n"));
+            if !prefix.is_empty() {
+                items.push_str(&format!("  username_prefix: {prefix}\n"));
+            }
+        }
         let loaded = load_text(&format!("oidc:\n{items}{REST}"), &env(&[])).unwrap();
         let said: Vec<&String> = loaded.warnings.iter().filter(|warning| warning.contains("username_prefix")).collect();
         match expected {

@@ -90,6 +90,15 @@ fn the_restrictions_of_the_field_are_refused_wherever_their_variable_stands() {
 }
 
 #[test]
+fn what_is_required_names_the_variable_too() {
+    let text = "oidc: {issuer: \"${ISSUER}\", client_id: x}\nelasticsearch: {hosts: [\"https://es\"], username: u, password: \"${PW}\"}\n";
+    let said = problems(text, &[]);
+    for part in ["oidc.issuer (line 1): is required", "${ISSUER} is unset or empty", "${PW} is unset or empty"] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+}
+
+#[test]
 fn what_still_restricts_is_accepted() {
     for (path, value, set) in [
         // a claim that must be there, with any value
