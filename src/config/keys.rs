@@ -41,7 +41,7 @@ pub(super) const KEYS: &[Key] = &[
     key("oidc.claim_mappings.email", "email", "claim name, or path with dots"),
     key("oidc.claim_mappings.groups", "groups", "claim name, or path with dots: an array, or one string").restricting(),
     key("oidc.claim_mappings.full_name", "name", "claim name, or path with dots"),
-    mapping("oidc.required_claims", "claim to list of accepted values; none accept any value").restricting(),
+    mapping("oidc.required_claims", "claim to list of accepted values; `[]` accepts any value").restricting(),
     key("oidc.groups_prefix", "", "only groups with this prefix count, and lose it").restricting(),
     key("oidc.username_prefix", "", "put before every username, to tell issuers apart").restricting(),
     key("oidc.username_case", "keep", "`keep`, or `lower`: Elasticsearch tells `Bob` from `bob`").restricting(),
@@ -179,7 +179,7 @@ pub(super) const KEYS: &[Key] = &[
     key("grpc.tls_key_file", "", "PEM file with its key").restricting(),
     key("grpc.tls_client_ca_file", "", "PEM file with the authorities of clients: each must show a certificate")
         .restricting(),
-    list("grpc.tls_allowed_sans", "", "URIs (SPIFFE) and host names in clients' certificates that may ask; empty: all")
+    list("grpc.tls_allowed_sans", "", "URIs (SPIFFE) and host names in clients' certificates that may ask; unset: all")
         .restricting(),
     key("grpc.tls_reload_interval", "10s", "how often these files are looked at for changes"),
     key("grpc.allow_insecure", "false", "listen beyond loopback without TLS: whoever reaches the port gets passwords"),
