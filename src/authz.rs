@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use crate::credentials::broker::Broker;
-use crate::credentials::{Caller, Obtained, Origin, Provisioner, Store};
+use crate::credentials::{Caller, Obtained, Origin, Provisioner, Store, StoreError};
 use crate::identity::issuers::Issuers;
 use crate::identity::known::{self, Known, Name};
 use crate::identity::presented::{Header, Presented, Wanted};
@@ -161,7 +161,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
     }
 
-    /// What `/ready` reports: the store answers, and keys are known or can be had.
+    /// What `/ready` reports: the store answers and takes writes, and keys are known or can be had.
     pub async fn readiness(&self) -> Readiness {
         let keys = async {
             match &self.callers {
@@ -170,8 +170,12 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             }
         };
         let (cache, keys) = tokio::join!(self.broker.reachable(), keys);
+        let (cache, writes) = match cache {
+            Err(StoreError::WriteRefused(why)) => (Ok(()), Err(why)),
+            other => (other.map_err(|error| error.to_string()), Ok(())),
+        };
         let elasticsearch = self.broker.condition();
-        Readiness { cache: cache.map_err(|e| e.to_string()), keys: keys.map_err(|e| e.to_string()), elasticsearch }
+        Readiness { cache, writes, keys: keys.map_err(|error| error.to_string()), elasticsearch }
     }
 
     /// What is known at this moment about the parts that requests need; asks nobody.
@@ -191,8 +195,11 @@ fn slot(slots: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
 /// Whether requests can be served.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// The store.
+    /// Whether the store answers.
     pub cache: Result<(), String>,
+    /// Whether it takes writes too. While it refuses them those whose records it has are served, and no other replica does
+    /// better: a replica with such a store is degraded, and ready.
+    pub writes: Result<(), String>,
     /// The verification keys.
     pub keys: Result<(), String>,
     /// What was last found in the background. While it is down cached users are served all the same, and no other replica

@@ -33,7 +33,7 @@ pub use day::Day;
 pub use key::CacheKey;
 pub use origin::Origin;
 pub use password::Password;
-pub use store::{Cursor, Entry, Keys, Replaced, Store, StoreError};
+pub use store::{Cursor, Entry, Keys, MAX_RECORD, Replaced, Store, StoreError};
 
 /// Where a credential came from; for logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

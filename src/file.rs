@@ -13,7 +13,7 @@ use redb::{Database, ReadableDatabase as _, Table, TableDefinition};
 use tokio::sync::Semaphore;
 
 use crate::credentials::near::Link;
-use crate::credentials::{CacheKey, Cursor, Entry, Keys, Replaced, Store, StoreError};
+use crate::credentials::{CacheKey, Cursor, Entry, Keys, MAX_RECORD, Replaced, Store, StoreError};
 
 mod open;
 mod slot;
@@ -79,14 +79,14 @@ impl FileStore {
         &self,
         operation: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let closed = || StoreError("the file cache is closed".into());
+        let closed = || StoreError::Unavailable("the file cache is closed".into());
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| closed())?;
         let slot = Arc::clone(&self.slot);
         let outcome = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             slot.run(operation)
         });
-        outcome.await.map_err(|_| closed())?.map_err(StoreError)
+        outcome.await.map_err(|_| closed())?.map_err(StoreError::Unavailable)
     }
 
     async fn read<T: Send + 'static>(
@@ -145,7 +145,8 @@ fn held(
     Ok(found.and_then(|found| {
         let (ends, bytes) = found.value();
         let remaining = ends.checked_sub(now).filter(|left| *left > 0).map(Duration::from_millis)?;
-        Some(Entry { bytes: bytes.to_vec(), remaining })
+        let bytes = if bytes.len() > MAX_RECORD { Vec::new() } else { bytes.to_vec() };
+        Some(Entry { bytes, remaining })
     }))
 }
 

@@ -1,5 +1,6 @@
 //! Health and readiness over HTTP, as JSON: `/health` and `/live` say that the process lives, `/ready` that it can
-//! serve, or what is missing; `degraded` is ready, for cached users. And `/metrics`, as text, where that is on.
+//! serve, or what is missing; `degraded` is ready, for cached users: Elasticsearch is down, or the cache refuses writes. And
+//! `/metrics`, as text, where that is on.
 
 use std::fmt;
 use std::future::Future;
@@ -78,12 +79,15 @@ where
         Err(why) => json!(why),
     };
     let able = found.cache.is_ok() && found.keys.is_ok();
-    let (code, status) = match (able, &found.elasticsearch) {
-        (true, Ok(())) => (StatusCode::OK, "ok"),
-        (true, Err(_)) => (StatusCode::OK, "degraded"),
+    let whole = found.writes.is_ok() && found.elasticsearch.is_ok();
+    let (code, status) = match (able, whole) {
+        (true, true) => (StatusCode::OK, "ok"),
+        (true, false) => (StatusCode::OK, "degraded"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
-    let body = json!({ "status": status, "cache": part(&found.cache), "keys": part(&found.keys),
+    // of a store that does not answer it is not known whether it would take writes
+    let cache = found.cache.and(found.writes);
+    let body = json!({ "status": status, "cache": part(&cache), "keys": part(&found.keys),
                        "elasticsearch": part(&found.elasticsearch) });
     (code, Json(body)).into_response()
 }

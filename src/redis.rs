@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{Cmd, ErrorKind, Pipeline, Script, ServerErrorKind, Value, cmd, pipe};
+use redis::{Cmd, Pipeline, Value, cmd, pipe};
 
 use crate::credentials::near::Link;
-use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
+use crate::credentials::{CacheKey, Entry, MAX_RECORD, Replaced, Store, StoreError};
 
 mod address;
 mod cluster;
@@ -16,6 +16,7 @@ mod node;
 mod pool;
 mod rights;
 mod scan;
+mod scripts;
 mod sentinel;
 mod servers;
 mod settings;
@@ -30,6 +31,7 @@ pub use tls::{Tls, TlsError};
 use connect::ConnectError;
 use node::Failed;
 use rights::Rights;
+use scripts::{REMOVE, REPLACE};
 use servers::Servers;
 
 /// Redis answers, and its answer is that this configuration can never work.
@@ -50,18 +52,10 @@ pub struct RedisStore {
 
 /// How long start-up waits for Redis, which it does not need.
 const AT_START: Duration = Duration::from_secs(2);
+/// What `PTTL` answers for a key that is not there.
+const NOT_THERE: i64 = -2;
 /// What all keys of ours begin with.
 const PREFIX: &str = "elastauth-";
-
-/// Answers 1 replaced, 0 other bytes, -1 nothing there.
-const REPLACE: &str = "local v = redis.call('GET', KEYS[1]) \
-    if not v then return -1 end \
-    if v ~= ARGV[1] then return 0 end \
-    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1";
-const REMOVE: &str = "local v = redis.call('GET', KEYS[1]) \
-    if not v then return -1 end \
-    if v ~= ARGV[1] then return 0 end \
-    redis.call('DEL', KEYS[1]) return 1";
 
 impl RedisStore {
     /// Connects on first use: start-up does not need Redis.
@@ -76,6 +70,10 @@ impl RedisStore {
         match tokio::time::timeout(AT_START, self.servers.try_out()).await {
             Ok(Err(error @ ConnectError::Select { .. })) => Err(Error { at: self.at.clone(), why: error.to_string() }),
             Ok(Ok(())) => Ok(()),
+            Ok(Err(error @ ConnectError::TooOld(_))) => {
+                tracing::error!("Redis {}: {error}. With this one nobody can be served", self.at);
+                Ok(())
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "Redis {}: it serves nobody yet", self.at);
                 Ok(())
@@ -88,42 +86,26 @@ impl RedisStore {
     }
 
     fn failed(&self, why: impl std::fmt::Display) -> StoreError {
-        StoreError(format!("Redis {}: {why}", self.at))
+        StoreError::Unavailable(format!("Redis {}: {why}", self.at))
     }
 
-    /// Commands about one key, in one round trip.
-    async fn run<T: redis::FromRedisValue>(&self, key: &str, commands: &Pipeline) -> Result<T, StoreError> {
-        self.servers.run(key, commands).await.map_err(|failed| self.failed(failed))
+    /// Of a command that writes: it may be refused where a read is answered.
+    fn not_written(&self, failed: Failed) -> StoreError {
+        let refused = failed.refuses_writes();
+        match self.failed(failed) {
+            StoreError::Unavailable(why) if refused => StoreError::WriteRefused(why),
+            other => other,
+        }
     }
 
-    /// Runs a one-key script; `None` when the server does not let us.
-    async fn script(&self, code: &str, key: &CacheKey, args: &[&[u8]]) -> Result<Option<i64>, StoreError> {
-        if !self.rights.scripts() {
-            return Ok(None);
-        }
-        let script = Script::new(code);
-        let call = |name: &str, body: &str| {
-            let mut command = cmd(name);
-            command.arg(body).arg(1).arg(key.as_str());
-            for arg in args {
-                command.arg(*arg);
-            }
-            one(command)
-        };
-        let mut answer = self.servers.run::<(i64,)>(key.as_str(), &call("EVALSHA", script.get_hash())).await;
-        if let Err(Failed::Refused(error)) = &answer
-            && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
-        {
-            answer = self.servers.run(key.as_str(), &call("EVAL", code)).await;
-        }
-        match answer {
-            Ok((answer,)) => Ok(Some(answer)),
-            Err(failed) if failed.is_lack_of_permission() => {
-                self.rights.without_scripts();
-                Ok(None)
-            }
-            Err(failed) => Err(self.failed(failed)),
-        }
+    /// A command that writes under one key.
+    async fn write<T: redis::FromRedisValue>(&self, key: &CacheKey, command: Cmd) -> Result<T, Failed> {
+        self.servers.run::<(T,)>(key.as_str(), &one(command)).await.map(|(answer,)| answer)
+    }
+
+    /// A key that no record has. It is another one each time: in a cluster one node may be lost while the others serve.
+    fn unused_key(&self) -> String {
+        format!("{PREFIX}?{}", self.probes.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -131,6 +113,11 @@ fn one(command: Cmd) -> Pipeline {
     let mut pipeline = pipe();
     pipeline.add_command(command);
     pipeline
+}
+
+/// Empty where it is longer than any record.
+fn as_record(bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.len() > MAX_RECORD { Vec::new() } else { bytes }
 }
 
 fn millis(life: Duration) -> u64 {
@@ -141,26 +128,34 @@ impl Store for RedisStore {
     const SYSTEM: Option<&'static str> = Some("redis");
 
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
+        // unlike GET it has a bound; it answers nothing at all for a key that is not there, and PTTL tells that apart
         let mut read = pipe();
-        read.cmd("GET").arg(key.as_str()).cmd("PTTL").arg(key.as_str());
-        let mut answer = self.servers.run::<(Option<Vec<u8>>, i64)>(key.as_str(), &read).await;
+        read.cmd("GETRANGE").arg(key.as_str()).arg(0).arg(MAX_RECORD).cmd("PTTL").arg(key.as_str());
+        let mut answer = self.servers.run::<(Vec<u8>, i64)>(key.as_str(), &read).await;
         if matches!(answer, Err(Failed::Broken(_))) {
             // a read is repeated once, on another connection
             answer = self.servers.run(key.as_str(), &read).await;
         }
-        let (bytes, remaining) = answer.map_err(|failed| self.failed(failed))?;
-        Ok(bytes.map(|bytes| {
-            // no expiry: only a person writes such an entry
-            let remaining = u64::try_from(remaining).map_or(Duration::ZERO, Duration::from_millis);
-            Entry { bytes, remaining }
-        }))
+        match answer {
+            Ok((_, NOT_THERE)) => Ok(None),
+            Ok((bytes, remaining)) => {
+                // no expiry: only a person writes such an entry
+                let remaining = u64::try_from(remaining).map_or(Duration::ZERO, Duration::from_millis);
+                Ok(Some(Entry { bytes: as_record(bytes), remaining }))
+            }
+            Err(failed) if failed.is_wrong_type() => Ok(Some(Entry { bytes: Vec::new(), remaining: Duration::ZERO })),
+            Err(failed) => Err(self.failed(failed)),
+        }
     }
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
         let mut set = cmd("SET");
         set.arg(key.as_str()).arg(bytes).arg("NX").arg("GET").arg("PX").arg(millis(life));
-        let (before,) = self.run(key.as_str(), &one(set)).await?;
-        Ok(before)
+        match self.write::<Option<Vec<u8>>>(key, set).await {
+            Ok(before) => Ok(before.map(as_record)),
+            Err(failed) if failed.is_wrong_type() => Ok(Some(Vec::new())),
+            Err(failed) => Err(self.not_written(failed)),
+        }
     }
 
     async fn replace(
@@ -184,8 +179,15 @@ impl Store for RedisStore {
             Some(_) => {}
         }
         let mut set = cmd("SET");
-        set.arg(key.as_str()).arg(new).arg("XX").arg("GET").arg("PX").arg(&px);
-        let (before,): (Option<Vec<u8>>,) = self.run(key.as_str(), &one(set)).await?;
+        set.arg(key.as_str()).arg(new).arg("XX").arg("PX").arg(&px);
+        if expected.is_empty() {
+            // GET would refuse another type, and answer all of a long value; a replica whose new record is overwritten here
+            // finds that out itself, when it compares
+            let set: Option<Value> = self.write(key, set).await.map_err(|failed| self.not_written(failed))?;
+            return Ok(set.map_or(Replaced::Missing, |_ok| Replaced::Yes));
+        }
+        set.arg("GET");
+        let before: Option<Vec<u8>> = self.write(key, set).await.map_err(|failed| self.not_written(failed))?;
         Ok(match before {
             None => Replaced::Missing,
             Some(before) if before == expected => Replaced::Yes,
@@ -201,7 +203,7 @@ impl Store for RedisStore {
         if held {
             let mut del = cmd("DEL");
             del.arg(key.as_str());
-            let _: Value = self.run(key.as_str(), &one(del)).await?;
+            let _: Value = self.write(key, del).await.map_err(|failed| self.not_written(failed))?;
         }
         Ok(held)
     }
@@ -210,13 +212,22 @@ impl Store for RedisStore {
         tokio::join!(tracking::run(&self.servers, &self.rights, link), self.servers.keep_up());
     }
 
-    /// `PING` is refused by the documented ACL line: a read of a key that is nobody's does as well. It is another key each
-    /// time: in a cluster one node may be lost while the others serve.
+    /// `PING` is refused by the documented ACL line: a read of a key that is nobody's does as well.
     async fn reachable(&self) -> Result<(), StoreError> {
-        let key = format!("{PREFIX}?{}", self.probes.fetch_add(1, Ordering::Relaxed));
+        let key = self.unused_key();
         let mut get = cmd("GET");
         get.arg(&key);
-        let _: Value = self.run(&key, &one(get)).await?;
-        Ok(())
+        let answer = self.servers.run::<Value>(&key, &one(get)).await;
+        answer.map(|_nothing| ()).map_err(|failed| self.failed(failed))
+    }
+
+    /// With `XX` a `SET` of a key that is not there does nothing, but the server says first whether it would: it counts as a
+    /// write that needs memory.
+    async fn writable(&self) -> Result<(), StoreError> {
+        let key = self.unused_key();
+        let mut set = cmd("SET");
+        set.arg(&key).arg("").arg("XX").arg("PX").arg(1);
+        let answer = self.servers.run::<Value>(&key, &one(set)).await;
+        answer.map(|_nothing| ()).map_err(|failed| self.not_written(failed))
     }
 }

@@ -1,13 +1,18 @@
 //! When something is down: each cell of the README's table, with the fault between the processes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use elastauth::credentials::CacheKey;
+use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::until;
 use elastauth_support::proxy::{Mode, Proxy};
+use elastauth_support::resp::{greets_with, hello};
 use elastauth_support::servers::{Elastauth, Redis, config, redis_cache};
 
 /// Two replicas; the first one's way to Redis goes through a proxy.
@@ -23,6 +28,8 @@ struct Bench {
 }
 
 const MAX_STALE: &str = "cache:\n  max_stale: 1h\n";
+/// What is tested is not how fast Redis is.
+const PATIENT: &str = "cache:\n  redis_command_timeout: 5s\n";
 
 impl Bench {
     async fn start(cache: &str) -> Option<Self> {
@@ -47,6 +54,16 @@ impl Bench {
         self.issuer.token(user, &["admins"])
     }
 
+    /// What `/ready` of the first replica says.
+    async fn ready(&self) -> (u16, serde_json::Value) {
+        ready(&self.near).await
+    }
+
+    /// Lines of the first replica's log with this in them.
+    fn told(&self, text: &str) -> usize {
+        self.near.process.lines().iter().filter(|line| line.contains(text)).count()
+    }
+
     /// Known to the first replica itself, and so to Redis.
     async fn in_near(&self, user: &str) -> (String, Answer) {
         let token = self.token(user);
@@ -67,6 +84,11 @@ impl Bench {
         let made = self.second.ask(&token).await;
         (token, made)
     }
+}
+
+async fn ready(elastauth: &Elastauth) -> (u16, serde_json::Value) {
+    let answer = elastauth_support::http().get(format!("{}/ready", elastauth.http)).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,4 +208,89 @@ async fn what_another_replica_or_an_operator_changes_holds_at_the_next_request()
     let lines = bench.near.process.lines();
     let misses = lines.iter().skip(from).filter(|line| line.contains("Cache miss")).count();
     assert_eq!(misses, 0, "it took what Redis has");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_refuses_writes_serves_whom_it_knows_and_ready_says_why() {
+    let Some(bench) = Bench::start(PATIENT).await else { return };
+    until("Elasticsearch is seen to be well", || async { bench.ready().await.1["status"] == "ok" }).await;
+    for (round, (setting, code)) in [("maxmemory", "OOM"), ("min-replicas-to-write", "NOREPLICAS")].iter().enumerate() {
+        let mut known = Vec::new();
+        for n in 0..10 {
+            known.push(bench.in_redis(&format!("known-{round}-{n}")).await);
+        }
+        let writes = bench.elasticsearch.history().len();
+        bench.redis.command(&["CONFIG", "SET", setting, "1"]);
+        for (n, (token, made)) in known.iter().enumerate() {
+            let new = bench.token(&format!("new-{round}-{n}"));
+            assert_eq!(bench.first.ask(&new).await, Answer::Denied(503), "{code}: a new user");
+            assert_eq!(bench.first.ask(token).await, *made, "{code}: who is in Redis");
+        }
+        let (status, body) = bench.ready().await;
+        assert_eq!((status, body["status"].as_str()), (200, Some("degraded")), "{body}");
+        assert!(body["cache"].as_str().unwrap().contains(code), "{body}");
+        bench.near.process.wait_for_line(0, &["cache_unavailable", code]);
+        assert_eq!(bench.elasticsearch.history().len(), writes, "nothing that is not agreed is written");
+        bench.redis.command(&["CONFIG", "SET", setting, "0"]);
+        assert_eq!(bench.ready().await.1["status"], "ok");
+        assert!(bench.first.ask(&bench.token(&format!("new-{round}-0"))).await.password().is_some());
+    }
+    assert_eq!(bench.told("The cache does not answer"), 0, "it did answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_can_be_no_record_is_replaced_for_its_user_and_nobody_else_notices() {
+    let Some(bench) = Bench::start(PATIENT).await else { return };
+    let long = (100 * 1024 * 1024).to_string();
+    for (round, value) in [&["HSET", "f", "v"][..], &["RPUSH", "v"], &["SETRANGE", &long, "x"]].into_iter().enumerate()
+    {
+        let (ann, bob) = (format!("ann{round}"), format!("bob{round}"));
+        let key = CacheKey::of(&Username::parse(&ann).unwrap());
+        let (token, _) = bench.in_redis(&ann).await;
+        let (bobs_token, bobs) = bench.in_redis(&bob).await;
+        let memory = bench.near.process.memory();
+        bench.redis.command(&["DEL", key.as_str()]);
+        let [command, rest @ ..] = value else { panic!("a command") };
+        bench.redis.command(&[&[*command, key.as_str()], rest].concat());
+        let writes = bench.elasticsearch.history().len();
+        let made = bench.first.ask(&token).await;
+        assert!(made.password().is_some(), "{value:?}: {made:?}");
+        assert_eq!(bench.first.ask(&bobs_token).await, bobs);
+        assert_eq!(bench.second.ask(&token).await, made, "the replicas agree again");
+        assert_eq!(bench.elasticsearch.history().len(), writes + 1, "{value:?}");
+        let grown = bench.near.process.memory() - memory;
+        assert!(grown < 30 * 1024 * 1024, "{value:?}: {grown} bytes");
+    }
+    assert_eq!(bench.told("The cache does not answer"), 0);
+}
+
+/// Where it cannot be replaced either, every request finds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_can_be_no_record_and_cannot_be_replaced_does_not_fill_the_log() {
+    let Some(bench) = Bench::start(PATIENT).await else { return };
+    bench.redis.command(&["HSET", "elastauth-YW5u", "f", "v"]);
+    bench.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let ann = bench.token("ann");
+    for _ in 0..50 {
+        assert_eq!(bench.first.ask(&ann).await, Answer::Denied(503));
+    }
+    assert_eq!(bench.told("the cached record is broken"), 1);
+    assert_eq!(bench.told("The cache does not answer"), 0);
+    bench.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    assert!(bench.first.ask(&ann).await.password().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_is_too_old_is_said_at_start_and_by_ready_with_the_version_that_is_needed() {
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let redis = greets_with(&hello("6.2.14"));
+    let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis));
+    let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let needed = "Redis 7.0 or later is needed: the server says that it is 6.2.14";
+    elastauth.process.wait_for_line(0, &["\"level\":\"error\"", &redis, needed]);
+    let (status, body) = ready(&elastauth).await;
+    assert!(status == 503 && body["cache"].as_str().unwrap().contains(needed), "{body}");
+    let asked = Checker::connect(&elastauth.grpc).await.ask(&issuer.token("ann", &["admins"])).await;
+    assert_eq!(asked, Answer::Denied(503));
+    elastauth.process.wait_for_line(0, &["cache_unavailable", needed]);
 }

@@ -141,7 +141,7 @@ impl Refusal {
     #[must_use]
     pub fn all() -> Vec<Self> {
         use broker::Error as B;
-        let store = crate::credentials::StoreError("down".into());
+        let store = crate::credentials::StoreError::Unavailable("down".into());
         let refused = [Refused::NotOurs, Refused::OtherOwner, Refused::Disabled, Refused::Reserved, Refused::Rejected];
         let mut all = vec![
             Self::NoRequest,

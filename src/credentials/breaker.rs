@@ -95,10 +95,16 @@ impl<S: Store> Breaker<S> {
         let span = span::<S>(name);
         let outcome = timeout(self.limit, operation.instrument(span.clone())).await;
         let late = outcome.is_err();
-        let outcome = outcome.unwrap_or_else(|_| Err(StoreError(format!("no answer within {:?}", self.limit))));
-        if let Err(error) = &outcome {
-            spans::failed(&span, if late { "timeout" } else { "unavailable" });
-            self.trip(error, signs);
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {:?}", self.limit))));
+        match &outcome {
+            Ok(_) => {}
+            Err(error @ StoreError::Unavailable(_)) => {
+                spans::failed(&span, if late { "timeout" } else { "unavailable" });
+                self.trip(error, signs);
+            }
+            // an answer, and at once: callers whose records are there go on being served
+            Err(StoreError::WriteRefused(_)) => spans::failed(&span, "refused"),
         }
         outcome
     }
@@ -184,9 +190,10 @@ impl<S: Store> Store for Breaker<S> {
         self.shared.store.watch(link).await;
     }
 
-    /// Asks the store itself, whatever the breaker says.
+    /// Asks the store itself, whatever the breaker says: first whether it answers reads, then whether it takes writes.
     async fn reachable(&self) -> Result<(), StoreError> {
-        self.shared.store.reachable().await
+        self.shared.store.reachable().await?;
+        self.shared.store.writable().await
     }
 }
 

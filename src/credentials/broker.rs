@@ -117,7 +117,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         Ok(Self { core, flights: Flights::new() })
     }
 
-    /// Whether the store answers, for readiness.
+    /// Whether the store answers and takes writes, for readiness.
     pub async fn reachable(&self) -> Result<(), StoreError> {
         self.core.store.reachable().await
     }

@@ -7,10 +7,15 @@ use std::time::Duration;
 use super::CacheKey;
 use super::near::Link;
 
+/// No record is longer, in bytes: most have half a kilobyte, and a thousand roles with long names still fit. What is longer was
+/// put there by something else, and is never read in full.
+pub const MAX_RECORD: usize = 256 * 1024;
+
 /// What a store holds under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The sealed record.
+    /// The sealed record. It is empty for a value that cannot be a record: one of another type, or one longer than
+    /// [`MAX_RECORD`]. Compare-and-set and compare-and-delete take the empty bytes for any such value.
     pub bytes: Vec<u8>,
     /// How long the store will keep it.
     pub remaining: Duration,
@@ -29,10 +34,16 @@ pub enum Replaced {
     Missing,
 }
 
-/// A store that cannot answer. The outcome of a write is unknown.
+/// Why an operation failed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    /// The store does not answer, or not usefully. The outcome of a write is unknown.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The store answers, and refused to write: nothing was changed, and reads go on.
+    #[error("{0}")]
+    WriteRefused(String),
+}
 
 /// Where a listing goes on; only its store understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +90,12 @@ pub trait Store: Send + Sync + 'static {
     /// Tells of every change that others make to records, for as long as the process lives.
     fn watch(&self, link: Arc<Link>) -> impl Future<Output = ()> + Send;
 
-    /// Whether the store answers; for `/ready`.
+    /// Whether the store answers reads; for `/ready`.
     fn reachable(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether the store takes writes as well; for `/ready`. Asking changes nothing. A store whose [`Store::reachable`] finds
+    /// that out already has nothing to add.
+    fn writable(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Ok(()) }
+    }
 }

@@ -149,3 +149,14 @@ async fn a_database_that_failed_is_opened_again_and_has_what_it_had() {
     }
     store.reachable().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_longer_than_any_record_is_read_as_empty_bytes_and_exchanged_as_such() {
+    let (_folder, settings) = folder();
+    let store = FileStore::open(&settings).unwrap();
+    store.put_if_absent(&key("ann"), &vec![b'x'; MAX_RECORD + 1], LIFE).await.unwrap();
+    assert_eq!(store.get(&key("ann")).await.unwrap().unwrap().bytes, b"");
+    assert_eq!(store.replace(&key("ann"), b"a", b"b", LIFE).await.unwrap(), Replaced::Changed);
+    assert_eq!(store.replace(&key("ann"), b"", b"b", LIFE).await.unwrap(), Replaced::Yes);
+    assert_eq!(store.get(&key("ann")).await.unwrap().unwrap().bytes, b"b");
+}

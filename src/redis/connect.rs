@@ -14,6 +14,9 @@ use tokio::time::timeout;
 use super::address::Address;
 use super::{Account, Settings};
 
+/// The first major version that has all that is used: `SET … NX GET` is the newest of it.
+const LEAST: u32 = 7;
+
 /// Why there is no connection.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ConnectError {
@@ -23,6 +26,8 @@ pub(super) enum ConnectError {
     TimedOut(Duration),
     #[error("no connection: select {db} is refused ({why}): grant +select to the user, or set cache.redis_db to 0")]
     Select { db: i64, why: String },
+    #[error("Redis 7.0 or later is needed: the server {0}")]
+    TooOld(String),
     #[error("no connection: it is a replica, not the master")]
     Replica,
     #[error("no connection: Sentinel {0}: {1}")]
@@ -30,10 +35,11 @@ pub(super) enum ConnectError {
 }
 
 /// What a server says of itself in its answer to `HELLO`, which no ACL forbids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Greeting {
     pub(super) kind: Kind,
     pub(super) master: bool,
+    version: String,
 }
 
 /// What a server is part of.
@@ -104,7 +110,7 @@ impl Connector {
         let connecting = async {
             let client = self.client(to).map_err(|error| ConnectError::Failed(reason(&error)))?;
             let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-            let mut connection = connection.map_err(|error| ConnectError::Failed(reason(&error)))?;
+            let mut connection = connection.map_err(|error| not_greeted(&error))?;
             let greeting = self.greet(&mut connection).await?;
             Ok((connection, greeting))
         };
@@ -134,6 +140,9 @@ impl Connector {
         let mut answers = answers.into_iter();
         let greeting = answers.next().and_then(Greeting::read);
         let greeting = greeting.ok_or_else(|| ConnectError::Failed("its greeting is not Redis's".into()))?;
+        if greeting.is_too_old() {
+            return Err(ConnectError::TooOld(format!("says that it is {}", greeting.version)));
+        }
         // Sentinels have no databases, and none of ours
         let Some(Value::ServerError(error)) = answers.next().filter(|_| greeting.kind != Kind::Sentinel) else {
             return Ok(greeting);
@@ -157,7 +166,14 @@ impl Greeting {
             "cluster" => Kind::Cluster,
             _ => Kind::Standalone,
         };
-        Some(Self { kind, master: field("role").as_deref() == Some("master") })
+        let version = field("version").unwrap_or_default();
+        Some(Self { kind, master: field("role").as_deref() == Some("master"), version })
+    }
+
+    /// Whether it lacks what is used. A Sentinel holds no records, and a version that is no number tells nothing.
+    fn is_too_old(&self) -> bool {
+        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        self.kind != Kind::Sentinel && major.is_some_and(|major| major < LEAST)
     }
 
     /// Asks a connection that is up; every server answers that to everybody.
@@ -165,6 +181,23 @@ impl Greeting {
         let hello = cmd("HELLO").query_async::<Value>(connection).await.map_err(|error| reason(&error))?;
         Self::read(hello).ok_or_else(|| "its greeting is not Redis's".into())
     }
+}
+
+/// Why the first command, `HELLO 3`, failed. What a server says to a command that it does not know quotes the command's
+/// arguments, the password among them: it is not told.
+fn not_greeted(error: &RedisError) -> ConnectError {
+    // as Redis before 6.0, Envoy's proxy and Codis say it
+    let unknown = ["unknown command", "unsupported command", "is not allowed"];
+    let detail = error.detail().unwrap_or_default();
+    let answer = match error.kind() {
+        ErrorKind::RESP3NotSupported => "ERR unknown command",
+        ErrorKind::Server(ServerErrorKind::ResponseError) if unknown.iter().any(|text| detail.contains(text)) => {
+            "ERR unknown command"
+        }
+        _ if error.code() == Some("NOPROTO") => "NOPROTO",
+        _ => return ConnectError::Failed(reason(error)),
+    };
+    ConnectError::TooOld(format!("answered {answer} to HELLO 3"))
 }
 
 /// The store has one time-out for each command of its own.
@@ -178,9 +211,23 @@ pub(super) async fn send(connection: &mut MultiplexedConnection, what: &Pipeline
     connection.req_packed_commands(what, 0, what.len()).await
 }
 
+/// What is wrong with a server that answers reads and refuses writes.
+pub(super) fn refusal_of_writes(error: &RedisError) -> Option<&'static str> {
+    match error.code()? {
+        "OOM" => Some("it refuses writes (OOM): its memory is full (maxmemory), and it may evict nothing"),
+        "MISCONF" => Some("it refuses writes (MISCONF): it could not save to its disk; its own log says why"),
+        "NOREPLICAS" => Some("it refuses writes (NOREPLICAS): fewer replicas than min-replicas-to-write are in reach"),
+        "READONLY" => Some("it refuses writes (READONLY): it is a replica"),
+        _ => None,
+    }
+}
+
 /// Why something failed. What a server says may quote a key or a value: only its code is told, except where it names a
 /// command.
 pub(super) fn reason(error: &RedisError) -> String {
+    if let Some(why) = refusal_of_writes(error) {
+        return why.into();
+    }
     match error.kind() {
         ErrorKind::Io => error.to_string(),
         ErrorKind::Server(ServerErrorKind::NoPerm) => "NOPERM".into(),

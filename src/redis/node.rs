@@ -6,7 +6,7 @@ use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Va
 
 use super::Settings;
 use super::address::Address;
-use super::connect::{Connector, reason, send};
+use super::connect::{Connector, reason, refusal_of_writes, send};
 use super::pool::{Pool, Route};
 
 /// One server and its connections.
@@ -31,6 +31,24 @@ impl Failed {
     pub(super) fn is_lack_of_permission(&self) -> bool {
         match self {
             Self::Refused(error) => lacks_permission(error),
+            Self::Broken(_) | Self::Silent(_) => false,
+        }
+    }
+
+    /// Whether a command that writes met a server that takes none, from us or from anybody, and may answer reads all the same.
+    pub(super) fn refuses_writes(&self) -> bool {
+        match self {
+            Self::Refused(error) => {
+                refusal_of_writes(error).is_some() || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+            }
+            Self::Broken(_) | Self::Silent(_) => false,
+        }
+    }
+
+    /// Whether the key holds something else than bytes.
+    pub(super) fn is_wrong_type(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.code() == Some("WRONGTYPE"),
             Self::Broken(_) | Self::Silent(_) => false,
         }
     }

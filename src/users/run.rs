@@ -147,5 +147,5 @@ async fn forget<S: Store>(store: &S, key: &CacheKey) -> Result<(), StoreError> {
             return Ok(());
         }
     }
-    Err(StoreError("it changes all the time".into()))
+    Err(StoreError::Unavailable("it changes all the time".into()))
 }

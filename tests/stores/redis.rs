@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use elastauth::credentials::{Keys as _, Store as _};
+use elastauth::credentials::{Keys as _, MAX_RECORD, Store as _, StoreError};
 use elastauth::redis::{Account, Address, Mode, RedisStore, Settings, Tls};
 use elastauth_support::certificates::{Authority, Pair};
 use elastauth_support::fleets::{Cluster, Elected, MASTER, SENTINEL_PASSWORD};
 use elastauth_support::process::{free_port, until};
+use elastauth_support::resp::{greets_with, hello};
 use elastauth_support::servers::{REDIS_PASSWORD, Redis};
 use tempfile::TempDir;
 
@@ -218,6 +219,8 @@ async fn a_master_that_became_a_replica_is_written_to_no_more_and_says_so() {
     redis.command(&["REPLICAOF", "127.0.0.1", port]);
     let error = store.put_if_absent(&key("bob"), b"b", LIFE).await.unwrap_err().to_string();
     assert!(error.contains("it is a replica"), "{error}");
+    let error = store.writable().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("it is a replica")), "{error:?}");
     redis.command(&["REPLICAOF", "NO", "ONE"]);
     assert_eq!(store.put_if_absent(&key("bob"), b"b", LIFE).await.unwrap(), None, "the former attempt did nothing");
 }
@@ -330,4 +333,131 @@ async fn start_up_fails_where_select_is_refused_and_only_there() {
     store(Settings { account: account(None, "wrong"), db: 1, ..narrow.clone() }).try_out().await.unwrap();
     redis.process.kill();
     store(Settings { db: 1, ..narrow }).try_out().await.unwrap();
+}
+
+/// With all rights, and with those of the documented line, which has no scripts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_a_record_is_read_as_empty_bytes_and_exchanged_and_removed_as_such() {
+    let Some(redis) = Redis::start(&ACL) else { return };
+    let narrow = Settings { account: account(Some("elastauth"), "pw"), ..settings(&redis.address) };
+    for store in [store(settings(&redis.address)), store(narrow)] {
+        let (key, longest, just_too_long) = (key("ann"), (100 * 1024 * 1024).to_string(), MAX_RECORD.to_string());
+        let name = key.as_str();
+        for put in [
+            &["HSET", name, "field", "value"][..],
+            &["RPUSH", name, "value"],
+            &["XADD", name, "*", "field", "value"],
+            &["SETRANGE", name, &longest, "x"],
+            &["SETRANGE", name, &just_too_long, "x"],
+        ] {
+            redis.command(put);
+            assert_eq!(store.get(&key).await.unwrap().unwrap().bytes, b"", "{put:?}");
+            assert_eq!(store.put_if_absent(&key, b"a", LIFE).await.unwrap().unwrap(), b"", "{put:?}");
+            assert_eq!(store.replace(&key, b"a", b"b", LIFE).await.unwrap(), Replaced::Changed, "{put:?}");
+            assert_eq!(store.replace(&key, b"", b"b", LIFE).await.unwrap(), Replaced::Yes, "{put:?}");
+            let now = store.get(&key).await.unwrap().unwrap();
+            assert!(now.bytes == b"b" && now.remaining > LIFE / 2, "{put:?}");
+            assert_eq!(store.replace(&key, b"", b"c", LIFE).await.unwrap(), Replaced::Changed, "{put:?}");
+            assert!(store.remove(&key, b"b").await.unwrap());
+            redis.command(put);
+            assert!(!store.remove(&key, b"b").await.unwrap(), "{put:?}");
+            assert!(store.remove(&key, b"").await.unwrap(), "{put:?}");
+            assert_eq!(store.get(&key).await.unwrap(), None, "{put:?}");
+            assert_eq!(store.replace(&key, b"", b"b", LIFE).await.unwrap(), Replaced::Missing, "{put:?}");
+        }
+        let longest = vec![b'x'; MAX_RECORD];
+        store.put_if_absent(&key, &longest, LIFE).await.unwrap();
+        assert!(store.get(&key).await.unwrap().unwrap().bytes == longest, "a record may be so long");
+        redis.command(&["FLUSHALL"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_too_old_is_told_apart_from_one_that_is_away() {
+    let unknown =
+        "-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `redis-password`, \r\n";
+    for (answer, says) in [
+        (hello("6.2.14").as_str(), "says that it is 6.2.14"),
+        (&hello("6.0.0"), "says that it is 6.0.0"),
+        (unknown, "answered ERR unknown command to HELLO 3"),
+        ("-ERR unknown command 'HELLO'\r\n", "answered ERR unknown command to HELLO 3"),
+        ("-ERR unsupported command 'hello'\r\n", "answered ERR unknown command to HELLO 3"),
+        ("-NOPROTO unsupported protocol version\r\n", "answered NOPROTO to HELLO 3"),
+    ] {
+        let error = refusal(settings(&greets_with(answer))).await;
+        let expected = format!("Redis 7.0 or later is needed: the server {says}");
+        assert!(error.ends_with(&expected), "{answer}: {error}");
+    }
+    for answer in [
+        "-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+        "-ERR max number of clients reached\r\n",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+    ] {
+        let error = refusal(settings(&greets_with(answer))).await;
+        assert!(!error.contains("or later is needed"), "{answer}: {error}");
+    }
+    for version in ["7.0.0", "8.4.1", "255.255.255", "unstable"] {
+        let settings =
+            Settings { command_timeout: Duration::from_millis(100), ..settings(&greets_with(&hello(version))) };
+        let error = refusal(settings).await;
+        assert!(error.contains("timed out"), "it is asked: {error}");
+    }
+}
+
+/// Whether reads are answered, and why writes are not.
+async fn refuses_writes(store: &RedisStore) -> String {
+    store.reachable().await.unwrap();
+    assert_eq!(store.get(&key("known")).await.unwrap().unwrap().bytes, b"a");
+    let new = store.put_if_absent(&key("new"), b"a", LIFE).await;
+    let changed = store.replace(&key("known"), b"a", b"b", LIFE).await;
+    let asked = store.writable().await;
+    let [Err(StoreError::WriteRefused(why)), Err(StoreError::WriteRefused(_)), Err(StoreError::WriteRefused(_))] =
+        [asked, new.map(|_| ()), changed.map(|_| ())]
+    else {
+        panic!("they are refused, and reads are not")
+    };
+    why
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_reads_and_refuses_writes_says_why_and_is_asked_without_harm() {
+    let Some(redis) = Redis::start(&ACL) else { return };
+    let narrow = Settings { account: account(Some("elastauth"), "pw"), ..settings(&redis.address) };
+    for store in [store(settings(&redis.address)), store(narrow)] {
+        redis.command(&["FLUSHALL"]);
+        store.put_if_absent(&key("known"), b"a", LIFE).await.unwrap();
+        for (setting, refusing, taking, code) in
+            [("maxmemory", "1", "0", "OOM"), ("min-replicas-to-write", "1", "0", "NOREPLICAS")]
+        {
+            store.writable().await.unwrap();
+            assert_eq!(redis.command(&["DBSIZE"]), ":1\r\n", "nothing was written");
+            redis.command(&["CONFIG", "SET", setting, refusing]);
+            assert!(refuses_writes(&store).await.contains(code));
+            redis.command(&["CONFIG", "SET", setting, taking]);
+        }
+    }
+    let reader = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@read"];
+    let Some(redis) = Redis::start(&reader) else { return };
+    store(settings(&redis.address)).put_if_absent(&key("known"), b"a", LIFE).await.unwrap();
+    let account = account(Some("elastauth"), "pw");
+    assert!(refuses_writes(&store(Settings { account, ..settings(&redis.address) })).await.contains("NOPERM"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_could_not_save_to_its_disk_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(redis) = Redis::start(&["--dir", folder.path().to_str().unwrap(), "--save", "3600 1"]) else { return };
+    // a folder in the place of the dump
+    std::fs::create_dir_all(folder.path().join("dump.rdb/in-the-way")).unwrap();
+    let store = store(settings(&redis.address));
+    store.put_if_absent(&key("known"), b"a", LIFE).await.unwrap();
+    redis.command(&["BGSAVE"]);
+    until("the failure of the dump", || async {
+        redis.command(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err")
+    })
+    .await;
+    assert!(refuses_writes(&store).await.contains("MISCONF"));
+    redis.command(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+    store.writable().await.unwrap();
 }

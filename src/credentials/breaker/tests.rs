@@ -18,6 +18,8 @@ enum Mode {
     Answers,
     Fails,
     Hangs,
+    /// Reads are answered.
+    RefusesWrites,
 }
 
 impl Fickle {
@@ -25,10 +27,18 @@ impl Fickle {
         self.asked.fetch_add(1, SeqCst);
         let mode = *self.mode.lock().unwrap();
         match mode {
-            Mode::Answers => Ok(()),
-            Mode::Fails => Err(StoreError("refused".into())),
+            Mode::Answers | Mode::RefusesWrites => Ok(()),
+            Mode::Fails => Err(StoreError::Unavailable("refused".into())),
             Mode::Hangs => std::future::pending().await,
         }
+    }
+}
+
+impl Fickle {
+    async fn write(&self) -> Result<(), StoreError> {
+        self.answer().await?;
+        let refused = matches!(*self.mode.lock().unwrap(), Mode::RefusesWrites);
+        if refused { Err(StoreError::WriteRefused("OOM".into())) } else { Ok(()) }
     }
 }
 
@@ -37,17 +47,20 @@ impl Store for Arc<Fickle> {
         self.answer().await.map(|()| None)
     }
     async fn put_if_absent(&self, _: &CacheKey, _: &[u8], _: Duration) -> Result<Option<Vec<u8>>, StoreError> {
-        self.answer().await.map(|()| None)
+        self.write().await.map(|()| None)
     }
     async fn replace(&self, _: &CacheKey, _: &[u8], _: &[u8], _: Duration) -> Result<Replaced, StoreError> {
-        self.answer().await.map(|()| Replaced::Yes)
+        self.write().await.map(|()| Replaced::Yes)
     }
     async fn remove(&self, _: &CacheKey, _: &[u8]) -> Result<bool, StoreError> {
-        self.answer().await.map(|()| true)
+        self.write().await.map(|()| true)
     }
     async fn watch(&self, _: Arc<Link>) {}
     async fn reachable(&self) -> Result<(), StoreError> {
         self.answer().await
+    }
+    async fn writable(&self) -> Result<(), StoreError> {
+        self.write().await
     }
 }
 
@@ -139,4 +152,21 @@ async fn one_sign_of_life_is_good_for_one_failure_and_the_background_goes_on_alo
     *store.mode.lock().unwrap() = Mode::Answers;
     tokio::time::sleep(MAX_BACK_OFF).await;
     assert!(breaker.get(&key).await.is_ok(), "and again later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_writes_is_read_on_and_readiness_tells_the_two_apart() {
+    let (store, breaker, key) = breaker();
+    *store.mode.lock().unwrap() = Mode::RefusesWrites;
+    for _ in 0..10 {
+        assert!(matches!(breaker.put_if_absent(&key, b"", LIMIT).await, Err(StoreError::WriteRefused(_))));
+        assert!(matches!(breaker.remove(&key, b"").await, Err(StoreError::WriteRefused(_))));
+        assert!(breaker.get(&key).await.is_ok() && !breaker.is_open());
+    }
+    assert!(matches!(breaker.reachable().await, Err(StoreError::WriteRefused(_))));
+    *store.mode.lock().unwrap() = Mode::Fails;
+    assert!(breaker.get(&key).await.is_err());
+    *store.mode.lock().unwrap() = Mode::RefusesWrites;
+    tokio::time::sleep(MAX_BACK_OFF).await;
+    assert!(breaker.get(&key).await.is_ok(), "it is closed for reads");
 }

@@ -24,6 +24,9 @@ pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Between two changes of a user's roles by callers whose roles carry no time of their own.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
 
+/// A broken record that cannot be replaced, or that something breaks again and again, is told of once in this time.
+const BROKEN_JUST_NOW: Duration = Duration::from_secs(60);
+
 /// What all flights of this process share.
 pub(super) struct Core<S, P> {
     pub(super) store: Breaker<S>,
@@ -115,7 +118,9 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             }
             Err(OpenError::UnknownKey) => Err(Error::Unreadable(OpenError::UnknownKey)),
             Ok(Err(_)) | Err(OpenError::Broken) => {
-                tracing::warn!(cacheKey = key.as_str(), "the cached record is broken and will be replaced");
+                if self.repairs.broken.may(key, BROKEN_JUST_NOW) {
+                    tracing::warn!(cacheKey = key.as_str(), "the cached record is broken and will be replaced");
+                }
                 Ok(Peek::Broken(entry))
             }
         }

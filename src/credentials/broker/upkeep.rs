@@ -87,11 +87,14 @@ pub(super) struct Repairs {
     permits: Semaphore,
     repaired: Recent,
     sealed: Recent,
+    /// Whose broken record the log has told of.
+    pub(super) broken: Recent,
 }
 
 impl Default for Repairs {
     fn default() -> Self {
-        Self { permits: Semaphore::new(CONFIRMATIONS), repaired: Recent::default(), sealed: Recent::default() }
+        let (repaired, sealed, broken) = (Recent::default(), Recent::default(), Recent::default());
+        Self { permits: Semaphore::new(CONFIRMATIONS), repaired, sealed, broken }
     }
 }
 

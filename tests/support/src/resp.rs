@@ -1,7 +1,8 @@
 //! A connection that speaks bytes with Redis (RESP2): for values that are no text, and for what Redis says unasked.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
 
 /// What Redis says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,5 +75,41 @@ impl Resp {
         self.0.read_exact(&mut bytes).ok()?;
         bytes.truncate(length);
         Some(bytes)
+    }
+}
+
+/// What a Redis of this version answers to `HELLO 3` (from 6.0 on it has that).
+#[must_use]
+pub fn hello(version: &str) -> String {
+    format!(
+        "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n${}\r\n{version}\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:3\r\n\
+         $4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n",
+        version.len()
+    )
+}
+
+/// A server that answers every `HELLO` with these bytes, and anything else not at all; its address. It lives as long as the
+/// test's process.
+#[must_use]
+pub fn greets_with(answer: &str) -> String {
+    let (listener, answer) = (TcpListener::bind("127.0.0.1:0").unwrap(), answer.to_owned());
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for connection in listener.incoming().map_while(Result::ok) {
+            let answer = answer.clone();
+            thread::spawn(move || greet(connection, &answer));
+        }
+    });
+    address
+}
+
+/// A client asks one thing at a time: what comes at once is one command.
+fn greet(mut connection: TcpStream, answer: &str) {
+    let mut bytes = [0; 4096];
+    while let Ok(length @ 1..) = connection.read(&mut bytes) {
+        let greeted = String::from_utf8_lossy(&bytes[..length]).contains("HELLO");
+        if greeted && connection.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
     }
 }

@@ -149,7 +149,7 @@ impl SharedStore {
 
     fn memory(&self) -> Result<&MemoryStore, StoreError> {
         self.0.trips.fetch_add(1, SeqCst);
-        if self.0.down.load(SeqCst) { Err(StoreError("refused".into())) } else { Ok(&self.0.memory) }
+        if self.0.down.load(SeqCst) { Err(StoreError::Unavailable("refused".into())) } else { Ok(&self.0.memory) }
     }
 }
 
