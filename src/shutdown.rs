@@ -1,4 +1,4 @@
-//! Signals and drain: the first SIGTERM or SIGINT drains, a second one ends at once.
+//! Signals and drain: the first SIGTERM or SIGINT drains, a second one ends at once. SIGHUP ends nothing.
 
 use std::io;
 use std::time::Duration;
@@ -19,6 +19,10 @@ pub struct Settings {
 
 /// Beyond the time that requests have: what still runs then is stuck.
 const MARGIN: Duration = Duration::from_secs(2);
+
+const ON_HANG_UP: &str = "SIGHUP: elastauth serves on. The files of grpc.tls_* and of the Elasticsearch account's secret are \
+    read again by themselves when they change; everything else, the configuration too, is read at start only: restart \
+    elastauth to apply it";
 
 /// How far the end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +59,7 @@ impl Shutdown {
 pub fn on_signals(settings: Settings) -> io::Result<Shutdown> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let (sender, signals) = mpsc::channel(2);
     tokio::spawn(async move {
         loop {
@@ -65,6 +70,12 @@ pub fn on_signals(settings: Settings) -> io::Result<Shutdown> {
             if sender.send(()).await.is_err() {
                 return;
             }
+        }
+    });
+    // it would end the process by default, also when it is sent by those who expect a daemon to read its files again
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            tracing::info!("{ON_HANG_UP}");
         }
     });
     Ok(after(signals, settings, || std::process::exit(130)))
