@@ -7,6 +7,7 @@ use elastauth::app;
 
 pub mod cache;
 pub mod explain;
+pub mod out;
 pub mod users;
 
 /// As clap has it for a command that cannot be understood.
@@ -17,12 +18,12 @@ fn block_on(command: impl Future<Output = Result<ExitCode, app::Error>>) -> Exit
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("elastauth: {error}");
+            remark!("elastauth: {error}");
             return ExitCode::FAILURE;
         }
     };
     runtime.block_on(command).unwrap_or_else(|error| {
-        eprintln!("elastauth: {error}");
+        remark!("elastauth: {error}");
         ExitCode::FAILURE
     })
 }

@@ -18,6 +18,7 @@
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
 //! - [`inbound`] binds the ports of edges, [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
 //!   share beyond that; [`metrics`] is what edges count in; they know none of the edges;
+//! - [`mod@printable`] makes text from elsewhere safe to show, for logs and for commands;
 //! - spans are made wherever something takes time, by `spans`; what they are exported by is known to [`telemetry`] alone, and
 //!   to the edge that reads Envoy's span off a call;
 //! - [`app`] is the composition root: the only file that names concrete edge types;
@@ -43,6 +44,7 @@ pub mod nodes;
 pub mod oidc;
 pub mod opensearch;
 pub mod outbound;
+pub mod printable;
 pub mod redis;
 pub mod roles;
 pub mod shutdown;

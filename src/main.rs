@@ -1,5 +1,7 @@
 //! Commands: serve (default) · check · keys · generate-key · explain · cache · users.
 
+// these panic when nobody reads what is printed: commands::out does not
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 // a command is one future, and the compiler counts how deep its parts nest
 #![recursion_limit = "256"]
 
@@ -9,6 +11,16 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use elastauth::{app, config};
 use ring::rand::SecureRandom;
+
+/// Writes a line of a command's result.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::commands::out::line(&format!($($text)*)) };
+}
+
+/// Writes a line to the person who runs a command.
+macro_rules! remark {
+    ($($text:tt)*) => { $crate::commands::out::remark(&format!($($text)*)) };
+}
 
 mod commands;
 
@@ -58,7 +70,7 @@ fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::GenerateKey => generate_key(),
         Command::Keys => {
-            print!("{}", config::reference());
+            commands::out::lines(&config::reference());
             ExitCode::SUCCESS
         }
         Command::Check { online } => with(arguments.config, |loaded| check(&loaded, online)),
@@ -78,7 +90,7 @@ fn with(file: Option<PathBuf>, run: impl FnOnce(config::Loaded) -> ExitCode) -> 
 
 /// Alike for each command.
 fn misconfigured(problems: &config::Problems) -> ExitCode {
-    eprint!("elastauth: {problems}");
+    commands::out::remarks(&format!("elastauth: {problems}"));
     ExitCode::from(EXIT_CONFIG)
 }
 
@@ -98,14 +110,14 @@ fn check(loaded: &config::Loaded, online: bool) -> ExitCode {
 
 fn show(loaded: &config::Loaded) {
     for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
+        remark!("warning: {warning}");
     }
     match &loaded.source {
-        Some(path) => println!("# {}", path.display()),
-        None => println!("# no file, environment only"),
+        Some(path) => say!("# {}", path.display()),
+        None => say!("# no file, environment only"),
     }
     for (key, value) in &loaded.effective {
-        println!("{key}: {value}");
+        say!("{key}: {value}");
     }
 }
 
@@ -113,13 +125,13 @@ fn examine(loaded: &config::Loaded, runtime: &tokio::runtime::Runtime) -> ExitCo
     match runtime.block_on(app::examine(&loaded.settings)) {
         Ok(notes) => {
             for note in notes {
-                eprintln!("warning: {note}");
+                remark!("warning: {note}");
             }
-            println!("# Elasticsearch and the administrator's account work");
+            say!("# Elasticsearch and the administrator's account work");
             ExitCode::SUCCESS
         }
         Err(why) => {
-            eprintln!("elastauth: elasticsearch: {why}");
+            remark!("elastauth: elasticsearch: {why}");
             ExitCode::FAILURE
         }
     }
@@ -127,7 +139,7 @@ fn examine(loaded: &config::Loaded, runtime: &tokio::runtime::Runtime) -> ExitCo
 
 fn runtime() -> Option<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.inspect_err(|error| eprintln!("elastauth: {error}")).ok()
+    runtime.inspect_err(|error| remark!("elastauth: {error}")).ok()
 }
 
 fn serve(loaded: config::Loaded) -> ExitCode {
@@ -146,12 +158,13 @@ fn serve(loaded: config::Loaded) -> ExitCode {
 fn generate_key() -> ExitCode {
     let mut bytes = [0_u8; 32];
     if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
-        eprintln!("elastauth: the operating system gave no randomness");
+        remark!("elastauth: the operating system gave no randomness");
         return ExitCode::FAILURE;
     }
+    let mut digits = String::new();
     for byte in bytes {
-        print!("{byte:02x}");
+        digits.push_str(&format!("{byte:02x}"));
     }
-    println!();
+    say!("{digits}");
     ExitCode::SUCCESS
 }

@@ -19,6 +19,8 @@ pub mod traces;
 
 use traces::Traces;
 
+use crate::printable::printable;
+
 /// `log_level`, `log_format`
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -53,7 +55,10 @@ fn subscriber(
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         Format::Json => lines.event_format(JsonLine).boxed(),
-        Format::Text => lines.with_ansi(false).with_target(false).boxed(),
+        Format::Text => {
+            let text = tracing_subscriber::fmt::format().with_ansi(false).with_target(false);
+            lines.with_ansi(false).event_format(TextLine(text)).boxed()
+        }
     };
     match traces {
         // the filter is the only one: what it does not let through is off where it is called
@@ -75,7 +80,22 @@ where
         line.insert("level".into(), event.metadata().level().as_str().to_lowercase().into());
         event.record(&mut Fields(&mut line));
         let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
-        writeln!(out, "{line}")
+        writeln!(out, "{}", printable(&line))
+    }
+}
+
+/// As the library has it, with control characters escaped: an event is one line whatever its fields hold.
+struct TextLine(tracing_subscriber::fmt::format::Format);
+
+impl<S, N> FormatEvent<S, N> for TextLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        writeln!(out, "{}", printable(line.trim_end_matches('\n')))
     }
 }
 
@@ -170,6 +190,23 @@ mod tests {
         fn tell(&self) -> bool {
             assert!(self.0, "the field of a span that is off was worked out");
             true
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_in_every_format() {
+        for format in [Format::Json, Format::Text] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let dispatch = subscriber(Settings { level: Level::INFO, format }, None, move || writer.clone());
+            tracing::dispatcher::with_default(&dispatch, || {
+                let sub = "\u{1b}[2J\u{9b}1A\u{202e}\n2026-01-01 INFO forged";
+                tracing::info!(user = sub, shown = %sub, debugged = ?sub, "of {sub}");
+            });
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{format:?}: {line:?}");
+            assert!(line.contains("forged") && line.contains("[2J"), "{format:?}: {line}");
         }
     }
 

@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use elastauth_support::certificates::Authority;
+use elastauth_support::check::Checker;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::{free_port, run, said, until};
+use elastauth_support::process::{free_port, run, run_unread, said, until};
 use elastauth_support::servers::{Elastauth, Envoy, Redis, config, redis_cache};
 use elastauth_support::users::User;
 
@@ -329,4 +331,56 @@ fn a_variable_that_is_not_utf_8_is_an_error_and_not_unset() {
             "{name}: {text}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_told_to_hang_up_serves_on_and_says_what_it_reads_again() {
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let mut elastauth = Elastauth::start(binary(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
+    let checker = Checker::connect(&elastauth.grpc).await;
+    for user in ["ann", "bob"] {
+        let from = elastauth.process.lines().len();
+        elastauth.process.hang_up();
+        elastauth.process.wait_for_line(from, &["SIGHUP", "serves on", "restart"]);
+        assert!(checker.ask(&issuer.token(user, &["admins"])).await.password().is_some());
+    }
+    elastauth.process.terminate();
+    assert!(elastauth.process.wait().success(), "and ends as ever");
+}
+
+/// What `elastauth … | head -1` does to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_seen_enough_ends_a_command_quietly() {
+    let elasticsearch = Elasticsearch::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yml");
+    std::fs::write(&file, config("https://login.example.com", &elasticsearch.url, "  type: memory")).unwrap();
+    for words in [
+        &["keys"][..],
+        &["generate-key"],
+        &["check"],
+        &["explain", "--groups", "developers"],
+        &["explain", "--groups", "nobody"],
+        &["users", "list"],
+        &["users", "list", "--output", "json"],
+        &["users", "disable", "ann"],
+        &["--help"],
+    ] {
+        let mut command = Command::new(binary());
+        command.env_clear().arg("--config").arg(&file).args(words);
+        let run = tokio::task::spawn_blocking(move || run_unread(&mut command).unwrap()).await.unwrap();
+        let said = String::from_utf8(run.stderr).unwrap();
+        // 141 is what a shell makes of SIGPIPE; the help is clap's own
+        let code = if words == ["--help"] { 0 } else { 141 };
+        assert_eq!(run.status.code(), Some(code), "{words:?}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("Broken pipe"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let mut shell = Command::new("sh");
+    let run = run(shell.env_clear().args(["-c", "exec \"$0\" keys > /dev/full"]).arg(binary()), "").unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    assert!(String::from_utf8(run.stderr).unwrap().starts_with("elastauth: the result cannot be written: No space"));
 }

@@ -40,18 +40,18 @@ async fn purge(flags: &Purge, settings: &Settings) -> Result<ExitCode, app::Erro
     let act = |found: &Found| flags.yes && !flags.dry_run && !doubtful(found);
     let (found, removed) = app::purge(settings, act).await?;
     for record in &found.unreadable {
-        println!("{}\t{}", record.key.as_str(), record.why);
+        say!("{}\t{}", record.key.as_str(), record.why);
     }
-    println!("{} open, {} do not, {removed} removed", found.sound, found.unreadable.len());
+    say!("{} open, {} do not, {removed} removed", found.sound, found.unreadable.len());
     if flags.yes && doubtful(&found) {
-        eprintln!(
+        remark!(
             "elastauth: not one record opens: is this the secret_key of the replicas that serve? Nothing was removed; \
              if all are to go, add --even-all"
         );
         return Ok(ExitCode::FAILURE);
     }
     if !flags.yes && !found.unreadable.is_empty() {
-        eprintln!("dry run: nothing was removed; --yes removes them");
+        remark!("dry run: nothing was removed; --yes removes them");
     }
     Ok(ExitCode::SUCCESS)
 }

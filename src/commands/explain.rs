@@ -67,11 +67,11 @@ pub fn run(flags: &Explain, settings: &Settings) -> ExitCode {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(End::Refused(refusal)) => {
                 let verdict = refusal.verdict();
-                println!("refused    {} {}: {refusal}", verdict.http, verdict.reason);
+                say!("refused    {} {}: {refusal}", verdict.http, verdict.reason);
                 Ok(ExitCode::FAILURE)
             }
             Err(End::Usage(why)) => {
-                eprintln!("elastauth: {why}");
+                remark!("elastauth: {why}");
                 Ok(ExitCode::from(super::EXIT_USAGE))
             }
             Err(End::Failed(error)) => Err(error),
@@ -92,7 +92,7 @@ async fn explain(flags: &Explain, settings: &Settings) -> Result<(), End> {
 async fn foresee(settings: &Settings, identity: Identity, roles: Roles) -> Result<(), End> {
     let owner = identity.owner.clone();
     let foreseen = app::foresee(settings, &Caller::new(identity, roles.clone())).await?;
-    print!("{}", cached::lines(&foreseen, &owner, &roles));
+    super::out::lines(&cached::lines(&foreseen, &owner, &roles));
     let dry_run = || settings.elasticsearch.dry_run.then_some(Refused::DryRun);
     let refused = |refused| Refusal::Credentials(broker::Error::Refused(refused));
     match (foreseen.outlook.next, foreseen.outlook.user) {
@@ -126,10 +126,10 @@ async fn bearer(settings: &Settings) -> Result<Identity, End> {
     let Explained { issuer, passed, outcome } =
         explained.ok_or(End::Usage("auth_provider is authelia: callers bring no tokens; use --groups"))?;
     if let Some(issuer) = &issuer {
-        println!("issuer     {issuer}");
+        say!("issuer     {issuer}");
     }
     if !passed.is_empty() {
-        println!("passed     {}", passed.join(", "));
+        say!("passed     {}", passed.join(", "));
     }
     let identity = outcome.map_err(Refusal::Token)?.identity;
     claims(settings, &identity);
@@ -139,7 +139,7 @@ async fn bearer(settings: &Settings) -> Result<Identity, End> {
 /// The token, with or without the word before it.
 fn read_token() -> Option<Zeroizing<String>> {
     if io::stdin().is_terminal() {
-        eprintln!("the token, then an empty line and Ctrl-D:");
+        remark!("the token, then an empty line and Ctrl-D:");
     }
     let mut input = Zeroizing::new(String::new());
     io::stdin().take(MAX_INPUT).read_to_string(&mut input).ok()?;
@@ -155,13 +155,13 @@ fn claims(settings: &Settings, identity: &Identity) {
         return;
     };
     let names = &issuer.token.claims;
-    println!("username   {}, of the claim {}", identity.username, names.username);
-    println!("groups     {}, of the claim {}", list(&identity.groups), names.groups);
+    say!("username   {}, of the claim {}", identity.username, names.username);
+    say!("groups     {}, of the claim {}", list(&identity.groups), names.groups);
     for (what, value, name) in
         [("full name ", &identity.full_name, &names.full_name), ("email     ", &identity.email, &names.email)]
     {
         if let Some(value) = value {
-            println!("{what} {}, of the claim {name}", value.escape_debug());
+            say!("{what} {}, of the claim {name}", value);
         }
     }
 }
@@ -173,18 +173,18 @@ fn decide(flags: &Explain, settings: &Settings, identity: &Identity) -> Result<R
     let request =
         Request { method: text(&flags.method), host: text(&flags.host), path: text(&flags.path), ..Request::default() };
     if flags.groups.is_some() && settings.policy.allow.iter().any(|rule| !rule.claims.is_empty()) {
-        println!("policy     rules about claims do not match without a token");
+        say!("policy     rules about claims do not match without a token");
     }
     match Policy::new(settings.policy.clone()).judge(identity, &request).map_err(Refusal::Policy)? {
-        Some(rule) => println!("policy     the rule {rule} lets {} {} through", request.method, request.path),
-        None => println!("policy     no rules: whoever has a role may ask"),
+        Some(rule) => say!("policy     the rule {rule} lets {} {} through", request.method, request.path),
+        None => say!("policy     no rules: whoever has a role may ask"),
     }
     let Identity { username, owner, .. } = identity;
     match flags.groups {
-        Some(_) => println!("allowed    with the roles {roles}"),
-        None => println!(
+        Some(_) => say!("allowed    with the roles {roles}"),
+        None => say!(
             "allowed    the Elasticsearch user {username} would have the roles {roles} and belong to the subject {} of {}{}",
-            owner.subject.escape_debug(),
+            owner.subject,
             owner.issuer,
             if flags.online { "" } else { "; --online also looks at what is cached and who is there already" }
         ),
@@ -199,10 +199,10 @@ fn roles(settings: &Settings, identity: &Identity) -> Result<Roles, Refusal> {
         let roles = mapping.of(group);
         matched |= roles.is_some();
         let gives = roles.map_or_else(|| "nothing: not in group_mappings".into(), list);
-        println!("mapping    {} gives {gives}", group.escape_debug());
+        say!("mapping    {} gives {gives}", group);
     }
     if !matched {
-        println!("mapping    no group matched: default_roles, {}", list(&settings.roles.default_roles));
+        say!("mapping    no group matched: default_roles, {}", list(&settings.roles.default_roles));
     }
     Ok(mapping.roles(&identity.groups)?)
 }
@@ -211,5 +211,5 @@ fn list(names: &[String]) -> String {
     if names.is_empty() {
         return "none".into();
     }
-    names.join(", ").escape_debug().to_string()
+    names.join(", ")
 }

@@ -9,6 +9,7 @@ use elastauth::credentials::record::Phase;
 use elastauth::credentials::seal::{SealedBy, Which};
 use elastauth::credentials::{Existing, InspectError};
 use elastauth::identity::{Millis, Owner};
+use elastauth::printable::printable;
 use elastauth::roles::Roles;
 
 /// All of it, for a caller who is this owner and is entitled to these roles.
@@ -16,7 +17,7 @@ pub fn lines(foreseen: &Foreseen, owner: &Owner, roles: &Roles) -> String {
     let Foreseen { outlook, unseen, written } = foreseen;
     let Outlook { key, held, user, next } = outlook;
     let mut out = String::new();
-    let mut line = |what: &str, text: &str| writeln!(out, "{what:<10} {text}").is_ok();
+    let mut line = |what: &str, text: &str| writeln!(out, "{what:<10} {}", printable(text)).is_ok();
     match (unseen, held) {
         (Some(why), _) => line("cached", &format!("not looked at: {why}; the rest is as for a first request")),
         (None, None) => line("cached", &format!("nothing under {}", key.as_str())),
@@ -82,7 +83,7 @@ fn theirs(seen: &Seen, owner: &Owner) -> String {
     if seen.owner == *owner {
         return "of the same subject".into();
     }
-    format!("of another subject, {} of {}", seen.owner.subject.escape_debug(), seen.owner.issuer.escape_debug())
+    format!("of another subject, {} of {}", seen.owner.subject, seen.owner.issuer)
 }
 
 fn agreed(seen: &Seen, roles: &Roles) -> String {

@@ -102,6 +102,11 @@ impl Process {
         self.signal("INT");
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
     /// SIGSTOP: it neither answers nor ends.
     pub fn stall(&self) {
         self.signal("STOP");
@@ -168,7 +173,18 @@ pub fn run_unsearched(command: &mut Command, input: &str) -> io::Result<Output> 
     })
 }
 
-/// The same where the stand-ins that it asks are tasks of this runtime.
+/// Runs a command to its end while nobody reads its standard output: whatever it writes there meets a closed pipe.
+#[expect(clippy::disallowed_methods, reason = "what it says is searched here")]
+pub fn run_unread(command: &mut Command) -> io::Result<Output> {
+    secrets::keep_of(command);
+    let (reader, writer) = io::pipe()?;
+    drop(reader);
+    let output = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn()?.wait_with_output()?;
+    secrets::are_not_in(&format!("{command:?}"), &String::from_utf8_lossy(&output.stderr));
+    Ok(output)
+}
+
+/// [`run`] where the stand-ins that the command asks are tasks of this runtime.
 pub async fn run_beside(mut command: Command, input: &str) -> Output {
     let input = input.to_owned();
     tokio::task::spawn_blocking(move || run(&mut command, &input).unwrap()).await.unwrap()
