@@ -8,10 +8,12 @@ use crate::credentials::Day;
 use crate::identity::{Millis, Username};
 use crate::roles::Roles;
 
+mod again;
 mod pattern;
 mod run;
 mod task;
 
+pub use again::Settling;
 pub use pattern::Pattern;
 pub use run::{Line, Outcome, Progress, run};
 pub use task::{Action, Selection, Subjects, Task};

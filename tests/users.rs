@@ -5,13 +5,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
 
 use elastauth::credentials::CacheKey;
 use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
-use elastauth_support::elasticsearch::Elasticsearch;
+use elastauth_support::elasticsearch::{Elasticsearch, Faults};
+use elastauth_support::faults::{Ending, Fate};
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::{run_beside, until};
+use elastauth_support::process::{Process, run_beside, until};
 use elastauth_support::resp::{Reply, Resp};
 use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
 use elastauth_support::users::User;
@@ -33,7 +36,13 @@ impl Bench {
     }
 
     fn config(&self) -> String {
-        config(&self.issuer.url, &self.elasticsearch.url, &redis_cache(&self.redis.address))
+        self.config_with(Duration::from_millis(200))
+    }
+
+    /// So long do writes take to land.
+    fn config_with(&self, settling: Duration) -> String {
+        let yaml = config(&self.issuer.url, &self.elasticsearch.url, &redis_cache(&self.redis.address));
+        yaml.replace("  username: prov", &format!("  settling: {}ms\n  username: prov", settling.as_millis()))
     }
 
     async fn start(&self) -> (Elastauth, Checker) {
@@ -42,16 +51,26 @@ impl Bench {
         (elastauth, checker)
     }
 
-    fn file(&self) -> PathBuf {
+    fn file(&self, config: &str) -> PathBuf {
         let file = self.folder.path().join("config.yml");
-        fs::write(&file, self.config()).unwrap();
+        fs::write(&file, config).unwrap();
         file
+    }
+
+    fn command(&self, config: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
+        command.env_clear().arg("--config").arg(self.file(config)).arg("users").args(words);
+        command
     }
 
     /// `elastauth users …`: whether it ended well, its result, and what else it said.
     async fn users(&self, words: &[&str]) -> (bool, Value, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
-        command.env_clear().arg("--config").arg(self.file()).arg("users").args(words).args(["--output", "json"]);
+        self.users_with(&self.config(), words).await
+    }
+
+    async fn users_with(&self, config: &str, words: &[&str]) -> (bool, Value, String) {
+        let mut command = self.command(config, words);
+        command.args(["--output", "json"]);
         let Output { status, stdout, stderr } = run_beside(command, "").await;
         let said = String::from_utf8(stderr).unwrap();
         (status.success(), serde_json::from_slice(&stdout).unwrap_or_default(), said)
@@ -198,7 +217,73 @@ async fn a_command_that_means_nobody_or_cannot_reach_elasticsearch_says_so() {
         let (ended_well, lines, said) = bench.users(words).await;
         assert!(!ended_well && lines.is_null() && said.contains(why), "{words:?}: {said}");
     }
-    bench.elasticsearch.fail(elastauth_support::elasticsearch::Faults { get_status: Some(503), ..Default::default() });
+    bench.elasticsearch.fail(Faults { get_status: Some(503), ..Default::default() });
     let (ended_well, _, said) = bench.users(&["list"]).await;
     assert!(!ended_well && said.contains("503"), "{said}");
+}
+
+/// A replica asks whether the user is enabled, sends its write, and the write lands after the user was disabled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_was_on_its_way_does_not_bring_a_disabled_user_back() {
+    let Some(bench) = Bench::new().await else { return };
+    let (_elastauth, checker) = bench.start().await;
+    let token = |groups: &[&str], age| bench.issuer.sign(&bench.issuer.claims("ann", groups, age));
+    assert!(checker.ask(&token(&["developers"], 10)).await.password().is_some());
+    let fate = Fate { delay: Duration::from_secs(4), ending: Ending::Late };
+    bench.elasticsearch.fail(Faults { fates: Some(Arc::new(move || fate)), ..Faults::default() });
+    let asking = tokio::spawn({
+        let (checker, newer) = (checker.clone(), token(&["admins"], 1));
+        async move { checker.ask(&newer).await }
+    });
+    until("the write that is on its way", || async { bench.elasticsearch.open_puts() == 1 }).await;
+    bench.elasticsearch.fail(Faults::default());
+    let config = bench.config_with(Duration::from_secs(5));
+    let (ended_well, lines, said) = bench.users_with(&config, &["disable", "ann", "--yes"]).await;
+    let puts = bench.elasticsearch.puts();
+    let late = puts.iter().find(|put| put.ending == Ending::Late).unwrap();
+    assert!(late.applied.is_some(), "the write has landed");
+    assert!(said.contains("waiting 5s for writes that may still land"), "{said}");
+    assert!(!bench.elasticsearch.user("ann").unwrap().enabled, "{said}");
+    assert!(said.contains("a late write had undone it for 1 user"), "{said}");
+    assert!(ended_well && outcomes(&lines) == [("ann", "done")], "{lines}");
+    asking.await.unwrap();
+    until("the refusal", || async { checker.ask(&token(&["admins"], 0)).await == Answer::Denied(403) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_wait_for_late_writes_is_told_that_nobody_was_looked_at_again() {
+    let Some(bench) = Bench::new().await else { return };
+    let (_elastauth, checker) = bench.start().await;
+    assert!(checker.ask(&bench.issuer.token("ann", &["developers"])).await.password().is_some());
+    let config = bench.config_with(Duration::from_secs(90));
+    let mut command = bench.command(&config, &["disable", "ann", "--yes"]);
+    let mut command = tokio::task::spawn_blocking(move || {
+        let command = Process::start("elastauth users", &mut command);
+        command.wait_for_line(0, &["waiting 1m 30s for writes that may still land"]);
+        command
+    })
+    .await
+    .unwrap();
+    assert!(!bench.elasticsearch.user("ann").unwrap().enabled);
+    command.interrupt();
+    assert_eq!(command.wait().code(), Some(1));
+    command.wait_for_line(0, &["nobody was looked at again"]);
+    command.wait_for_line(0, &["ann", "failed", "done, but not looked at again"]);
+}
+
+/// The subject of a token comes from the provider, and its name from whoever registered there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_users_moves_no_cursor() {
+    let Some(bench) = Bench::new().await else { return };
+    let (_elastauth, checker) = bench.start().await;
+    let mut claims = bench.issuer.claims("ann", &["developers"], 0);
+    claims["sub"] = "\u{1b}[2J\u{9b}1A\nroot     enabled".into();
+    assert!(checker.ask(&bench.issuer.sign(&claims)).await.password().is_some());
+    for (format, words) in [("text", &["list"][..]), ("json", &["list", "--output", "json"])] {
+        let Output { status, stdout, .. } = run_beside(bench.command(&bench.config(), words), "").await;
+        let said = String::from_utf8(stdout).unwrap();
+        assert!(status.success() && said.contains("\\u001b[2J\\u009b1A\\nroot"), "{format}: {said}");
+        assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{format}: {said:?}");
+        assert_eq!(said.lines().count(), if format == "json" { 1 } else { 2 }, "{said}");
+    }
 }

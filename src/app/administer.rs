@@ -1,5 +1,7 @@
 //! The commands that look after the cache and the users.
 
+use std::future::Future;
+
 use super::{Backend, Error};
 use crate::config::{Cache, Settings};
 use crate::credentials::purge::{self, Found};
@@ -8,7 +10,7 @@ use crate::credentials::{Day, Keys};
 use crate::file::{self, FileStore};
 use crate::memory::MemoryStore;
 use crate::redis::RedisStore;
-use crate::users::{self, Account, Directory as _, Line, Progress, Selection, Task};
+use crate::users::{self, Account, Directory as _, Line, Progress, Selection, Settling, Task};
 
 /// Removes the records that no key opens, if `act` says so of what was found; answers how many are gone.
 pub async fn purge(settings: &Settings, act: impl FnOnce(&Found) -> bool) -> Result<(Found, usize), Error> {
@@ -39,13 +41,15 @@ pub async fn accounts(settings: &Settings, selection: &Selection, today: Day) ->
     Ok(accounts)
 }
 
-/// Does the task, or says what it would do; and what a person should know about cached credentials that it cannot reach.
+/// Does the task, and waits for late writes until `act` resolves, when the person does not want to wait any longer; or,
+/// without it, says what it would do. And what a person should know about cached credentials that it cannot reach.
 pub async fn users(
     settings: &Settings,
     task: &Task,
-    act: bool,
+    act: Option<impl Future<Output = ()>>,
     progress: &dyn Progress,
 ) -> Result<(Vec<Line>, Option<&'static str>), Error> {
+    let act = act.map(|interrupted| Settling { time: settings.credentials.settling, interrupted });
     let backend = Backend::new(settings)?;
     let directory = backend.directory().await?;
     let unreachable = Some(

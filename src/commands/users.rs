@@ -10,6 +10,7 @@ use elastauth::app;
 use elastauth::config::{Provider, Settings};
 use elastauth::credentials::Day;
 use elastauth::users::{self, Action, Pattern, Selection, Subjects, Task};
+use tokio::signal::unix::{SignalKind, signal};
 
 mod output;
 
@@ -142,7 +143,7 @@ pub fn run(command: Command, settings: &Settings) -> ExitCode {
     match task {
         Ok(task) => super::block_on(act(task, how, settings)),
         Err(problem) => {
-            eprintln!("elastauth: {problem}");
+            remark!("elastauth: {problem}");
             ExitCode::from(super::EXIT_USAGE)
         }
     }
@@ -165,17 +166,27 @@ fn task(action: Action, selection: Selection, settings: &Settings) -> Result<Tas
 
 async fn act(task: Task, how: How, settings: &Settings) -> Result<ExitCode, app::Error> {
     let bar = Bar::new();
-    let (lines, note) = app::users(settings, &task, how.yes, &bar).await?;
+    let (lines, note) = app::users(settings, &task, how.yes.then(interrupted), &bar).await?;
     bar.end();
     output::lines(&lines, how.output);
     if let Some(note) = note {
-        eprintln!("note: {note}");
+        remark!("note: {note}");
     }
     if !how.yes && lines.iter().any(|line| line.outcome == users::Outcome::Planned) {
-        eprintln!("dry run: nothing was changed; --yes does it");
+        remark!("dry run: nothing was changed; --yes does it");
     }
     let trouble = lines.iter().any(|line| line.outcome.is_trouble());
     Ok(if trouble { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Resolves at SIGINT or SIGTERM. It listens once it is awaited, which is when there is something to interrupt: before that
+/// the signals end the process.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        Ok(()) = tokio::signal::ctrl_c() => {}
+    }
 }
 
 async fn show(list: List, settings: &Settings) -> Result<ExitCode, app::Error> {

@@ -1,7 +1,11 @@
 //! Doing it: a look straight before each act, and the cached record gone after it.
 
+use std::future::Future;
+use std::time::Duration;
+
 use futures_util::stream::{self, StreamExt as _};
 
+use super::again::{self, Settling};
 use super::task::Left;
 use super::{Account, Action, Directory, DirectoryError, Stamp, Task};
 use crate::credentials::{CacheKey, Store, StoreError};
@@ -48,15 +52,25 @@ impl Outcome {
 pub trait Progress: Send + Sync {
     /// So many users of how many.
     fn at(&self, done: usize, all: usize);
+
+    /// Something was done with so many users, and they are looked at again after this time.
+    fn waits(&self, time: Duration, users: usize);
+
+    /// With so many of them it was undone meanwhile, and is done again.
+    fn undone(&self, users: usize);
+
+    /// The wait was interrupted: they are not looked at again.
+    fn interrupted(&self);
 }
 
-/// Does the task, or says what it would do. Who is named and not there, or may not be touched, is in the answer; who is
-/// meant by a rule only, and may not be touched, is so for [`Action::Adopt`] alone, where the reason is news.
+/// Does the task, and looks again after the settling time; or, without one, says what it would do. Who is named and not
+/// there, or may not be touched, is in the answer; who is meant by a rule only, and may not be touched, is so for
+/// [`Action::Adopt`] alone, where the reason is news.
 pub async fn run<D: Directory, S: Store>(
     directory: &D,
     store: Option<&S>,
     task: &Task,
-    act: bool,
+    act: Option<Settling<impl Future<Output = ()>>>,
     progress: &dyn Progress,
 ) -> Result<Vec<Line>, DirectoryError> {
     let mut accounts = directory.list().await?;
@@ -80,19 +94,41 @@ pub async fn run<D: Directory, S: Store>(
             lines.push(Line { user: account.name.clone(), outcome });
         }
     }
-    let acts = planned.iter().map(|account| async {
-        let outcome = if act { one(directory, store, task, account).await } else { Outcome::Planned };
-        Line { user: account.name.clone(), outcome }
-    });
-    let mut acts = stream::iter(acts).buffer_unordered(CONCURRENT);
-    let before = lines.len();
-    progress.at(0, planned.len());
-    while let Some(line) = acts.next().await {
-        lines.push(line);
-        progress.at(lines.len() - before, planned.len());
+    match act {
+        None => {
+            lines.extend(planned.iter().map(|account| Line { user: account.name.clone(), outcome: Outcome::Planned }));
+        }
+        Some(settling) => {
+            lines.extend(all(directory, store, task, &planned, progress).await);
+            // nobody writes a user that is not elastauth's yet
+            if !matches!(task.action, Action::Adopt { .. }) {
+                again::look(directory, store, task, settling, (&planned, &mut lines), progress).await;
+            }
+        }
     }
     lines.sort_by(|a, b| a.user.cmp(&b.user));
     Ok(lines)
+}
+
+/// Acts on all of them.
+pub(super) async fn all<D: Directory, S: Store>(
+    directory: &D,
+    store: Option<&S>,
+    task: &Task,
+    accounts: &[&Account],
+    progress: &dyn Progress,
+) -> Vec<Line> {
+    let acts = accounts.iter().map(|account| async {
+        Line { user: account.name.clone(), outcome: one(directory, store, task, account).await }
+    });
+    let mut acts = stream::iter(acts).buffer_unordered(CONCURRENT);
+    let mut lines = Vec::with_capacity(accounts.len());
+    progress.at(0, accounts.len());
+    while let Some(line) = acts.next().await {
+        lines.push(line);
+        progress.at(lines.len(), accounts.len());
+    }
+    lines
 }
 
 async fn one<D: Directory, S: Store>(directory: &D, store: Option<&S>, task: &Task, account: &Account) -> Outcome {

@@ -137,6 +137,17 @@ impl Task {
     }
 }
 
+impl Task {
+    /// Whether what was done with an account is undone: `before` is from before the act, `now` from some time after it.
+    pub(super) fn is_undone(&self, before: &Account, now: &Account) -> bool {
+        let first = matches!(self.action, Action::Rebind { subjects: Subjects::First, .. });
+        let owner =
+            |account: &Account| account.stamp.as_ref().map(|stamp| (stamp.issuer.clone(), stamp.subject.clone()));
+        // the first subject may have come since, and is bound then as it should be
+        self.judge(now).is_ok() && (!first || owner(now) == owner(before))
+    }
+}
+
 impl Subjects {
     fn of(&self, name: &str, before: Option<&String>) -> Result<Option<String>, Left> {
         match self {

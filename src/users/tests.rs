@@ -1,5 +1,6 @@
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::future::{Pending, pending, ready};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
@@ -32,11 +33,24 @@ struct Book {
     accounts: Mutex<Vec<Account>>,
     /// Enabled again by an elastauth that was just writing, so often.
     enables: Mutex<usize>,
+    /// Lists are answered so often.
+    lists: Mutex<Option<usize>>,
 }
 
 impl Book {
     fn of(accounts: &[Account]) -> Self {
-        Self { accounts: Mutex::new(accounts.to_vec()), enables: Mutex::new(0) }
+        Self { accounts: Mutex::new(accounts.to_vec()), ..Self::default() }
+    }
+
+    /// A write of this account was sent before, and lands after the time.
+    fn lands(self: &Arc<Self>, account: Account, after: Duration) {
+        let book = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let mut accounts = book.accounts.lock().unwrap();
+            accounts.retain(|there| there.name != account.name);
+            accounts.push(account);
+        });
     }
 
     fn change(&self, name: &Username, how: impl FnOnce(&mut Account)) {
@@ -51,6 +65,12 @@ impl Book {
 
 impl Directory for Book {
     async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
+        let mut lists = self.lists.lock().unwrap();
+        match lists.as_mut() {
+            Some(0) => return Err(DirectoryError("503".into())),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         Ok(self.accounts.lock().unwrap().clone())
     }
 
@@ -80,7 +100,18 @@ struct Silent;
 
 impl Progress for Silent {
     fn at(&self, _: usize, _: usize) {}
+    fn waits(&self, _: Duration, _: usize) {}
+    fn undone(&self, _: usize) {}
+    fn interrupted(&self) {}
 }
+
+const SETTLING: Duration = Duration::from_secs(90);
+
+fn patiently() -> Settling<Pending<()>> {
+    Settling { time: SETTLING, interrupted: pending() }
+}
+
+const ONLY_SAY: Option<Settling<Pending<()>>> = None;
 
 fn task(action: Action, names: &[&str]) -> Task {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -89,7 +120,7 @@ fn task(action: Action, names: &[&str]) -> Task {
 }
 
 async fn act(book: &Book, task: &Task) -> Vec<(String, Outcome)> {
-    let lines = run(book, None::<&MemoryStore>, task, true, &Silent).await.unwrap();
+    let lines = run(book, None::<&MemoryStore>, task, Some(patiently()), &Silent).await.unwrap();
     lines.into_iter().map(|line| (line.user, line.outcome)).collect()
 }
 
@@ -97,7 +128,7 @@ fn adopt() -> Action {
     Action::Adopt { issuer: "https://i".into(), subjects: Subjects::First }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_this_cluster_s_users_are_touched_and_who_is_named_is_told_why_not() {
     let mut built_in = account("kibana", Some(stamp("c", "s", "2026-11-01")));
     built_in.reserved = true;
@@ -126,7 +157,7 @@ async fn only_this_cluster_s_users_are_touched_and_who_is_named_is_told_why_not(
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn adoption_leaves_out_built_in_users_and_holders_of_superuser_and_binds_to_the_first_subject() {
     let (mut built_in, mut boss) = (account("elastic", None), account("boss", None));
     built_in.reserved = true;
@@ -150,7 +181,7 @@ async fn adoption_leaves_out_built_in_users_and_holders_of_superuser_and_binds_t
     assert!(!book.get("locked").unwrap().enabled, "whom an administrator locked out stays out");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn inactivity_counts_from_the_last_day_seen() {
     let seen = |name: &str, last_seen: &str| account(name, Some(stamp("c", "s", last_seen)));
     let book = Book::of(&[
@@ -163,7 +194,7 @@ async fn inactivity_counts_from_the_last_day_seen() {
     let month = Some(Duration::from_secs(30 * 24 * 3600));
     let selection = Selection { inactive_for: month, ..Selection::default() };
     let task = Task { selection, ..task(Action::Disable, &[]) };
-    let planned = run(&book, None::<&MemoryStore>, &task, false, &Silent).await.unwrap();
+    let planned = run(&book, None::<&MemoryStore>, &task, ONLY_SAY, &Silent).await.unwrap();
     assert_eq!(
         planned.iter().map(|line| (line.user.as_str(), &line.outcome)).collect::<Vec<_>>(),
         [("day30", &Outcome::Planned), ("long", &Outcome::Planned)]
@@ -175,7 +206,7 @@ async fn inactivity_counts_from_the_last_day_seen() {
     assert_eq!(out, ["day30", "long"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_elastauth_that_was_just_writing_does_not_undo_it() {
     for (enables, expected) in [(1, true), (9, false)] {
         let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
@@ -186,7 +217,88 @@ async fn an_elastauth_that_was_just_writing_does_not_undo_it() {
     }
 }
 
-#[tokio::test]
+fn changes() -> [Action; 5] {
+    let rebind = |issuer: Option<&str>, subjects| Action::Rebind { issuer: issuer.map(str::to_owned), subjects };
+    [
+        Action::Disable,
+        Action::Delete,
+        Action::Release,
+        rebind(None, Subjects::Given("new".into())),
+        rebind(Some("https://new"), Subjects::First),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_was_on_its_way_does_not_undo_it_for_good() {
+    for action in changes() {
+        let before = account("ann", Some(stamp("c", "s", "2026-11-01")));
+        let book = Arc::new(Book::of(std::slice::from_ref(&before)));
+        let task = task(action, &["ann"]);
+        book.lands(before.clone(), Duration::from_secs(60));
+        assert_eq!(act(&book, &task).await, [("ann".to_owned(), Outcome::Done)], "{:?}", task.action);
+        tokio::time::sleep(SETTLING).await;
+        let after = book.get("ann");
+        assert!(!after.as_ref().is_some_and(|after| task.is_undone(&before, after)), "{after:?}");
+        assert_ne!(after, Some(before));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_undoes_it_again_and_again_is_told_of() {
+    for action in changes() {
+        let before = account("ann", Some(stamp("c", "s", "2026-11-01")));
+        let book = Arc::new(Book::of(std::slice::from_ref(&before)));
+        for n in 0..5 {
+            book.lands(before.clone(), Duration::from_secs(60 + 90 * n));
+        }
+        let began = tokio::time::Instant::now();
+        let lines = act(&book, &task(action.clone(), &["ann"])).await;
+        assert!(
+            matches!(&lines[0].1, Outcome::Failed(why) if why.contains("again and again")),
+            "{action:?}: {lines:?}"
+        );
+        assert_eq!(began.elapsed(), 2 * SETTLING, "and it ends");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_subject_who_came_meanwhile_keeps_the_user() {
+    let book = Arc::new(Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]));
+    let action = Action::Rebind { issuer: None, subjects: Subjects::First };
+    let bound = account("ann", Some(stamp("c", "who came first", "2026-11-25")));
+    book.lands(bound.clone(), Duration::from_secs(60));
+    assert_eq!(act(&book, &task(action, &["ann"])).await, [("ann".to_owned(), Outcome::Done)]);
+    assert_eq!(book.get("ann"), Some(bound));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_look_that_did_not_take_place_is_told_of() {
+    let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
+    let settling = Settling { time: SETTLING, interrupted: ready(()) };
+    let lines =
+        run(&book, None::<&MemoryStore>, &task(Action::Disable, &["ann"]), Some(settling), &Silent).await.unwrap();
+    assert!(matches!(&lines[0].outcome, Outcome::Failed(why) if why.contains("interrupted")), "{lines:?}");
+    assert!(!book.get("ann").unwrap().enabled);
+
+    let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
+    *book.lists.lock().unwrap() = Some(1);
+    let lines = act(&book, &task(Action::Disable, &["ann"])).await;
+    assert!(matches!(&lines[0].1, Outcome::Failed(why) if why.contains("503")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_left_alone_is_not_waited_for() {
+    let mut out = account("ann", Some(stamp("c", "s", "2026-11-01")));
+    out.enabled = false;
+    let book = Book::of(&[out, account("person", None)]);
+    let began = tokio::time::Instant::now();
+    act(&book, &task(Action::Disable, &["ann", "person"])).await;
+    run(&book, None::<&MemoryStore>, &task(Action::Delete, &["ann"]), ONLY_SAY, &Silent).await.unwrap();
+    act(&book, &task(adopt(), &["person"])).await;
+    assert!(began.elapsed().is_zero());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cached_record_goes_with_its_user_s_access() {
     let key = CacheKey::of(&Username::parse("ann").unwrap());
     for action in [
@@ -198,16 +310,16 @@ async fn a_cached_record_goes_with_its_user_s_access() {
         let store = MemoryStore::new(memory::Settings { max_entries: 10 });
         store.put_if_absent(&key, b"sealed", Duration::from_secs(60)).await.unwrap();
         let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
-        let planned = run(&book, Some(&store), &task(action.clone(), &["ann"]), false, &Silent).await.unwrap();
+        let planned = run(&book, Some(&store), &task(action.clone(), &["ann"]), ONLY_SAY, &Silent).await.unwrap();
         assert_eq!(planned[0].outcome, Outcome::Planned);
         assert!(store.get(&key).await.unwrap().is_some());
-        let done = run(&book, Some(&store), &task(action.clone(), &["ann"]), true, &Silent).await.unwrap();
+        let done = run(&book, Some(&store), &task(action.clone(), &["ann"]), Some(patiently()), &Silent).await.unwrap();
         assert_eq!(done[0].outcome, Outcome::Done, "{action:?}");
         assert_eq!(store.get(&key).await.unwrap(), None, "{action:?}");
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_rebinding_exchanges_what_it_is_told_to_and_only_where_that_is_known() {
     let ours = |name: &str| account(name, Some(stamp("c", name, "2026-11-01")));
     let book = Book::of(&[ours("ann"), ours("bob")]);

@@ -1,7 +1,9 @@
 //! How results are written: text for people, JSON for programs, and a bar on a terminal for long runs.
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
+use elastauth::printable::printable;
 use elastauth::users::{Account, Line, Outcome, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -40,6 +42,26 @@ impl Progress for Bar {
         self.0.set_length(u64::try_from(all).unwrap_or(u64::MAX));
         self.0.set_position(u64::try_from(done).unwrap_or(u64::MAX));
     }
+
+    fn waits(&self, time: Duration, users: usize) {
+        self.0.finish_and_clear();
+        let (time, users) = (humantime::format_duration(time), counted(users));
+        remark!(
+            "done with {users}; waiting {time} for writes that may still land, then looking again (Ctrl-C: without that)"
+        );
+    }
+
+    fn undone(&self, users: usize) {
+        remark!("a late write had undone it for {}: doing it again", counted(users));
+    }
+
+    fn interrupted(&self) {
+        remark!("interrupted: nobody was looked at again, and a write that is still on its way may undo what was done");
+    }
+}
+
+fn counted(users: usize) -> String {
+    if users == 1 { "1 user".into() } else { format!("{users} users") }
 }
 
 fn worded(outcome: &Outcome) -> (&'static str, &str) {
@@ -59,7 +81,7 @@ pub fn lines(lines: &[Line], format: Format) {
             let (outcome, detail) = worded(&line.outcome);
             json!({ "user": line.user, "outcome": outcome, "detail": detail })
         });
-        println!("{}", Value::Array(all.collect()));
+        say!("{}", Value::Array(all.collect()));
         return;
     }
     let rows = lines.iter().map(|line| {
@@ -84,7 +106,7 @@ pub fn accounts(accounts: &[Account], format: Format) {
                 "cache": stamp.store,
             }))
         });
-        println!("{}", Value::Array(all.collect()));
+        say!("{}", Value::Array(all.collect()));
         return;
     }
     let rows = accounts.iter().filter_map(|account| {
@@ -106,11 +128,14 @@ pub fn accounts(accounts: &[Account], format: Format) {
 
 fn columns(head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
-    let all = || std::iter::once(&head).chain(rows);
+    // as they will be shown: the width of a cell counts
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable(cell).into()).collect()).collect();
+    let all = || std::iter::once(&head).chain(&rows);
     let wide = |at: usize| all().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..head.len()).map(wide).collect();
     for row in all() {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        say!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }
