@@ -70,12 +70,14 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Group names match without regard to case, as the Go service matched them.
+    /// ASCII letters of group names match in any case; all other characters match only themselves. Unicode has characters whose
+    /// lower case is an ASCII letter (U+212A, the Kelvin sign, becomes `k`), and with its rules a group that somebody else may
+    /// create could pass for another one.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let mut by_group: HashMap<String, Vec<String>> = HashMap::new();
         for (group, roles) in &settings.group_mappings {
-            by_group.entry(group.to_lowercase()).or_default().extend(roles.iter().cloned());
+            by_group.entry(group.to_ascii_lowercase()).or_default().extend(roles.iter().cloned());
         }
         let (default, shared) = (Roles::new(&settings.default_roles), Cache::new(SHARED));
         Self { by_group, default, allow_none: settings.allow_no_roles, shared }
@@ -84,7 +86,7 @@ impl Mapping {
     /// What one group is mapped to, if it is.
     #[must_use]
     pub fn of(&self, group: &str) -> Option<&[String]> {
-        self.by_group.get(&group.to_lowercase()).map(Vec::as_slice)
+        self.by_group.get(&group.to_ascii_lowercase()).map(Vec::as_slice)
     }
 
     /// The union over all groups, or the default when none matched.
@@ -143,6 +145,21 @@ mod tests {
     #[test]
     fn group_names_match_without_regard_to_case() {
         assert_eq!(mapping(&[]).roles(["DEVELOPERS"]).unwrap().to_string(), "dev,kibana_admin");
+    }
+
+    #[test]
+    fn only_ascii_letters_of_a_group_match_in_another_case() {
+        let to = |role: &str| vec![role.to_owned()];
+        let mapping = Mapping::new(&Settings {
+            group_mappings: vec![("kibana-admins".into(), to("admin")), ("Ärzte-Süd".into(), to("doctor"))],
+            ..Settings::default()
+        });
+        assert_eq!(mapping.roles(["KIBANA-admins"]).unwrap().to_string(), "admin");
+        assert_eq!(mapping.roles(["\u{212a}ibana-admins"]), Err(NoRoles), "the Kelvin sign is not k");
+        assert_eq!(mapping.roles(["kibana-admin\u{17f}"]), Err(NoRoles), "the long s is not s");
+        assert_eq!(mapping.roles(["Ärzte-Süd"]).unwrap().to_string(), "doctor", "a name beyond ASCII matches itself");
+        assert_eq!(mapping.roles(["ÄRZTE-SÜD"]), Err(NoRoles));
+        assert_eq!(mapping.roles(["ÄRzte-SüD"]).unwrap().to_string(), "doctor");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Settings {
 pub struct Rule {
     /// For people: the rule's `name`, else its place in the list.
     pub name: String,
-    /// Without regard to case, as in `group_mappings`.
+    /// ASCII letters match in any case, as in `group_mappings`.
     pub groups: Vec<String>,
     /// Claim, and its accepted values. All of the claims must fit.
     pub claims: Vec<(String, Vec<String>)>,
@@ -75,7 +75,7 @@ impl Policy {
     pub fn new(settings: Settings) -> Self {
         let Settings { allow: mut rules, preflight } = settings;
         for group in rules.iter_mut().flat_map(|rule| &mut rule.groups) {
-            *group = group.to_lowercase();
+            group.make_ascii_lowercase();
         }
         let (paths, groups) =
             (rules.iter().any(|rule| !rule.paths.is_empty()), rules.iter().any(|rule| !rule.groups.is_empty()));
@@ -97,7 +97,7 @@ impl Policy {
             path::unambiguous(request.path.as_bytes())?;
         }
         let looked_at = identity.groups.iter().filter(|_| self.groups);
-        let groups: Vec<String> = looked_at.map(|group| group.to_lowercase()).collect();
+        let groups: Vec<String> = looked_at.map(|group| group.to_ascii_lowercase()).collect();
         let rule = self.rules.iter().find(|rule| rule.matches(identity, &groups, request));
         rule.map(Some).ok_or(Denied::NoRule)
     }
@@ -111,7 +111,7 @@ impl Rule {
         !(groups.is_empty() && claims.is_empty() && hosts.is_empty() && paths.is_empty() && methods.is_empty())
     }
 
-    /// `groups` are the caller's in small letters.
+    /// `groups` are the caller's, with their ASCII letters in lower case.
     fn matches(&self, identity: &Identity, groups: &[String], request: &Request) -> bool {
         let Self { name: _, groups: wanted, claims, hosts, paths, methods } = self;
         let method = request.method.as_bytes();

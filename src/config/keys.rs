@@ -167,7 +167,7 @@ pub(super) const KEYS: &[Key] = &[
     key("cluster", "default", "name of the Elasticsearch that records and users are bound to").restricting(),
     list("default_roles", "", "roles when no mapping matched"),
     list("denied_roles", "", "roles that no mapping may give: elastauth does not start if one does").restricting(),
-    mapping("group_mappings", "group to list of roles, any case"),
+    mapping("group_mappings", "group to list of roles; ASCII letters match in any case, other characters only themselves"),
     key("allow_no_roles", "false", "let callers without any role through"),
     mapping("policy.allow", "rules; the first that matches lets the caller through").restricting(),
     key("policy.preflight", "deny", "`allow` lets CORS preflight requests through, without a credential"),

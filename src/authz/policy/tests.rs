@@ -77,6 +77,23 @@ fn the_first_rule_whose_conditions_all_hold_lets_the_caller_through_and_is_named
 }
 
 #[test]
+fn only_ascii_letters_of_a_rules_group_match_in_another_case() {
+    let rule = Rule { groups: strings(&["kibana-admins", "Ärzte"]), name: "people".into(), ..Rule::default() };
+    let policy = Policy::new(Settings { allow: vec![rule], preflight: false });
+    let request = request("GET", "es.example.org", "/");
+    for (group, expected) in [
+        ("Kibana-Admins", true),
+        ("Ärzte", true),
+        ("ÄRZTE", true),
+        ("ärzte", false),
+        ("\u{212a}ibana-admins", false),
+        ("kibana-admin\u{17f}", false),
+    ] {
+        assert_eq!(policy.judge(&identity(&[group], &[]), &request).is_ok(), expected, "{group}");
+    }
+}
+
+#[test]
 fn without_rules_every_caller_passes_and_no_path_is_refused() {
     let open = Policy::new(Settings::default());
     assert_eq!(open.judge(&identity(&[], &[]), &request("GET", "", "/a/../b")), Ok(None));
