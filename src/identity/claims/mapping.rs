@@ -111,7 +111,6 @@ impl Settings {
         let wrong = || Error::ClaimType(self.groups.clone());
         let ours = |group: &str| group.strip_prefix(self.groups_prefix.as_str()).map(str::to_owned);
         let groups: Vec<&str> = match claims.find(&self.groups) {
-            None if elsewhere(claims, &self.groups) => return Err(Error::ClaimMissing(self.groups.clone())),
             None => Vec::new(),
             Some(Value::String(group)) => vec![group],
             Some(Value::Array(groups)) => {
@@ -119,14 +118,38 @@ impl Settings {
             }
             Some(_) => return Err(wrong()),
         };
+        if groups.is_empty() && elsewhere(claims, &self.groups) {
+            return Err(Error::ClaimMissing(self.groups.clone()));
+        }
         Ok(groups.into_iter().filter_map(ours).collect())
     }
 }
 
-/// Whether the provider says that the claim is elsewhere (`OpenID` Connect Core §5.6.2), as Entra ID does for people of many groups.
-/// That is not the same as having none, which may mean `default_roles`.
+/// Whether the provider says that the claim, or the claim that a path to it begins with, has a value which the token does not
+/// hold. That is not the same as having none, which may mean `default_roles`.
+///
+/// Entra ID does so for people of many groups: by `_claim_names` (`OpenID` Connect Core §5.6.2), and by `hasgroups` in place of
+/// `groups` where the token travels in an address (the implicit flow).
 fn elsewhere(claims: &Claims, name: &str) -> bool {
-    claims.get("_claim_names").and_then(Value::as_object).is_some_and(|names| names.contains_key(name))
+    let leads_to = |claim: &str| name.strip_prefix(claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let named = claims.get("_claim_names").and_then(Value::as_object);
+    named.is_some_and(|names| names.keys().any(|claim| leads_to(claim)))
+        || (name == "groups" && claims.get("hasgroups").is_some_and(is_true))
+}
+
+/// The claim that says whether the address in this one is verified.
+fn verified_beside(claim: &str) -> String {
+    if claim.ends_with("email") { format!("{claim}_verified") } else { "email_verified".into() }
+}
+
+/// Some providers write truth as text.
+fn is_true(value: &Value) -> bool {
+    matches!(value, Value::Bool(true)) || value.as_str() == Some("true")
+}
+
+/// Something on both sides of an `@`.
+fn is_address(text: &str) -> bool {
+    text.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
 }
 
 /// A claim's value or values, as a rule names them.

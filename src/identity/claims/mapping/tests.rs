@@ -40,6 +40,27 @@ fn groups_that_are_elsewhere_are_not_none() {
 }
 
 #[test]
+fn groups_that_a_token_says_it_has_no_room_for_are_not_none() {
+    for says in [json!(true), json!("true")] {
+        assert_eq!(groups("groups", json!({"hasgroups": says})).unwrap_err(), "token_claim_missing", "{says}");
+        assert_eq!(groups("groups", json!({"hasgroups": says, "groups": null})).unwrap_err(), "token_claim_missing");
+        assert_eq!(groups("groups", json!({"hasgroups": says, "groups": []})).unwrap_err(), "token_claim_missing");
+        assert_eq!(groups("groups", json!({"hasgroups": says, "groups": ["a"]})).unwrap(), ["a"]);
+        assert_eq!(groups("roles", json!({"hasgroups": says})).unwrap(), [""; 0], "it speaks of one claim only");
+    }
+    for says in [json!(false), json!(null), json!("false")] {
+        assert_eq!(groups("groups", json!({"hasgroups": says})).unwrap(), [""; 0], "{says}");
+    }
+}
+
+#[test]
+fn groups_within_a_claim_that_is_elsewhere_are_not_none() {
+    let claims = json!({"_claim_names": {"realm_access": "src1"}});
+    assert_eq!(groups("realm_access.roles", claims.clone()).unwrap_err(), "token_claim_missing");
+    assert_eq!(groups("realm_access_roles", claims).unwrap(), [""; 0], "another claim is");
+}
+
+#[test]
 fn groups_of_another_type_refuse_the_token() {
     for value in [json!(1), json!(true), json!({"a": 1}), json!(["a", 1]), json!([["a"]]), json!(["a", null])] {
         assert_eq!(groups("groups", json!({"groups": value})).unwrap_err(), "token_claim_type", "{value}");
