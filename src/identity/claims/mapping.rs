@@ -82,11 +82,7 @@ impl Settings {
             Some(_) => return Err(Error::ClaimType(self.username.clone())),
             None => return Err(Error::ClaimMissing(self.username.clone())),
         };
-        if let Some(verified) = self.email_verified()
-            && !matches!(claims.find(&verified), Some(Value::Bool(true)))
-            // some providers write it as text
-            && claims.find(&verified).and_then(Value::as_str) != Some("true")
-        {
+        if !self.allow_unverified_email && self.is_unverified(name, claims) {
             return Err(Error::EmailUnverified);
         }
         let name = match self.username_case {
@@ -96,12 +92,22 @@ impl Settings {
         Ok(Username::parse(&format!("{}{name}", self.username_prefix))?)
     }
 
-    /// The claim that must be true where the username is an e-mail address: people can put any address into many providers'
-    /// profiles, and only some check that it is theirs (`OpenID` Connect Core §5.1, §5.7).
-    fn email_verified(&self) -> Option<String> {
-        let is_email = self.username == self.email || self.username.ends_with("email");
-        let beside = self.username.ends_with("email").then(|| format!("{}_verified", self.username));
-        (is_email && !self.allow_unverified_email).then(|| beside.unwrap_or_else(|| "email_verified".into()))
+    /// Whether the username is an e-mail address that the provider has not verified. In many providers' profiles people can enter
+    /// any address, and only some providers check that it is theirs (`OpenID` Connect Core §5.1, §5.7).
+    ///
+    /// The e-mail claim as username needs the provider's word that it is verified. A username from another claim that has the
+    /// form of an address, or is the person's e-mail address, must not be against that word. There silence is no objection:
+    /// Entra ID's `preferred_username` and `upn` have the form of an address, are given by an administrator, and come without
+    /// `email_verified`.
+    fn is_unverified(&self, name: &str, claims: &Claims) -> bool {
+        let is_email_claim = self.username == self.email || self.username.ends_with("email");
+        if is_email_claim {
+            return claims.find(&verified_beside(&self.username)).is_none_or(|word| !is_true(word));
+        }
+        let email = claims.find(&self.email).and_then(Value::as_str);
+        let is_address = is_address(name) || email.is_some_and(|email| email.eq_ignore_ascii_case(name));
+        let words = [verified_beside(&self.email), "email_verified".into()];
+        is_address && words.iter().filter_map(|word| claims.find(word)).any(|word| !is_true(word))
     }
 
     /// One string is one group: splitting it at commas would let whoever names a group `a,admin` into `admin`. Other types

@@ -142,6 +142,92 @@ fn an_email_address_is_a_username_only_when_the_provider_verified_it() {
     assert_eq!(map(&mail, json!({"mail": "a@b.c"})).unwrap_err(), "email_unverified", "whatever it is called");
 }
 
+/// What providers put into tokens, and what becomes of the username.
+#[test]
+fn a_username_that_is_an_address_is_judged_as_one_whatever_its_claim_is_called() {
+    let outcome = |claim: &str, claims: &Value| {
+        map(&settings(claim, "g"), claims.clone()).map(|mapped| mapped.username.to_string())
+    };
+    let refused = Err("email_unverified");
+    for (provider, claim, claims, expected) in [
+        (
+            "Keycloak, the address as username",
+            "preferred_username",
+            json!({"preferred_username": "boss@example.com", "email": "boss@example.com", "email_verified": false}),
+            refused,
+        ),
+        (
+            "the same, verified",
+            "preferred_username",
+            json!({"preferred_username": "boss@example.com", "email": "boss@example.com", "email_verified": true}),
+            Ok("boss@example.com"),
+        ),
+        (
+            "the same, as text",
+            "preferred_username",
+            json!({"preferred_username": "boss@example.com", "email": "Boss@example.com", "email_verified": "false"}),
+            refused,
+        ),
+        (
+            "an address, and no claim with it",
+            "preferred_username",
+            json!({"preferred_username": "boss@example.com", "email_verified": false}),
+            refused,
+        ),
+        (
+            "somebody who chose an address that is not the one in the profile",
+            "preferred_username",
+            json!({"preferred_username": "boss@example.com", "email": "me@evil.example", "email_verified": false}),
+            refused,
+        ),
+        (
+            "Keycloak, a plain username",
+            "preferred_username",
+            json!({"preferred_username": "jane", "email": "jane@example.com", "email_verified": false}),
+            Ok("jane"),
+        ),
+        (
+            "Entra ID, which says nothing about addresses",
+            "preferred_username",
+            json!({"preferred_username": "jane@example.com", "oid": "1", "tid": "2"}),
+            Ok("jane@example.com"),
+        ),
+        (
+            "Entra ID, with the optional claim email",
+            "upn",
+            json!({"upn": "jane@example.com", "email": "jane@example.com"}),
+            Ok("jane@example.com"),
+        ),
+        (
+            "a domain that the provider verified",
+            "upn",
+            json!({"upn": "jane@example.com", "email": "j@example.com", "email_verified": true}),
+            Ok("jane@example.com"),
+        ),
+        (
+            "a name with an @ that is no address",
+            "nickname",
+            json!({"nickname": "jane@", "email_verified": false}),
+            Ok("jane@"),
+        ),
+        (
+            "an e-mail claim that holds no address",
+            "nickname",
+            json!({"nickname": "jane", "email": "jane", "email_verified": false}),
+            refused,
+        ),
+        ("a word that is neither yes nor no", "sub", json!({"sub": "jane@example.com", "email_verified": 0}), refused),
+    ] {
+        assert_eq!(outcome(claim, &claims).as_deref().map_err(|error| *error), expected, "{provider}");
+    }
+    let allowed = Settings { allow_unverified_email: true, ..settings("preferred_username", "g") };
+    let claims = json!({"preferred_username": "boss@example.com", "email_verified": false});
+    assert!(map(&allowed, claims).is_ok(), "the administrators set all addresses");
+    let nested = Settings { email: "user.email".into(), ..settings("login", "g") };
+    let claims = json!({"login": "boss@example.com", "user": {"email": "boss@example.com", "email_verified": false}});
+    assert_eq!(map(&nested, claims).unwrap_err(), "email_unverified", "the word beside the e-mail claim counts");
+}
+
 #[test]
 fn required_claims_must_be_there_with_an_accepted_value() {
     let outcome = |name: &str, accepted: &[&str], mut claims: Value| {
