@@ -19,7 +19,7 @@ mod rules;
 
 pub(super) use checks::{ASKED, CHECKS};
 pub use error::Error;
-pub(super) use rules::{Rules, Times};
+pub(super) use rules::{Rules, Times, kind};
 
 /// What a token must be.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use crate::identity::claims::{self, Claims};
-use crate::identity::{AsOf, Identity, Millis, Owner};
+use crate::identity::{AsOf, Identity, Millis, Owner, token};
 
 /// `authelia.metadata_*`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ impl Settings {
             Some(payload) => metadata.get(payload).and_then(Value::as_object).ok_or(Error::Missing)?,
         };
         let claims = Claims::found(fields);
+        // the filter checks signature, issuer, audience and times, and not what the token is for
+        token::kind(&claims)?;
         let claims::Mapped { username, email, full_name, groups, kept } = self.claims.apply(&claims)?;
         let text = |name: &str| claims.string(name).ok().filter(|text| !text.is_empty());
         let owner = match (text("iss"), text("sub")) {

@@ -141,6 +141,9 @@ fn metadata_that_names_nobody_denies() {
         (None, json!({"preferred_username": 5}), "token_claim_type", true),
         (None, json!({"preferred_username": "ann", "groups": [1]}), "token_claim_type", true),
         (None, json!({"preferred_username": "a:b"}), "username_refused", false),
+        (None, json!({"preferred_username": "ann", "typ": "Refresh"}), "token_kind", true),
+        (Some("jwt"), json!({"jwt": {"preferred_username": "ann", "events": {}}}), "token_kind", true),
+        (Some("jwt"), json!({"jwt": {"preferred_username": "ann", "cnf": {"jkt": "x"}}}), "token_bound", true),
     ] {
         let error = by_metadata(payload, metadata.clone()).unwrap_err();
         assert_eq!((error.reason(), error.is_anonymous()), (reason, anonymous), "{metadata}");

@@ -207,6 +207,43 @@ async fn introspection_tells_for_whom_and_how_long_a_token_is_good() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refresh_token_is_refused_by_whatever_name_the_provider_tells_its_kind() {
+    let outcome = async |validation, name: &str, kind: &str| {
+        let answer = and(userinfo(), json!({"active": true, "client_id": "elastauth", name: kind}));
+        Bench::new(validation, [Provider::says(&answer)]).verify(OPAQUE).await.err()
+    };
+    for (name, kind, reason) in [
+        // Keycloak
+        ("typ", "Refresh", Some("token_kind")),
+        ("typ", "Offline", Some("token_kind")),
+        ("typ", "Bearer", None),
+        // Ory Hydra
+        ("token_use", "refresh_token", Some("token_kind")),
+        ("token_use", "access_token", None),
+        // Amazon Cognito
+        ("token_use", "access", None),
+        ("token_use", "id", None),
+        // OpenIddict, ForgeRock
+        ("token_usage", "refresh_token", Some("token_kind")),
+        ("token_usage", "access_token", None),
+        ("tokenName", "refresh_token", Some("token_kind")),
+        ("tokenName", "access_token", None),
+        // RFC 7662 §2.2, as servers fill it in
+        ("token_type", "refresh_token", Some("token_kind")),
+        ("token_type", "Refresh", Some("token_kind")),
+        ("token_type", "urn:ietf:params:oauth:token-type:refresh_token", Some("token_kind")),
+        ("token_type", "urn:ietf:params:oauth:token-type:access_token", None),
+        ("token_type", "Bearer", None),
+        ("token_type", "bearer", None),
+        ("token_type", "access_token", None),
+        // what is not the name of a kind
+        ("scope", "openid offline_access", None),
+    ] {
+        assert_eq!(outcome(Validation::Introspection, name, kind).await, reason, "{name}: {kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_huge_token_is_not_sent_to_the_provider() {
     let bench = Bench::new(Validation::Introspection, [Ok(Answer::Refused)]);
     assert_eq!(bench.verify(&"a".repeat(16 * 1024 + 1)).await.unwrap_err(), "token_too_long");

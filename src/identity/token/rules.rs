@@ -120,16 +120,25 @@ impl Rules {
     }
 }
 
+/// The claims by which providers tell what kind of token it is: Keycloak (`typ`), Amazon Cognito and Ory Hydra (`token_use`),
+/// `OpenIddict` (`token_usage`), `ForgeRock` (`tokenName`), and others in answers of RFC 7662 §2.2 (`token_type`).
+const NAMES_OF_THE_KIND: [&str; 5] = ["typ", "token_use", "token_usage", "tokenName", "token_type"];
+
+/// Whether this names a token that only its client may use, at the provider. The words for access and ID tokens are too many for
+/// a list (`Bearer`, `access`, `ID`, `urn:…`); a refresh token is named by one of few: `Refresh`, `refresh_token`,
+/// `urn:ietf:params:oauth:token-type:refresh_token` (RFC 8693 §3), `Offline`.
+fn is_other_kind(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["refresh", "offline", "logout"].iter().any(|other| name.contains(other))
+}
+
 /// An access or ID token, for whoever bears it. The header's `typ` has been looked at; older providers only tell by the claims.
-fn kind(claims: &Claims) -> Result<(), Error> {
+pub(in crate::identity) fn kind(claims: &Claims) -> Result<(), Error> {
     // security event and logout tokens: RFC 8417 §2.2, OpenID Connect Back-Channel Logout §2.4
     if claims.get("events").is_some() {
         return Err(Error::Kind);
     }
-    // Keycloak's name for the kind; access and ID tokens are Bearer and ID
-    if let Some(Value::String(kind)) = claims.get("typ")
-        && ["refresh", "offline", "logout"].iter().any(|other| kind.eq_ignore_ascii_case(other))
-    {
+    if NAMES_OF_THE_KIND.iter().any(|name| claims.get(name).and_then(Value::as_str).is_some_and(is_other_kind)) {
         return Err(Error::Kind);
     }
     // made for the holder of a key (RFC 7800 §3.1, RFC 8705 §3, RFC 9449 §6): without a proof, it may be stolen

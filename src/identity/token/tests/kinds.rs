@@ -50,6 +50,7 @@ async fn tokens_for_another_purpose_are_refused_although_the_same_keys_sign_them
         ("typ", json!("Logout"), "token_kind"),
         ("typ", json!("Refresh"), "token_kind"),
         ("typ", json!("Offline"), "token_kind"),
+        ("token_use", json!("refresh_token"), "token_kind"),
         ("cnf", json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}), "token_bound"),
         ("cnf", json!({}), "token_bound"),
     ] {
