@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use elastauth_support::check::{Answer, Checker, bearer};
@@ -11,7 +13,9 @@ use elastauth_support::issuer::Issuer;
 use elastauth_support::load::Load;
 use elastauth_support::process::{PATIENCE, free_port, until};
 use elastauth_support::servers::{Elastauth, Envoy, config};
+use serde_json::json;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tonic::Request;
 
 struct Bench {
@@ -138,6 +142,62 @@ async fn who_is_known_is_let_through_while_nobody_else_is_taken_on() {
         through += usize::from(one.await.unwrap().password().is_some());
     }
     assert!((1..=5).contains(&through), "{through}");
+}
+
+/// The provider takes its time for each of some thousand tokens that somebody made up, and the answer about the known caller
+/// ends again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_tokens_keep_neither_a_known_caller_nor_a_new_person_waiting_for_the_provider() {
+    const MADE_UP: usize = 12_000;
+    const AT_ONCE: usize = 1_500;
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let asked = format!(
+        "oidc:\n  token_validation: introspection\n  client_secret: {}\n  introspection_ttl: 500ms\n",
+        elastauth_support::issuer::CLIENT.1
+    );
+    let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory").replacen("oidc:\n", &asked, 1);
+    let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let checker = Checker::connect(&elastauth.grpc).await;
+    for person in ["known", "new"] {
+        let claims = json!({"sub": person, "aud": "elastauth", "preferred_username": person, "groups": ["admins"]});
+        issuer.grant(&format!("{person}-opaque"), claims);
+    }
+    assert!(checker.ask("known-opaque").await.password().is_some());
+    issuer.set_delay(Duration::from_millis(250));
+
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (mut flood, mut connection) = (JoinSet::new(), checker.clone());
+    for n in 0..AT_ONCE {
+        if n % 100 == 0 {
+            connection = Checker::connect(&elastauth.grpc).await;
+        }
+        let (checker, sent) = (connection.clone(), Arc::clone(&sent));
+        flood.spawn(async move {
+            loop {
+                let token = sent.fetch_add(1, Ordering::SeqCst);
+                if token >= MADE_UP {
+                    return;
+                }
+                checker.check(bearer(&format!("made-up-{token}"))).await.unwrap();
+            }
+        });
+    }
+    let (mut asks, mut longest) = (0, Duration::ZERO);
+    while sent.load(Ordering::SeqCst) < MADE_UP {
+        let begun = Instant::now();
+        let answer = checker.ask("known-opaque").await;
+        // that is within grpc.deadline
+        assert!(answer.password().is_some(), "{answer:?} after {asks} asks, {:?}", begun.elapsed());
+        (asks, longest) = (asks + 1, longest.max(begun.elapsed()));
+    }
+    while let Some(ended) = flood.join_next().await {
+        ended.unwrap();
+    }
+    let begun = Instant::now();
+    assert!(checker.ask_patiently("new-opaque").await.password().is_some());
+    let new = begun.elapsed();
+    println!("{asks} asks of the known caller, the longest {longest:?}; the new person waited {new:?}");
+    assert!(new < Duration::from_secs(4), "{new:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

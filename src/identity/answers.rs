@@ -1,17 +1,15 @@
 //! What a provider says about tokens, kept for a short while.
 //!
-//! One question per token at a time, in a task of its own, so that a caller who goes away does not end it for the others. The
-//! token itself is not kept, only its digest.
+//! One question per token at a time, in a task of its own, so that a caller who goes away does not end it for the others. A
+//! question that no caller awaits any more is not sent; one that was sent is waited for, and its answer kept. The token itself
+//! is not kept, only its digest.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
 use quick_cache::sync::Cache;
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::claims::Claims;
@@ -20,12 +18,19 @@ use super::known::REFUSED;
 use super::object::Object;
 use super::token::Error;
 use super::{Answer, KeySource, Question};
+use flights::{Flight, Flights, Found};
+use queue::{Place, Queue};
+
+mod flights;
+mod queue;
+
+pub(super) use queue::Standing;
 
 /// Answers kept per issuer, about 2 KiB each.
 const MAX_KEPT: usize = 50_000;
 
-/// Questions to one provider at once: whoever sends made-up tokens must not turn this process against it.
-const MAX_ASKING: usize = 64;
+/// Tokens per issuer that are remembered as good ones, some 100 bytes each. No made-up token comes among them.
+const MAX_GOOD: usize = 50_000;
 
 /// How long a failure stands, for one token; others are asked about all the same, since one token at which the provider fails
 /// must not keep everybody out.
@@ -42,97 +47,132 @@ pub(super) struct Accepted {
 }
 
 /// The answers of one provider.
-pub(super) struct Answers<K> {
+pub(super) struct Answers<K>(Arc<Shared<K>>);
+
+struct Shared<K> {
     keyring: Keyring<K>,
     ttl: Duration,
-    kept: Cache<Digest, Asked>,
-    /// Held while a question is put down, so that there is one for each token.
-    starting: Mutex<()>,
-    asking: Arc<Semaphore>,
+    kept: Cache<Digest, Arc<End>>,
+    /// The tokens that the provider accepted when it was last asked.
+    good: Cache<Digest, ()>,
+    flights: Flights<Outcome>,
+    queue: Queue,
 }
 
 type Digest = [u8; 32];
 
-/// A question, on its way or answered.
-#[derive(Clone)]
-struct Asked {
+/// An error is that the question was not asked.
+type Outcome = Result<Arc<End>, Error>;
+
+/// A question to the provider.
+struct Ask {
+    question: Question,
+    token: String,
+    digest: Digest,
+    /// The token's own `exp` where it can be read.
+    ends: Option<SystemTime>,
+    /// When the question was put, by both clocks.
+    now: SystemTime,
     at: Instant,
-    end: Shared<BoxFuture<'static, Arc<End>>>,
 }
 
 struct End {
     result: Result<Arc<Accepted>, Error>,
+    at: Instant,
     until: Instant,
 }
 
-impl Asked {
+impl End {
     fn stands(&self) -> bool {
-        self.end.peek().is_none_or(|end| end.until > Instant::now())
+        self.until > Instant::now()
     }
 }
 
 impl<K: KeySource> Answers<K> {
     /// Asks the source of the keys; keeps what it says for `ttl` at most.
     pub(super) fn new(keyring: Keyring<K>, ttl: Duration) -> Self {
-        let asking = Arc::new(Semaphore::new(MAX_ASKING));
-        Self { keyring, ttl, kept: Cache::new(MAX_KEPT), starting: Mutex::default(), asking }
+        let (kept, good) = (Cache::new(MAX_KEPT), Cache::new(MAX_GOOD));
+        Self(Arc::new(Shared { keyring, ttl, kept, good, flights: Flights::new(), queue: Queue::new() }))
     }
 
     /// What the provider says about the token: kept, on its way, or asked for now. `ends` is the token's own `exp` where it can
-    /// be read; `now` is the wall clock.
+    /// be read; `now` is the wall clock. A token of which the provider has said nothing good waits among those of its
+    /// `standing`.
     pub(super) async fn about(
         &self,
         question: Question,
         token: &str,
+        standing: Standing,
         ends: Option<SystemTime>,
         now: SystemTime,
     ) -> Result<Arc<Accepted>, Error> {
-        let called = Instant::now();
-        let digest = digest(question, token);
+        let (called, digest) = (Instant::now(), digest(question, token));
+        let standing = if self.0.good.get(&digest).is_some() { Standing::Known } else { standing };
+        let kept = || self.0.kept.get(&digest).filter(|end| end.stands());
+        if let Some(end) = kept() {
+            return end.result.clone();
+        }
+        let _waits = self.0.queue.admit(standing)?;
         loop {
-            let asked = self.asked(digest, || self.ask(question, token.to_owned(), ends, now));
-            let end = asked.end.await;
+            let mut landing = match self.0.flights.join(digest, || kept().map(Ok)) {
+                Found::Answer(answer) => return answer?.result.clone(),
+                Found::Asked(landing) => landing,
+                Found::Unasked(flight, landing) => {
+                    match self.0.queue.enter(standing) {
+                        Ok(place) => {
+                            let token = token.to_owned();
+                            let ask = Ask { question, token, digest, ends, now, at: Instant::now() };
+                            tokio::spawn(fly(Arc::clone(&self.0), ask, flight, place));
+                        }
+                        Err(error) => flight.land(Err(error)),
+                    }
+                    landing
+                }
+            };
+            let landed = landing.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+            let abandoned = || Err(Error::Unanswered("the question was abandoned".into()));
+            let end = landed.unwrap_or_else(abandoned)?;
             // an answer to a question after the call is as good as any, however short its life
-            if asked.at >= called || end.until > Instant::now() {
+            if end.at >= called || end.stands() {
                 return end.result.clone();
             }
         }
     }
+}
 
-    fn asked(&self, digest: Digest, ask: impl FnOnce() -> Asked) -> Asked {
-        let standing = || self.kept.get(&digest).filter(Asked::stands);
-        if let Some(asked) = standing() {
-            return asked;
-        }
-        let _one_at_a_time = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        standing().unwrap_or_else(|| {
-            let asked = ask();
-            self.kept.insert(digest, asked.clone());
-            asked
-        })
+/// Waits for the question's turn, asks, and keeps the answer.
+async fn fly<K: KeySource>(shared: Arc<Shared<K>>, ask: Ask, flight: Flight<Outcome>, place: Place) {
+    let turn = match flight.while_awaited(place.turn()).await {
+        Some(Ok(turn)) => turn,
+        Some(Err(error)) => return flight.land(Err(error)),
+        None => return,
+    };
+    let end = shared.ask(&ask).await;
+    drop(turn);
+    let end = Arc::new(end);
+    match &end.result {
+        Ok(_) => shared.good.insert(ask.digest, ()),
+        Err(error) if error.is_outage() => {}
+        Err(_) => drop(shared.good.remove(&ask.digest)),
     }
+    shared.kept.insert(ask.digest, Arc::clone(&end));
+    flight.land(Ok(end));
+}
 
-    fn ask(&self, question: Question, token: String, ends: Option<SystemTime>, now: SystemTime) -> Asked {
-        let (keyring, asking, ttl, at) = (self.keyring.clone(), Arc::clone(&self.asking), self.ttl, Instant::now());
-        let task = tokio::spawn(async move {
-            // never closed
-            let _turn = asking.acquire().await;
-            let answer = keyring.source().ask(question, &token).await;
-            let answer = answer.map_err(|error| Error::Unanswered(error.to_string().into()));
-            let result = answer.and_then(|answer| accept(question, answer, ends, now, ttl));
-            let life = match &result {
-                Ok(accepted) => accepted.until.duration_since(now).unwrap_or_default(),
-                Err(error) if error.is_outage() => FAILED,
-                Err(_) => REFUSED.min(ttl),
-            };
-            // failures count from their end, so that a silent provider is not asked without a pause
-            let from = if matches!(&result, Err(error) if error.is_outage()) { Instant::now() } else { at };
-            Arc::new(End { result: result.map(Arc::new), until: from + life })
-        });
-        let abandoned = move |_| {
-            Arc::new(End { result: Err(Error::Unanswered("the question was abandoned".into())), until: at + FAILED })
+impl<K: KeySource> Shared<K> {
+    async fn ask(&self, ask: &Ask) -> End {
+        let Ask { question, token, ends, now, at, .. } = ask;
+        let answer = self.keyring.source().ask(*question, token).await;
+        let answer = answer.map_err(|error| Error::Unanswered(error.to_string().into()));
+        let result = answer.and_then(|answer| accept(*question, answer, *ends, *now, self.ttl));
+        let life = match &result {
+            Ok(accepted) => accepted.until.duration_since(*now).unwrap_or_default(),
+            Err(error) if error.is_outage() => FAILED,
+            Err(_) => REFUSED.min(self.ttl),
         };
-        Asked { at, end: task.map(move |end| end.unwrap_or_else(abandoned)).boxed().shared() }
+        // failures count from their end, so that a silent provider is not asked without a pause
+        let from = if matches!(&result, Err(error) if error.is_outage()) { Instant::now() } else { *at };
+        End { result: result.map(Arc::new), at: *at, until: from + life }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::answers::{Accepted, Answers};
+use super::answers::{Accepted, Answers, Standing};
 use super::claims::Claims;
 use super::keyring::{self, Keyring};
 use super::token::{self, Error, Signed, Verifier};
@@ -113,7 +113,9 @@ impl<K: KeySource> Issuer<K> {
         let (mut as_of, mut until) = (times.issued, self.verifier.rules().end(times.expires));
         let mapping = self.verifier.mapping();
         if mapping.deciding().any(|name| claims.find(name).is_none()) {
-            let answer = self.answers.about(Question::Userinfo, token, Some(times.expires), now).await?;
+            // its signature is right: it is not made up
+            let ends = Some(times.expires);
+            let answer = self.answers.about(Question::Userinfo, token, Standing::Known, ends, now).await?;
             // Core §5.3.2: else it may be about somebody else
             if answer.claims.subject()? != claims.subject()? {
                 return Err(Error::OtherSubject);
@@ -133,7 +135,7 @@ impl<K: KeySource> Issuer<K> {
     async fn by_userinfo(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
         let readable = jws::unverified_claims(token).map(Claims::vouched);
         let ends = readable.as_ref().and_then(|claims| claims.time("exp").ok()?).map(|(ends, _)| ends);
-        let answer = self.answers.about(Question::Userinfo, token, ends, now).await?;
+        let answer = self.answers.about(Question::Userinfo, token, Standing::New, ends, now).await?;
         if let Some(claims) = &readable {
             self.verifier.rules().check_readable(claims, now)?;
         }
@@ -141,7 +143,7 @@ impl<K: KeySource> Issuer<K> {
     }
 
     async fn by_introspection(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
-        let answer = self.answers.about(Question::Introspection, token, None, now).await?;
+        let answer = self.answers.about(Question::Introspection, token, Standing::New, None, now).await?;
         self.verifier.rules().check_introspected(&answer.claims, now)?;
         self.answered(&answer)
     }

@@ -41,7 +41,8 @@ impl Error {
             | Self::Username(_)
             | Self::Refused
             | Self::OtherSubject
-            | Self::Unanswered(_) => 8,
+            | Self::Unanswered(_)
+            | Self::Overload => 8,
         };
         CHECKS.get(..known).unwrap_or_default()
     }
@@ -57,7 +58,8 @@ impl Error {
             | Self::Signature
             | Self::Refused
             | Self::OtherSubject
-            | Self::Unanswered(_) => 0,
+            | Self::Unanswered(_)
+            | Self::Overload => 0,
             Self::Issuer => 1,
             Self::Kind | Self::Bound => 2,
             Self::Audience | Self::AuthorizedParty => 3,

@@ -67,6 +67,9 @@ pub enum Error {
     /// The provider cannot be asked about tokens now. Nobody's token is at fault.
     #[error("the provider does not answer: {0}")]
     Unanswered(Arc<str>),
+    /// The provider would have to be asked about more tokens than it answers in time. Nobody's token is at fault.
+    #[error("more tokens wait to be asked about than the provider answers in time")]
+    Overload,
     /// The username is an e-mail address that nobody verified.
     #[error("the provider does not say that the e-mail address is verified")]
     EmailUnverified,
@@ -102,6 +105,7 @@ impl Error {
             Self::Refused => "token_refused",
             Self::OtherSubject => "token_other_subject",
             Self::Unanswered(_) => "provider_unavailable",
+            Self::Overload => "overloaded",
             Self::EmailUnverified => "email_unverified",
             Self::Username(_) => "username_refused",
         }
@@ -110,7 +114,7 @@ impl Error {
     /// Whether the provider is at fault and not the token: 503, not 401.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Key(keyring::Error::Unavailable(_)) | Self::Unanswered(_))
+        matches!(self, Self::Key(keyring::Error::Unavailable(_)) | Self::Unanswered(_) | Self::Overload)
     }
 
     /// Whether the token verifies but its bearer cannot be let in: 403, not 401.
@@ -145,6 +149,7 @@ impl Error {
             Self::Refused,
             Self::OtherSubject,
             Self::Unanswered("down".into()),
+            Self::Overload,
             Self::EmailUnverified,
             Self::Username(UsernameError::Empty),
         ]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::State;
@@ -76,6 +76,8 @@ struct Shared {
     /// Opaque tokens, and whose they are.
     opaque: Mutex<HashMap<String, Value>>,
     down: AtomicBool,
+    /// How long it takes to answer about a token.
+    delay: Mutex<Duration>,
     requests: AtomicUsize,
 }
 
@@ -109,6 +111,7 @@ impl Issuer {
             key: Mutex::new(SigningKey::new("key-1")),
             opaque: Mutex::default(),
             down: AtomicBool::new(false),
+            delay: Mutex::default(),
             requests: AtomicUsize::new(0),
         });
         let router = Router::new()
@@ -174,10 +177,22 @@ impl Issuer {
         self.shared.down.store(down, Ordering::SeqCst);
     }
 
+    /// Takes so long to answer about a token from now on.
+    pub fn set_delay(&self, delay: Duration) {
+        *self.shared.delay.lock().unwrap() = delay;
+    }
+
     /// How often anything was asked.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
+    }
+}
+
+async fn think(shared: &Shared) {
+    let delay = *shared.delay.lock().unwrap();
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
     }
 }
 
@@ -204,6 +219,7 @@ async fn keys(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn userinfo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    think(&shared).await;
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let claims =
         authorization.strip_prefix("Bearer ").and_then(|token| shared.opaque.lock().unwrap().get(token).cloned());
@@ -215,6 +231,7 @@ async fn userinfo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resp
 
 /// For [`CLIENT`].
 async fn introspect(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Response {
+    think(&shared).await;
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
     let (id, secret) = CLIENT;
     if authorization != Some(&format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))) {
