@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::KeySource;
@@ -59,6 +59,10 @@ pub struct Keyring<K> {
     shared: Arc<Shared<K>>,
 }
 
+/// Tokens with unknown key ids that wait for a fetch at once. Anybody can make them up, and each that waits is one of the
+/// requests in flight: a quarter of the default of `grpc.max_in_flight`.
+const MAX_UNKNOWN: usize = 1024;
+
 /// Between two rounds of the watch, however the times are set.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -72,6 +76,7 @@ impl<K: KeySource> Keyring<K> {
             algorithms: algorithms.to_vec(),
             set: ArcSwapOption::empty(),
             fetches: Mutex::default(),
+            unknown: Semaphore::new(MAX_UNKNOWN),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -98,6 +103,14 @@ impl<K: KeySource> Keyring<K> {
                     found => return found,
                 }
             }
+            // Only while there is a set: without one, no caller of this issuer can be served, so that none is kept out by those that
+            // wait.
+            let _place = match &set {
+                Some(_) => Some(self.shared.unknown.try_acquire().map_err(|_| {
+                    Error::Unavailable("too many tokens with unknown key ids wait for them to be fetched".into())
+                })?),
+                None => None,
+            };
             self.newer_than(set.as_deref(), called).await?;
         }
     }

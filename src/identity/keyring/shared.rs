@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::Settings;
@@ -20,6 +20,8 @@ pub(super) struct Shared<K> {
     pub(super) set: ArcSwapOption<Set>,
     /// Never held across an await.
     pub(super) fetches: Mutex<Fetches>,
+    /// Places of callers that wait for an unknown key id.
+    pub(super) unknown: Semaphore,
 }
 
 #[derive(Debug)]

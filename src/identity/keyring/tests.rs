@@ -150,6 +150,34 @@ async fn made_up_key_ids_delay_a_new_key_by_one_cool_down_at_most_also_through_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crowd_of_made_up_key_ids_does_not_wait_without_bound_and_known_keys_do_not_wait_at_all() {
+    let provider = Provider::new([Ok(set(&["a"])), Ok(set(&["a", "b"]))]);
+    let ring = ring_of(&provider);
+    ask(&ring, "a").await.unwrap();
+    advance(SECOND).await;
+    provider.hold();
+    let waiting: Vec<_> = (0..MAX_UNKNOWN)
+        .map(|n| {
+            let ring = ring.clone();
+            tokio::spawn(async move { ask(&ring, if n == 0 { "b".into() } else { n.to_string() }.as_str()).await })
+        })
+        .collect();
+    settle().await;
+    let over = tokio::time::timeout(SECOND, ask(&ring, "c")).await.expect("it does not wait").unwrap_err();
+    assert!(matches!(over, Error::Unavailable(_)), "nobody can say that it is unknown: {over}");
+    ask(&ring, "a").await.unwrap();
+    provider.release();
+    let mut outcomes = Vec::new();
+    for one in waiting {
+        outcomes.push(one.await.unwrap());
+    }
+    assert!(outcomes[0].is_ok(), "a new key is among them");
+    assert!(outcomes[1..].iter().all(|outcome| *outcome == Err(Error::UnknownKey)));
+    assert_eq!(ask(&ring, "c").await, Err(Error::UnknownKey), "places are free again");
+    assert_eq!(provider.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_key_is_found_right_after_a_regular_fetch() {
     let provider = Provider::new([Ok(set(&["a"])), Ok(set(&["a", "b"]))]);
     let ring = ring_of(&provider);
