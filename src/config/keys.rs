@@ -35,7 +35,12 @@ pub(super) const KEYS: &[Key] = &[
         "accepted values of `azp` (or `client_id`); set, every token must have one",
     )
     .restricting(),
-    list("oidc.algorithms", "RS256 to PS512, ES256, ES384, EdDSA", "accepted values of `alg`").restricting(),
+    list(
+        "oidc.algorithms",
+        "RS256 to PS512, ES256, ES384, EdDSA",
+        "accepted values of `alg`; `EdDSA` and `Ed25519` are two names of one",
+    )
+    .restricting(),
     list("oidc.scopes", "", IGNORED),
     key("oidc.claim_mappings.username", "preferred_username", "claim name, or path with dots").restricting(),
     key("oidc.claim_mappings.email", "email", "claim name, or path with dots"),

@@ -50,6 +50,13 @@ pub const ALL: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
+/// The algorithm of this name. `Ed25519` (RFC 9864 §2.2) is the newer and exact name for what `EdDSA` means with a key on that
+/// curve; the other curve of `EdDSA` is not supported.
+#[must_use]
+pub fn named(name: &str) -> Option<Algorithm> {
+    if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
+}
+
 /// Whether a token with this algorithm can be accepted at all.
 #[must_use]
 pub fn supported(algorithm: Algorithm) -> bool {

@@ -9,6 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::algorithm;
 use super::keyring::Error;
 
 /// A public key, and what it may verify.
@@ -154,7 +155,7 @@ fn usable(value: Value, allowed: &[Algorithm]) -> Result<Key, Unusable> {
         .iter()
         .copied()
         .filter(|candidate| allowed.contains(candidate))
-        .filter(|candidate| jwk.alg.as_deref().is_none_or(|name| names(name, *candidate)))
+        .filter(|candidate| jwk.alg.as_deref().is_none_or(|name| algorithm::named(name) == Some(*candidate)))
         .collect();
     if algorithms.is_empty() {
         return Err(Unusable::Foreign);
@@ -176,14 +177,6 @@ fn candidates(jwk: &Jwk) -> &'static [Algorithm] {
         ("EC", Some("P-384")) => &[ES384],
         ("OKP", Some("Ed25519")) => &[EdDSA],
         _ => &[],
-    }
-}
-
-/// Whether a key's `alg` means this algorithm. `Ed25519` is the newer name for it (RFC 9864 §2.2).
-fn names(name: &str, algorithm: Algorithm) -> bool {
-    match name {
-        "Ed25519" => algorithm == Algorithm::EdDSA,
-        _ => name.parse().is_ok_and(|parsed: Algorithm| parsed == algorithm),
     }
 }
 

@@ -6,6 +6,7 @@ use base64::engine::{DecodePaddingMode, Engine as _};
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
+use super::algorithm;
 use super::object::Object;
 use super::token::Error;
 
@@ -48,7 +49,7 @@ pub(super) fn read(token: &str) -> Result<Unverified, Error> {
     }
     kind(header.get("typ"))?;
     let algorithm = match header.get("alg") {
-        Some(Value::String(name)) => name.parse().map_err(|_| Error::Algorithm)?,
+        Some(Value::String(name)) => algorithm::named(name).ok_or(Error::Algorithm)?,
         _ => return Err(Error::Malformed("its header names no algorithm")),
     };
     let kid = match header.get("kid") {
@@ -57,6 +58,15 @@ pub(super) fn read(token: &str) -> Result<Unverified, Error> {
         Some(_) => return Err(Error::Malformed("its key id is not a string")),
     };
     Ok(Unverified { algorithm, kid })
+}
+
+/// The message that is signed, its payload, and the signature, of a token that [`read`] has found in order. The message and the
+/// signature are as they were sent.
+pub(super) fn parts(token: &str) -> Result<(&str, Vec<u8>, &str), Error> {
+    let parts =
+        token.rsplit_once('.').and_then(|(message, signature)| Some((message, message.split_once('.')?.1, signature)));
+    let (message, payload, signature) = parts.ok_or(Error::Malformed("it has not three parts"))?;
+    Ok((message, decode(payload)?, signature))
 }
 
 /// Refuses what nobody should look at.

@@ -186,7 +186,7 @@ fn algorithms(v: &mut Values<'_>) -> Vec<Algorithm> {
     }
     let mut algorithms = Vec::new();
     for name in names {
-        match name.parse().ok().filter(|algorithm| algorithm::supported(*algorithm)) {
+        match algorithm::named(&name).filter(|algorithm| algorithm::supported(*algorithm)) {
             Some(algorithm) => algorithms.push(algorithm),
             None => v.problem("oidc.algorithms", format!("{name} is not supported, or not safe here")),
         }

@@ -142,6 +142,21 @@ fn each_way_of_validation_says_what_it_needs_and_what_it_cannot_tell() {
 }
 
 #[test]
+fn both_names_of_the_algorithm_of_ed25519_are_understood() {
+    use jsonwebtoken::Algorithm::{ES256, EdDSA};
+    let with = |names: &str| {
+        let more = format!("client_id: elastauth, algorithms: [{names}]");
+        load_text(&BASE.replace("client_id: elastauth", &more), &env(&[]))
+    };
+    for (names, expected) in [("EdDSA", &[EdDSA][..]), ("Ed25519", &[EdDSA]), ("Ed25519, ES256", &[EdDSA, ES256])] {
+        let loaded = with(names).unwrap();
+        let Provider::Oidc(issuers, _) = &loaded.settings.identity else { panic!("oidc") };
+        assert_eq!(issuers[0].1.token.algorithms, expected, "{names}");
+    }
+    assert!(with("Ed448").unwrap_err().to_string().contains("Ed448 is not supported"));
+}
+
+#[test]
 fn the_places_that_any_issuer_names_are_looked_at_and_cleared() {
     let text = format!(
         "oidc:\n- {{issuer: \"https://one\", client_id: x, token_header: X-Token}}\n\

@@ -103,6 +103,36 @@ async fn each_algorithm_is_accepted_with_its_key() {
 }
 
 #[tokio::test]
+async fn ed25519_is_another_name_of_eddsa_wherever_the_key_is_of_that_curve() {
+    let (ed, ec) = (Signer::for_algorithm(Algorithm::EdDSA), Signer::for_algorithm(Algorithm::ES256));
+    let outcome = async |header: Value, keys: &[Value], allowed: &[Algorithm]| {
+        let token = ed.sign(Algorithm::EdDSA, &header.to_string(), &claims().to_string());
+        let verifier = verifier_over(Provider::new([Ok(key_set(keys))]), allowed);
+        verifier.verify(&token, now()).await.err().map(|error| error.reason())
+    };
+    let jwk = |alg: Option<&str>| {
+        let mut jwk = ed.jwk(Some("k"));
+        if let Some(alg) = alg {
+            jwk["alg"] = json!(alg);
+        }
+        [jwk]
+    };
+    for alg in ["EdDSA", "Ed25519"] {
+        let header = json!({"alg": alg, "kid": "k"});
+        for key in [jwk(None), jwk(Some("EdDSA")), jwk(Some("Ed25519"))] {
+            assert_eq!(outcome(header.clone(), &key, &algorithm::ALL).await, None, "{alg} {key:?}");
+        }
+        assert_eq!(outcome(header.clone(), &jwk(Some("Ed448")), &algorithm::ALL).await, Some("token_key_unknown"));
+        assert_eq!(outcome(header.clone(), &jwk(None), &[Algorithm::ES256]).await, Some("token_algorithm"));
+        assert_eq!(outcome(header, &[ec.jwk(Some("k"))], &algorithm::ALL).await, Some("token_algorithm"), "{alg}");
+    }
+    for alg in ["Ed448", "ed25519", "ED25519"] {
+        let header = json!({"alg": alg, "kid": "k"});
+        assert_eq!(outcome(header, &jwk(None), &algorithm::ALL).await, Some("token_algorithm"), "{alg}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_must_name_its_key_among_several() {
     let (a, b) = (Signer::for_algorithm(Algorithm::ES256), Signer::for_algorithm(Algorithm::ES256));
     let token = a.sign(Algorithm::ES256, r#"{"alg":"ES256"}"#, &claims().to_string());
