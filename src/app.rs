@@ -1,6 +1,5 @@
 //! The composition root: configuration → parts → servers → drain. The only file that names concrete edge types.
 
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::file::{self, FileStore};
 use crate::identity::headers::anchor;
 use crate::identity::issuer::{self, Issuer};
 use crate::identity::issuers::Issuers;
+use crate::inbound::Limits;
 use crate::memory::MemoryStore;
 use crate::metrics::Metrics;
 use crate::oidc::{self, OidcProvider};
@@ -86,9 +86,6 @@ pub enum Error {
     /// The gRPC server.
     #[error("{0}")]
     Grpc(#[from] envoy::Error),
-    /// The HTTP server.
-    #[error("HTTP server: {0}")]
-    Http(io::Error),
 }
 
 /// Serves until a signal. Start-up needs neither the identity provider nor Redis nor Elasticsearch.
@@ -136,6 +133,7 @@ async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Re
     let policy = Policy::new(settings.policy.clone());
     let mapping = Mapping::new(&settings.roles);
     let authorizer = Arc::new(Authorizer::new(callers, settings.known, policy, mapping, broker));
+    tokio::spawn(Arc::clone(&authorizer).sweep());
 
     let grpc = envoy::bind(&settings.grpc.listen)
         .await
@@ -157,10 +155,16 @@ async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Re
     let in_flight = service.in_flight();
     let scrape = metrics.map(|metrics| move || metrics.scrape(authorizer.vitals(), in_flight()));
     let (draining, stopping) = (shutdown.clone().reached(Phase::Draining), shutdown.clone().reached(Phase::Stopping));
-    let grpc = envoy::serve(grpc, service, &settings.grpc, draining, stopping);
-    let http = http::serve(health, ready, scrape, shutdown.clone().reached(Phase::Stopping));
+    let limits = Limits::of_this_process();
+    let grpc = envoy::serve(grpc, service, &settings.grpc, limits.callers, draining, stopping);
+    let http = http::serve(health, limits.operators, ready, scrape, shutdown.clone().reached(Phase::Stopping));
+    // ends when the first fails, or when both have ended
+    let (grpc, http) = (async { grpc.await.map_err(Error::from) }, async {
+        http.await;
+        Ok(())
+    });
     tokio::select! {
-        ended = both(async { grpc.await.map_err(Error::from) }, async { http.await.map_err(Error::Http) }) => ended,
+        ended = async { tokio::try_join!(grpc, http) } => ended.map(|_| ()),
         () = shutdown.reached(Phase::Overdue) => Ok(()),
     }
 }
@@ -177,12 +181,4 @@ fn issuers(settings: &[(oidc::Settings, issuer::Settings)]) -> Result<Issuers<Oi
         Ok(Issuer::new(OidcProvider::new(provider.clone())?, tokens.clone()))
     };
     Ok(Issuers::new(settings.iter().map(issuer).collect::<Result<_, Error>>()?))
-}
-
-/// Ends when either fails, or when both have ended.
-async fn both(
-    one: impl Future<Output = Result<(), Error>>,
-    other: impl Future<Output = Result<(), Error>>,
-) -> Result<(), Error> {
-    tokio::try_join!(one, other).map(|_| ())
 }

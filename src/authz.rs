@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
@@ -13,16 +15,17 @@ use crate::identity::known::{self, Known, Name};
 use crate::identity::presented::{Header, Presented, Wanted};
 use crate::identity::{Identity, KeySource, Validity, Verified, headers};
 use crate::roles::Mapping;
-use crate::spans;
+use crate::{spans, sweep};
 use bearer::Sources;
 use policy::Policy;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub mod bearer;
+mod open;
 pub mod policy;
 mod refusal;
 mod request;
 
+pub use open::Open;
 pub use refusal::{Refusal, Verdict};
 pub use request::{Request, Text};
 
@@ -35,6 +38,12 @@ pub enum Decision {
     Preflight,
     /// Refuse.
     Deny(Refusal),
+}
+
+/// What memory has for a request.
+enum Found {
+    Credential(Obtained),
+    Not(Open),
 }
 
 /// Who says who the caller is: `auth_provider`.
@@ -77,63 +86,83 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
     }
 
-    /// The whole way of a request. May be cancelled at any time. Whatever is not in memory takes one of the `slots`, and is refused
-    /// where none is left: a crowd of new callers must not lock out those who are known.
-    pub async fn decide(&self, request: &Request, slots: &Semaphore) -> Decision {
+    /// What memory alone decides. Nothing is waited for, and most requests end here; what is open goes on with [`Self::finish`].
+    pub fn begin(&self, request: &Request) -> Result<Decision, Open> {
         if request.preflight && self.policy.passes_preflight() {
-            return Decision::Preflight;
+            return Ok(Decision::Preflight);
         }
-        match self.obtain(request, slots).await {
-            Ok(obtained) => Decision::Allow(obtained),
-            Err(refusal) => Decision::Deny(refusal),
+        match self.recall(request) {
+            Ok(Found::Credential(obtained)) => Ok(Decision::Allow(obtained)),
+            Ok(Found::Not(open)) => Err(open),
+            Err(refusal) => Ok(Decision::Deny(refusal)),
         }
     }
 
-    async fn obtain(&self, request: &Request, slots: &Semaphore) -> Result<Obtained, Refusal> {
+    /// The rest of the way. May be cancelled at any time. It takes one of the `slots`, and is refused where none is left: a crowd
+    /// of new callers must not lock out those who are known.
+    pub async fn finish(&self, open: Open, request: &Request, slots: &Semaphore) -> Decision {
+        self.obtain(open, request, slots).await.map_or_else(Decision::Deny, Decision::Allow)
+    }
+
+    /// Whether more of the request than the log shows is needed to finish.
+    pub fn looks_at_requests(&self) -> bool {
+        self.policy.has_rules()
+    }
+
+    fn recall(&self, request: &Request) -> Result<Found, Refusal> {
         let (presented, now) = (&request.presented, SystemTime::now());
         match &self.callers {
-            Callers::Tokens(issuers, sources) => {
+            Callers::Tokens(_, sources) => {
                 let token = sources.token(presented).map_err(|refusal| self.or_loop(refusal, presented))?;
-                let caller = self.bearer_of(&token, issuers, now, slots).await?;
-                self.grant(&caller.1, request, slots).await
+                let name = Name::of(&token);
+                match self.known.look(&name, now) {
+                    known::Look::Good(caller) => {
+                        let found = self.grant(&caller.1, request)?;
+                        Ok(found.map_or_else(|| Found::Not(Open::Known(caller)), Found::Credential))
+                    }
+                    known::Look::Bad(error) => Err(Refusal::Token(error)),
+                    known::Look::New => Ok(Found::Not(Open::New { name, token: SecretString::from(&*token), now })),
+                }
             }
             Callers::Headers(reader) => {
-                let identity = reader.identify(presented, now).map_err(Refusal::Headers)?;
-                self.grant(&self.entitled(identity)?, request, slots).await
+                let caller = self.entitled(reader.identify(presented, now).map_err(Refusal::Headers)?)?;
+                let found = self.grant(&caller, request)?;
+                Ok(found.map_or_else(|| Found::Not(Open::Named(Box::new(caller))), Found::Credential))
             }
         }
     }
 
-    async fn grant(&self, caller: &Caller, request: &Request, slots: &Semaphore) -> Result<Obtained, Refusal> {
+    async fn obtain(&self, open: Open, request: &Request, slots: &Semaphore) -> Result<Obtained, Refusal> {
+        let _slot = slots.try_acquire().map_err(|_| Refusal::Overload)?;
+        let known;
+        let caller = match &open {
+            Open::Named(caller) => caller,
+            Open::Known(caller) => &caller.1,
+            Open::New { name, token, now } => {
+                known = self.verify(*name, token.expose_secret(), *now).await?;
+                if let Some(obtained) = self.grant(&known.1, request)? {
+                    return Ok(obtained);
+                }
+                &known.1
+            }
+        };
+        let origin = || Origin::new(request.request_id.as_str(), request.traceparent.as_str());
+        self.broker.obtain(caller, origin).await.map_err(Refusal::Credentials)
+    }
+
+    /// The credential, if the policy lets the caller through and it is kept here.
+    fn grant(&self, caller: &Caller, request: &Request) -> Result<Option<Obtained>, Refusal> {
         if let Some(rule) = self.policy.judge(caller.identity(), request).map_err(Refusal::Policy)? {
             tracing::debug!(user = caller.identity().username.as_str(), %rule, "Policy allows");
         }
-        if let Some(obtained) = self.broker.recall(caller) {
-            return Ok(obtained);
-        }
-        let _slot = slot(slots)?;
-        let origin = || Origin::new(request.request_id.as_str(), request.traceparent.as_str());
-        // in a box, as below: a hit would otherwise carry the room for it along
-        Box::pin(self.broker.obtain(caller, origin)).await.map_err(Refusal::Credentials)
+        Ok(self.broker.recall(caller))
     }
 
-    /// Who has this token: remembered, or found out.
-    async fn bearer_of(
-        &self,
-        token: &str,
-        issuers: &Issuers<K>,
-        now: SystemTime,
-        slots: &Semaphore,
-    ) -> Result<Arc<(Validity, Caller)>, Refusal> {
-        let name = Name::of(token);
-        match self.known.look(&name, now) {
-            known::Look::Good(caller) => return Ok(caller),
-            known::Look::Bad(error) => return Err(Refusal::Token(error)),
-            known::Look::New => {}
-        }
-        let _slot = slot(slots)?;
+    /// Who has this token, which is not known yet.
+    async fn verify(&self, name: Name, token: &str, now: SystemTime) -> Result<Arc<(Validity, Caller)>, Refusal> {
+        let Callers::Tokens(issuers, _) = &self.callers else { return Err(Refusal::NoCredentials) };
         let span = spans::span!("verify token", elastauth.reason = Empty, error.type = Empty, otel.status_code = Empty);
-        let verified = Box::pin(issuers.verify(token, now)).instrument(span.clone()).await;
+        let verified = issuers.verify(token, now).instrument(span.clone()).await;
         let Verified { identity, validity } = verified.map_err(|error| {
             self.known.refuse(name, &error);
             let refusal = Refusal::Token(error);
@@ -147,8 +176,21 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         Ok(self.known.keep(name, validity, self.entitled(identity)?))
     }
 
-    fn entitled(&self, identity: Identity) -> Result<Caller, Refusal> {
+    /// Drops what is kept in this process and has ended, now and from time to time, for as long as the process lives. To be run as a task.
+    pub async fn sweep(self: Arc<Self>) {
+        sweep::every_pause(move || {
+            self.known.sweep(SystemTime::now());
+            if let Callers::Tokens(issuers, _) = &self.callers {
+                issuers.sweep();
+            }
+            self.broker.sweep();
+        })
+        .await;
+    }
+
+    fn entitled(&self, mut identity: Identity) -> Result<Caller, Refusal> {
         let roles = self.mapping.roles(&identity.groups)?;
+        self.policy.reduce(&mut identity);
         Ok(Caller::new(identity, roles))
     }
 
@@ -186,10 +228,6 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         };
         Vitals { cache: self.broker.store_answers(), elasticsearch: self.broker.condition().is_ok(), keys }
     }
-}
-
-fn slot(slots: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
-    slots.try_acquire().map_err(|_| Refusal::Overload)
 }
 
 /// Whether requests can be served.

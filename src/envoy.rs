@@ -1,15 +1,14 @@
 //! The ext_authz service: `envoy.service.auth.v3.Authorization/Check` on tonic.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::HeaderName;
 use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Response, Status};
@@ -19,14 +18,17 @@ use crate::authz::bearer::cookies;
 use crate::authz::{Authorizer, Decision, Refusal, Request};
 use crate::credentials::{Provisioner, Store};
 use crate::identity::KeySource;
+use crate::inbound::Connections;
 use crate::metrics::Metrics;
 
 mod deadline;
 mod gate;
 mod listener;
 mod log;
+mod preface;
 mod request;
 mod response;
+mod room;
 mod server;
 pub mod tls;
 mod trace;
@@ -34,15 +36,19 @@ pub mod wire;
 
 pub use listener::{Listen, Listener, SocketFile, bind};
 
+use room::Room;
 use wire::http::Malformed;
 use wire::server::authorization_server::{Authorization, AuthorizationServer};
-use wire::{Call, Reply};
+use wire::{Call, Reply, Unread};
 
 /// The name under which health is reported, beside the empty one.
 pub const SERVICE: &str = "envoy.service.auth.v3.Authorization";
 
 /// The bits of a file's mode for those who are neither its owner nor in its group.
 const EVERYBODY: u32 = 0o007;
+
+/// Bytes of a question about health, or of one for reflection: they name a service, and are received without asking for room.
+const OTHER_MESSAGES: usize = 4 * 1024;
 
 /// For the way of the last answers.
 const FINISH_MARGIN: Duration = Duration::from_secs(1);
@@ -99,6 +105,7 @@ pub struct Service<K: KeySource, S, P> {
     cap: Duration,
     max_in_flight: usize,
     in_flight: Arc<Semaphore>,
+    room: Room,
     metrics: Option<Arc<Metrics>>,
 }
 
@@ -109,8 +116,9 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
             (request::Reader::new(authorizer.wanted()), response::Replies::new(&settings.identity_headers));
         let (cap, max_in_flight) = (settings.deadline, settings.max_in_flight);
         let in_flight = Arc::new(Semaphore::new(max_in_flight));
+        let room = Room::new(max_in_flight, settings.max_message_size);
         let token_cookies = settings.token_cookies.clone();
-        Self { authorizer, reader, replies, token_cookies, cap, max_in_flight, in_flight, metrics }
+        Self { authorizer, reader, replies, token_cookies, cap, max_in_flight, in_flight, room, metrics }
     }
 
     /// How many requests are being answered that need more than memory, at each call.
@@ -119,15 +127,24 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         move || max.saturating_sub(in_flight.available_permits())
     }
 
-    async fn decide(&self, request: &Request, metadata: &MetadataMap, span: &Span) -> Decision {
-        let deciding = self.authorizer.decide(request, &self.in_flight).instrument(span.clone());
-        let mut decision = pin!(AssertUnwindSafe(deciding).catch_unwind());
-        // a hit waits for nothing, and needs neither a clock nor a timer
-        let outcome = match decision.as_mut().now_or_never() {
-            Some(outcome) => Ok(outcome),
-            None => tokio::time::timeout(deadline::of(metadata, self.cap), decision).await,
+    async fn decide(&self, request: &mut Request, metadata: MetadataMap, span: &Span) -> Decision {
+        let begun = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| self.authorizer.begin(request))));
+        let open = match begun {
+            // a hit waits for nothing, and needs neither a clock nor a timer
+            Ok(Ok(decision)) => return decision,
+            Ok(Err(open)) => open,
+            Err(_panic) => return Decision::Deny(Refusal::Panic),
         };
-        match outcome {
+        // what is waited for may be long, and others wait beside it: of the message stays what is needed
+        request.detach(self.authorizer.looks_at_requests());
+        let deadline = deadline::of(&metadata, self.cap);
+        drop(metadata);
+        let Some(_room) = self.room.take(request.size() + open.size()) else {
+            return Decision::Deny(Refusal::Overload);
+        };
+        // in a box: a hit would otherwise carry the room for it along
+        let finishing = Box::pin(self.authorizer.finish(open, request, &self.in_flight).instrument(span.clone()));
+        match timeout(deadline, AssertUnwindSafe(finishing).catch_unwind()).await {
             Ok(Ok(decision)) => decision,
             Ok(Err(_panic)) => Decision::Deny(Refusal::Panic),
             Err(_elapsed) => Decision::Deny(Refusal::Deadline),
@@ -146,11 +163,15 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
     }
 
     /// Every decodable message gets a reply; `metadata` is that of the call.
-    pub async fn answer(&self, call: Call, metadata: &MetadataMap) -> Result<Reply, Status> {
+    pub async fn answer(&self, call: Call, metadata: MetadataMap) -> Result<Reply, Status> {
         let began = self.metrics.as_ref().map(|metrics| (metrics, Instant::now()));
-        let span = trace::check(metadata);
-        let read = call.map_err(Malformed::from).and_then(|check| self.reader.read(check));
-        let request = read.map_err(|error| {
+        let call = match call {
+            Ok(check) => Ok(check),
+            Err(Unread::Encoding(error)) => Err(Malformed::from(error)),
+            Err(Unread::ThrownAway) => return Ok(self.shed(&metadata)),
+        };
+        let span = trace::check(&metadata);
+        let mut request = call.and_then(|check| self.reader.read(check)).map_err(|error| {
             log::undecodable(&error);
             trace::undecodable(&span);
             if let Some((metrics, _)) = began {
@@ -158,7 +179,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
             }
             Status::invalid_argument("not a CheckRequest")
         })?;
-        let decision = match &request {
+        let decision = match &mut request {
             Some(request) => self.decide(request, metadata, &span).await,
             None => Decision::Deny(Refusal::NoRequest),
         };
@@ -180,11 +201,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
 #[tonic::async_trait]
 impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> {
     async fn check(&self, call: tonic::Request<Call>) -> Result<Response<Reply>, Status> {
-        let (metadata, extensions, call) = call.into_parts();
-        if extensions.get::<gate::Shed>().is_some() {
-            return Ok(Response::new(self.shed(&metadata)));
-        }
-        self.answer(call, &metadata).await.map(Response::new)
+        let (metadata, _, call) = call.into_parts();
+        self.answer(call, metadata).await.map(Response::new)
     }
 }
 
@@ -196,12 +214,13 @@ pub fn authorization<K: KeySource, S: Store, P: Provisioner>(
     AuthorizationServer::new(service).max_decoding_message_size(settings.max_message_size)
 }
 
-/// Serves until `stopped`, then lets the requests in flight finish. `draining` comes first: from then on health says
+/// Serves `max_connections` until `stopped`, then lets the requests in flight finish. `draining` comes first: from then on health says
 /// `NOT_SERVING`, so that Envoy moves on while requests are still answered.
 pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
     listener: Listener,
     service: Service<K, S, P>,
     settings: &Settings,
+    max_connections: usize,
     draining: impl Future<Output = ()> + Send + 'static,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
@@ -222,15 +241,20 @@ pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
             reporter.clear_service_status(name).await;
         }
     });
+    let room = service.room.clone();
+    let health = health.max_decoding_message_size(OTHER_MESSAGES);
     let mut routes = Routes::new(health).add_service(authorization(service, settings));
     if settings.reflection {
-        routes = routes.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+        let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+        let v1 = v1.max_decoding_message_size(OTHER_MESSAGES);
+        routes = routes.add_service(v1).add_service(v1alpha.max_decoding_message_size(OTHER_MESSAGES));
     }
     let stopped = async move {
         stopped.await;
         let _ = ended.send(());
     };
-    server::serve(listener, routes, tls, settings, stopped).await;
+    let connections = Connections::new(max_connections);
+    server::serve(listener, routes, room, tls, settings, connections, stopped).await;
     reporting.abort();
     Ok(())
 }

@@ -4,21 +4,39 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower::Service as _;
 
 use crate::authz::Readiness;
+use crate::inbound::{Connections, Place};
 
 /// How long `/ready` looks.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A peer that has not sent a whole request within this is no probe.
+const HEADERS: Duration = Duration::from_secs(10);
+
+/// A connection carries one request, and lasts no longer than this, for a peer that does not read its answer.
+const WHOLE: Duration = Duration::from_secs(20);
+
+/// Bytes of a request: a line and a few headers.
+const BUFFER: usize = 16 * 1024;
 
 /// `listen`
 #[derive(Clone, Debug)]
@@ -32,14 +50,14 @@ pub struct Settings {
 /// `OpenMetrics` 1.0 §4.1.1
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves until `stopped`. `ready` answers `None` while draining; without `scrape` there is no `/metrics`.
+/// Serves so many connections at once, until `stopped`. `ready` answers `None` while draining; without `scrape` there is no `/metrics`.
 pub async fn serve<R, F, M>(
     listener: TcpListener,
+    max_connections: usize,
     ready: R,
     scrape: Option<M>,
-    stopped: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()>
-where
+    stopped: impl Future<Output = ()> + Send,
+) where
     R: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Option<Readiness>> + Send,
     M: Fn() -> Result<String, fmt::Error> + Clone + Send + Sync + 'static,
@@ -51,7 +69,42 @@ where
     if let Some(scrape) = scrape {
         router = router.route("/metrics", get(async move || metrics(scrape())));
     }
-    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+    let (stop, stopping) = watch::channel(());
+    let connections = Connections::new(max_connections);
+    let serve = |io, place| connection(io, router.clone(), place, stopping.clone());
+    connections.accept_until(stopped, async || Ok(listener.accept().await?.0), serve).await;
+    drop((listener, stopping));
+    stop.send_replace(());
+    // every connection holds a receiver
+    stop.closed().await;
+}
+
+/// One request and its answer.
+async fn connection<IO>(io: IO, router: Router, place: Place, mut stopping: watch::Receiver<()>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        place.asked();
+        router.clone().call(request)
+    });
+    let mut http1 = http1::Builder::new();
+    http1.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(BUFFER).keep_alive(false);
+    let mut connection = pin!(http1.serve_connection(TokioIo::new(io), service));
+    let ended = timeout(WHOLE, async {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = stopping.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    });
+    match ended.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "A connection of the health port was closed"),
+        Err(_elapsed) => tracing::debug!("A connection of the health port was closed: its answer was not read"),
+    }
 }
 
 fn metrics(page: Result<String, fmt::Error>) -> Response {
@@ -90,4 +143,68 @@ where
     let body = json!({ "status": status, "cache": part(&cache), "keys": part(&found.keys),
                        "elasticsearch": part(&found.elasticsearch) });
     (code, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// Serves this connection for as long as the sender is there; the page is large.
+    fn serve_one(io: DuplexStream) -> watch::Sender<()> {
+        let router = Router::new().route("/live", get(alive)).route("/large", get(async || "x".repeat(1 << 20)));
+        let (stop, stopping) = watch::channel(());
+        tokio::spawn(connection(io, router, Connections::new(1).enter().unwrap(), stopping));
+        stop
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_send_a_whole_request_in_time_is_given_up() {
+        for said in ["", "GET /live HTTP/1.1\r\n", "GET /live HTTP/1.1\r\nhost: a\r\n"] {
+            let (mut peer, io) = tokio::io::duplex(1024);
+            let _stop = serve_one(io);
+            let began = Instant::now();
+            peer.write_all(said.as_bytes()).await.unwrap();
+            peer.read_to_end(&mut Vec::new()).await.unwrap();
+            assert_eq!(began.elapsed(), HEADERS, "{said}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_peer_is_answered() {
+        let (mut peer, io) = tokio::io::duplex(1024);
+        let _stop = serve_one(io);
+        for byte in b"GET /live HTTP/1.1\r\nhost: a\r\n\r\n" {
+            sleep(HEADERS / 50).await;
+            peer.write_all(&[*byte]).await.unwrap();
+        }
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_its_answer_is_given_up() {
+        let (mut peer, io) = tokio::io::duplex(1024);
+        let _stop = serve_one(io);
+        let began = Instant::now();
+        peer.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        sleep(WHOLE + Duration::from_millis(1)).await;
+        let mut answer = Vec::new();
+        peer.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.len() <= 2048 && began.elapsed() < WHOLE * 2, "{}", answer.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_does_not_hold_up_the_end() {
+        let (mut peer, io) = tokio::io::duplex(1024);
+        let stop = serve_one(io);
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        stop.send_replace(());
+        stop.closed().await;
+        assert_eq!((began.elapsed(), peer.read_to_end(&mut Vec::new()).await.unwrap()), (Duration::ZERO, 0));
+    }
 }

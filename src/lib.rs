@@ -16,9 +16,10 @@
 //! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`], [`users`]) knows no tonic, prost, reqwest, redis
 //!   or axum;
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
-//! - [`inbound`] binds the ports of edges, [`outbound`] is the HTTP client that edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch
-//!   share beyond that; [`metrics`] is what edges count in; they know none of the edges;
+//! - [`inbound`] binds the ports of the edges that listen and bounds their connections; [`outbound`] is the HTTP client that
+//!   edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch share beyond that; [`metrics`] is what edges count in; they know none of the edges;
 //! - [`mod@printable`] makes text from elsewhere safe to show, for logs and for commands;
+//! - `kept` and `sweep` bound what any part keeps in memory;
 //! - spans are made wherever something takes time, by `spans`; what they are exported by is known to [`telemetry`] alone, and
 //!   to the edge that reads Envoy's span off a call;
 //! - [`app`] is the composition root: the only file that names concrete edge types;
@@ -38,6 +39,7 @@ pub mod flavor;
 pub mod http;
 pub mod identity;
 pub mod inbound;
+mod kept;
 pub mod memory;
 pub mod metrics;
 pub mod nodes;
@@ -49,5 +51,6 @@ pub mod redis;
 pub mod roles;
 pub mod shutdown;
 mod spans;
+mod sweep;
 pub mod telemetry;
 pub mod users;

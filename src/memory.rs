@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::credentials::near::Link;
 use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
+use crate::sweep;
 
 /// `cache.memory_*`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +29,10 @@ impl Settings {
 /// process only.
 pub struct MemoryStore {
     settings: Settings,
-    entries: Mutex<HashMap<CacheKey, Held>>,
+    entries: Entries,
 }
+
+type Entries = Arc<Mutex<HashMap<CacheKey, Held>>>;
 
 struct Held {
     bytes: Vec<u8>,
@@ -40,7 +43,7 @@ impl MemoryStore {
     /// Empty.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, entries: Mutex::default() }
+        Self { settings, entries: Entries::default() }
     }
 
     /// Runs on the map with the key's entry removed if it has expired.
@@ -114,9 +117,16 @@ impl Store for MemoryStore {
         }))
     }
 
-    /// Nobody else writes here.
+    /// Nobody else writes here. What has expired is removed from time to time.
     async fn watch(&self, link: Arc<Link>) {
         link.begun();
+        let entries = Arc::clone(&self.entries);
+        sweep::every_pause(move || {
+            let now = Instant::now();
+            let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+            entries.retain(|_, held| held.ends > now);
+        })
+        .await;
     }
 
     async fn reachable(&self) -> Result<(), StoreError> {
@@ -128,6 +138,17 @@ impl Store for MemoryStore {
 mod tests {
     use super::*;
     use crate::identity::Username;
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_records_go_without_being_looked_up() {
+        let store = Arc::new(MemoryStore::new(Settings { max_entries: 20 }));
+        let key = |name: &str| CacheKey::of(&Username::parse(name).unwrap());
+        store.put_if_absent(&key("ann"), b"x", sweep::PAUSE / 2).await.unwrap();
+        store.put_if_absent(&key("bob"), b"x", sweep::PAUSE * 10).await.unwrap();
+        let watching = store.watch(Arc::default());
+        assert!(tokio::time::timeout(sweep::PAUSE * 3 / 2, watching).await.is_err(), "it goes on");
+        assert!(store.entries.lock().unwrap().keys().eq([&key("bob")]));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_number_of_records_is_bounded_and_the_nearest_to_their_end_go_first() {

@@ -1,13 +1,15 @@
 //! Groups to roles.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
+use crate::kept::{self, Kept, Size};
 
 /// Sets of roles that are kept once, however many users and tokens have them. Beyond that each has its own.
 const SHARED: usize = 10_000;
+/// Bytes of a set on average: the names of the roles are the mapping's own, and each takes only a pointer in a set.
+const SHARED_BYTES: usize = 256;
 
 /// A set of Elasticsearch role names: sorted, without repetition.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -29,6 +31,11 @@ impl Roles {
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.0.binary_search_by(|known| (**known).cmp(name)).is_ok()
+    }
+
+    /// About how many bytes the set takes beside the names.
+    pub(crate) fn size(&self) -> usize {
+        size_of_val(&*self.0)
     }
 
     /// Whether there is none.
@@ -63,10 +70,16 @@ pub struct NoRoles;
 /// The mapping, ready for use.
 #[derive(Debug)]
 pub struct Mapping {
-    by_group: HashMap<String, Vec<String>>,
+    by_group: HashMap<String, Vec<Arc<str>>>,
     default: Roles,
     allow_none: bool,
-    shared: Cache<Roles, Roles>,
+    shared: Kept<Roles, Roles>,
+}
+
+impl Size for Roles {
+    fn size(&self) -> usize {
+        self.size()
+    }
 }
 
 impl Mapping {
@@ -75,31 +88,32 @@ impl Mapping {
     /// create could pass for another one.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let mut by_group: HashMap<String, Vec<String>> = HashMap::new();
+        let mut by_group: HashMap<String, Vec<Arc<str>>> = HashMap::new();
         for (group, roles) in &settings.group_mappings {
-            by_group.entry(group.to_ascii_lowercase()).or_default().extend(roles.iter().cloned());
+            let roles = roles.iter().map(|role| Arc::from(role.as_str()));
+            by_group.entry(group.to_ascii_lowercase()).or_default().extend(roles);
         }
-        let (default, shared) = (Roles::new(&settings.default_roles), Cache::new(SHARED));
+        let (default, shared) = (Roles::new(&settings.default_roles), kept::bounded(SHARED, SHARED_BYTES));
         Self { by_group, default, allow_none: settings.allow_no_roles, shared }
     }
 
     /// What one group is mapped to, if it is.
     #[must_use]
-    pub fn of(&self, group: &str) -> Option<&[String]> {
+    pub fn of(&self, group: &str) -> Option<&[Arc<str>]> {
         self.by_group.get(&group.to_ascii_lowercase()).map(Vec::as_slice)
     }
 
     /// The union over all groups, or the default when none matched.
     pub fn roles<T: AsRef<str>>(&self, groups: impl IntoIterator<Item = T>) -> Result<Roles, NoRoles> {
-        let mut matched = false;
-        let mut names: Vec<&str> = Vec::new();
+        // each mapping counts once: a caller may name a group as often as its token has room for
+        let mut matched: BTreeMap<&str, &[Arc<str>]> = BTreeMap::new();
         for group in groups {
-            if let Some(roles) = self.of(group.as_ref()) {
-                matched = true;
-                names.extend(roles.iter().map(String::as_str));
+            if let Some((group, roles)) = self.by_group.get_key_value(&group.as_ref().to_ascii_lowercase()) {
+                matched.insert(group, roles);
             }
         }
-        let roles = if matched { Roles::new(names) } else { self.default.clone() };
+        let names: BTreeSet<Arc<str>> = matched.values().copied().flatten().map(Arc::clone).collect();
+        let roles = if matched.is_empty() { self.default.clone() } else { Roles(names.into_iter().collect()) };
         if roles.is_empty() && !self.allow_none { Err(NoRoles) } else { Ok(self.share(roles)) }
     }
 

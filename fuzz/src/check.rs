@@ -15,7 +15,7 @@ use elastauth::credentials::seal::{self, Seal};
 use elastauth::credentials::{
     self, Existing, InspectError, Login, Origin, Password, Provisioner, Store, UserSpec, WriteError, near,
 };
-use elastauth::envoy::wire::{Call, auth};
+use elastauth::envoy::wire::{Call, Unread, auth};
 use elastauth::envoy::{Listen, Service, Settings};
 use elastauth::identity::headers::{self, Names, anchor};
 use elastauth::identity::issuer::{self, Issuer, Validation};
@@ -191,8 +191,8 @@ fn is_our_own_word(data: &[u8], secret: &[u8]) -> bool {
 pub fn replies(data: &[u8]) -> [Result<(Believes, Bytes), Code>; 2] {
     let services = services();
     [(Believes::Tokens, &services.tokens), (Believes::Headers, &services.headers)].map(|(believes, service)| {
-        let call: Call = auth::CheckRequest::decode(data);
-        let answer = services.runtime.block_on(service.answer(call, &MetadataMap::new()));
+        let call: Call = auth::CheckRequest::decode(data).map_err(Unread::from);
+        let answer = services.runtime.block_on(service.answer(call, MetadataMap::new()));
         answer.map(|reply| (believes, reply.as_bytes().clone())).map_err(|status| status.code())
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! A judgement depends on the identity and the request and on nothing else, so that it can be explained afterwards.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::identity::Identity;
@@ -66,7 +67,8 @@ pub struct Policy {
     preflight: bool,
     /// Whether any rule is about them.
     paths: bool,
-    groups: bool,
+    /// Those that any rule names, in small letters.
+    groups: BTreeSet<String>,
 }
 
 impl Policy {
@@ -77,9 +79,37 @@ impl Policy {
         for group in rules.iter_mut().flat_map(|rule| &mut rule.groups) {
             group.make_ascii_lowercase();
         }
-        let (paths, groups) =
-            (rules.iter().any(|rule| !rule.paths.is_empty()), rules.iter().any(|rule| !rule.groups.is_empty()));
+        let paths = rules.iter().any(|rule| !rule.paths.is_empty());
+        let groups = rules.iter().flat_map(|rule| &rule.groups).cloned().collect();
         Self { rules, preflight, paths, groups }
+    }
+
+    /// Leaves of a caller's groups and claims only what a rule names: a verified caller is kept, and its roles are known by then.
+    /// Two hundred groups would take 16 kB for each token, and each request would compare them all.
+    pub fn reduce(&self, identity: &mut Identity) {
+        let groups: BTreeSet<String> = identity.groups.iter().filter_map(|group| self.named(group)).collect();
+        identity.groups = groups.into_iter().collect();
+        for (name, values) in &mut identity.claims {
+            values.retain(|value| self.accepts(name, value));
+            values.sort_unstable();
+            values.dedup();
+            values.shrink_to_fit();
+        }
+    }
+
+    /// The group in small letters, if a rule names it.
+    fn named(&self, group: &str) -> Option<String> {
+        if self.groups.is_empty() { None } else { Some(folded(group)).filter(|group| self.groups.contains(group)) }
+    }
+
+    fn accepts(&self, claim: &str, value: &String) -> bool {
+        let mut claims = self.rules.iter().flat_map(|rule| &rule.claims);
+        claims.any(|(name, accepted)| name == claim && accepted.contains(value))
+    }
+
+    /// Whether the request is looked at.
+    pub(super) fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
     }
 
     /// Whether a CORS preflight request passes, without a credential.
@@ -96,8 +126,7 @@ impl Policy {
         if self.paths {
             path::unambiguous(request.path.as_bytes())?;
         }
-        let looked_at = identity.groups.iter().filter(|_| self.groups);
-        let groups: Vec<String> = looked_at.map(|group| group.to_ascii_lowercase()).collect();
+        let groups: Vec<String> = identity.groups.iter().filter_map(|group| self.named(group)).collect();
         let rule = self.rules.iter().find(|rule| rule.matches(identity, &groups, request));
         rule.map(Some).ok_or(Denied::NoRule)
     }
@@ -121,6 +150,11 @@ impl Rule {
             && any(hosts, |host| host.matches(request.host.as_bytes()))
             && any(paths, |prefix| prefix.matches(request.path.as_bytes()))
     }
+}
+
+/// Groups are compared as `roles::Mapping` compares them: ASCII letters match in any case, other characters only themselves.
+fn folded(group: &str) -> String {
+    group.to_ascii_lowercase()
 }
 
 /// Whether one of the values fits; a condition that is not set always does.

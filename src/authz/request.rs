@@ -27,18 +27,48 @@ pub struct Request {
     pub preflight: bool,
 }
 
+impl Request {
+    /// Lets the message go that this is slices of, and keeps copies of what is needed later: the cookies, what the log shows, and
+    /// with `whole` what rules look at.
+    pub fn detach(&mut self, whole: bool) {
+        let Self { presented, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
+        let cookies = presented.cookies.iter().map(|cookie| Bytes::copy_from_slice(cookie)).collect();
+        *presented = Presented { cookies, ..Presented::default() };
+        for text in [request_id, traceparent, stream_id] {
+            text.detach(LOOKED_AT);
+        }
+        for text in [method, host, path] {
+            text.detach(if whole { usize::MAX } else { LOOKED_AT });
+        }
+    }
+
+    /// About how many bytes of a message it holds.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let Self { presented, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
+        let texts = [request_id, traceparent, stream_id, method, host, path].map(|text| text.0.len());
+        texts.into_iter().chain(presented.cookies.iter().map(Bytes::len)).sum()
+    }
+}
+
 /// Bytes of the client's. Shown bounded and without control characters.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Text(pub Bytes);
 
 /// What is shown of a text.
 const SHOWN: usize = 256;
+/// One more shows that there was more.
+const LOOKED_AT: usize = SHOWN + 1;
 
 impl Text {
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    fn detach(&mut self, most: usize) {
+        self.0 = Bytes::copy_from_slice(self.0.get(..most).unwrap_or(&self.0));
     }
 
     /// As it is, if it can be shown like that; else empty.
@@ -73,6 +103,43 @@ impl fmt::Debug for Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detached_request_holds_nothing_of_its_message_and_is_shown_as_before() {
+        let mut message = vec![b'x'; 100_000];
+        message[300] = b'/';
+        let message = Bytes::from(message);
+        let text = |from: usize, to: usize| Text(message.slice(from..to));
+        let request = || Request {
+            presented: Presented {
+                authorization: crate::identity::presented::Header::One(message.slice(..50_000)),
+                cookies: vec![message.slice(..20)],
+                ..Presented::default()
+            },
+            request_id: text(0, SHOWN),
+            traceparent: text(0, SHOWN + 1),
+            path: text(300, 60_000),
+            host: text(0, 20),
+            ..Request::default()
+        };
+        for whole in [false, true] {
+            let mut detached = request();
+            detached.detach(whole);
+            let attached = request();
+            assert_eq!(detached.request_id.as_str(), attached.request_id.as_str());
+            assert_eq!((detached.traceparent.as_str(), attached.traceparent.as_str()), ("", ""), "too long");
+            assert_eq!(detached.path.to_string(), attached.path.to_string());
+            assert_eq!((detached.path == attached.path, &detached.host), (whole, &attached.host));
+            assert_eq!(detached.presented.cookies, attached.presented.cookies);
+            let (held, most) = (detached.size(), if whole { 60_500 } else { 1_000 });
+            assert!(held < most, "{held}");
+            drop(attached);
+            let slices =
+                [detached.request_id.0, detached.path.0, detached.host.0, detached.presented.cookies[0].clone()];
+            let span = message.as_ptr_range();
+            assert!(slices.iter().all(|bytes| !span.contains(&bytes.as_ptr())), "they are copies");
+        }
+    }
 
     #[test]
     fn a_text_is_shown_bounded_and_without_control_characters() {

@@ -207,9 +207,10 @@ fn roles(settings: &Settings, identity: &Identity) -> Result<Roles, Refusal> {
     Ok(mapping.roles(&identity.groups)?)
 }
 
-fn list(names: &[String]) -> String {
+fn list(names: &[impl AsRef<str>]) -> String {
     if names.is_empty() {
         return "none".into();
     }
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     names.join(", ")
 }

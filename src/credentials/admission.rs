@@ -84,6 +84,13 @@ impl Admission {
         line.leave(key);
         Ok(Place(Arc::clone(&self.0)))
     }
+
+    /// Takes the places of those who did not come, also where nobody else comes.
+    pub(super) fn sweep(&self) {
+        let mut line = lock(&self.0);
+        line.sweep();
+        line.numbers.shrink_to_fit();
+    }
 }
 
 /// The later half of the longest wait, so that those whose turn is further away do not come all at once.
@@ -207,6 +214,17 @@ mod tests {
         assert_eq!(told(&admission, 401), Some(1000), "one is before it");
         let line = lock(&admission.0);
         assert_eq!((line.told.len(), line.numbers.len()), (2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_of_those_who_did_not_come_are_given_up_when_nobody_else_comes_either() {
+        let admission = Admission::default();
+        let _inside: Vec<_> = (0..6).map(|n| admission.enter(&key(n), PACE).unwrap()).collect();
+        assert!(told(&admission, 10).is_some());
+        tokio::time::advance(LATEST + LATE).await;
+        admission.sweep();
+        let line = lock(&admission.0);
+        assert_eq!((line.told.len(), line.numbers.len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

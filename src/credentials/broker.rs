@@ -136,6 +136,15 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         }
     }
 
+    /// Drops what this process keeps and nobody will be served with any more.
+    pub fn sweep(&self) {
+        let Core { near, admission, refusals, repairs, settings, .. } = &*self.core;
+        near.sweep();
+        admission.sweep();
+        refusals.sweep();
+        repairs.sweep(settings);
+    }
+
     /// What the provisioner last found in the background.
     pub fn condition(&self) -> Result<(), String> {
         self.core.provisioner.condition()

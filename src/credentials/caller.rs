@@ -3,6 +3,7 @@
 use super::CacheKey;
 use super::agreement::Want;
 use crate::identity::Identity;
+use crate::kept::Size;
 use crate::roles::Roles;
 
 /// A verified person and the roles of that person, prepared for the broker: what a hit compares is made once for each token
@@ -27,5 +28,21 @@ impl Caller {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+}
+
+/// Texts, with the counters of those that are shared. The names of the roles are the mapping's own.
+impl Size for Caller {
+    fn size(&self) -> usize {
+        let Self { identity, want, key } = self;
+        let Identity { username, owner, email, full_name, groups, claims, as_of: _, expires: _ } = identity;
+        let text = |text: &String| size_of::<String>() + text.len();
+        let shared = [username.as_str(), &owner.issuer, &owner.subject, key.as_str()].map(|text| 16 + text.len());
+        let values = |(name, values): &(String, Vec<String>)| 24 + text(name) + values.iter().map(text).sum::<usize>();
+        size_of::<Self>()
+            + shared.iter().sum::<usize>()
+            + email.iter().chain(full_name).chain(groups).map(text).sum::<usize>()
+            + claims.iter().map(values).sum::<usize>()
+            + want.roles.size()
     }
 }

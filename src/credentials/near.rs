@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quick_cache::sync::Cache;
-
 use super::agreement::Want;
 use super::broker::{Current, Upkeep};
 use super::{CacheKey, Credential};
+use crate::kept::{self, Size};
 
 mod link;
 
@@ -18,11 +17,17 @@ pub(super) use link::Ticket;
 /// `cache.near_max_entries`, `cache.max_stale`
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Credentials kept in this process. Default 100,000; 0 keeps none.
+    /// Credentials kept in this process, and 1.5 KiB for each. Default 100,000; 0 keeps none.
     pub max_entries: usize,
     /// How long a suspect entry serves while the store does not answer. Default 15 min.
     pub max_stale: Duration,
 }
+
+/// Bytes that a credential takes on average, at most: about 1,300 with a few roles.
+const BYTES_EACH: usize = 1536;
+
+/// What the encoded reply takes beside the credential: the names of the headers that it removes.
+const REPLY: usize = 512;
 
 /// A ready record and its credential.
 #[derive(Debug)]
@@ -45,7 +50,7 @@ pub(super) enum Look {
 
 /// The kept credentials.
 pub(super) struct Near {
-    kept: Cache<CacheKey, Arc<Kept>>,
+    kept: kept::Kept<CacheKey, Arc<Kept>>,
     link: Arc<Link>,
     settings: Settings,
 }
@@ -61,9 +66,25 @@ impl Kept {
     }
 }
 
+/// With the record as the store holds it, and the reply, which has the credential once more.
+impl Size for Arc<Kept> {
+    fn size(&self) -> usize {
+        let Kept { current, credential, .. } = &**self;
+        let record = &current.written.record;
+        let names = [credential.username().as_str(), &record.owner.issuer, &record.owner.subject].map(str::len);
+        let roles: usize = record.roles.iter().map(|role| size_of::<(&str, [usize; 2])>() + role.len()).sum();
+        size_of::<(Kept, CacheKey, [usize; 8])>()
+            + current.bytes.capacity()
+            + names.iter().sum::<usize>()
+            + roles
+            + 2 * credential.expose_header().len()
+            + REPLY
+    }
+}
+
 impl Near {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { kept: Cache::new(settings.max_entries), link: Arc::default(), settings }
+        Self { kept: kept::bounded(settings.max_entries, BYTES_EACH), link: Arc::default(), settings }
     }
 
     /// For the store to tell of changes.
@@ -83,6 +104,14 @@ impl Near {
             return Look::Nothing;
         }
         if self.link.trusts(&kept.ticket, kept.current.at) { Look::Fresh(kept) } else { Look::Suspect(kept) }
+    }
+
+    /// Drops what will not be served any more, with its password: what has ended, what has changed in the store, and what is suspect
+    /// for too long.
+    pub(super) fn sweep(&self) {
+        let lives = |kept: &Kept| !kept.ended() && self.link.unchanged(&kept.ticket);
+        let fresh = |kept: &Kept| lives(kept) && self.link.trusts(&kept.ticket, kept.current.at);
+        self.kept.retain(|_, kept| fresh(kept) || self.may_serve(kept));
     }
 
     /// Whether a suspect entry may serve, now that the store does not answer.

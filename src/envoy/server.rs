@@ -23,9 +23,12 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service as _;
 
+use crate::inbound::{Connections, Place};
+
 use super::gate::Gate;
+use super::room::Room;
 use super::tls::{self, peer::Stranger};
-use super::{Listener, Settings, log};
+use super::{Listener, Settings, log, preface};
 
 /// Streams of one connection. Envoy opens one connection per worker and answers a lower limit with refused streams.
 const MAX_STREAMS: u32 = 4096;
@@ -34,7 +37,8 @@ const MAX_STREAMS: u32 = 4096;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A handshake.
+/// The handshake of TLS, and the preface of HTTP/2 after it: a peer that says nothing within this is no Envoy. Once both have come a
+/// connection may be idle as long as it likes.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// What every connection is served with.
@@ -52,22 +56,26 @@ struct Server {
 pub(super) async fn serve(
     listener: Listener,
     routes: Routes,
+    room: Room,
     tls: Option<Arc<tls::Watched>>,
     settings: &Settings,
+    connections: Arc<Connections>,
     stopped: impl Future<Output = ()> + Send,
 ) {
     let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let (max_age, grace) = (settings.max_connection_age, settings.finish());
-    let gate = Gate::new(settings.max_in_flight, settings.deadline);
+    let gate = Gate::new(settings.max_in_flight, room, settings.max_message_size, settings.deadline);
     let server = Arc::new(Server { routes: routes.prepare(), gate, http2: http2(), tls, max_age, grace });
     let (stop, stopping) = watch::channel(());
     match &listener {
         Listener::Tcp(listener) => {
-            server.accept_until(stopped, async || accept(listener).await, &stopping).await;
+            let serve = |(io, from), place| Arc::clone(&server).connection(io, from, place, stopping.clone());
+            connections.accept_until(stopped, async || accept(listener).await, serve).await;
         }
         Listener::Unix(listener, _) => {
             let accept = async || Ok((listener.accept().await?.0, "unix".to_owned()));
-            server.accept_until(stopped, accept, &stopping).await;
+            let serve = |(io, from), place| Arc::clone(&server).connection(io, from, place, stopping.clone());
+            connections.accept_until(stopped, accept, serve).await;
         }
     }
     // nobody new: the port is closed, the socket's name is gone
@@ -99,51 +107,44 @@ async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, String)> {
 }
 
 impl Server {
-    async fn accept_until<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        self: &Arc<Self>,
-        stopped: impl Future<Output = ()>,
-        mut accept: impl AsyncFnMut() -> io::Result<(IO, String)>,
-        stopping: &watch::Receiver<()>,
-    ) {
-        let mut stopped = pin!(stopped);
-        loop {
-            let accepted = tokio::select! {
-                () = &mut stopped => return,
-                accepted = accept() => accepted,
-            };
-            match accepted {
-                Ok((io, from)) => {
-                    tokio::spawn(Arc::clone(self).connection(io, from, stopping.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "A connection was not accepted");
-                    // out of file descriptors, most likely: others must end first
-                    sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-
     async fn connection<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self: Arc<Self>,
         io: IO,
         from: String,
+        place: Place,
         mut stopping: watch::Receiver<()>,
     ) {
         let Some(tls) = &self.tls else {
-            return self.speak(io, None, stopping).await;
+            return self.open(io, None, &place, stopping).await;
         };
         let accepting = tls::accept(tls.current(), &tls.settings().allowed, io);
         let accepted = tokio::select! {
             _ = stopping.changed() => return,
-            accepted = timeout(HANDSHAKE, accepting) => accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            accepted = within(HANDSHAKE, accepting) => accepted,
         };
         match accepted {
             Ok((io, verdict)) => {
                 let refused = verdict.err().map(|stranger| Refused { stranger, from });
-                self.speak(io, refused, stopping).await;
+                self.open(io, refused, &place, stopping).await;
             }
             Err(error) => log::handshake(&error, &from),
+        }
+    }
+
+    async fn open<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        io: IO,
+        refused: Option<Refused>,
+        place: &Place,
+        mut stopping: watch::Receiver<()>,
+    ) {
+        let opened = tokio::select! {
+            _ = stopping.changed() => return,
+            opened = within(HANDSHAKE, preface::expect(io)) => opened,
+        };
+        match opened {
+            Ok(io) => self.speak(io, refused, place, stopping).await,
+            Err(error) => tracing::debug!(%error, "A connection was closed before it asked anything"),
         }
     }
 
@@ -151,10 +152,12 @@ impl Server {
         &self,
         io: IO,
         refused: Option<Refused>,
+        place: &Place,
         mut stopping: watch::Receiver<()>,
     ) {
         let refused = refused.as_ref();
         let service = service_fn(|request: Request<Incoming>| {
+            place.asked();
             let (refusal, mut routes) = (refused.map(Refused::answer), self.routes.clone());
             let request = self.gate.pass(request);
             async move {
@@ -177,6 +180,10 @@ impl Server {
             tracing::debug!("A connection was cut: a stream of it did not end");
         }
     }
+}
+
+async fn within<T>(limit: Duration, operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, operation).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// A client that is not on the list. It learns nothing but that: health neither.
@@ -203,10 +210,68 @@ async fn old_age(max_age: Option<Duration>) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio::time::Instant;
 
     use super::*;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    /// Settings, and the acknowledgement of the server's (RFC 9113 §6.5).
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
+    const PING: u8 = 6;
+
+    /// Serves this connection for as long as the sender is there.
+    fn serve_one(io: DuplexStream) -> watch::Sender<()> {
+        let (stop, stopping) = watch::channel(());
+        let gate = Gate::new(1, Room::new(1, 1), 1, Duration::ZERO);
+        let (routes, grace) = (Routes::default().prepare(), Duration::ZERO);
+        let server = Arc::new(Server { routes, gate, http2: http2(), tls: None, max_age: None, grace });
+        let place = Connections::new(1).enter().unwrap();
+        tokio::spawn(server.connection(io, "a test".into(), place, stopping));
+        stop
+    }
+
+    /// The next frame's type and content; none at the end.
+    async fn frame(peer: &mut DuplexStream) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        peer.read_exact(&mut head).await.ok()?;
+        let mut content = vec![0; usize::from(head[1]) * 256 + usize::from(head[2])];
+        peer.read_exact(&mut content).await.ok()?;
+        Some((head[3], content))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_say_at_once_that_it_speaks_http_2_is_given_up() {
+        for said in [0, 1, PREFACE.len() - 1] {
+            let (mut peer, io) = tokio::io::duplex(64 * 1024);
+            let _stop = serve_one(io);
+            let began = Instant::now();
+            peer.write_all(&PREFACE[..said]).await.unwrap();
+            assert_eq!(frame(&mut peer).await, None);
+            assert_eq!(began.elapsed(), HANDSHAKE);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_peer_has_its_time_and_an_idle_one_that_lives_stays() {
+        let (mut peer, io) = tokio::io::duplex(64 * 1024);
+        let _stop = serve_one(io);
+        for byte in PREFACE {
+            sleep(HANDSHAKE / 30).await;
+            peer.write_all(&[*byte]).await.unwrap();
+        }
+        peer.write_all(SETTINGS).await.unwrap();
+        let (began, mut pings) = (Instant::now(), 0);
+        while began.elapsed() < KEEPALIVE * 20 {
+            let (kind, content) = frame(&mut peer).await.expect("the connection is open");
+            if kind == PING && content.len() == 8 {
+                pings += 1;
+                let acknowledged = [&b"\0\0\x08\x06\x01\0\0\0\0"[..], &content].concat();
+                peer.write_all(&acknowledged).await.unwrap();
+            }
+        }
+        assert!(pings >= 19, "{pings}");
+    }
 
     #[tokio::test]
     async fn accepted_streams_wait_for_no_acknowledgement() {
@@ -219,22 +284,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_is_asked_whether_it_lives_and_then_given_up() {
         let (mut peer, io) = tokio::io::duplex(64 * 1024);
-        let (_stop, stopping) = watch::channel(());
-        let routes = Routes::default().prepare();
-        let gate = Gate::new(1, Duration::ZERO);
-        let server = Server { routes, gate, http2: http2(), tls: None, max_age: None, grace: Duration::ZERO };
-        tokio::spawn(async move { server.speak(io, None, stopping).await });
+        let _stop = serve_one(io);
         let began = Instant::now();
-        // the preface and settings, and the acknowledgement of the server's (RFC 9113 §3.4, §6.5)
-        peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0").await.unwrap();
-        let (mut frames, mut head) = (Vec::new(), [0; 9]);
-        while peer.read_exact(&mut head).await.is_ok() {
-            let length = usize::from(head[1]) * 256 + usize::from(head[2]);
-            peer.read_exact(&mut vec![0; length]).await.unwrap();
-            frames.push((head[3], began.elapsed().as_secs()));
+        peer.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
+        let mut frames = Vec::new();
+        while let Some((kind, _)) = frame(&mut peer).await {
+            frames.push((kind, began.elapsed().as_secs()));
         }
-        let ping = 6;
-        assert!(frames.contains(&(ping, KEEPALIVE.as_secs())), "{frames:?}");
+        assert!(frames.contains(&(PING, KEEPALIVE.as_secs())), "{frames:?}");
         assert_eq!(began.elapsed().as_secs(), (KEEPALIVE + KEEPALIVE_TIMEOUT).as_secs());
     }
 

@@ -34,8 +34,23 @@ pub use generated::google::rpc;
 /// The official descriptors, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// A received message: bytes that are no `CheckRequest` reach the service too, so that the refusal is logged there.
-pub type Call = Result<auth::CheckRequest, prost::DecodeError>;
+/// A received message. What cannot be answered reaches the service too, so that the refusal is counted and logged there.
+pub type Call = Result<auth::CheckRequest, Unread>;
+
+/// Why there is no `CheckRequest`.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// The bytes are none.
+    #[error(transparent)]
+    Encoding(#[from] prost::DecodeError),
+    /// There was no room for it: it was thrown away as it came, and [`THROWN_AWAY`] stands for it.
+    #[error("there is no room for the message")]
+    ThrownAway,
+}
+
+/// Stands for a message that was thrown away: a field with a number that no version of the API has. A client that sends
+/// it is refused like one whose message was thrown away.
+pub const THROWN_AWAY: &[u8] = b"\xc2\x3e\x14elastauth: no room!!";
 
 /// An encoded `CheckResponse`. Made by `response.rs` only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +117,10 @@ impl Decoder for CheckCodec {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Call>, Status> {
         let bytes = buffer.copy_to_bytes(buffer.remaining());
-        Ok(Some(auth::CheckRequest::decode(bytes)))
+        if bytes == THROWN_AWAY {
+            return Ok(Some(Err(Unread::ThrownAway)));
+        }
+        Ok(Some(auth::CheckRequest::decode(bytes).map_err(Unread::from)))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

@@ -18,6 +18,7 @@ use super::known::REFUSED;
 use super::object::Object;
 use super::token::Error;
 use super::{Answer, KeySource, Question};
+use crate::kept::{self, Kept, Size};
 use flights::{Flight, Flights, Found};
 use queue::{Place, Queue};
 
@@ -26,8 +27,9 @@ mod queue;
 
 pub(super) use queue::Standing;
 
-/// Answers kept per issuer, about 2 KiB each.
+/// Answers kept per issuer, and a KiB for each: about what userinfo of ten claims takes.
 const MAX_KEPT: usize = 50_000;
+const BYTES_EACH: usize = 1024;
 
 /// Tokens per issuer that are remembered as good ones, some 100 bytes each. No made-up token comes among them.
 const MAX_GOOD: usize = 50_000;
@@ -52,7 +54,7 @@ pub(super) struct Answers<K>(Arc<Shared<K>>);
 struct Shared<K> {
     keyring: Keyring<K>,
     ttl: Duration,
-    kept: Cache<Digest, Arc<End>>,
+    kept: Kept<Digest, Arc<End>>,
     /// The tokens that the provider accepted when it was last asked.
     good: Cache<Digest, ()>,
     flights: Flights<Outcome>,
@@ -80,6 +82,8 @@ struct End {
     result: Result<Arc<Accepted>, Error>,
     at: Instant,
     until: Instant,
+    /// What the answer takes in the cache, in bytes.
+    size: usize,
 }
 
 impl End {
@@ -88,10 +92,16 @@ impl End {
     }
 }
 
+impl Size for Arc<End> {
+    fn size(&self) -> usize {
+        self.size
+    }
+}
+
 impl<K: KeySource> Answers<K> {
     /// Asks the source of the keys; keeps what it says for `ttl` at most.
     pub(super) fn new(keyring: Keyring<K>, ttl: Duration) -> Self {
-        let (kept, good) = (Cache::new(MAX_KEPT), Cache::new(MAX_GOOD));
+        let (kept, good) = (kept::bounded(MAX_KEPT, BYTES_EACH), Cache::new(MAX_GOOD));
         Self(Arc::new(Shared { keyring, ttl, kept, good, flights: Flights::new(), queue: Queue::new() }))
     }
 
@@ -138,6 +148,11 @@ impl<K: KeySource> Answers<K> {
             }
         }
     }
+
+    /// Drops the answers that do not stand any more.
+    pub(super) fn sweep(&self) {
+        self.0.kept.retain(|_, end| end.stands());
+    }
 }
 
 /// Waits for the question's turn, asks, and keeps the answer.
@@ -163,6 +178,7 @@ impl<K: KeySource> Shared<K> {
     async fn ask(&self, ask: &Ask) -> End {
         let Ask { question, token, ends, now, at, .. } = ask;
         let answer = self.keyring.source().ask(*question, token).await;
+        let size = size(&answer);
         let answer = answer.map_err(|error| Error::Unanswered(error.to_string().into()));
         let result = answer.and_then(|answer| accept(*question, answer, *ends, *now, self.ttl));
         let life = match &result {
@@ -172,7 +188,15 @@ impl<K: KeySource> Shared<K> {
         };
         // failures count from their end, so that a silent provider is not asked without a pause
         let from = if matches!(&result, Err(error) if error.is_outage()) { Instant::now() } else { *at };
-        End { result: result.map(Arc::new), at: *at, until: from + life }
+        End { result: result.map(Arc::new), at: *at, until: from + life, size }
+    }
+}
+
+/// What an answer takes, once it is read: each value of a document takes about as much again as its text.
+fn size<E>(answer: &Result<Answer, E>) -> usize {
+    match answer {
+        Ok(Answer::Document(document)) => BYTES_EACH / 2 + 2 * document.len(),
+        Ok(Answer::Refused) | Err(_) => 0,
     }
 }
 

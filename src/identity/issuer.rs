@@ -90,6 +90,10 @@ impl<K: KeySource> Issuer<K> {
         self.verifier.keyring()
     }
 
+    pub(super) fn sweep(&self) {
+        self.answers.sweep();
+    }
+
     /// Whether keys are in hand or can be had now, where they are needed.
     pub(super) async fn ready(&self) -> Result<(), keyring::Error> {
         if self.validation.needs_keys() { self.keyring().ready().await } else { Ok(()) }

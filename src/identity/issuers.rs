@@ -108,6 +108,11 @@ impl<K: KeySource> Issuers<K> {
         self.0.iter().filter_map(age).collect()
     }
 
+    /// Drops the providers' answers that count no more.
+    pub(crate) fn sweep(&self) {
+        self.0.iter().for_each(Issuer::sweep);
+    }
+
     /// Keeps every issuer's keys fresh, for as long as the process lives. To be run as a task.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + 'static + use<K> {
         let watches: Vec<_> = self

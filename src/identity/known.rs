@@ -8,15 +8,19 @@ use ring::digest::{SHA256, digest};
 use tokio::time::Instant;
 
 use super::{Error, Validity};
+use crate::kept::{self, Kept, Size};
 
 /// How long a refusal counts, by our checks or by the provider's word: so late may a token be accepted whose key the provider has
 /// put right, or of which it has just heard everywhere.
 pub(super) const REFUSED: Duration = Duration::from_secs(5);
 
+/// Bytes that a verified token takes on average, at most: about 700 where names are of usual length.
+const BYTES_EACH: usize = 1024;
+
 /// `cache.token_max_entries`, `cache.refused_token_max_entries`
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Verified tokens that are kept. Default 100,000; 0 keeps none.
+    /// Verified tokens that are kept, and a KiB for each. Default 100,000; 0 keeps none.
     pub verified: usize,
     /// Refused tokens that are kept. Default 10,000; 0 keeps none.
     pub refused: usize,
@@ -38,15 +42,21 @@ impl Name {
 
 /// The tokens that were seen before, and what was made of the good ones. Both caches are bounded: a flood of new tokens
 /// pushes out what is not used again.
-#[derive(Debug)]
-pub struct Known<T> {
-    verified: Cache<Name, Arc<(Validity, T)>>,
+pub(crate) struct Known<T> {
+    verified: Kept<Name, Arc<(Validity, T)>>,
     refused: Cache<Name, (Error, Instant)>,
+}
+
+/// What was made of a token, with its digest, its validity, and the place in the table.
+impl<T: Size> Size for Arc<(Validity, T)> {
+    fn size(&self) -> usize {
+        size_of::<(Name, Validity, [usize; 8])>() + self.1.size()
+    }
 }
 
 /// What is known of a token.
 #[derive(Debug)]
-pub enum Look<T> {
+pub(crate) enum Look<T> {
     /// Nothing, or no more.
     New,
     /// It verified, and would now.
@@ -55,11 +65,17 @@ pub enum Look<T> {
     Bad(Error),
 }
 
-impl<T> Known<T> {
+impl<T: Size> Known<T> {
     /// Knows nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { verified: Cache::new(settings.verified), refused: Cache::new(settings.refused) }
+        Self { verified: kept::bounded(settings.verified, BYTES_EACH), refused: Cache::new(settings.refused) }
+    }
+
+    /// Drops what has ended. `now` is the wall clock.
+    pub fn sweep(&self, now: SystemTime) {
+        self.verified.retain(|_, entry| entry.0.holds(now));
+        self.refused.retain(|_, (_, at)| at.elapsed() < REFUSED);
     }
 
     /// `now` is the wall clock. An entry ends with the token's `exp`, and with the key that signed it.
@@ -103,6 +119,13 @@ mod tests {
 
     const SETTINGS: Settings = Settings { verified: 100, refused: 100 };
 
+    /// Of so many bytes.
+    impl Size for usize {
+        fn size(&self) -> usize {
+            *self
+        }
+    }
+
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
@@ -112,8 +135,8 @@ mod tests {
         let known = Known::new(SETTINGS);
         let name = Name::of("a.b.c");
         assert!(matches!(known.look(&name, at(0)), Look::New));
-        known.keep(name, Validity::until(at(10)), "ann");
-        assert!(matches!(known.look(&name, at(9)), Look::Good(entry) if entry.1 == "ann"));
+        known.keep(name, Validity::until(at(10)), 7);
+        assert!(matches!(known.look(&name, at(9)), Look::Good(entry) if entry.1 == 7));
         assert!(matches!(known.look(&Name::of("a.b.d"), at(9)), Look::New));
         assert!(matches!(known.look(&name, at(10)), Look::New));
         assert_eq!(known.verified.len(), 0, "what has ended makes room");
@@ -121,7 +144,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_counts_for_a_moment_and_only_if_it_cannot_pass_sooner() {
-        let known = Known::<()>::new(SETTINGS);
+        let known = Known::<usize>::new(SETTINGS);
         let name = Name::of("a.b.c");
         for error in [
             Error::NotYetValid,
@@ -137,6 +160,33 @@ mod tests {
         assert!(matches!(known.look(&name, at(0)), Look::Bad(Error::Signature)));
         tokio::time::advance(REFUSED).await;
         assert!(matches!(known.look(&name, at(0)), Look::New));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_ended_goes_without_being_looked_at() {
+        let known = Known::new(SETTINGS);
+        for (token, end) in [("short", 10), ("long", 20)] {
+            known.keep(Name::of(token), Validity::until(at(end)), 0);
+        }
+        known.refuse(Name::of("bad"), &Error::Signature);
+        known.sweep(at(9));
+        assert_eq!((known.verified.len(), known.refused.len()), (2, 1));
+        tokio::time::advance(REFUSED).await;
+        known.refuse(Name::of("worse"), &Error::Signature);
+        known.sweep(at(10));
+        assert_eq!((known.verified.len(), known.refused.len()), (1, 1));
+        assert!(matches!(known.look(&Name::of("long"), at(10)), Look::Good(_)));
+        assert!(matches!(known.look(&Name::of("worse"), at(10)), Look::Bad(_)));
+    }
+
+    #[test]
+    fn large_entries_take_the_room_of_several() {
+        let known = Known::new(SETTINGS);
+        for n in 0..1000_usize {
+            known.keep(Name::of(&n.to_string()), Validity::until(at(10)), 10 * BYTES_EACH);
+        }
+        let kept = known.verified.len();
+        assert!((5..=10).contains(&kept), "{kept} entries of 10 KiB, where 100 of 1 KiB have room");
     }
 
     #[test]
@@ -156,7 +206,7 @@ mod tests {
     fn a_bound_of_nothing_keeps_nothing() {
         let known = Known::new(Settings { verified: 0, refused: 0 });
         let name = Name::of("a.b.c");
-        known.keep(name, Validity::until(at(10)), ());
+        known.keep(name, Validity::until(at(10)), 0);
         known.refuse(name, &Error::Signature);
         assert!(matches!(known.look(&name, at(0)), Look::New));
     }

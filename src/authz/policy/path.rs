@@ -60,7 +60,14 @@ pub enum Ambiguity {
     /// `%` and no two hexadecimal digits.
     #[error("has a broken percent-encoding")]
     Encoding,
+    /// Encoded again and again: how often a program decodes it is anybody's guess, and each time costs a pass over the path.
+    #[error("is percent-encoded more than {LAYERS} times over")]
+    Layers,
 }
+
+/// Layers of percent-encoding that are taken off a path. Links within links have two; a path with more than this was made to be
+/// misread, or to keep this process busy: a path of n bytes can have n/2 layers.
+const LAYERS: usize = 4;
 
 /// Whether there is only one way to read the path, which has no query.
 pub(super) fn unambiguous(path: &[u8]) -> Result<(), Ambiguity> {
@@ -69,9 +76,8 @@ pub(super) fn unambiguous(path: &[u8]) -> Result<(), Ambiguity> {
     }
     characters(path, false)?;
     segments(path)?;
-    // encoded once, twice, or more often: each round of decoding takes one layer off
     let mut path = decode(path)?;
-    loop {
+    for _ in 0..LAYERS {
         characters(&path, true)?;
         segments(&path)?;
         match decode(&path) {
@@ -81,6 +87,7 @@ pub(super) fn unambiguous(path: &[u8]) -> Result<(), Ambiguity> {
             Err(ambiguity) => return Err(ambiguity),
         }
     }
+    Err(Ambiguity::Layers)
 }
 
 /// `decoded`: spaces and text beyond ASCII are no danger where they were encoded.
@@ -109,6 +116,8 @@ fn segments(path: &[u8]) -> Result<(), Ambiguity> {
 
 /// One layer of percent-encoding off. No slash comes to light: whether it separates is what servers disagree about.
 fn decode(path: &[u8]) -> Result<Vec<u8>, Ambiguity> {
+    #[cfg(test)]
+    tests::count(path.len());
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;

@@ -71,8 +71,11 @@ fn the_first_rule_whose_conditions_all_hold_lets_the_caller_through_and_is_named
         (&["it"], &[("level", &["3"])], &post, None),
     ] {
         let policy = policy();
-        let judged = policy.judge(&identity(groups, claims), request).map(|rule| rule.unwrap().to_string());
-        assert_eq!(judged.ok().as_deref(), expected, "{groups:?} {claims:?} {request:?}");
+        let mut identity = identity(groups, claims);
+        let judge = |identity: &Identity| policy.judge(identity, request).map(|rule| rule.unwrap().to_string());
+        assert_eq!(judge(&identity).ok().as_deref(), expected, "{groups:?} {claims:?} {request:?}");
+        policy.reduce(&mut identity);
+        assert_eq!(judge(&identity).ok().as_deref(), expected, "what the rules name is enough: {identity:?}");
     }
 }
 
@@ -91,6 +94,25 @@ fn only_ascii_letters_of_a_rules_group_match_in_another_case() {
     ] {
         assert_eq!(policy.judge(&identity(&[group], &[]), &request).is_ok(), expected, "{group}");
     }
+}
+
+#[test]
+fn of_a_caller_only_the_groups_and_values_are_kept_that_a_rule_names() {
+    let groups: Vec<String> = (0..5000).map(|n| format!("group-{n}")).chain(strings(&["ops", "OPS", "Ops"])).collect();
+    let values: Vec<String> = (0..5000).map(|n| n.to_string()).chain(strings(&["3", "3"])).collect();
+    let caller = || Identity {
+        groups: groups.clone(),
+        claims: vec![("level".into(), values.clone()), ("department".into(), strings(&["sales"]))],
+        ..identity(&[], &[])
+    };
+    let mut reduced = caller();
+    policy().reduce(&mut reduced);
+    assert_eq!(reduced.groups, ["ops"]);
+    assert_eq!(reduced.claims, [("level".to_owned(), strings(&["3"])), ("department".to_owned(), Vec::new())]);
+
+    let mut without_rules = caller();
+    Policy::new(Settings::default()).reduce(&mut without_rules);
+    assert!(without_rules.groups.is_empty() && without_rules.claims.iter().all(|(_, values)| values.is_empty()));
 }
 
 #[test]

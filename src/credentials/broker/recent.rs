@@ -30,6 +30,13 @@ impl Recent {
         }
         may
     }
+
+    /// Drops what was done before the `pause`.
+    pub(super) fn sweep(&self, pause: Duration) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|_, at| at.elapsed() < pause);
+        recent.shrink_to_fit();
+    }
 }
 
 #[cfg(test)]
@@ -51,5 +58,18 @@ mod tests {
         assert!(!recent.may(&key(MOST), pause));
         tokio::time::advance(pause).await;
         assert!(recent.may(&key(MOST), pause) && recent.may(&key(0), pause));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_whose_pause_is_over_are_forgotten_without_being_asked_about() {
+        let (recent, pause) = (Recent::default(), Duration::from_secs(60));
+        assert!(recent.may(&key(0), pause));
+        tokio::time::advance(pause / 2).await;
+        assert!(recent.may(&key(1), pause));
+        recent.sweep(pause);
+        assert_eq!(recent.0.lock().unwrap().len(), 2);
+        tokio::time::advance(pause / 2).await;
+        recent.sweep(pause);
+        assert!(recent.0.lock().unwrap().keys().eq([&key(1)]));
     }
 }

@@ -35,6 +35,13 @@ impl Refusals {
         }
     }
 
+    /// Drops what counts no more.
+    pub(super) fn sweep(&self) {
+        let mut known = self.known();
+        known.retain(|_, (_, at)| at.elapsed() < MEMORY);
+        known.shrink_to_fit();
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<Id, (Refused, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,6 +79,17 @@ mod tests {
         assert_eq!(refusals.of(&identity("bob")), None);
         tokio::time::advance(MEMORY).await;
         assert_eq!(refusals.of(&identity("ann")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_that_count_no_more_go_without_being_asked_for() {
+        let refusals = Refusals::default();
+        refusals.remember(&identity("ann"), Refused::Disabled);
+        tokio::time::advance(MEMORY / 2).await;
+        refusals.remember(&identity("bob"), Refused::Disabled);
+        tokio::time::advance(MEMORY / 2).await;
+        refusals.sweep();
+        assert!(refusals.known().keys().eq([&id(&identity("bob"))]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -98,6 +98,18 @@ impl Default for Repairs {
     }
 }
 
+impl Repairs {
+    /// Forgets what was done long ago.
+    pub(super) fn sweep(&self, settings: &Settings) {
+        self.repaired.sweep(between_repairs(settings));
+        self.sealed.sweep(SEALED_JUST_NOW);
+    }
+}
+
+fn between_repairs(settings: &Settings) -> Duration {
+    settings.settling.mul_f64(REPAIRED_JUST_NOW).max(LEAST_BETWEEN_REPAIRS)
+}
+
 /// What a confirmation found.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -169,8 +181,7 @@ impl<S: Store, P: Provisioner> Core<S, P> {
         F: Future<Output = Result<Record, Error>>,
     {
         let user = identity.username.as_str();
-        let just_now = self.settings.settling.mul_f64(REPAIRED_JUST_NOW).max(LEAST_BETWEEN_REPAIRS);
-        let first = self.repairs.repaired.may(key, just_now);
+        let first = self.repairs.repaired.may(key, between_repairs(&self.settings));
         match self.provisioner.other_writer(&identity.username).await {
             Ok(Some(OtherWriter { theirs, ours })) => tracing::error!(
                 user,

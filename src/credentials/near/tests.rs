@@ -184,3 +184,56 @@ async fn the_number_of_entries_is_bounded() {
     }
     assert!(near.kept.len() <= 100, "{}", near.kept.len());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_will_not_be_served_any_more_goes_with_its_password_without_being_looked_at() {
+    for unavailable in [false, true] {
+        let near = near();
+        if unavailable {
+            near.link().unavailable()
+        } else {
+            near.link().begun()
+        }
+        keep(&near, near.ticket(&key()));
+        near.sweep();
+        assert_eq!(near.kept.len(), 1, "it is fresh");
+        if !unavailable {
+            advance(MAX_STALE * 2).await;
+            near.sweep();
+            assert_eq!(near.kept.len(), 1, "age alone makes nothing suspect");
+            near.link().lost();
+        }
+        advance(MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
+        near.sweep();
+        assert_eq!(near.kept.len(), 1, "it may serve while the store does not answer");
+        advance(Duration::from_millis(1)).await;
+        near.sweep();
+        assert_eq!(near.kept.len(), 0);
+    }
+    let near = near();
+    near.link().begun();
+    keep(&near, near.ticket(&key()));
+    near.link().changed(key().as_str().as_bytes());
+    near.sweep();
+    assert_eq!(near.kept.len(), 0, "it has changed in the store");
+    keep(&near, near.ticket(&key()));
+    advance(LIFE).await;
+    near.sweep();
+    assert_eq!(near.kept.len(), 0, "its record has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_many_roles_takes_the_room_of_several() {
+    let near = near();
+    near.link().begun();
+    let roles = Roles::new((0..1000).map(|n| format!("role-{n}")));
+    for n in 0..100 {
+        let key = CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
+        let mut current = current();
+        current.written.record.roles = roles.clone();
+        let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
+        let upkeep = upkeep(&current);
+        near.keep(&key, near.ticket(&key), current, credential, upkeep);
+    }
+    assert!((1..=4).contains(&near.kept.len()), "{} of 40 kB in 150 kB", near.kept.len());
+}

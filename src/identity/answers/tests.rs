@@ -338,3 +338,34 @@ async fn a_token_stays_known_through_an_outage_and_not_past_a_no() {
         assert_eq!(provider.questions().len() - before, usize::from(known));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_count_no_more_go_without_being_asked_for() {
+    let provider = provider([Provider::says(&json!({"sub": "a"})), Ok(Answer::Refused)]);
+    let answers = answers(&provider);
+    assert!(about(&answers, "t").await.is_ok());
+    assert!(about(&answers, "other").await.is_err());
+    answers.sweep();
+    assert_eq!(answers.kept.len(), 2);
+    advance(REFUSED).await;
+    answers.sweep();
+    assert_eq!(answers.kept.len(), 1);
+    advance(TTL).await;
+    answers.sweep();
+    assert_eq!(answers.kept.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_weighs_what_it_takes() {
+    let groups: Vec<String> = (0..200).map(|n| format!("a group with a rather long name, number {n}")).collect();
+    let provider =
+        provider([Provider::says(&json!({"sub": "a"})), Provider::says(&json!({"sub": "a", "groups": groups}))]);
+    let answers = answers(&provider);
+    assert!(about(&answers, "small").await.is_ok());
+    let small = answers.kept.weight();
+    assert!(about(&answers, "large").await.is_ok());
+    let large = answers.kept.weight() - small;
+    assert!(small == 1024 && large > 16 * 1024, "{small} {large}");
+    assert!(about(&answers, "large").await.is_ok());
+    assert_eq!(answers.kept.weight(), small + large, "weighed once");
+}

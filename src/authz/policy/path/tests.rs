@@ -1,4 +1,41 @@
+use std::cell::Cell;
+
 use super::*;
+
+thread_local! {
+    /// Bytes that this thread has decoded.
+    static DECODED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Called by the code under test: time says nothing on a busy machine.
+pub(super) fn count(bytes: usize) {
+    DECODED.with(|decoded| decoded.set(decoded.get() + bytes));
+}
+
+/// `%` under so many layers of encoding.
+fn nested(layers: usize) -> Vec<u8> {
+    [b"/%".as_slice(), &b"25".repeat(layers)].concat()
+}
+
+#[test]
+fn the_work_for_a_path_grows_with_its_length_and_not_with_how_often_it_is_encoded() {
+    for layers in [10, 1_000, 4_000] {
+        let path = nested(layers);
+        let before = DECODED.get();
+        let judged = unambiguous(&path);
+        let decoded = DECODED.get() - before;
+        assert!(decoded <= 5 * path.len(), "{decoded} bytes decoded of a path of {}", path.len());
+        assert_eq!(judged, Err(Ambiguity::Layers));
+    }
+}
+
+#[test]
+fn a_path_that_is_encoded_four_times_over_can_be_read_and_five_times_over_is_refused() {
+    // `%25` is one layer: what is left of it is a percent sign
+    for (layers, expected) in [(1, Ok(())), (2, Ok(())), (4, Ok(())), (5, Err(Ambiguity::Layers))] {
+        assert_eq!(unambiguous(&nested(layers)), expected, "{layers}");
+    }
+}
 
 #[test]
 fn paths_that_two_programs_may_read_in_two_ways_are_refused() {

@@ -1,0 +1,41 @@
+//! Requests that memory alone does not answer.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::credentials::Caller;
+use crate::identity::Validity;
+use crate::identity::known::Name;
+use crate::kept::Size as _;
+
+/// What is left to do for a request that memory alone does not answer. It has copies of all that it needs, so that the message with
+/// all of its headers can go before anything is waited for.
+pub enum Open {
+    /// A token that is not known.
+    New {
+        /// Its digest.
+        name: Name,
+        /// Itself.
+        token: SecretString,
+        /// When it came, by the wall clock.
+        now: SystemTime,
+    },
+    /// A token that is known. The credential is not kept here.
+    Known(Arc<(Validity, Caller)>),
+    /// Somebody whom headers name. The credential is not kept here.
+    Named(Box<Caller>),
+}
+
+impl Open {
+    /// About how many bytes it holds that nobody else does.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::New { token, .. } => token.expose_secret().len(),
+            Self::Known(_) => 0,
+            Self::Named(caller) => caller.size(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Caches with a bound on their entries and on their bytes.
+//!
+//! A bound on entries alone is none on memory: a caller chooses how long its token and its names are. A bound on bytes alone would
+//! let small entries be so many that nobody can say how many there are.
+
+use std::hash::Hash;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+/// What takes memory.
+pub(crate) trait Size {
+    /// About how many bytes it takes, the place in the cache included. It must not change while the value is kept.
+    fn size(&self) -> usize;
+}
+
+/// An entry weighs what it takes, and no less than its share of the cache, so that both bounds are one.
+#[derive(Clone, Debug)]
+pub(crate) struct Share(u64);
+
+/// The cache that [`bounded`] makes.
+pub(crate) type Kept<K, V> = Cache<K, V, Share>;
+
+/// A cache of at most so many entries, which take no more than so many bytes each on average. Where entries are larger it holds
+/// fewer of them.
+pub(crate) fn bounded<K: Eq + Hash, V: Clone + Size>(entries: usize, bytes_each: usize) -> Kept<K, V> {
+    let share = weight(bytes_each);
+    Cache::with_weighter(entries, weight(entries).saturating_mul(share), Share(share))
+}
+
+impl<K, V: Size> Weighter<K, V> for Share {
+    fn weight(&self, _: &K, value: &V) -> u64 {
+        weight(value.size()).max(self.0)
+    }
+}
+
+fn weight(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone)]
+    struct Bytes(usize);
+
+    impl Size for Bytes {
+        fn size(&self) -> usize {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_cache_is_bounded_in_entries_and_in_bytes() {
+        for (size, most) in [(1, 1000), (100, 1000), (1000, 100), (10_000, 10), (200_000, 0)] {
+            let cache = bounded(1000, 100);
+            for n in 0..5000 {
+                cache.insert(n, Bytes(size));
+            }
+            let (entries, bytes) = (cache.len(), cache.len() * size);
+            assert!(entries <= most && bytes <= 100_000, "{entries} entries of {size} bytes");
+            assert!(entries >= most / 2, "{entries} entries of {size} bytes, where {most} have room");
+        }
+    }
+}
