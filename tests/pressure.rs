@@ -13,6 +13,8 @@ use elastauth_support::issuer::Issuer;
 use elastauth_support::load::Load;
 use elastauth_support::process::{PATIENCE, free_port, until};
 use elastauth_support::servers::{Elastauth, Envoy, config};
+use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
+use prost::Message as _;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -28,8 +30,14 @@ struct Bench {
 impl Bench {
     /// With more lines of the section `grpc`, and at the top.
     async fn start(grpc: &str, top: &str) -> Self {
+        Self::start_with(grpc, top, "").await
+    }
+
+    /// And with more lines of the section `elasticsearch`.
+    async fn start_with(grpc: &str, top: &str, back_end: &str) -> Self {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let yaml = format!("{}{top}", config(&issuer.url, &elasticsearch.url, "  type: memory"));
+        let yaml = yaml.replace("secret_key:", &format!("{back_end}secret_key:"));
         let listen = format!("127.0.0.1:{}", free_port());
         let elastauth = Elastauth::start_at(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml, &listen, grpc);
         let checker = Checker::connect(&elastauth.grpc).await;
@@ -104,6 +112,47 @@ async fn messages_over_the_limit_are_thrown_away_as_they_come() {
     println!("1000 messages of {SIZE} bytes at once, {denied} denied: {} KiB more at the peak", grown / 1024);
     assert!(denied > 500 && grown < 64 << 20, "{denied} denied, {grown} bytes more");
     assert!(bench.checker.ask(&token).await.password().is_some(), "and it goes on");
+}
+
+/// Many headers of which none is needed, as browsers with large cookies send them.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_wait_hold_nothing_of_their_messages_but_what_is_needed() {
+    const WAITING: usize = 500;
+    const AT_ONCE: usize = 20;
+    const SIZE: usize = 56 * 1024;
+    let bench =
+        Bench::start_with("  deadline: 60s\n", "enable_metrics: true\n", "  timeout: 60s\n  write_timeout: 60s\n")
+            .await;
+    let request = beside_a_large_header(&bench.issuer.token("ann", &["admins"]), SIZE);
+    let in_flight = async || {
+        let page = elastauth_support::http().get(format!("{}/metrics", bench.elastauth.http)).send().await.unwrap();
+        let page = page.text().await.unwrap();
+        let line = page.lines().find_map(|line| line.strip_prefix("elastauth_in_flight ")).unwrap();
+        line.parse::<usize>().unwrap()
+    };
+    bench.delay(PATIENCE);
+    let mut waiting = Vec::new();
+    let mut before = 0;
+    while waiting.len() < WAITING {
+        // what all of them take that come in at the same time is another matter
+        waiting.extend((0..AT_ONCE).map(|_| tokio::spawn(bench.checker.check(request.clone()))));
+        until("those calls to wait", async || in_flight().await == waiting.len()).await;
+        if waiting.len() == AT_ONCE {
+            before = bench.elastauth.process.resident();
+        }
+    }
+    let grown = bench.elastauth.process.resident().saturating_sub(before);
+    println!("{WAITING} requests wait, each with {SIZE} bytes of headers: {} KiB more", grown / 1024);
+    assert!(grown < WAITING * SIZE / 3, "{grown}");
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// A message with this bearer and a header that nobody looks at.
+fn beside_a_large_header(token: &str, size: usize) -> Vec<u8> {
+    let mut check = CheckRequest::decode(&*bearer(token)).unwrap();
+    let http = check.attributes.as_mut().unwrap().request.as_mut().unwrap().http.as_mut().unwrap();
+    http.headers.insert("x-large".into(), "x".repeat(size));
+    check.encode_to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,14 @@
-//! How much memory a user and a token take: `make memory`.
+//! How much memory a user and a token take, and the process at the worst: `make memory`.
 
-use elastauth_support::check::{Answer, bearer};
+use std::path::Path;
+
+use elastauth_support::check::{Answer, Checker, bearer};
+use elastauth_support::elasticsearch::Faults;
 use elastauth_support::issuer::now;
-use elastauth_support::servers::{Redis, redis_cache};
+use elastauth_support::process::PATIENCE;
+use elastauth_support::servers::{Redis, redis_cache, root};
+use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
+use prost::Message as _;
 use tokio::task::JoinSet;
 
 use crate::{Bench, megabytes};
@@ -52,4 +58,95 @@ async fn memory_of_users_and_tokens() {
     let alone = each("  type: memory\n  memory_max_entries: 200000", |n| format!("user-{n}")).await;
     println!("each token: {token} bytes; each user: {} bytes", both.saturating_sub(token));
     println!("each record of cache.type memory: {} bytes", alone.saturating_sub(both));
+}
+
+/// Groups of a token in the worst case, none of them mapped but one.
+const GROUPS: usize = 200;
+/// `grpc.max_in_flight` as it is by default, and headers as large as Envoy takes.
+const WAITING: usize = 4096;
+const HEADERS: usize = 56 * 1024;
+
+/// How many users: those that the caches hold by default, unless a part of them is wanted. The bounds are that part then, and
+/// the figure is scaled up.
+fn users() -> usize {
+    let part = std::env::var_os("MEMORY_USERS").and_then(|part| part.into_string().ok());
+    part.map_or(MANY, |part| part.parse().unwrap())
+}
+
+/// `resources.limits.memory` of what is shipped, in bytes.
+fn shipped_limit() -> usize {
+    let manifest = std::fs::read_to_string(root().join(Path::new("envoy/kubernetes/elastauth.yaml"))).unwrap();
+    let limit = manifest.split("limits: { memory: ").nth(1).unwrap();
+    limit.split("Mi }").next().unwrap().parse::<usize>().unwrap() << 20
+}
+
+/// Every cache at its bound, with tokens of many groups, and then as many requests with large headers as may wait.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: make memory"]
+async fn memory_at_the_worst_is_within_the_shipped_limit() {
+    let (users, groups) = (users(), (0..GROUPS).map(|n| format!("0f1e2d3c-group-of-the-directory-{n:04}")));
+    let groups: Vec<String> = groups.chain(["admins".to_owned()]).collect();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let Some(redis) = Redis::start(&[]) else { return };
+    let cache = format!("{}\n  near_max_entries: {users}\n  token_max_entries: {users}", redis_cache(&redis.address));
+    let bench = Bench::start(&cache, "  max_writes: 16\n  timeout: 60s\n  write_timeout: 60s\n").await;
+    bench.known("first").await;
+    let (idle, issued) = (bench.resident(), now());
+    let token = |user: &str, id: usize| {
+        let mut claims = bench.issuer.claims(user, &groups, 0);
+        (claims["jti"], claims["iat"], claims["exp"]) = (id.into(), issued.into(), (issued + DAY).into());
+        bench.issuer.sign(&claims)
+    };
+
+    let checker = bench.checker().await;
+    let mut open = JoinSet::new();
+    // more than the bounds, so that they are reached
+    for n in 0..users + users / 10 {
+        if open.len() == AT_ONCE {
+            open.join_next().await.unwrap().unwrap();
+        }
+        let (checker, token) = (checker.clone(), token(&format!("user-{n}"), n));
+        // the first makes the user, the second brings the record into the process
+        open.spawn(async move {
+            for _ in 0..2 {
+                assert!(checker.ask_patiently(&token).await.password().is_some());
+            }
+        });
+    }
+    open.join_all().await;
+    let caches = bench.resident().saturating_sub(idle) * MANY / users;
+
+    let full = bench.resident();
+    bench.elasticsearch.fail(Faults { delay: PATIENCE, ..Faults::default() });
+    let mut waiting = JoinSet::new();
+    for n in 0..WAITING {
+        let checker = if n % 1024 == 0 { bench.checker().await } else { checker.clone() };
+        waiting.spawn(wait(checker, beside_large_headers(&token("late", n))));
+    }
+    let unavailable = waiting.join_all().await.into_iter().filter(|answer| *answer == Answer::Denied(503)).count();
+    assert_eq!(unavailable, WAITING, "each waited, or was told at once that there is no room");
+    let peak = bench.elastauth.process.memory().saturating_sub(full);
+
+    let (whole, limit) = (idle + caches + peak, shipped_limit());
+    println!(
+        "at the worst: {:.0} MB idle, {:.0} MB for {MANY} users with a token of {GROUPS} groups each (measured with {users}), {:.0} MB at \
+         the peak of {WAITING} waiting requests with {HEADERS} bytes of headers: {:.0} MB of the shipped {:.0}",
+        megabytes(idle),
+        megabytes(caches),
+        megabytes(peak),
+        megabytes(whole),
+        megabytes(limit),
+    );
+    assert!(whole < limit);
+}
+
+async fn wait(checker: Checker, message: Vec<u8>) -> Answer {
+    Answer::read(&checker.check(message).await.unwrap())
+}
+
+fn beside_large_headers(token: &str) -> Vec<u8> {
+    let mut check = CheckRequest::decode(&*bearer(token)).unwrap();
+    let http = check.attributes.as_mut().unwrap().request.as_mut().unwrap().http.as_mut().unwrap();
+    http.headers.insert("x-large".into(), "x".repeat(HEADERS - token.len()));
+    check.encode_to_vec()
 }

@@ -190,9 +190,9 @@ async fn what_will_not_be_served_any_more_goes_with_its_password_without_being_l
     for unavailable in [false, true] {
         let near = near();
         if unavailable {
-            near.link().unavailable()
+            near.link().unavailable();
         } else {
-            near.link().begun()
+            near.link().begun();
         }
         keep(&near, near.ticket(&key()));
         near.sweep();

@@ -50,7 +50,7 @@ async fn read(message: &mut Message<Frames>) -> Result<Vec<u8>, String> {
     let mut frame = async || {
         poll_fn(|context| match Pin::new(&mut *message).poll_frame(context) {
             Poll::Pending => Poll::Ready(None),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         })
         .await
     };
