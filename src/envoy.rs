@@ -26,6 +26,7 @@ mod gate;
 mod listener;
 mod log;
 mod preface;
+mod reflection;
 mod request;
 mod response;
 mod room;
@@ -46,9 +47,6 @@ pub const SERVICE: &str = "envoy.service.auth.v3.Authorization";
 
 /// The bits of a file's mode for those who are neither its owner nor in its group.
 const EVERYBODY: u32 = 0o007;
-
-/// Bytes of a question about health, or of one for reflection: they name a service, and are received without asking for room.
-const OTHER_MESSAGES: usize = 4 * 1024;
 
 /// For the way of the last answers.
 const FINISH_MARGIN: Duration = Duration::from_secs(1);
@@ -242,12 +240,10 @@ pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
         }
     });
     let room = service.room.clone();
-    let health = health.max_decoding_message_size(OTHER_MESSAGES);
+    let health = health.max_decoding_message_size(reflection::OTHER_MESSAGES);
     let mut routes = Routes::new(health).add_service(authorization(service, settings));
     if settings.reflection {
-        let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
-        let v1 = v1.max_decoding_message_size(OTHER_MESSAGES);
-        routes = routes.add_service(v1).add_service(v1alpha.max_decoding_message_size(OTHER_MESSAGES));
+        routes = reflection::add(routes)?;
     }
     let stopped = async move {
         stopped.await;
@@ -257,12 +253,6 @@ pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
     server::serve(listener, routes, room, tls, settings, connections, stopped).await;
     reporting.abort();
     Ok(())
-}
-
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// The server could not be built.

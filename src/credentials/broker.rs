@@ -138,11 +138,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
 
     /// Drops what this process keeps and nobody will be served with any more.
     pub fn sweep(&self) {
-        let Core { near, admission, refusals, repairs, settings, .. } = &*self.core;
-        near.sweep();
-        admission.sweep();
-        refusals.sweep();
-        repairs.sweep(settings);
+        self.core.sweep();
     }
 
     /// What the provisioner last found in the background.

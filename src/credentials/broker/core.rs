@@ -126,6 +126,13 @@ impl<S: Store, P: Provisioner> Core<S, P> {
         }
     }
 
+    pub(super) fn sweep(&self) {
+        self.near.sweep();
+        self.admission.sweep();
+        self.refusals.sweep();
+        self.repairs.sweep(&self.settings);
+    }
+
     /// How long a claim lasts.
     pub(super) fn claim_time(&self) -> Duration {
         self.settings.write_timeout + CLAIM_MARGIN
