@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use elastauth::credentials::near::Link;
 use elastauth::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
-use elastauth::envoy::wire::auth;
+use elastauth::envoy::wire::{Unread, auth};
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
@@ -190,8 +190,8 @@ async fn a_panic_is_answered_with_503_and_the_service_goes_on() {
     let token = format!("Bearer {}", good_token()).into_bytes();
     let good = encode(raw(&vec![("authorization".to_owned(), token)]), None);
     let status = async |message: &[u8]| {
-        let call = auth::CheckRequest::decode(message);
-        let reply = service.answer(call, &MetadataMap::new()).await.unwrap().as_bytes().clone();
+        let call = auth::CheckRequest::decode(message).map_err(Unread::from);
+        let reply = service.answer(call, MetadataMap::new()).await.unwrap().as_bytes().clone();
         assert_eq!(judge(&reply), None);
         match CheckResponse::decode(reply).unwrap().http_response {
             Some(HttpResponse::DeniedResponse(denied)) => denied.status.unwrap().code,

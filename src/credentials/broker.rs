@@ -136,11 +136,6 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         }
     }
 
-    /// Drops what this process keeps and nobody will be served with any more.
-    pub fn sweep(&self) {
-        self.core.sweep();
-    }
-
     /// What the provisioner last found in the background.
     pub fn condition(&self) -> Result<(), String> {
         self.core.provisioner.condition()

@@ -17,7 +17,7 @@ use std::time::Duration;
 use elastauth_support::check::Checker;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::run;
+use elastauth_support::process::{free_port, run};
 use elastauth_support::puts;
 use elastauth_support::servers::{Elastauth, config};
 
@@ -50,10 +50,16 @@ struct Bench {
 impl Bench {
     /// With this `cache` section, and more lines of the section `elasticsearch`.
     async fn start(cache: &str, elasticsearch: &str) -> Self {
+        Self::start_with(cache, elasticsearch, "").await
+    }
+
+    /// And of the section `grpc`.
+    async fn start_with(cache: &str, elasticsearch: &str, grpc: &str) -> Self {
         let (issuer, stand_in) = (Issuer::start().await, Elasticsearch::start().await);
         let yaml = config(&issuer.url, &stand_in.url, cache).replace("log_level: debug", "log_level: info");
         let yaml = yaml.replace("secret_key:", &format!("{elasticsearch}secret_key:"));
-        let elastauth = Elastauth::start(&binary(), &yaml);
+        let listen = format!("127.0.0.1:{}", free_port());
+        let elastauth = Elastauth::start_at(&binary(), &yaml, &listen, grpc);
         Self { issuer, elasticsearch: stand_in, elastauth }
     }
 

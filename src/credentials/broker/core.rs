@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::refusals::Refusals;
 use super::upkeep::Repairs;
-use super::{Error, now_ms};
+use super::{Broker, Error, now_ms};
 use crate::credentials::admission::Admission;
 use crate::credentials::agreement::Want;
 use crate::credentials::breaker::Breaker;
@@ -89,6 +89,17 @@ impl Current {
     }
 }
 
+impl<S: Store, P: Provisioner> Broker<S, P> {
+    /// Drops what this process keeps and nobody will be served with any more.
+    pub fn sweep(&self) {
+        let Core { near, admission, refusals, repairs, settings, .. } = &*self.core;
+        near.sweep();
+        admission.sweep();
+        refusals.sweep();
+        repairs.sweep(settings);
+    }
+}
+
 impl<S: Store, P: Provisioner> Core<S, P> {
     pub(super) async fn peek(&self, key: &CacheKey) -> Result<Peek, Error> {
         let at = Instant::now();
@@ -124,13 +135,6 @@ impl<S: Store, P: Provisioner> Core<S, P> {
                 Ok(Peek::Broken(entry))
             }
         }
-    }
-
-    pub(super) fn sweep(&self) {
-        self.near.sweep();
-        self.admission.sweep();
-        self.refusals.sweep();
-        self.repairs.sweep(&self.settings);
     }
 
     /// How long a claim lasts.
