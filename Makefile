@@ -30,7 +30,7 @@ bench: ## what a check costs, as a ratio to a server that answers a constant: BE
 	cargo build --locked --release -p elastauth -p elastauth-bench
 	target/release/elastauth-bench target/release $(BENCH_ROUNDS)
 
-memory: build ## how much memory an idle process, a user and a token take
+memory: build ## how much memory an idle process, a user and a token take, and the worst case: MEMORY_USERS=10000 measures a part of it
 	tests/tools.sh redis
 	SCALE_BINARY=target/release/elastauth cargo test --locked --test scale -- --ignored memory --nocapture
 
