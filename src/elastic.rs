@@ -13,7 +13,7 @@ use crate::credentials::{
 };
 use crate::identity::{Owner, Username};
 use crate::nodes::account::Scheme;
-use crate::nodes::{self, Answer, Call, Condition, Limits, Lost, Nodes, Writes};
+use crate::nodes::{self, Answer, Call, Condition, Limits, Lost, Nodes, Shape, System, Writes};
 use crate::outbound::Error;
 use crate::roles::Roles;
 
@@ -92,7 +92,7 @@ pub struct Elastic {
 impl Elastic {
     /// Connects on first use.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let nodes = Nodes::new(settings.nodes.clone())?;
+        let nodes = Nodes::new(settings.nodes.clone())?.of(System::Elasticsearch);
         let writes = Writes::new(settings.writes);
         let hashes = Hashes::new(settings.hashing);
         let (condition, own_name, stranger) = (Condition::default(), Mutex::default(), AtomicBool::default());
@@ -130,6 +130,7 @@ impl Elastic {
         let body = body::put(&self.settings.cluster, &self.settings.store, user, secret);
         let call = Call::new(Method::PUT, &["_security", "user", user.username.as_str()]);
         let call = call.query(self.settings.refresh.query()).json(&body).on_behalf_of(&user.origin);
+        let call = call.expecting(Shape::Written);
         self.ask(&call, ends.saturating_duration_since(Instant::now())).await
     }
 
@@ -146,14 +147,12 @@ impl Elastic {
             return Err(Refused::Reserved.into());
         }
         let call = Call::get(&["_security", "user", username.as_str()]).on_behalf_of(origin);
-        let answer = self.ask(&call, self.settings.timeout).await;
+        let answer = self.ask(&call.expecting(Shape::User(username.as_str())), self.settings.timeout).await;
         let answer = answer.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
         match answer.status {
-            StatusCode::NOT_FOUND => Ok(None),
-            StatusCode::OK => {
-                let user = answer.json().and_then(|mut body| body.get_mut(username.as_str()).map(Value::take));
-                user.map(Some).ok_or_else(|| InspectError::Unavailable("an answer that is no user".into()))
-            }
+            StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
+            // an error with this status says nothing about the user
+            StatusCode::NOT_FOUND if answer.is_empty() => Ok(None),
             _ => Err(InspectError::Unavailable(answer.describe())),
         }
     }
@@ -175,21 +174,17 @@ impl Provisioner for Elastic {
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         let call = Call::get(&["_security", "_authenticate"]).as_user(username.as_str(), password.expose());
-        let asked = self.nodes.send(&call, self.settings.timeout).await;
+        let asked = self.nodes.send(&call.expecting(Shape::Account), self.settings.timeout).await;
         let answer = asked.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
+        let body = answer.body();
         match answer.status {
-            StatusCode::UNAUTHORIZED => Ok(Login::Rejected),
-            StatusCode::OK => {
-                let accepted = answer.json().and_then(|body| {
-                    let names = body["roles"].as_array()?.iter().filter_map(Value::as_str);
-                    Some(Login::Accepted {
-                        roles: Roles::new(names),
-                        seen: stamp::seen(&body),
-                        as_of: stamp::as_of(&body),
-                    })
-                });
-                accepted.ok_or_else(|| InspectError::Unavailable("an answer without roles".into()))
+            StatusCode::UNAUTHORIZED if answer.kind() == "security_exception" => Ok(Login::Rejected),
+            StatusCode::OK if body["username"] == username.as_str() => {
+                let names = body["roles"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                Ok(Login::Accepted { roles: Roles::new(names), seen: stamp::seen(body), as_of: stamp::as_of(body) })
             }
+            // a proxy that shows a credential of its own
+            StatusCode::OK => Err(InspectError::Unavailable("the answer is about another user".into())),
             _ => Err(InspectError::Unavailable(answer.describe())),
         }
     }
@@ -229,20 +224,24 @@ impl Provisioner for Elastic {
     }
 }
 
-/// Errors are read by their status first.
+/// What became of a write. Errors are read by their status first; a refusal of the user has a type, which what never reached
+/// the handler of users lacks.
 fn outcome(sent: Result<Answer, Lost>) -> Result<(), WriteError> {
     let answer = match sent {
         Ok(answer) => answer,
         Err(Lost { why, sent: false }) => return Err(WriteError::Unavailable(why)),
         Err(Lost { why, sent: true }) => return Err(WriteError::Unknown(why)),
     };
+    let detail = answer.describe();
     match answer.status {
-        status if status.is_success() => Ok(()),
+        StatusCode::OK => Ok(()),
         StatusCode::BAD_REQUEST if answer.reason().contains("password must be specified") => Err(WriteError::Missing),
-        StatusCode::BAD_REQUEST => Err(WriteError::Refused { refused: Refused::Rejected, detail: answer.describe() }),
+        StatusCode::BAD_REQUEST if !answer.kind().is_empty() => {
+            Err(WriteError::Refused { refused: Refused::Rejected, detail })
+        }
         // 500 `clearing the cache … failed` means that the write was applied
-        status if status.is_server_error() || answer.after_unknown() => Err(WriteError::Unknown(answer.describe())),
-        _ => Err(WriteError::Unavailable(answer.describe())),
+        status if status.is_server_error() || answer.after_unknown() => Err(WriteError::Unknown(detail)),
+        _ => Err(WriteError::Unavailable(detail)),
     }
 }
 

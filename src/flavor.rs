@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
-use serde_json::Value;
-
 use crate::nodes::{Answer, Call, Nodes};
+use reqwest::StatusCode;
 
 /// What speaks there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +25,11 @@ pub async fn find(nodes: &Nodes, limit: Duration) -> Result<Flavor, String> {
         return Err(format!("neither Elasticsearch nor OpenSearch: {}", root.describe()));
     }
     let who = ask(nodes, &["_plugins", "_security", "authinfo"], limit).await?;
-    if who.status.is_success() && body(&who)["user_name"].is_string() {
+    if who.status.is_success() && who.body()["user_name"].is_string() {
         return Ok(Flavor::OpenSearch);
     }
     let who = ask(nodes, &["_security", "_authenticate"], limit).await?;
-    if who.status.is_success() && body(&who)["username"].is_string() {
+    if who.status.is_success() && who.body()["username"].is_string() {
         return Ok(Flavor::Elasticsearch);
     }
     Err(format!("the account may not see what it is talking to: {}", root.describe()))
@@ -39,10 +37,6 @@ pub async fn find(nodes: &Nodes, limit: Duration) -> Result<Flavor, String> {
 
 async fn ask(nodes: &Nodes, path: &[&str], limit: Duration) -> Result<Answer, String> {
     nodes.send(&Call::get(path), limit).await.map_err(|lost| lost.why)
-}
-
-fn body(answer: &Answer) -> Value {
-    answer.json().unwrap_or_default()
 }
 
 /// Elasticsearch says its name from 7.14 on, in a header of every 2xx; OpenSearch in its version, or where that is
@@ -54,7 +48,7 @@ fn of_the_root(answer: &Answer) -> Option<Flavor> {
     if answer.headers.get("x-elastic-product").is_some_and(|product| product == "Elasticsearch") {
         return Some(Flavor::Elasticsearch);
     }
-    let body = body(answer);
+    let body = answer.body();
     let tagline = body["tagline"].as_str().unwrap_or_default();
     if body["version"]["distribution"] == "opensearch" || tagline.starts_with("The OpenSearch Project") {
         return Some(Flavor::OpenSearch);

@@ -1,5 +1,5 @@
 //! An administrator's requests to a cluster of several nodes: what the back ends for Elasticsearch and OpenSearch share.
-//! It knows neither of them: not their paths, not their bodies.
+//! It knows neither their paths nor what their bodies mean, only whether an answer is theirs ([`genuine`]).
 //!
 //! Nodes are asked in turn; one that fails rests for a while, and when all rest the one whose rest ends first is tried.
 //! Nothing is asked only to see whether a node lives. A call has one deadline for all its attempts.
@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{RequestBuilder, StatusCode};
 use tokio::time::Instant;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 use url::Url;
 
 use crate::outbound::{self, Error, Tls};
@@ -20,6 +20,9 @@ pub mod account;
 mod answer;
 mod call;
 mod condition;
+#[cfg(test)]
+pub(crate) mod foreign;
+mod genuine;
 pub mod hash;
 mod health;
 mod limit;
@@ -29,6 +32,7 @@ pub use account::Account;
 pub use answer::{Answer, Lost};
 pub use call::Call;
 pub use condition::Condition;
+pub use genuine::{Shape, System};
 pub use limit::{Full, Limits, Permit, Writes};
 
 use account::{Administrator, Refreshed};
@@ -42,6 +46,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 3;
 /// Before a node is asked a second time; doubles.
 const PAUSE: Duration = Duration::from_millis(50);
+/// In which Elasticsearch names itself, from 7.14 on.
+const PRODUCT: &str = "x-elastic-product";
 /// Between two lines about the same trouble with the administrator's account.
 const ALERTS: Duration = Duration::from_secs(60);
 
@@ -62,6 +68,7 @@ pub struct Settings {
 pub struct Nodes {
     http: reqwest::Client,
     ring: Ring,
+    system: System,
     administrator: Option<Administrator>,
     media_type: String,
     alerted: Mutex<Option<Instant>>,
@@ -76,17 +83,23 @@ enum Next {
 }
 
 impl Nodes {
-    /// Connects on first use.
+    /// Connects on first use. Answers of either system count until [`Nodes::of`] says which.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let Settings { hosts, account, tls, media_type } = settings;
         let http = outbound::client_with(&tls, &hosts)?.connect_timeout(CONNECT_TIMEOUT).build()?;
-        let administrator = account.map(Administrator::new);
-        Ok(Self { http, ring: Ring::new(hosts), administrator, media_type, alerted: Mutex::default() })
+        let (ring, administrator, system) = (Ring::new(hosts), account.map(Administrator::new), System::Either);
+        Ok(Self { http, ring, system, administrator, media_type, alerted: Mutex::default() })
+    }
+
+    /// Takes the answers of this system only.
+    pub fn of(self, system: System) -> Self {
+        Self { system, ..self }
     }
 
     /// Sends the call, to several nodes if need be, within `limit` in all. Connections that fail and 502, 503 and 504 are
     /// repeated, and 429 unless it will last; no other status is. A write whose connection broke after it was sent is
-    /// not repeated: its outcome is unknown.
+    /// not repeated: its outcome is unknown. What something else answers in the system's place is never given back, but lost:
+    /// a read goes on to the next node, and of a write the outcome is unknown.
     pub async fn send(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, Lost> {
         let ends = Instant::now() + limit;
         let mut answer = self.attempts(call, ends, limit).await?;
@@ -121,13 +134,12 @@ impl Nodes {
             let request =
                 if call.has_body() { request.header(CONTENT_TYPE, self.media_type.as_str()) } else { request };
             let request = authorization.iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-            let answered = attempt(node, request, call).instrument(span.clone());
+            let answered = self.attempt(node, request, call, &span).instrument(span.clone());
             let Ok(next) = tokio::time::timeout_at(ends, answered).await else {
-                node.failed();
+                node.failed("no answer in time");
                 spans::failed(&span, "timeout");
                 return Err(Lost { why: format!("no answer within {limit:?}"), sent: true });
             };
-            trace::ended(&span, &next);
             drop(span);
             match next {
                 Next::Done(answer) => return Ok(answer.after(sent)),
@@ -168,33 +180,61 @@ impl Nodes {
             tracing::error!(answer = what, "The administrator's account does not work: nobody new can be let in");
         }
     }
-}
 
-async fn attempt(node: &Node, request: RequestBuilder, call: &Call<'_>) -> Next {
-    let answer = match answer::read(request, call.most).await {
-        Ok(answer) => answer,
-        Err(answer::Failed::Oversize(why)) => return Next::Stop(Lost { why, sent: true }),
-        Err(answer::Failed::Broken(lost)) => {
-            node.failed();
-            return if lost.sent && call.is_write() { Next::Stop(lost) } else { Next::Again(Err(lost), None) };
-        }
-    };
-    match answer.status {
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            node.failed();
-            let wanted = answer.retry_after();
-            Next::Again(Ok(answer), wanted)
-        }
-        StatusCode::TOO_MANY_REQUESTS if !answer.will_last() => {
-            node.answered();
-            let wanted = answer.retry_after();
-            Next::Again(Ok(answer), wanted)
-        }
-        _ => {
-            node.answered();
-            Next::Done(answer)
+    async fn attempt(&self, node: &Node, request: RequestBuilder, call: &Call<'_>, span: &Span) -> Next {
+        let answer = match answer::read(request, call.most).await {
+            Ok(answer) => answer,
+            Err(failed) => {
+                spans::failed(span, "connection");
+                return match failed {
+                    answer::Failed::Oversize(why) => Next::Stop(Lost { why, sent: true }),
+                    answer::Failed::Broken(lost) => {
+                        node.failed(&lost.why);
+                        if lost.sent && call.is_write() { Next::Stop(lost) } else { Next::Again(Err(lost), None) }
+                    }
+                };
+            }
+        };
+        let (wanted, foreign) = (answer.retry_after(), self.foreign(node, call, &answer));
+        trace::answered(span, answer.status, foreign.is_some());
+        match answer.status {
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                node.failed(&foreign.clone().unwrap_or_else(|| answer.describe()));
+                Next::Again(given(answer, foreign), wanted)
+            }
+            StatusCode::TOO_MANY_REQUESTS if !answer.will_last() => {
+                node.answered();
+                Next::Again(given(answer, foreign), wanted)
+            }
+            _ => match given(answer, foreign) {
+                Ok(answer) => {
+                    node.answered();
+                    Next::Done(answer)
+                }
+                Err(lost) => {
+                    node.failed(&lost.why);
+                    if call.is_write() { Next::Stop(lost) } else { Next::Again(Err(lost), None) }
+                }
+            },
         }
     }
+
+    /// Why the answer is not that of the system that was asked, where it is not.
+    fn foreign(&self, node: &Node, call: &Call<'_>, answer: &Answer) -> Option<String> {
+        if !self.system.expects(call.shape, answer) {
+            return (!self.system.reports(answer)).then(|| answer.foreign(self.system));
+        }
+        let named = answer.headers.get(PRODUCT).is_some_and(|product| product == "Elasticsearch");
+        let lost = self.system == System::Elasticsearch && node.lost_its_name(named);
+        lost.then(|| {
+            let why = answer.foreign(self.system);
+            format!("{why} (it lacks the header {PRODUCT}, which came from this address before; if a proxy removes it since, restart elastauth)")
+        })
+    }
+}
+
+fn given(answer: Answer, foreign: Option<String>) -> Result<Answer, Lost> {
+    foreign.map_or(Ok(answer), |why| Err(Lost { why, sent: true }))
 }
 
 #[cfg(test)]

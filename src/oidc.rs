@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode};
+use reqwest::Client;
 use secrecy::SecretString;
 use url::Url;
 
@@ -12,8 +12,10 @@ use crate::outbound::{self, shown};
 
 mod endpoints;
 mod questions;
+mod reply;
 
 use endpoints::{Endpoint, Endpoints};
+use reply::{Expected, Reply};
 
 /// Above this an answer is given up. Key sets and claims are a few KiB.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -96,27 +98,34 @@ impl OidcProvider {
         Ok(Self { client, endpoints, secret: secret.clone() })
     }
 
-    async fn get(&self, url: &Url) -> Result<Vec<u8>, KeySourceError> {
+    async fn get(&self, url: &Url, expected: Expected) -> Result<Vec<u8>, KeySourceError> {
         let response =
             self.client.get(url.clone()).send().await.map_err(|error| failed(url, outbound::chain(error)))?;
-        document(url, response).await
+        Reply::read(url, response).await?.document(url, expected)
     }
 
-    /// Where the endpoint is. Whoever cannot use it says so to [`Endpoints::forget`].
+    /// Where the endpoint is. If it cannot be used, [`Endpoints::forget`] is to be told.
     async fn locate(&self, endpoint: Endpoint) -> Result<Url, KeySourceError> {
-        if let Some(url) = self.endpoints.find(endpoint) {
-            return url;
+        let known = self.endpoints.find(endpoint);
+        let found = if let Some(found) = known {
+            found
+        } else {
+            let body = self.get(self.endpoints.discovery(), Expected::Discovery).await?;
+            self.endpoints.discovered(&body)?;
+            self.endpoints.find(endpoint).unwrap_or_else(|| Err(KeySourceError("discovery was overtaken".into())))
+        };
+        if found.is_err() {
+            // the provider may mend its document
+            self.endpoints.forget();
         }
-        let body = self.get(self.endpoints.discovery()).await?;
-        self.endpoints.discovered(&body)?;
-        self.endpoints.find(endpoint).unwrap_or_else(|| Err(KeySourceError("discovery was overtaken".into())))
+        found
     }
 }
 
 impl KeySource for OidcProvider {
     async fn fetch(&self) -> Result<Vec<u8>, KeySourceError> {
         let url = self.locate(Endpoint::Keys).await?;
-        let keys = self.get(&url).await;
+        let keys = self.get(&url, Expected::KeySet).await;
         if keys.is_err() {
             // the provider may have moved its keys: ask where they are next time
             self.endpoints.forget();
@@ -134,13 +143,6 @@ impl KeySource for OidcProvider {
 
 fn failed(url: &Url, why: impl std::fmt::Display) -> KeySourceError {
     KeySourceError(format!("{}: {why}", shown(url)))
-}
-
-async fn document(url: &Url, response: Response) -> Result<Vec<u8>, KeySourceError> {
-    if response.status() != StatusCode::OK {
-        return Err(failed(url, format_args!("answered {}", response.status())));
-    }
-    outbound::body(response, MAX_BYTES).await.map_err(|why| failed(url, why))
 }
 
 #[cfg(test)]

@@ -3,12 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Response};
+use reqwest::{Client, ClientBuilder};
 use url::{Host, Url};
 
+mod body;
 mod tls;
 
+pub use body::{BodyError, body};
 pub use tls::{Authorities, ClientIdentity, Fingerprint, Tls, check};
 
 /// Why there is no client.
@@ -65,36 +68,17 @@ pub fn client<'a>(ca_file: Option<&Path>, targets: impl IntoIterator<Item = &'a 
 pub fn client_with<'a>(tls: &Tls, targets: impl IntoIterator<Item = &'a Url>) -> Result<ClientBuilder, Error> {
     // ring for the whole process; an error means that it is there already
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut client =
-        Client::builder().user_agent(concat!("elastauth/", env!("CARGO_PKG_VERSION"))).redirect(Policy::none());
+    // answers are small, and one that is not encoded leaves nothing to go wrong
+    let plain = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+    let mut client = Client::builder()
+        .user_agent(concat!("elastauth/", env!("CARGO_PKG_VERSION")))
+        .default_headers(plain)
+        .redirect(Policy::none());
     if targets.into_iter().all(loopback) {
         // a proxy from the environment would look for them on its own machine
         client = client.no_proxy();
     }
     tls::configure(client, tls)
-}
-
-/// Why there is no whole body.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The server sends more than anybody needs.
-    #[error("{0}")]
-    Oversize(String),
-    /// The connection broke.
-    #[error("{0}")]
-    Broken(String),
-}
-
-/// The whole body, unless it has more than `limit` bytes.
-pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| BodyError::Broken(chain(error)))? {
-        if body.len() + chunk.len() > limit {
-            return Err(BodyError::Oversize(format!("answered more than {limit} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// Whether the address can only be on this machine.

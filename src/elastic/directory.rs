@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Elastic, stamp};
 use crate::credentials::{InspectError, Origin};
 use crate::identity::Username;
-use crate::nodes::{Answer, Call, Lost};
+use crate::nodes::{Answer, Call, Lost, Shape};
 use crate::roles::Roles;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
 
@@ -57,14 +57,14 @@ impl Directory for Elastic {
     async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
         // a key or a token has an owner, who must not be handed over either
         self.account().await.map_err(DirectoryError)?;
-        let answer = self.look(&Call::get(&["_security", "user"]).at_most(LIST_BYTES), LIST_TIMEOUT).await?;
-        if answer.status == StatusCode::NOT_FOUND {
-            return Ok(Vec::new());
+        let call = Call::get(&["_security", "user"]).at_most(LIST_BYTES).expecting(Shape::Users);
+        let answer = self.look(&call, LIST_TIMEOUT).await?;
+        // 404 and `{}` where there are none
+        if !(answer.status == StatusCode::NOT_FOUND && answer.is_empty()) {
+            done(&answer)?;
         }
-        done(&answer)?;
-        let users = answer.json().and_then(|body| body.as_object().cloned());
-        let users = users.ok_or_else(|| DirectoryError("an answer that is no list of users".into()))?;
-        Ok(users.iter().map(|(name, user)| self.entry(name, user)).collect())
+        let users = answer.body().as_object().into_iter().flatten();
+        Ok(users.map(|(name, user)| self.entry(name, user)).collect())
     }
 
     async fn find(&self, name: &Username) -> Result<Option<Account>, DirectoryError> {
@@ -77,12 +77,14 @@ impl Directory for Elastic {
 
     async fn disable(&self, name: &Username) -> Result<(), DirectoryError> {
         let call = Call::new(Method::PUT, &["_security", "user", name.as_str(), "_disable"]);
-        done(&self.change(&call).await?)
+        done(&self.change(&call.expecting(Shape::Switched)).await?)
     }
 
     async fn delete(&self, name: &Username) -> Result<(), DirectoryError> {
-        let answer = self.change(&Call::new(Method::DELETE, &["_security", "user", name.as_str()])).await?;
-        if answer.status == StatusCode::NOT_FOUND { Ok(()) } else { done(&answer) }
+        let call = Call::new(Method::DELETE, &["_security", "user", name.as_str()]);
+        let answer = self.change(&call.expecting(Shape::Deleted)).await?;
+        let gone_before = answer.status == StatusCode::NOT_FOUND && answer.body()["found"] == false;
+        if gone_before { Ok(()) } else { done(&answer) }
     }
 
     /// A write without a password, of what stands there: it merges `metadata`, so that nothing else in it is lost.
@@ -102,7 +104,8 @@ impl Directory for Elastic {
             "metadata": metadata,
         });
         let call = Call::new(Method::PUT, &["_security", "user", name.as_str()]);
-        done(&self.change(&call.query(self.settings.refresh.query()).json(&body)).await?)
+        let call = call.query(self.settings.refresh.query()).json(&body).expecting(Shape::Written);
+        done(&self.change(&call).await?)
     }
 }
 

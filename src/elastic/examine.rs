@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Elastic;
-use crate::nodes::{Call, Lost};
+use crate::nodes::{Call, Lost, Shape};
 
 /// What the account must be allowed to do. `manage_security` holds both; by these names alone it can do little else. (Not
 /// that it matters to a thief: who may write users may give them any role.)
@@ -61,18 +61,18 @@ impl Elastic {
 
     /// Learns whose the account is, and whether it may do what is needed.
     pub(super) async fn account(&self) -> Result<(), String> {
-        let who = self.json(&Call::get(&["_security", "_authenticate"])).await?;
+        let who = self.json(&Call::get(&["_security", "_authenticate"]).expecting(Shape::Account)).await?;
         let name = who["username"].as_str().ok_or("_authenticate names nobody")?;
         *self.own_name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
         let call = Call::new(Method::POST, &["_security", "user", "_has_privileges"]);
-        let may = self.json(&call.json(&json!({ "cluster": NEEDED }))).await?;
+        let may = self.json(&call.json(&json!({ "cluster": NEEDED })).expecting(Shape::Privileges)).await?;
         let lacks: Vec<_> = NEEDED.into_iter().filter(|action| may["cluster"][*action] != true).collect();
         if lacks.is_empty() { Ok(()) } else { Err(format!("the account {name} lacks {}", lacks.join(" and "))) }
     }
 
     /// Mapped roles that the API does not show. Roles of a `roles.yml` are not shown either.
     async fn missing_roles(&self) -> Result<Vec<String>, String> {
-        let known = self.json(&Call::get(&["_security", "role"])).await?;
+        let known = self.json(&Call::get(&["_security", "role"]).expecting(Shape::Roles)).await?;
         let mapped = self.settings.mapped_roles.iter();
         Ok(mapped.filter(|role| known.get(role.as_str()).is_none()).cloned().collect())
     }
@@ -80,10 +80,7 @@ impl Elastic {
     async fn json(&self, call: &Call<'_>) -> Result<Value, String> {
         let answer = self.nodes.send(call, self.settings.timeout).await.map_err(|Lost { why, .. }| why)?;
         self.recognise(&answer);
-        if answer.status != StatusCode::OK {
-            return Err(answer.describe());
-        }
-        answer.json().ok_or_else(|| "an answer that is not JSON".into())
+        if answer.status == StatusCode::OK { Ok(answer.into_body()) } else { Err(answer.describe()) }
     }
 }
 

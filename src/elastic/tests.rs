@@ -85,40 +85,54 @@ fn spec() -> UserSpec {
     }
 }
 
+/// As Elasticsearch reports it.
+fn error(status: u16, kind: &str, reason: &str) -> String {
+    let error = json!({ "root_cause": [{ "type": kind, "reason": reason }], "type": kind, "reason": reason });
+    json!({ "error": error, "status": status }).to_string()
+}
+
+const CREATED: &str = r#"{"created":true}"#;
+
+fn kind_of(written: &Result<(), WriteError>) -> &'static str {
+    match written {
+        Ok(()) => "ok",
+        Err(WriteError::Missing) => "missing",
+        Err(WriteError::Refused { .. }) => "refused",
+        Err(WriteError::Unavailable(_)) => "unavailable",
+        Err(WriteError::Unknown(_)) => "unknown",
+    }
+}
+
 #[tokio::test]
 async fn a_write_is_read_by_its_status_first() {
+    let (validation, illegal) = ("action_request_validation_exception", "illegal_argument_exception");
+    let absent = "Validation Failed: 1: password must be specified unless you are updating an existing user;";
     for (status, body, expected) in [
-        (200, r#"{"created":true}"#, "ok"),
-        (400, r#"{"error":{"reason":"password must be specified unless you are updating"}}"#, "missing"),
-        (400, r#"{"error":{"reason":"roles are missing"}}"#, "refused"),
-        (400, "<html>bad</html>", "refused"),
-        (401, r#"{"error":"bare string"}"#, "unavailable"),
-        (403, "", "unavailable"),
-        (410, "", "unavailable"),
-        (429, r#"{"error":{"type":"cluster_block_exception"}}"#, "unavailable"),
-        (301, "", "unavailable"),
-        (500, r#"{"error":{"reason":"clearing the cache for [ann] failed"}}"#, "unknown"),
-        (503, "", "unknown"),
+        (200, CREATED.to_owned(), "ok"),
+        (400, error(400, validation, absent), "missing"),
+        (400, error(400, illegal, "roles are missing"), "refused"),
+        (400, r#"{"error":"no handler found for uri [/x] and method [PUT]"}"#.into(), "unavailable"),
+        (401, error(401, "security_exception", "r"), "unavailable"),
+        (403, error(403, "security_exception", "r"), "unavailable"),
+        (406, r#"{"error":"Content-Type header [x] is not supported","status":406}"#.into(), "unavailable"),
+        (410, error(410, "security_exception", "r"), "unavailable"),
+        (429, error(429, "cluster_block_exception", "r"), "unavailable"),
+        (500, error(500, "exception", "clearing the cache for [ann] failed"), "unknown"),
+        (503, error(503, "unavailable_shards_exception", "r"), "unknown"),
+        (503, String::new(), "unknown"),
     ] {
-        let server = server(status, body).await;
+        let server = server(status, &body).await;
         let password = Password::generate().unwrap();
         let found = elastic(vec![server.url]).write(&spec(), Some(&password)).await;
         let text = format!("{found:?}");
         assert!(!text.contains(password.expose()) && !text.contains("admin-secret"));
-        let kind = match found {
-            Ok(()) => "ok",
-            Err(WriteError::Missing) => "missing",
-            Err(WriteError::Refused { .. }) => "refused",
-            Err(WriteError::Unavailable(_)) => "unavailable",
-            Err(WriteError::Unknown(_)) => "unknown",
-        };
-        assert_eq!(kind, expected, "{status} {body}");
+        assert_eq!(kind_of(&found), expected, "{status} {body}");
     }
 }
 
 #[tokio::test]
 async fn a_write_sends_roles_stamp_and_enabled_and_the_password_only_when_told_to() {
-    let server = server(200, "{}").await;
+    let server = server(200, CREATED).await;
     let elastic = elastic(vec![server.url]);
     let password = Password::generate().unwrap();
     elastic.write(&spec(), Some(&password)).await.unwrap();
@@ -154,8 +168,17 @@ async fn a_look_that_finds_nobody_is_no_error_and_trouble_is_an_outage() {
         elastic(vec![missing.url]).inspect(&name("ann"), &owner(), &Origin::default()).await.unwrap(),
         Existing::Absent
     );
-    for (status, body) in [(401, "x"), (403, ""), (429, ""), (500, ""), (503, ""), (200, "no json"), (200, "{}")] {
-        let server = server(status, body).await;
+    for (status, body) in [
+        (200, "{}".to_owned()),
+        (200, r#"{"bob":{"roles":[],"metadata":{},"enabled":true}}"#.into()),
+        (401, error(401, "security_exception", "r")),
+        (403, error(403, "security_exception", "r")),
+        (404, error(404, "index_not_found_exception", "r")),
+        (429, error(429, "t", "r")),
+        (500, error(500, "t", "r")),
+        (503, String::new()),
+    ] {
+        let server = server(status, &body).await;
         let found = elastic(vec![server.url]).inspect(&name("ann"), &owner(), &Origin::default()).await;
         assert!(matches!(found, Err(InspectError::Unavailable(_))), "{status} {body}");
     }
@@ -166,7 +189,7 @@ async fn the_next_node_is_asked_when_one_cannot_be_reached_and_the_dead_one_rest
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead = Url::parse(&format!("http://{}", closed.local_addr().unwrap())).unwrap();
     drop(closed);
-    let live = server(200, "{}").await;
+    let live = server(200, CREATED).await;
     let elastic = elastic(vec![dead.clone(), live.url]);
     for _ in 0..4 {
         elastic.write(&spec(), None).await.unwrap();
@@ -192,18 +215,26 @@ async fn a_login_is_accepted_with_its_roles_rejected_or_an_outage() {
     };
     let accepted = log_in(200, r#"{"username":"ann","roles":["b","a"]}"#).await.unwrap();
     assert_eq!(accepted, Login::Accepted { roles: Roles::new(["a", "b"]), seen: None, as_of: None });
-    assert_eq!(log_in(401, "{}").await.unwrap(), Login::Rejected);
-    let stamped =
-        r#"{"roles":[],"metadata":{"managed_by":"elastauth","elastauth":{"last_seen":"2026-11-25","as_of":7}}}"#;
+    assert_eq!(log_in(401, &error(401, "security_exception", "r")).await.unwrap(), Login::Rejected);
+    let stamped = r#"{"username":"ann","roles":[],"metadata":{"managed_by":"elastauth","elastauth":{"last_seen":"2026-11-25","as_of":7}}}"#;
     assert_eq!(
         log_in(200, stamped).await.unwrap(),
         Login::Accepted { roles: Roles::default(), seen: Day::parse("2026-11-25"), as_of: Some(7) }
     );
-    let old = r#"{"roles":[],"metadata":{"managed_by":"elastauth","elastauth":{}}}"#;
+    let old = r#"{"username":"ann","roles":[],"metadata":{"managed_by":"elastauth","elastauth":{}}}"#;
     let of_old = Login::Accepted { roles: Roles::default(), seen: Some(Day::of(0)), as_of: None };
     assert_eq!(log_in(200, old).await.unwrap(), of_old);
-    for (status, body) in [(200, "{}"), (403, "{}"), (429, "{}"), (500, "{}"), (503, "{}")] {
-        assert!(matches!(log_in(status, body).await, Err(InspectError::Unavailable(_))), "{status} {body}");
+    for (status, body) in [
+        (200, r#"{"username":"a-proxys-own","roles":["r"]}"#.to_owned()),
+        (200, r#"{"username":"ann"}"#.into()),
+        (401, error(401, "authentication_processing_error", "r")),
+        (403, error(403, "security_exception", "r")),
+        (404, "{}".into()),
+        (429, error(429, "t", "r")),
+        (500, error(500, "t", "r")),
+        (503, "{}".into()),
+    ] {
+        assert!(matches!(log_in(status, &body).await, Err(InspectError::Unavailable(_))), "{status} {body}");
     }
 }
 
@@ -271,7 +302,7 @@ async fn refresh_is_what_the_setting_says() {
     for (refresh, query) in
         [(Refresh::False, "refresh=false"), (Refresh::True, "refresh=true"), (Refresh::WaitFor, "refresh=wait_for")]
     {
-        let server = server(200, "{}").await;
+        let server = server(200, CREATED).await;
         let elastic = Elastic::new(Settings { refresh, ..settings(vec![server.url]) }).unwrap();
         elastic.write(&spec(), None).await.unwrap();
         assert!(server.requests.lock().unwrap()[0].1.ends_with(query), "{query}");
@@ -285,7 +316,11 @@ async fn the_account_is_examined_and_its_own_name_learned() {
     for (may_put, roles, expected) in [
         (true, (200, json!({ "dev": {} })), Ok(vec![])),
         (true, (200, json!({})), Ok(vec!["dev"])),
-        (true, (403, json!({})), Ok(vec!["could not be seen"])),
+        (
+            true,
+            (403, serde_json::from_str(&error(403, "security_exception", "r")).unwrap()),
+            Ok(vec!["could not be seen"]),
+        ),
         (false, (200, json!({ "dev": {} })), Err(put)),
     ] {
         let server = scripted(move |path, body| match path {
@@ -294,7 +329,7 @@ async fn the_account_is_examined_and_its_own_name_learned() {
                 let asked = body["cluster"].as_array().unwrap().iter().filter_map(Value::as_str);
                 (
                     200,
-                    json!({ "cluster": asked.map(|name| (name.to_owned(), name != put || may_put)).collect::<Vec<_>>()
+                    json!({ "has_all_requested": may_put, "cluster": asked.map(|name| (name.to_owned(), name != put || may_put)).collect::<Vec<_>>()
                     .into_iter().collect::<std::collections::HashMap<_, _>>() }),
                 )
             }
@@ -321,7 +356,7 @@ async fn the_account_is_examined_and_its_own_name_learned() {
 #[tokio::test]
 async fn what_the_administrator_may_not_do_is_no_refusal_of_the_user() {
     for status in [401, 403, 410] {
-        let server = server(status, "{}").await;
+        let server = server(status, &error(status, "security_exception", "r")).await;
         let found = elastic(vec![server.url]).write(&spec(), None).await;
         assert!(matches!(found, Err(WriteError::Unavailable(_))), "{status}: {found:?}");
     }
@@ -336,8 +371,10 @@ async fn what_does_not_say_that_it_is_elasticsearch_is_warned_about_once() {
         elastic.write(&spec(), None).await.unwrap();
         assert!(elastic.stranger.load(Ordering::Relaxed), "remembered, so that it is said once");
     }
-    let refused = server(401, "{}").await;
+    let refused = server(401, &error(401, "security_exception", "r")).await;
     let elastic = super::tests::elastic(vec![refused.url]);
     let _ = elastic.write(&spec(), None).await;
     assert!(!elastic.stranger.load(Ordering::Relaxed), "answers to strangers do not say it: elasticsearch#73434");
 }
+
+mod foreign;

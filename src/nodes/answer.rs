@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
+use super::genuine::System;
 use crate::outbound;
 
 /// An answer, whatever its status.
@@ -15,8 +16,21 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    body: Vec<u8>,
+    content: Content,
     after_unknown: bool,
+}
+
+/// A body, parsed once: a list of users has many megabytes.
+#[derive(Debug)]
+enum Content {
+    Json(Value),
+    Text(String),
+}
+
+impl Content {
+    fn of(body: &[u8]) -> Self {
+        serde_json::from_slice(body).map_or_else(|_| Self::Text(String::from_utf8_lossy(body).into_owned()), Self::Json)
+    }
 }
 
 /// No answer.
@@ -47,7 +61,7 @@ pub(super) async fn read(request: RequestBuilder, limit: usize) -> Result<Answer
     let (status, headers) = (response.status(), response.headers().clone());
     let code = status.as_u16();
     match outbound::body(response, limit).await {
-        Ok(body) => Ok(Answer { status, headers, body, after_unknown: false }),
+        Ok(body) => Ok(Answer { status, headers, content: Content::of(&body), after_unknown: false }),
         Err(outbound::BodyError::Oversize(why)) => Err(Failed::Oversize(format!("{code}, then: {why}"))),
         Err(outbound::BodyError::Broken(why)) => {
             Err(Failed::Broken(Lost { why: format!("{code}, then: {why}"), sent: true }))
@@ -69,30 +83,63 @@ impl Answer {
     /// The body, if it is JSON.
     #[must_use]
     pub fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
+        match &self.content {
+            Content::Json(body) => Some(body.clone()),
+            Content::Text(_) => None,
+        }
+    }
+
+    /// The body; null where it is no JSON.
+    #[must_use]
+    pub fn body(&self) -> &Value {
+        match &self.content {
+            Content::Json(body) => body,
+            Content::Text(_) => &Value::Null,
+        }
+    }
+
+    /// Whether it is `{}`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.body().as_object().is_some_and(serde_json::Map::is_empty)
+    }
+
+    /// The body, to be kept.
+    #[must_use]
+    pub fn into_body(self) -> Value {
+        match self.content {
+            Content::Json(body) => body,
+            Content::Text(_) => Value::Null,
+        }
+    }
+
+    /// The body, where it is no JSON.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Json(_) => None,
+            Content::Text(text) => Some(text),
+        }
     }
 
     /// `error.reason`, a bare `error`, `message`, a bare `reason`, or the text; at most 200 characters, none of them
     /// a control character.
     #[must_use]
     pub fn reason(&self) -> String {
-        let text = match self.json() {
-            Some(body) => {
+        match &self.content {
+            Content::Json(body) => {
                 let error = &body["error"];
                 let reason = error["reason"].as_str().or_else(|| error.as_str());
                 let reason = reason.or_else(|| body["message"].as_str()).or_else(|| body["reason"].as_str());
-                reason.map_or_else(|| body.to_string(), str::to_owned)
+                reason.map_or_else(|| line(&body.to_string(), 200), |reason| line(reason, 200))
             }
-            None => String::from_utf8_lossy(&self.body).into_owned(),
-        };
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+            Content::Text(text) => line(text, 200),
+        }
     }
 
     /// `error.type`, or that of the first cause.
     #[must_use]
     pub fn kind(&self) -> String {
-        let body = self.json().unwrap_or_default();
-        let error = &body["error"];
+        let error = &self.body()["error"];
         let kind = error["type"].as_str().or_else(|| error["root_cause"][0]["type"].as_str());
         kind.unwrap_or_default().to_owned()
     }
@@ -102,6 +149,25 @@ impl Answer {
     pub fn describe(&self) -> String {
         let reason = self.reason();
         if reason.is_empty() { self.status.as_u16().to_string() } else { format!("{} {reason}", self.status.as_u16()) }
+    }
+
+    /// Why this is not the system's own answer, for logs: status, type, and the little of the body that tells where it comes
+    /// from. No more of it, since a stranger may send back the credential that it was shown.
+    pub(super) fn foreign(&self, system: System) -> String {
+        let kind =
+            self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("without a content type");
+        let hint = match &self.content {
+            Content::Json(body) => body["message"].as_str().or_else(|| body["error"].as_str()).unwrap_or_default(),
+            Content::Text(text) if text.trim_start().starts_with('<') => title(text).unwrap_or_default(),
+            Content::Text(text) => text.trim_start().lines().next().unwrap_or_default(),
+        };
+        let (status, hint) = (self.status.as_u16(), line(hint.trim(), 80));
+        let hint = if hint.is_empty() { hint } else { format!(" \"{hint}\"") };
+        format!(
+            "something between elastauth and {} answered in its place: {status} {}{hint}; look at elasticsearch.hosts and at what stands before the cluster",
+            system.name(),
+            line(kind, 80)
+        )
     }
 
     /// A 429 that no waiting cures: the disk is full (elasticsearch#77906).
@@ -117,12 +183,31 @@ impl Answer {
 }
 
 #[cfg(test)]
+pub(super) fn made(status: u16, kind: &str, body: &str) -> Answer {
+    let status = StatusCode::from_u16(status).unwrap_or_default();
+    let headers = HeaderMap::from_iter(kind.parse().map(|kind| (CONTENT_TYPE, kind)));
+    Answer { status, headers, content: Content::of(body.as_bytes()), after_unknown: false }
+}
+
+/// The beginning of a text, without control characters.
+fn line(text: &str, most: usize) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect()
+}
+
+/// What an HTML page calls itself.
+fn title(page: &str) -> Option<&str> {
+    let lower = page.to_ascii_lowercase();
+    let begin = lower.find("<title>")? + "<title>".len();
+    let end = begin + lower.get(begin..)?.find("</title>")?;
+    page.get(begin..end)
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        let status = StatusCode::from_u16(status).unwrap();
-        Answer { status, headers: HeaderMap::new(), body: body.into(), after_unknown: false }
+        made(status, "text/plain", body)
     }
 
     /// Requirement 31: the status first, then whatever `error` is.
@@ -149,5 +234,27 @@ mod tests {
         }
         assert_eq!(answer(500, "").describe(), "500");
         assert_eq!(answer(500, &"x".repeat(1000)).describe().len(), 204);
+    }
+
+    #[test]
+    fn a_foreign_answer_is_described_by_where_it_seems_to_come_from_and_never_by_what_it_was_sent() {
+        let secret = "YWRtaW46c2VjcmV0";
+        let echoes = [
+            ("application/json", format!(r#"{{"headers":{{"authorization":"Basic {secret}"}}}}"#)),
+            ("text/plain", format!("Hostname: whoami\nGET / HTTP/1.1\nAuthorization: Basic {secret}")),
+            ("text/html", format!("<html><body>Authorization: Basic {secret}</body></html>")),
+        ];
+        for (kind, body) in echoes {
+            assert!(!made(200, kind, &body).foreign(System::Elasticsearch).contains(secret), "{kind}");
+        }
+        for (kind, body, part) in [
+            ("text/html", "<html>\n<head><TITLE>404 Not\nFound</TITLE>", r#"404 text/html "404 Not Found""#),
+            ("application/json", r#"{"message":"no Route"}"#, r#"404 application/json "no Route""#),
+            ("text/plain", "default backend - 404", r#"404 text/plain "default backend - 404""#),
+            ("text/plain", "", "404 text/plain;"),
+        ] {
+            let why = made(404, kind, body).foreign(System::Elasticsearch);
+            assert!(why.contains(part) && why.contains("between elastauth and Elasticsearch"), "{why}");
+        }
     }
 }

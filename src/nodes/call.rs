@@ -9,6 +9,7 @@ use url::Url;
 
 use super::MAX_ANSWER;
 use super::account;
+use super::genuine::Shape;
 use crate::credentials::Origin;
 use crate::telemetry::traces;
 
@@ -25,13 +26,16 @@ pub struct Call<'a> {
     origin: Option<&'a Origin>,
     /// Bytes of the answer.
     pub(super) most: usize,
+    /// What the answer has to be where it is no error.
+    pub(super) shape: Shape<'a>,
 }
 
 impl<'a> Call<'a> {
     /// `path` are segments in the clear: each is encoded, and none can become two or none.
     #[must_use]
     pub fn new(method: Method, path: &[&'a str]) -> Self {
-        Self { method, path: path.to_vec(), query: None, body: None, own: None, origin: None, most: MAX_ANSWER }
+        let (path, most, shape) = (path.to_vec(), MAX_ANSWER, Shape::Object);
+        Self { method, path, query: None, body: None, own: None, origin: None, most, shape }
     }
 
     /// A read.
@@ -50,6 +54,12 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn at_most(self, most: usize) -> Self {
         Self { most, ..self }
+    }
+
+    /// An answer of another shape, errors left aside, is not the system's.
+    #[must_use]
+    pub fn expecting(self, shape: Shape<'a>) -> Self {
+        Self { shape, ..self }
     }
 
     /// A JSON body.

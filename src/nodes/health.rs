@@ -1,6 +1,6 @@
 //! Which node is asked next.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ pub(super) struct Ring {
 pub(super) struct Node {
     pub(super) base: Url,
     health: Mutex<Health>,
+    /// Whether an answer from there named its product. From then on one without the name comes from something else; where a
+    /// proxy removes the header it never is seen, and the body alone decides.
+    named: AtomicBool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -33,7 +36,10 @@ struct Health {
 
 impl Ring {
     pub(super) fn new(hosts: Vec<Url>) -> Self {
-        let nodes = hosts.into_iter().map(|base| Node { base, health: Mutex::default() }).collect();
+        let nodes = hosts
+            .into_iter()
+            .map(|base| Node { base, health: Mutex::default(), named: AtomicBool::default() })
+            .collect();
         Self { nodes, next: AtomicUsize::new(0) }
     }
 
@@ -56,6 +62,15 @@ impl Node {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// To be told of each answer that is no error (errors do not always have the header: elasticsearch#73434). Answers
+    /// whether the name is missing though it was there before.
+    pub(super) fn lost_its_name(&self, named: bool) -> bool {
+        if named {
+            self.named.store(true, Ordering::Relaxed);
+        }
+        !named && self.named.load(Ordering::Relaxed)
+    }
+
     pub(super) fn answered(&self) {
         let before = std::mem::take(&mut *self.health.lock().unwrap_or_else(PoisonError::into_inner));
         if before.failures > 0 {
@@ -63,7 +78,7 @@ impl Node {
         }
     }
 
-    pub(super) fn failed(&self) {
+    pub(super) fn failed(&self, why: &str) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let rest = BACK_OFF.saturating_mul(1 << health.failures.min(5)).min(MAX_BACK_OFF);
         health.failures = health.failures.saturating_add(1);
@@ -71,7 +86,8 @@ impl Node {
         if health.failures == 1 {
             tracing::warn!(
                 node = outbound::shown(&self.base),
-                "The node does not answer and is left alone for a while"
+                why,
+                "The node does not answer as it should and is left alone for a while"
             );
         }
     }
@@ -96,14 +112,14 @@ mod tests {
         assert_eq!(ports(&ring.plan(3)), [0, 1, 2]);
         assert_eq!(ports(&ring.plan(3)), [1, 2, 0]);
         for rest in [1, 2, 4, 8, 16, 30, 30] {
-            ring.nodes[1].failed();
+            ring.nodes[1].failed("no connection");
             tokio::time::advance(Duration::from_millis(rest * 1000 - 1)).await;
             assert!(!ports(&ring.plan(3)).contains(&1), "after {rest} s less a bit");
             tokio::time::advance(Duration::from_millis(1)).await;
             assert!(ports(&ring.plan(3)).contains(&1), "after {rest} s");
         }
         ring.nodes[1].answered();
-        ring.nodes[1].failed();
+        ring.nodes[1].failed("no connection");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(ports(&ring.plan(3)).contains(&1), "an answer forgives");
     }
@@ -113,13 +129,13 @@ mod tests {
     async fn when_all_rest_the_one_that_has_rested_longest_is_tried_once() {
         let ring = ring(3);
         for node in [2, 0, 1] {
-            ring.nodes[node].failed();
+            ring.nodes[node].failed("no connection");
             tokio::time::advance(Duration::from_millis(10)).await;
         }
         for _ in 0..3 {
             assert_eq!(ports(&ring.plan(3)), [2]);
         }
-        ring.nodes[2].failed();
+        ring.nodes[2].failed("no connection");
         assert_eq!(ports(&ring.plan(3)), [0]);
     }
 

@@ -59,6 +59,11 @@ fn account() -> Account {
     Account { scheme, secret: "secret".to_owned().into(), file: None }
 }
 
+/// As both systems report it.
+fn error(status: u16, kind: &str) -> &'static str {
+    format!(r#"{{"error":{{"type":"{kind}","reason":"r"}},"status":{status}}}"#).leak()
+}
+
 const LIMIT: Duration = Duration::from_secs(3);
 
 fn put() -> Call<'static> {
@@ -68,23 +73,22 @@ fn put() -> Call<'static> {
 /// Requirement 24 and 25: which answers are repeated, for reads and writes alike.
 #[tokio::test]
 async fn only_what_may_pass_is_repeated() {
-    let block = r#"{"error":{"type":"cluster_block_exception","reason":"disk"}}"#;
-    let rejected = r#"{"error":{"type":"es_rejected_execution_exception","reason":"queue"}}"#;
-    for (status, body, asked) in [
+    for (status, kind, asked) in [
         (200, "", 1),
         (201, "", 1),
-        (400, "", 1),
-        (403, "", 1),
-        (404, "", 1),
-        (409, "", 1),
-        (410, "", 1),
-        (500, "", 1),
-        (502, "", 3),
-        (503, "", 3),
-        (504, "", 3),
-        (429, rejected, 3),
-        (429, block, 1),
+        (400, "t", 1),
+        (403, "t", 1),
+        (404, "t", 1),
+        (409, "t", 1),
+        (410, "t", 1),
+        (500, "t", 1),
+        (502, "t", 3),
+        (503, "t", 3),
+        (504, "t", 3),
+        (429, "es_rejected_execution_exception", 3),
+        (429, "cluster_block_exception", 1),
     ] {
+        let body = if kind.is_empty() { "{}" } else { error(status, kind) };
         for call in [Call::get(&["a"]), put()] {
             let node = scripted(&[(status, body)]).await;
             let answer = nodes_as(vec![node.url], account()).send(&call, LIMIT).await.unwrap();
@@ -96,11 +100,11 @@ async fn only_what_may_pass_is_repeated() {
 /// Requirement 24.
 #[tokio::test]
 async fn what_passes_ends_well_on_the_same_node_or_on_another() {
-    let (node, nodes) = one(&[(503, ""), (429, ""), (200, "{}")]).await;
+    let (node, nodes) = one(&[(503, error(503, "t")), (429, error(429, "t")), (200, "{}")]).await;
     let answer = nodes.send(&put(), LIMIT).await.unwrap();
     assert!(answer.status.is_success() && answer.after_unknown(), "the 503 may have been applied");
     assert_eq!(node.asked.load(Ordering::SeqCst), 3);
-    let (bad, good) = (scripted(&[(502, "")]).await, scripted(&[(200, "")]).await);
+    let (bad, good) = (scripted(&[(502, "")]).await, scripted(&[(200, "{}")]).await);
     let nodes = nodes_as(vec![bad.url, good.url], account());
     for _ in 0..6 {
         assert!(nodes.send(&put(), LIMIT).await.unwrap().status.is_success());
@@ -119,7 +123,7 @@ async fn one(answers: &[(u16, &'static str)]) -> (Scripted, Nodes) {
 #[tokio::test]
 async fn a_connection_that_breaks_after_a_write_leaves_its_outcome_unknown() {
     let broken = scripted(&[(99, "")]).await;
-    let good = scripted(&[(200, "")]).await;
+    let good = scripted(&[(200, "{}")]).await;
     let nodes = nodes_as(vec![broken.url.clone(), good.url.clone()], account());
     let lost = nodes.send(&put(), LIMIT).await.unwrap_err();
     assert!(lost.sent, "{}", lost.why);
@@ -150,7 +154,7 @@ async fn all_attempts_share_one_deadline() {
 /// Requirement 28.
 #[tokio::test]
 async fn an_administrator_that_is_rejected_is_not_tried_again_for_a_while() {
-    let (node, nodes) = one(&[(401, "{}")]).await;
+    let (node, nodes) = one(&[(401, error(401, "security_exception"))]).await;
     assert_eq!(nodes.send(&put(), LIMIT).await.unwrap().status.as_u16(), 401);
     let lost = nodes.send(&put(), LIMIT).await.unwrap_err();
     assert!(!lost.sent && lost.why.contains("rejected"), "{}", lost.why);
@@ -162,7 +166,7 @@ async fn an_administrator_that_is_rejected_is_not_tried_again_for_a_while() {
 /// Requirement 28: a user's 401 says nothing about the administrator.
 #[tokio::test]
 async fn a_users_401_bars_nobody() {
-    let (_node, nodes) = one(&[(401, "{}"), (200, "{}")]).await;
+    let (_node, nodes) = one(&[(401, error(401, "security_exception")), (200, "{}")]).await;
     let own = Call::get(&["a"]).as_user("ann", "p");
     assert_eq!(nodes.send(&own, LIMIT).await.unwrap().status.as_u16(), 401);
     assert_eq!(nodes.send(&put(), LIMIT).await.unwrap().status.as_u16(), 200);
@@ -174,7 +178,7 @@ async fn a_rejected_secret_is_read_anew_and_the_call_repeated_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, "id:two").unwrap();
-    let node = scripted(&[(401, "{}"), (200, "{}")]).await;
+    let node = scripted(&[(401, error(401, "security_exception")), (200, "{}")]).await;
     let account = Account { scheme: Scheme::ApiKey, secret: "id:one".to_owned().into(), file: Some(file) };
     let nodes = nodes_as(vec![node.url], account);
     assert!(nodes.send(&put(), LIMIT).await.unwrap().status.is_success());
@@ -200,5 +204,44 @@ async fn a_call_says_on_whose_behalf_it_is_made() {
     );
     for absent in ["x-opaque-id", "traceparent", "content-type"] {
         assert!(!second.contains_key(absent), "{absent}");
+    }
+}
+
+/// A login page, a default backend and a firewall are no nodes.
+#[tokio::test]
+async fn what_something_else_answers_sends_a_read_to_the_next_node_and_leaves_a_write_unknown() {
+    for (status, body) in
+        [(200, "<html>"), (302, ""), (400, ""), (401, ""), (403, "{}"), (404, "default backend - 404")]
+    {
+        let (foreign, good) = (scripted(&[(status, body)]).await, scripted(&[(200, "{}")]).await);
+        let nodes = nodes_as(vec![foreign.url.clone(), good.url.clone()], account());
+        for _ in 0..3 {
+            assert!(nodes.send(&Call::get(&["a"]), LIMIT).await.unwrap().status.is_success(), "{status}");
+        }
+        let asked = (foreign.asked.load(Ordering::SeqCst), good.asked.load(Ordering::SeqCst));
+        assert_eq!(asked, (1, 3), "{status}: it rests as one that does not answer");
+        let nodes = nodes_as(vec![foreign.url, good.url], account());
+        let lost = nodes.send(&put(), LIMIT).await.unwrap_err();
+        assert!(
+            lost.sent && lost.why.contains(&status.to_string()) && lost.why.contains("in its place"),
+            "{}",
+            lost.why
+        );
+        assert_eq!(
+            good.asked.load(Ordering::SeqCst),
+            3,
+            "{status}: a write that may have been applied is not sent again"
+        );
+    }
+}
+
+/// Requirement 28.
+#[tokio::test]
+async fn a_401_of_something_else_does_not_bar_the_administrator() {
+    let (node, nodes) = one(&[(401, "<html>401 Authorization Required</html>")]).await;
+    for asked in 1..=3 {
+        let lost = nodes.send(&put(), LIMIT).await.unwrap_err();
+        assert!(lost.why.contains("in its place"), "{}", lost.why);
+        assert_eq!(node.asked.load(Ordering::SeqCst), asked);
     }
 }

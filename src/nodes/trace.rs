@@ -5,7 +5,7 @@ use tracing::Span;
 use tracing::field::Empty;
 use url::Url;
 
-use super::{Call, Next};
+use super::Call;
 use crate::spans;
 
 /// `turn` counts from 0. (Other numbers than `i64` would be exported as text.)
@@ -24,16 +24,13 @@ pub(super) fn attempt(call: &Call<'_>, url: &Url, turn: usize) -> Span {
     )
 }
 
-pub(super) fn ended(span: &Span, next: &Next) {
-    match next {
-        Next::Done(answer) | Next::Again(Ok(answer), _) => {
-            let status = answer.status;
-            span.record("http.response.status_code", i64::from(status.as_u16()));
-            // that there is no such user is what most looks are to find out
-            if status != StatusCode::NOT_FOUND && (status.is_client_error() || status.is_server_error()) {
-                spans::failed(span, status.as_str());
-            }
-        }
-        Next::Stop(_) | Next::Again(Err(_), _) => spans::failed(span, "connection"),
+/// An answer of something else has a kind of its own: that there is no such user is what most looks are to find out, and that
+/// 404 is no failure.
+pub(super) fn answered(span: &Span, status: StatusCode, foreign: bool) {
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if foreign {
+        spans::failed(span, "foreign");
+    } else if status != StatusCode::NOT_FOUND && (status.is_client_error() || status.is_server_error()) {
+        spans::failed(span, status.as_str());
     }
 }

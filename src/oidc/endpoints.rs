@@ -1,9 +1,11 @@
 //! Where a provider answers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::{Error, Settings, failed};
@@ -43,13 +45,41 @@ impl Addresses {
     }
 }
 
-/// `OpenID` Connect Discovery §3 and RFC 8414 §2, what is needed of them.
-#[derive(Deserialize)]
+/// `OpenID` Connect Discovery §3 and RFC 8414 §2, what is needed of them. The rest is looked at only where it is needed:
+/// documents have `""` or `TBD` for endpoints that a provider does not have.
+#[derive(Debug, Deserialize)]
 struct Document {
     issuer: String,
-    jwks_uri: Option<String>,
-    userinfo_endpoint: Option<String>,
-    introspection_endpoint: Option<String>,
+    #[serde(default)]
+    jwks_uri: Value,
+    #[serde(default)]
+    userinfo_endpoint: Value,
+    #[serde(default)]
+    introspection_endpoint: Value,
+    #[serde(default)]
+    introspection_endpoint_auth_methods_supported: Value,
+    #[serde(default)]
+    token_endpoint_auth_methods_supported: Value,
+}
+
+impl Document {
+    fn address(&self, endpoint: Endpoint) -> (&Value, &'static str) {
+        match endpoint {
+            Endpoint::Keys => (&self.jwks_uri, "jwks_uri"),
+            Endpoint::Userinfo => (&self.userinfo_endpoint, "userinfo_endpoint"),
+            Endpoint::Introspection => (&self.introspection_endpoint, "introspection_endpoint"),
+        }
+    }
+
+    /// Whether clients show their secret in the form and not in a header. Where nothing is said of introspection, the provider
+    /// does as at its token endpoint; where nothing is said at all, `client_secret_basic` is what every provider has to take
+    /// (RFC 6749 §2.3.1).
+    fn secret_in_the_body(&self) -> bool {
+        let of_its_own = self.introspection_endpoint_auth_methods_supported.as_array();
+        let methods = of_its_own.or_else(|| self.token_endpoint_auth_methods_supported.as_array());
+        let takes = |method: &str| methods.is_some_and(|methods| methods.iter().any(|one| one == method));
+        takes("client_secret_post") && !takes("client_secret_basic")
+    }
 }
 
 /// The addresses of one provider.
@@ -59,7 +89,9 @@ pub(super) struct Endpoints {
     discovery: Url,
     configured: Addresses,
     /// Kept while it works.
-    discovered: ArcSwapOption<Addresses>,
+    discovered: ArcSwapOption<Document>,
+    /// What the last document said of it: it outlives the document, which another question may have dropped meanwhile.
+    secret_in_the_body: AtomicBool,
 }
 
 impl Endpoints {
@@ -86,7 +118,13 @@ impl Endpoints {
                 return Err(Error::Insecure { key, address: shown(url) });
             }
         }
-        Ok(Self { issuer, discovery, configured, discovered: ArcSwapOption::empty() })
+        Ok(Self {
+            issuer,
+            discovery,
+            configured,
+            discovered: ArcSwapOption::empty(),
+            secret_in_the_body: AtomicBool::default(),
+        })
     }
 
     /// The addresses that are known before anybody is asked.
@@ -104,8 +142,8 @@ impl Endpoints {
             return Some(Ok(url.clone()));
         }
         let discovered = self.discovered.load();
-        let found = discovered.as_ref()?.of(endpoint).cloned();
-        Some(found.ok_or_else(|| self.nonsense(&format!("the document has no address for {endpoint:?}"))))
+        let (address, name) = discovered.as_ref()?.address(endpoint);
+        Some(self.address(address, name))
     }
 
     /// Reads the discovery document.
@@ -116,13 +154,14 @@ impl Endpoints {
         if document.issuer != self.issuer {
             return Err(self.nonsense("the issuer in the document is not the configured one"));
         }
-        let addresses = Addresses {
-            keys: self.address(document.jwks_uri, "jwks_uri")?,
-            userinfo: self.address(document.userinfo_endpoint, "userinfo_endpoint")?,
-            introspection: self.address(document.introspection_endpoint, "introspection_endpoint")?,
-        };
-        self.discovered.store(Some(Arc::new(addresses)));
+        self.secret_in_the_body.store(document.secret_in_the_body(), Ordering::Relaxed);
+        self.discovered.store(Some(Arc::new(document)));
         Ok(())
+    }
+
+    /// Whether the client's secret goes into the body of the request: where the provider announces only that.
+    pub(super) fn wants_the_secret_in_the_body(&self) -> bool {
+        self.secret_in_the_body.load(Ordering::Relaxed)
     }
 
     /// To be called when an address does not work: the next use discovers them anew.
@@ -130,13 +169,19 @@ impl Endpoints {
         self.discovered.store(None);
     }
 
-    fn address(&self, text: Option<String>, name: &str) -> Result<Option<Url>, KeySourceError> {
-        let Some(text) = text else { return Ok(None) };
-        let url = Url::parse(&text).map_err(|_| self.nonsense(&format!("the {name} is not a URL")))?;
+    fn address(&self, address: &Value, name: &str) -> Result<Url, KeySourceError> {
+        let text = match address {
+            Value::Null => "",
+            address => address.as_str().ok_or_else(|| self.nonsense(&format!("the {name} is not a text")))?,
+        };
+        if text.is_empty() {
+            return Err(self.nonsense(&format!("the document has no {name}")));
+        }
+        let url = Url::parse(text).map_err(|_| self.nonsense(&format!("the {name} is not a whole URL")))?;
         if !secure(&url, &self.discovery) {
             return Err(self.nonsense(&format!("the {name} is neither https nor on this machine")));
         }
-        Ok(Some(url))
+        Ok(url)
     }
 
     fn nonsense(&self, why: &str) -> KeySourceError {

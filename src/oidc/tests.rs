@@ -120,7 +120,7 @@ async fn redirects_long_answers_and_silence_are_failures() {
             .route("/keys", get(|| async { KEYS }))
             .route("/redirect", get(redirect))
             .route("/long", get(|| async { vec![b' '; MAX_BYTES + 1] }))
-            .route("/full", get(|| async { vec![b' '; MAX_BYTES] }))
+            .route("/full", get(|| async { format!("{KEYS}{}", " ".repeat(MAX_BYTES - KEYS.len())) }))
             .route("/silence", get(std::future::pending::<&str>))
     })
     .await;
@@ -171,101 +171,5 @@ fn an_authorities_file_must_be_there_and_hold_certificates() {
     ));
 }
 
-/// What a request looked like: its `Authorization` and its body.
-type Seen = Arc<std::sync::Mutex<Vec<(String, String)>>>;
-
-/// A provider whose endpoints answer this, and what they were sent.
-async fn provider(status: u16, kind: &'static str, answer: &'static str) -> (OidcProvider, Seen) {
-    let seen = Seen::default();
-    let endpoint = || {
-        let seen = Arc::clone(&seen);
-        axum::routing::any(move |request: axum::extract::Request| async move {
-            let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
-            let body = axum::body::to_bytes(request.into_body(), 1024).await.unwrap();
-            seen.lock().unwrap().push((authorization.unwrap_or_default(), String::from_utf8(body.to_vec()).unwrap()));
-            let response = Response::builder().status(status).header("content-type", kind);
-            response.header(LOCATION, "/elsewhere").body(Body::from(answer)).unwrap()
-        })
-    };
-    let origin = serve(|origin| {
-        let document = json!({"issuer": origin, "userinfo_endpoint": format!("{origin}/userinfo"),
-                              "introspection_endpoint": format!("{origin}/introspect")});
-        Router::new()
-            .route(WELL_KNOWN, get(move || async move { Json(document) }))
-            .route("/userinfo", endpoint())
-            .route("/introspect", endpoint())
-            .route("/elsewhere", endpoint())
-    })
-    .await;
-    let client = Some(("el:ast".to_owned(), "s e&cret".into()));
-    (OidcProvider::new(Settings { client, ..settings(&origin) }).unwrap(), seen)
-}
-
-#[tokio::test]
-async fn userinfo_is_asked_with_the_token_and_introspection_as_the_client() {
-    let (provider, seen) = provider(200, "application/json", r#"{"sub":"1"}"#).await;
-    for question in [Question::Userinfo, Question::Introspection] {
-        let answer = provider.ask(question, "to.ken+1").await.unwrap();
-        assert_eq!(answer, Answer::Document(br#"{"sub":"1"}"#.to_vec()));
-    }
-    let seen = seen.lock().unwrap().clone();
-    assert_eq!(seen[0], ("Bearer to.ken+1".into(), String::new()));
-    // el%3Aast:s+e%26cret
-    let basic = "Basic ZWwlM0Fhc3Q6cytlJTI2Y3JldA==".to_owned();
-    assert_eq!(seen[1], (basic, "token=to.ken%2B1&token_type_hint=access_token".into()));
-}
-
-#[tokio::test]
-async fn a_no_is_told_from_an_outage_and_from_a_client_that_is_not_let_in() {
-    let refused = Ok(Answer::Refused);
-    for (question, status, no) in [
-        (Question::Userinfo, 400, true),
-        (Question::Userinfo, 401, true),
-        (Question::Userinfo, 403, true),
-        (Question::Userinfo, 302, false),
-        (Question::Userinfo, 404, false),
-        (Question::Userinfo, 429, false),
-        (Question::Userinfo, 500, false),
-        (Question::Introspection, 400, false),
-        (Question::Introspection, 401, false),
-        (Question::Introspection, 403, false),
-        (Question::Introspection, 302, false),
-        (Question::Introspection, 503, false),
-    ] {
-        let (provider, seen) = provider(status, "application/json", "{}").await;
-        let answer = provider.ask(question, "SECRET").await.map_err(|error| error.to_string());
-        if no {
-            assert_eq!(answer, refused, "{question:?} {status}");
-        } else {
-            let error = answer.unwrap_err();
-            assert!(error.contains(&status.to_string()) && !error.contains("SECRET"), "{error}");
-        }
-        assert_eq!(seen.lock().unwrap().len(), 1, "no redirect takes the token elsewhere");
-    }
-}
-
-#[tokio::test]
-async fn a_signed_answer_is_an_outage_that_says_so() {
-    let (provider, _) = provider(200, "application/jwt", "a.b.c").await;
-    let error = provider.ask(Question::Userinfo, "t").await.unwrap_err().to_string();
-    assert!(error.contains("signed token"), "{error}");
-}
-
-#[tokio::test]
-async fn an_endpoint_that_the_document_does_not_have_is_named() {
-    let origin = serve(|origin| Router::new().route(WELL_KNOWN, discovery(origin, &format!("{origin}/keys")))).await;
-    let provider = OidcProvider::new(settings(&origin)).unwrap();
-    for (question, name) in [(Question::Userinfo, "Userinfo"), (Question::Introspection, "Introspection")] {
-        let error = provider.ask(question, "t").await.unwrap_err().to_string();
-        assert!(error.contains(name), "{error}");
-    }
-}
-
-#[test]
-fn introspection_never_sends_the_secret_in_plain_to_another_machine() {
-    let endpoints = endpoints::Endpoints::new(&settings("https://id")).unwrap();
-    let document = json!({"issuer": "https://id", "introspection_endpoint": "http://id/introspect"}).to_string();
-    assert!(endpoints.discovered(document.as_bytes()).unwrap_err().to_string().contains("neither https"));
-    let plain = Settings { introspection_endpoint: Some("http://id/x".parse().unwrap()), ..settings("https://id") };
-    assert!(matches!(OidcProvider::new(plain), Err(Error::Insecure { key: "oidc.introspection_endpoint", .. })));
-}
+mod addresses;
+mod questions;

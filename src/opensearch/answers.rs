@@ -1,4 +1,4 @@
-//! What OpenSearch's answers mean. Errors come in four shapes, `{"status","message"}`, `{"status":"error","reason"}`,
+//! What OpenSearch's answers mean; what something else answers in its place does not come here. Errors come in four shapes, `{"status","message"}`, `{"status":"error","reason"}`,
 //! `{"error":…}` and plain text, so they are read by their status first; [`Answer::reason`] finds the text in all of them.
 
 use reqwest::StatusCode;
@@ -35,7 +35,7 @@ pub(super) fn of_a_write(sent: Result<Answer, Lost>, one: Option<&Username>) -> 
         // before security#538 was mended
         StatusCode::INTERNAL_SERVER_ERROR if reason.contains("version conflict") => Written::Conflict(described),
         // where OpenSearch is not, or not with its security plugin
-        StatusCode::BAD_REQUEST if reason.contains("no handler found") || answer.json().is_none() => {
+        StatusCode::BAD_REQUEST if reason.contains("no handler found") => {
             Written::Failed(WriteError::Unavailable(described))
         }
         // a PUT without a password, and a PATCH of a part, of a user who is not there
@@ -61,6 +61,13 @@ pub(super) fn of_a_write(sent: Result<Answer, Lost>, one: Option<&Username>) -> 
         }
         read => read,
     }
+}
+
+/// `user 'x' not found.`, or `Resource 'x' …` before 2.9. It must name the user: a gateway in front can have the rest in
+/// common.
+pub(super) fn says_absent(answer: &Answer, name: &Username) -> bool {
+    let body = answer.body();
+    body["status"] == "NOT_FOUND" && body["message"].as_str().is_some_and(|said| said.contains(&format!("'{name}'")))
 }
 
 /// `Resource 'x' is …`: of a user, or of a role that the user is to have.

@@ -10,7 +10,7 @@ use super::answers::{self, Written};
 use super::{Settings, stamp};
 use crate::credentials::{Existing, InspectError, Login, Origin, OtherWriter, Password, UserSpec};
 use crate::identity::{Owner, Username};
-use crate::nodes::{self, Answer, Call, Lost, Nodes};
+use crate::nodes::{self, Answer, Call, Lost, Nodes, Shape, System};
 use crate::outbound::{Error, Tls};
 use crate::roles::Roles;
 
@@ -85,8 +85,8 @@ impl Api {
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
         let nodes = settings.nodes.clone();
         let tls = Tls { identity: None, ..nodes.tls.clone() };
-        let users = Nodes::new(nodes::Settings { account: None, tls, ..nodes.clone() })?;
-        let administrator = Nodes::new(nodes)?;
+        let users = Nodes::new(nodes::Settings { account: None, tls, ..nodes.clone() })?.of(System::OpenSearch);
+        let administrator = Nodes::new(nodes)?.of(System::OpenSearch);
         let (cluster, store) = (settings.cluster.clone(), settings.store.clone());
         Ok(Self { administrator, users, cluster, store, roles: settings.roles, timeout: settings.timeout })
     }
@@ -112,7 +112,7 @@ impl Api {
         Ok(theirs.map(|theirs| OtherWriter { theirs, ours: self.store.clone() }))
     }
 
-    /// The user as it stands there. A 404 must be OpenSearch's own: that of a proxy says nothing about the user.
+    /// The user as it stands there.
     pub(super) async fn user(
         &self,
         username: &Username,
@@ -120,13 +120,11 @@ impl Api {
         limit: Duration,
     ) -> Result<Option<Value>, InspectError> {
         let path = path(Some(username));
-        let call = Call::get(&path).on_behalf_of(origin);
+        let call = Call::get(&path).on_behalf_of(origin).expecting(Shape::User(username.as_str()));
         let answer = self.administrator.send(&call, limit.min(self.timeout)).await.map_err(unavailable)?;
-        let mut body = answer.json().unwrap_or_default();
         match answer.status {
-            StatusCode::NOT_FOUND if body["status"] == "NOT_FOUND" => Ok(None),
-            StatusCode::OK if body[username.as_str()].is_object() => Ok(Some(body[username.as_str()].take())),
-            StatusCode::OK => Err(InspectError::Unavailable("an answer that is no user".into())),
+            StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
+            StatusCode::NOT_FOUND if answers::says_absent(&answer, username) => Ok(None),
             _ => {
                 self.alert(&answer);
                 Err(InspectError::Unavailable(answer.describe()))
@@ -136,16 +134,16 @@ impl Api {
 
     /// What the account may not do.
     pub(super) async fn permissions(&self) -> Result<Value, String> {
-        let call = Call::get(&PERMISSIONS);
+        let call = Call::get(&PERMISSIONS).expecting(Shape::Privileges);
         let answer = self.administrator.send(&call, self.timeout).await.map_err(|lost| lost.why)?;
-        answer.json().filter(|_| answer.status == StatusCode::OK).ok_or_else(|| answer.describe())
+        if answer.status == StatusCode::OK { Ok(answer.into_body()) } else { Err(answer.describe()) }
     }
 
     /// Logs in as the user.
     pub(super) async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
-        let call = Call::get(&WHO).as_user(username.as_str(), password.expose());
+        let call = Call::get(&WHO).as_user(username.as_str(), password.expose()).expecting(Shape::Account);
         let answer = self.users.send(&call, self.timeout).await.map_err(unavailable)?;
-        let body = answer.json().unwrap_or_default();
+        let body = answer.body();
         match answer.status {
             StatusCode::UNAUTHORIZED => Ok(Login::Rejected),
             StatusCode::OK if body["user_name"] == username.as_str() => {
@@ -178,10 +176,13 @@ impl Api {
     /// Everybody, by name.
     pub(super) async fn users(&self) -> Result<Map<String, Value>, String> {
         let path = path(None);
-        let call = Call::get(&path).at_most(LIST_BYTES);
+        let call = Call::get(&path).at_most(LIST_BYTES).expecting(Shape::Users);
         let answer = self.administrator.send(&call, LIST_TIMEOUT).await.map_err(|lost| lost.why)?;
-        let users = answer.json().filter(|_| answer.status == StatusCode::OK);
-        users.and_then(|body| body.as_object().cloned()).ok_or_else(|| answer.describe())
+        let why = answer.describe();
+        match (answer.status, answer.into_body()) {
+            (StatusCode::OK, Value::Object(users)) => Ok(users),
+            _ => Err(why),
+        }
     }
 
     /// Any other write of one user, or of a part of one.
@@ -199,7 +200,8 @@ impl Api {
     }
 
     async fn write(&self, call: Call<'_>, limit: Duration, one: Option<&Username>) -> Written {
-        let sent = self.administrator.send(&call, limit).await;
+        // to a PUT, a PATCH and a DELETE alike
+        let sent = self.administrator.send(&call.expecting(Shape::Written), limit).await;
         let denied = sent.as_ref().ok().filter(|answer| answer.status == StatusCode::FORBIDDEN);
         let described = denied.map(Answer::describe);
         let written = answers::of_a_write(sent, one);

@@ -97,6 +97,8 @@ fn spec(user: &str) -> UserSpec {
     }
 }
 
+const CONFLICT: &str = r#"{"status":"CONFLICT","message":"version conflict"}"#;
+
 #[expect(clippy::unnecessary_wraps, reason = "as a script answers")]
 fn told(status: u16, body: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
@@ -116,18 +118,19 @@ async fn a_write_is_read_by_its_status_first() {
         (400, r#"{"status":"error","reason":"Weak password"}"#, "rejected"),
         (400, r#"{"status":"BAD_REQUEST","message":"Please specify either 'hash' or 'password'"}"#, "missing"),
         (400, r#"{"error":"no handler found for uri [/x] and method [PUT]"}"#, "unavailable"),
-        (400, "<html>a proxy</html>", "unavailable"),
+        (400, "<html>a proxy</html>", "unknown"),
         (401, "Unauthorized", "unavailable"),
         (403, r#"{"status":"FORBIDDEN","message":"Resource 'ann' is reserved."}"#, "reserved"),
         (403, r#"{"status":"FORBIDDEN","message":"Resource 'role' is reserved."}"#, "rejected"),
         (403, r#"{"status":"FORBIDDEN","message":"No permission to access REST API"}"#, "unavailable"),
         (404, r#"{"status":"NOT_FOUND","message":"Resource 'ann' is not available."}"#, "reserved"),
         (404, r#"{"status":"NOT_FOUND","message":"role 'x' not found."}"#, "rejected"),
-        (404, "<html>a proxy</html>", "unavailable"),
-        (429, "", "unavailable"),
+        (404, "<html>a proxy</html>", "unknown"),
+        (429, r#"{"error":{"type":"t","reason":"r"},"status":429}"#, "unavailable"),
         (500, r#"{"error":{"root_cause":[],"type":"exception","reason":"r"},"status":500}"#, "unknown"),
         (503, "OpenSearch Security not initialized.", "unknown"),
-        (301, "", "unavailable"),
+        (301, "", "unknown"),
+        (200, "<html>a login page</html>", "unknown"),
     ] {
         let server = server(move |method, _, _| (*method == Method::PUT).then(|| (status, body.to_owned()))).await;
         let found = match write(&server, true).await {
@@ -148,7 +151,15 @@ async fn an_absent_user_is_one_that_opensearch_says_is_absent_and_trouble_is_an_
     let server = server(|_, _, _| None).await;
     let found = opensearch(&server).inspect(&name("ann"), &owner(), &Origin::default()).await;
     assert_eq!(found.unwrap(), Existing::Absent);
-    for (status, body) in [(404, "<html>"), (404, "{}"), (401, "Unauthorized"), (403, "{}"), (503, ""), (200, "{}")] {
+    for (status, body) in [
+        (404, "<html>"),
+        (404, "{}"),
+        (404, r#"{"status":"NOT_FOUND","message":"no such route"}"#),
+        (401, "Unauthorized"),
+        (403, "{}"),
+        (503, ""),
+        (200, "{}"),
+    ] {
         let server = self::server(move |_, _, _| told(status, body)).await;
         let found = opensearch(&server).inspect(&name("ann"), &owner(), &Origin::default()).await;
         assert!(matches!(found, Err(InspectError::Unavailable(_))), "{status} {body}");
@@ -188,13 +199,12 @@ async fn a_write_that_does_not_wait_is_one_request_and_sends_what_the_user_is_to
 /// Requirement 41: read again, retried, and within the deadline.
 #[tokio::test]
 async fn after_a_conflict_the_user_is_looked_at_again_and_the_write_repeated() {
-    let conflict = r#"{"status":"CONFLICT","message":"version conflict"}"#;
     let left = Mutex::new(3);
     let server = server(move |method, _, _| {
         let mut left = left.lock().unwrap();
         let now = *method == Method::PUT && *left > 0;
         *left -= i32::from(now);
-        now.then(|| (409, conflict.to_owned()))
+        now.then(|| (409, CONFLICT.to_owned()))
     })
     .await;
     write(&server, true).await.unwrap();
@@ -203,7 +213,7 @@ async fn after_a_conflict_the_user_is_looked_at_again_and_the_write_repeated() {
     let taken = json!({ "ann": { "attributes": {} } }).to_string();
     let server = self::server(
         move |method, _, _| {
-            if *method == Method::PUT { told(409, conflict) } else { Some((200, taken.clone())) }
+            if *method == Method::PUT { told(409, CONFLICT) } else { Some((200, taken.clone())) }
         },
     )
     .await;
@@ -214,7 +224,7 @@ async fn after_a_conflict_the_user_is_looked_at_again_and_the_write_repeated() {
 
 #[tokio::test]
 async fn conflicts_without_end_are_given_up_in_time_and_certainly_not_applied() {
-    let server = server(|method, _, _| (*method == Method::PUT).then(|| (409, "{}".into()))).await;
+    let server = server(|method, _, _| (*method == Method::PUT).then(|| (409, CONFLICT.into()))).await;
     let mut settings = settings(server.url.clone());
     settings.write_timeout = Duration::from_secs(1);
     let (began, password) = (Instant::now(), Password::generate().unwrap());
@@ -400,3 +410,5 @@ async fn a_dry_run_writes_nothing_and_refuses() {
     assert!(matches!(written, Err(WriteError::Refused { refused: Refused::DryRun, .. })));
     assert!(server.asked().is_empty());
 }
+
+mod foreign;

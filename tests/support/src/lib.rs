@@ -15,6 +15,7 @@ pub mod elasticsearch;
 pub mod envoy;
 pub mod faults;
 pub mod fleets;
+pub mod gateway;
 pub mod issuer;
 pub mod load;
 pub mod process;

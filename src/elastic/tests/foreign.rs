@@ -1,0 +1,156 @@
+//! Answers of something else: from none of them anything is concluded, by whatever call.
+
+use super::*;
+use crate::nodes::foreign::{FOREIGN, Foreign};
+use crate::users::Directory as _;
+use axum::response::IntoResponse as _;
+
+/// One address, and what answers there now: everything so, but Elasticsearch itself at this path.
+struct Place {
+    elastic: Elastic,
+    now: Arc<Mutex<Foreign>>,
+}
+
+async fn place(own: Option<(&'static str, &'static str)>) -> Place {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let now = Arc::new(Mutex::new(FOREIGN[0]));
+    let answer = move |State(now): State<Arc<Mutex<Foreign>>>, uri: Uri| async move {
+        if let Some((_, own)) = own.filter(|(path, _)| *path == uri.path()) {
+            return ([("x-elastic-product", "Elasticsearch")], own).into_response();
+        }
+        let (status, kind, body) = *now.lock().unwrap();
+        (axum::http::StatusCode::from_u16(status).unwrap(), [("content-type", kind)], body).into_response()
+    };
+    let router = Router::new().fallback(answer).with_state(Arc::clone(&now));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    // so much that a loaded machine is not taken for a silent server
+    let patient = Duration::from_secs(30);
+    let settings = Settings { timeout: patient, write_timeout: patient, ..settings(vec![url]) };
+    Place { elastic: Elastic::new(settings).unwrap(), now }
+}
+
+impl Place {
+    /// Does this with each of the answers that something else was seen to give.
+    async fn each(&self, check: impl AsyncFn(&Elastic, Foreign)) {
+        for foreign in FOREIGN {
+            *self.now.lock().unwrap() = *foreign;
+            check(&self.elastic, *foreign).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_something_else_answers_finds_neither_a_user_nor_that_there_is_none() {
+    let place = place(None).await;
+    let check = async |elastic: &Elastic, foreign| {
+        let found = elastic.inspect(&name("ann"), &owner(), &Origin::default()).await;
+        assert!(
+            matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("in its place")),
+            "{foreign:?}: {found:?}"
+        );
+        let found = elastic.other_writer(&name("ann")).await;
+        assert!(matches!(found, Err(InspectError::Unavailable(_))), "{foreign:?}: {found:?}");
+        assert!(elastic.find(&name("ann")).await.is_err(), "{foreign:?}");
+    };
+    place.each(check).await;
+}
+
+#[tokio::test]
+async fn a_write_that_something_else_answers_is_neither_applied_nor_refused() {
+    let (place, password) = (place(None).await, Password::generate().unwrap());
+    let check = async |elastic: &Elastic, foreign| {
+        for password in [Some(&password), None] {
+            let written = elastic.write(&spec(), password).await;
+            assert!(
+                matches!(&written, Err(WriteError::Unknown(why)) if why.contains("in its place")),
+                "{foreign:?}: {written:?}"
+            );
+        }
+    };
+    place.each(check).await;
+}
+
+#[tokio::test]
+async fn a_login_that_something_else_answers_is_neither_accepted_nor_rejected() {
+    let place = place(None).await;
+    let check = async |elastic: &Elastic, foreign| {
+        let found = elastic.log_in(&name("ann"), &Password::generate().unwrap()).await;
+        assert!(matches!(found, Err(InspectError::Unavailable(_))), "{foreign:?}: {found:?}");
+    };
+    place.each(check).await;
+}
+
+/// A cron job that locks out those who left must not pass.
+#[tokio::test]
+async fn no_command_about_users_ends_well_where_something_else_answers() {
+    let who = ("/_security/_authenticate", r#"{"username":"provisioner","roles":["superuser"]}"#);
+    let may = ("/_security/user/_has_privileges", r#"{"has_all_requested":true,"cluster":{}}"#);
+    let check = async |elastic: &Elastic, foreign| {
+        assert!(elastic.list().await.is_err(), "{foreign:?}");
+        assert!(elastic.disable(&name("ann")).await.is_err(), "{foreign:?}");
+        assert!(elastic.delete(&name("ann")).await.is_err(), "{foreign:?}");
+        assert!(elastic.mark(&name("ann"), None).await.is_err(), "{foreign:?}");
+        assert!(elastic.examine().await.is_err(), "{foreign:?}");
+    };
+    place(Some(who)).await.each(check).await;
+    let examined = async |elastic: &Elastic, foreign| assert!(elastic.examine().await.is_err(), "{foreign:?}");
+    place(Some(may)).await.each(examined).await;
+}
+
+/// All privileges are there, and the list is what a proxy answers.
+#[tokio::test]
+async fn a_list_is_elasticsearchs_own_or_an_error() {
+    let list = async |status: u16, body: Value| {
+        let server = scripted(move |path, body_sent| match path {
+            "/_security/_authenticate" => (200, json!({ "username": "provisioner", "roles": [] })),
+            "/_security/user/_has_privileges" => {
+                let asked = body_sent["cluster"].as_array().unwrap().iter().filter_map(Value::as_str);
+                let may: serde_json::Map<_, _> = asked.map(|name| (name.to_owned(), true.into())).collect();
+                (200, json!({ "has_all_requested": true, "cluster": may }))
+            }
+            _ => (status, body.clone()),
+        })
+        .await;
+        elastic(vec![server.url]).list().await.map(|accounts| accounts.len()).map_err(|error| error.to_string())
+    };
+    let user = json!({ "ann": { "username": "ann", "roles": [], "metadata": {}, "enabled": true } });
+    assert_eq!(list(200, user).await, Ok(1));
+    assert_eq!((list(200, json!({})).await, list(404, json!({})).await), (Ok(0), Ok(0)), "where there are none");
+    for (status, body) in [
+        (404, json!({ "message": "no Route matched with those values" })),
+        (404, json!({ "status": 404, "error": "Not Found" })),
+        (200, json!({ "users": [] })),
+        (200, json!([])),
+        (200, json!({ "ann": {} })),
+    ] {
+        let error = list(status, body.clone()).await.unwrap_err();
+        assert!(error.contains("in its place"), "{body}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn once_the_product_was_named_an_answer_without_the_name_is_not_elasticsearchs() {
+    let who = ("/_security/_authenticate", r#"{"username":"ann","roles":["r"]}"#);
+    for own in [Some(who), None] {
+        let place = place(own).await;
+        *place.now.lock().unwrap() = (404, "application/json", "{}");
+        let _ = place.elastic.log_in(&name("ann"), &Password::generate().unwrap()).await;
+        let found = place.elastic.inspect(&name("ann"), &owner(), &Origin::default()).await;
+        if own.is_some() {
+            let told = matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("x-elastic-product"));
+            assert!(told, "{found:?}");
+        } else {
+            assert_eq!(found.unwrap(), Existing::Absent, "before 7.14, and where a proxy removes it");
+        }
+    }
+    // errors do not always have it: elasticsearch#73434
+    let rejected = r#"{"error":{"type":"security_exception","reason":"r"},"status":401}"#;
+    let own = ("/_security/user/bob", r#"{"bob":{"username":"bob","roles":[],"metadata":{},"enabled":true}}"#);
+    let place = place(Some(own)).await;
+    *place.now.lock().unwrap() = (401, "application/json", rejected);
+    let found = place.elastic.inspect(&name("bob"), &owner(), &Origin::default()).await;
+    assert!(matches!(found, Err(InspectError::Refused(Refused::NotOurs))), "{found:?}");
+    let rejected = place.elastic.log_in(&name("ann"), &Password::generate().unwrap()).await;
+    assert_eq!(rejected.unwrap(), Login::Rejected);
+}

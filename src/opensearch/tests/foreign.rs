@@ -1,0 +1,57 @@
+//! Answers of something else: from none of them anything is concluded, by whatever call.
+
+use super::*;
+use crate::nodes::foreign::{FOREIGN, Foreign};
+use crate::users::Directory as _;
+
+/// Does this with each of the answers that something else was seen to give, to every request or to writes alone.
+async fn each(writes_alone: bool, check: impl AsyncFn(&OpenSearch, Foreign)) {
+    let now = Arc::new(Mutex::new(FOREIGN[0]));
+    let script = Arc::clone(&now);
+    let server = server(move |method, _, _| {
+        let (status, _, body) = *script.lock().unwrap();
+        if writes_alone && *method == Method::GET { None } else { told(status, body) }
+    })
+    .await;
+    // so much that a loaded machine is not taken for a silent server
+    let patient = Duration::from_secs(30);
+    let settings = Settings { timeout: patient, write_timeout: patient, ..settings(server.url.clone()) };
+    let opensearch = OpenSearch::new(settings).unwrap();
+    for foreign in FOREIGN {
+        *now.lock().unwrap() = *foreign;
+        check(&opensearch, *foreign).await;
+    }
+}
+
+#[tokio::test]
+async fn a_look_and_a_login_that_something_else_answers_tell_nothing() {
+    each(false, async |opensearch, foreign| {
+        let found = opensearch.inspect(&name("ann"), &owner(), &Origin::default()).await;
+        let told = matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("in its place"));
+        assert!(told, "{foreign:?}: {found:?}");
+        let found = opensearch.log_in(&name("ann"), &Password::generate().unwrap()).await;
+        assert!(matches!(found, Err(InspectError::Unavailable(_))), "{foreign:?}: {found:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_write_that_something_else_answers_is_neither_applied_nor_refused() {
+    each(true, async |opensearch, foreign| {
+        let password = Password::generate().unwrap();
+        let written = opensearch.write(&spec("ann"), Some(&password)).await;
+        assert!(matches!(written, Err(WriteError::Unknown(_))), "{foreign:?}: {written:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_command_about_users_ends_well_where_something_else_answers() {
+    each(false, async |opensearch, foreign| {
+        assert!(opensearch.list().await.is_err(), "{foreign:?}");
+        assert!(opensearch.delete(&name("ann")).await.is_err(), "{foreign:?}");
+        assert!(opensearch.mark(&name("ann"), None).await.is_err(), "{foreign:?}");
+        assert!(opensearch.examine().await.is_err(), "{foreign:?}");
+    })
+    .await;
+}
