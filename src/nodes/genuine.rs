@@ -84,7 +84,7 @@ fn elasticsearch(shape: Shape<'_>, status: StatusCode, body: &Map<String, Value>
     let user = |user: &Value| user["roles"].is_array() && user["metadata"].is_object() && user["enabled"].is_boolean();
     let is = |key: &str, test: fn(&Value) -> bool| body.get(key).is_some_and(test);
     match (status, shape) {
-        (StatusCode::NOT_FOUND, Shape::User(_) | Shape::Users) => body.is_empty(),
+        (StatusCode::NOT_FOUND, Shape::User(_) | Shape::Users) | (StatusCode::OK, Shape::Switched) => body.is_empty(),
         (StatusCode::NOT_FOUND, Shape::Deleted) => body.len() == 1 && is("found", |found| *found == false),
         (StatusCode::OK, Shape::User(name)) => body.len() == 1 && body.get(name).is_some_and(user),
         (StatusCode::OK, Shape::Users) => body.values().all(user),
@@ -94,7 +94,6 @@ fn elasticsearch(shape: Shape<'_>, status: StatusCode, body: &Map<String, Value>
         }
         (StatusCode::OK, Shape::Roles) => body.values().all(Value::is_object),
         (StatusCode::OK, Shape::Written) => is("created", Value::is_boolean),
-        (StatusCode::OK, Shape::Switched) => body.is_empty(),
         (StatusCode::OK, Shape::Deleted) => is("found", Value::is_boolean),
         _ => false,
     }

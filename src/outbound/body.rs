@@ -40,7 +40,7 @@ fn oversize(limit: usize) -> BodyError {
 
 enum Decoder {
     Plain(Bounded),
-    Gzip(MultiGzDecoder<Bounded>),
+    Gzip(Box<MultiGzDecoder<Bounded>>),
 }
 
 impl Decoder {
@@ -53,7 +53,7 @@ impl Decoder {
             named.iter().map(String::as_str).filter(|one| !["", "identity"].contains(one)).collect();
         match applied.as_slice() {
             [] => Ok(Self::Plain(bounded)),
-            ["gzip" | "x-gzip"] => Ok(Self::Gzip(MultiGzDecoder::new(bounded))),
+            ["gzip" | "x-gzip"] => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(bounded)))),
             others => {
                 let others: String = others.join(", ").chars().filter(|c| !c.is_control()).take(40).collect();
                 Err(BodyError::Broken(format!("answered with content-encoding {others}, which was not asked for")))

@@ -1,9 +1,10 @@
 //! Answers of something else: from none of them anything is concluded, by whatever call.
 
+use axum::response::IntoResponse as _;
+
 use super::*;
 use crate::nodes::foreign::{FOREIGN, Foreign};
 use crate::users::Directory as _;
-use axum::response::IntoResponse as _;
 
 /// One address, and what answers there now: everything so, but Elasticsearch itself at this path.
 struct Place {
