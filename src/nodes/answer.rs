@@ -33,7 +33,7 @@ impl Content {
     }
 }
 
-/// No answer.
+/// There is no answer, or none of the system that was asked.
 #[derive(Debug)]
 pub struct Lost {
     /// Why.

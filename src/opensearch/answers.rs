@@ -63,8 +63,8 @@ pub(super) fn of_a_write(sent: Result<Answer, Lost>, one: Option<&Username>) -> 
     }
 }
 
-/// `user 'x' not found.`, or `Resource 'x' …` before 2.9. It must name the user: a gateway in front can have the rest in
-/// common.
+/// `user 'x' not found.`, in earlier versions `Resource 'x' not found.`. It must name the user: the answer of a gateway can have
+/// all the rest.
 pub(super) fn says_absent(answer: &Answer, name: &Username) -> bool {
     let body = answer.body();
     body["status"] == "NOT_FOUND" && body["message"].as_str().is_some_and(|said| said.contains(&format!("'{name}'")))
