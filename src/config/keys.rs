@@ -67,7 +67,12 @@ pub(super) const KEYS: &[Key] = &[
     key("oidc.authorization_endpoint", "", IGNORED),
     key("oidc.token_endpoint", "", IGNORED),
     key("oidc.userinfo_endpoint", "from discovery", "where `both` and `userinfo` ask"),
-    key("oidc.introspection_endpoint", "from discovery", "where `introspection` asks"),
+    key(
+        "oidc.introspection_endpoint",
+        "from discovery",
+        "where `introspection` asks. The secret goes in the `Authorization` header; in the body where discovery announces \
+         `client_secret_post` and not `client_secret_basic` (leave this key out then)",
+    ),
     key("oidc.jwks_uri", "from discovery", "where the keys are"),
     key("oidc.ca_file", "the system's", "PEM file with the authorities to trust").restricting(),
     key("oidc.timeout", "3s", "one request to the provider"),
@@ -172,7 +177,10 @@ pub(super) const KEYS: &[Key] = &[
     key("cluster", "default", "name of the Elasticsearch that records and users are bound to").restricting(),
     list("default_roles", "", "roles when no mapping matched"),
     list("denied_roles", "", "roles that no mapping may give: elastauth does not start if one does").restricting(),
-    mapping("group_mappings", "group to list of roles; ASCII letters match in any case, other characters only themselves"),
+    mapping(
+        "group_mappings",
+        "group to list of roles; ASCII letters match in any case, other characters only themselves",
+    ),
     key("allow_no_roles", "false", "let callers without any role through"),
     mapping("policy.allow", "rules; the first that matches lets the caller through").restricting(),
     key("policy.preflight", "deny", "`allow` lets CORS preflight requests through, without a credential"),

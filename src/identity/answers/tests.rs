@@ -346,13 +346,13 @@ async fn answers_that_count_no_more_go_without_being_asked_for() {
     assert!(about(&answers, "t").await.is_ok());
     assert!(about(&answers, "other").await.is_err());
     answers.sweep();
-    assert_eq!(answers.kept.len(), 2);
+    assert_eq!(answers.0.kept.len(), 2);
     advance(REFUSED).await;
     answers.sweep();
-    assert_eq!(answers.kept.len(), 1);
+    assert_eq!(answers.0.kept.len(), 1);
     advance(TTL).await;
     answers.sweep();
-    assert_eq!(answers.kept.len(), 0);
+    assert_eq!(answers.0.kept.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -362,10 +362,10 @@ async fn an_answer_weighs_what_it_takes() {
         provider([Provider::says(&json!({"sub": "a"})), Provider::says(&json!({"sub": "a", "groups": groups}))]);
     let answers = answers(&provider);
     assert!(about(&answers, "small").await.is_ok());
-    let small = answers.kept.weight();
+    let small = answers.0.kept.weight();
     assert!(about(&answers, "large").await.is_ok());
-    let large = answers.kept.weight() - small;
+    let large = answers.0.kept.weight() - small;
     assert!(small == 1024 && large > 16 * 1024, "{small} {large}");
     assert!(about(&answers, "large").await.is_ok());
-    assert_eq!(answers.kept.weight(), small + large, "weighed once");
+    assert_eq!(answers.0.kept.weight(), small + large, "weighed once");
 }
