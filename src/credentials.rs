@@ -6,14 +6,16 @@
 use std::future::Future;
 use std::time::Duration;
 
+use crate::digest::Digest;
 use crate::identity::{Millis, Owner, Username};
-use crate::roles::Roles;
+use crate::roles::{Roles, Version};
 
 mod admission;
 pub mod agreement;
 mod breaker;
 pub mod broker;
 mod caller;
+mod cluster;
 mod credential;
 mod day;
 mod flight;
@@ -25,15 +27,18 @@ pub mod purge;
 pub mod record;
 pub mod seal;
 mod store;
+mod user;
 
 pub use admission::{Busy, Pace};
 pub use caller::Caller;
+pub use cluster::{Belongs, Cluster};
 pub use credential::Credential;
 pub use day::Day;
 pub use key::CacheKey;
 pub use origin::Origin;
 pub use password::Password;
 pub use store::{Cursor, Entry, Keys, MAX_RECORD, Replaced, Store, StoreError};
+pub use user::{Existing, OtherWriter, StoreName, UserSpec};
 
 /// Where a credential came from; for logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,36 +60,6 @@ pub struct Obtained {
     pub credential: Credential,
     /// Where it was found.
     pub source: Source,
-}
-
-/// The user as Elasticsearch is to have it.
-#[derive(Clone, Debug)]
-pub struct UserSpec {
-    /// The user's name.
-    pub username: Username,
-    /// Goes into the user's metadata, with our stamp.
-    pub owner: Owner,
-    /// The complete set.
-    pub roles: Roles,
-    /// When the roles were true; goes into the metadata.
-    pub as_of: Millis,
-    /// Shown in Kibana.
-    pub full_name: Option<String>,
-    /// Shown in Kibana.
-    pub email: Option<String>,
-    /// The day of the write; goes into the metadata, where it makes inactivity visible.
-    pub seen: Day,
-    /// The request that asked for the user.
-    pub origin: Origin,
-}
-
-/// What stands in Elasticsearch under a name, seen from one owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Existing {
-    /// Nobody.
-    Absent,
-    /// Ours, this owner's, and enabled.
-    Ours,
 }
 
 /// Why Elasticsearch's user must be left exactly as it is.
@@ -120,20 +95,13 @@ pub enum Login {
         /// When the roles that were last written were true; none where the back end does not tell. Another moment than the
         /// record's tells that another write won, also where that left more roles.
         as_of: Option<Millis>,
+        /// By which configuration; none where the back end does not tell.
+        mapping: Option<Version>,
         /// The day that stands in the metadata; none where the back end does not tell: then no write is spent on it.
         seen: Option<Day>,
     },
     /// 401. Elasticsearch answers so also while its security index is unavailable: it proves nothing alone.
     Rejected,
-}
-
-/// Whose stamp a user carries, when it is not this process's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtherWriter {
-    /// The name of its store.
-    pub theirs: String,
-    /// The name of ours.
-    pub ours: String,
 }
 
 /// How a read of the user ended, if it ended well.
@@ -161,6 +129,9 @@ pub enum WriteError {
     /// A role-only write found no user.
     #[error("the user is missing")]
     Missing,
+    /// Certainly not applied: by now the user has roles that count for more.
+    #[error("the user was written meanwhile with newer roles")]
+    Outranked,
     /// Certainly not applied: no connection, or an answer that says so.
     #[error("{0}")]
     Unavailable(String),
@@ -179,7 +150,8 @@ pub fn outcome(result: Result<(), &WriteError>) -> &'static str {
         Ok(()) => "acknowledged",
         Err(WriteError::Refused { .. }) => "refused",
         Err(WriteError::Missing) => "missing",
-        Err(WriteError::Unavailable(_)) => "unavailable",
+        // nothing was sent
+        Err(WriteError::Outranked | WriteError::Unavailable(_)) => "unavailable",
         Err(WriteError::Unknown(_)) => "unknown",
     }
 }
@@ -222,6 +194,21 @@ pub trait Provisioner: Send + Sync + 'static {
         Pace::UNLIMITED
     }
 
+    /// Which cluster it is, as far as is known; asks nobody.
+    fn cluster(&self) -> Cluster {
+        Cluster::default()
+    }
+
+    /// The same, after asking the cluster, unless that was done a moment ago.
+    fn ask_cluster(&self) -> impl Future<Output = Cluster> + Send {
+        async { self.cluster() }
+    }
+
+    /// Ends when it turns out to be another cluster than it was before: its users are gone, or others.
+    fn rebuilt(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Looks after itself in the background, for as long as the process lives.
     fn watch(&self) -> impl Future<Output = ()> + Send {
         async {}
@@ -251,6 +238,8 @@ pub struct Settings {
     pub settling: Duration,
     /// `elasticsearch.confirm_interval`: between two confirmations of a record that is in use. Default 15 min.
     pub confirm_interval: Duration,
+    /// Of what turns groups into roles.
+    pub mapping: Digest,
     /// The longest that the store may take for one operation: the command time-out and a little more.
     pub store_timeout: Duration,
     /// `elasticsearch.write_timeout`; a claim lasts this and two seconds more.

@@ -9,11 +9,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::credentials::{
-    Existing, InspectError, Login, Origin, OtherWriter, Pace, Password, Provisioner, Refused, UserSpec, WriteError,
+    Cluster, Existing, InspectError, Login, Origin, OtherWriter, Pace, Password, Provisioner, Refused, StoreName,
+    UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
 use crate::nodes::account::Scheme;
-use crate::nodes::{self, Answer, Call, Condition, Limits, Lost, Nodes, Shape, System, Writes};
+use crate::nodes::{self, Answer, Call, ClusterId, Condition, Limits, Lost, Nodes, Shape, System, Writes};
 use crate::outbound::Error;
 use crate::roles::Roles;
 
@@ -47,8 +48,8 @@ pub struct Settings {
     pub dry_run: bool,
     /// Names the deployment in the ownership stamp.
     pub cluster: String,
-    /// Names the store of the records in the ownership stamp.
-    pub store: String,
+    /// Names the store of the records, in the ownership stamp by its mark.
+    pub store: StoreName,
 }
 
 /// `refresh` of a write.
@@ -83,6 +84,7 @@ pub struct Elastic {
     writes: Writes,
     hashes: Hashes,
     condition: Condition,
+    cluster_id: ClusterId,
     /// Whose the administrator's key or token is, once Elasticsearch has said so.
     own_name: Mutex<Option<String>>,
     /// Whether the warning about the product was given.
@@ -95,8 +97,9 @@ impl Elastic {
         let nodes = Nodes::new(settings.nodes.clone())?.of(System::Elasticsearch);
         let writes = Writes::new(settings.writes);
         let hashes = Hashes::new(settings.hashing);
+        let cluster_id = ClusterId::new(&settings.nodes.hosts);
         let (condition, own_name, stranger) = (Condition::default(), Mutex::default(), AtomicBool::default());
-        Ok(Self { nodes, settings, writes, hashes, condition, own_name, stranger })
+        Ok(Self { nodes, settings, writes, hashes, condition, cluster_id, own_name, stranger })
     }
 
     fn reserved(&self, username: &Username) -> bool {
@@ -127,7 +130,7 @@ impl Elastic {
     }
 
     async fn put(&self, user: &UserSpec, secret: &Secret, ends: Instant) -> Result<Answer, Lost> {
-        let body = body::put(&self.settings.cluster, &self.settings.store, user, secret);
+        let body = body::put(&self.settings.cluster, &self.settings.store.mark, user, secret);
         let call = Call::new(Method::PUT, &["_security", "user", user.username.as_str()]);
         let call = call.query(self.settings.refresh.query()).json(&body).on_behalf_of(&user.origin);
         let call = call.expecting(Shape::Written);
@@ -137,7 +140,7 @@ impl Elastic {
     /// What a write of this user says, but for the password: the path, and the body.
     #[must_use]
     pub fn preview(&self, user: &UserSpec) -> (String, Value) {
-        let body = body::put(&self.settings.cluster, &self.settings.store, user, &Secret::Kept);
+        let body = body::put(&self.settings.cluster, &self.settings.store.mark, user, &Secret::Kept);
         (format!("/_security/user/{}", user.username), body)
     }
 
@@ -161,15 +164,19 @@ impl Elastic {
 impl Provisioner for Elastic {
     async fn inspect(&self, username: &Username, owner: &Owner, origin: &Origin) -> Result<Existing, InspectError> {
         match self.user(username, origin).await? {
-            Some(user) => Ok(stamp::check(&user, &self.settings.cluster, owner)?),
+            Some(user) => {
+                stamp::check(&user, &self.settings.cluster, owner)?;
+                Ok(Existing::Ours(stamp::standing(&user, self.cluster_id.known().uuid.as_deref())))
+            }
             None => Ok(Existing::Absent),
         }
     }
 
     async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
         let user = self.user(username, &Origin::default()).await?;
-        let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| *theirs != self.settings.store);
-        Ok(theirs.map(|theirs| OtherWriter { theirs, ours: self.settings.store.clone() }))
+        let ours = &self.settings.store;
+        let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| !ours.is(theirs));
+        Ok(theirs.map(|theirs| OtherWriter { theirs, ours: ours.name.clone() }))
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
@@ -181,7 +188,9 @@ impl Provisioner for Elastic {
             StatusCode::UNAUTHORIZED if answer.kind() == "security_exception" => Ok(Login::Rejected),
             StatusCode::OK if body["username"] == username.as_str() => {
                 let names = body["roles"].as_array().into_iter().flatten().filter_map(Value::as_str);
-                Ok(Login::Accepted { roles: Roles::new(names), seen: stamp::seen(body), as_of: stamp::as_of(body) })
+                let (seen, as_of) = (stamp::seen(body), stamp::as_of(body));
+                let mapping = as_of.map(|_| stamp::mapping(body));
+                Ok(Login::Accepted { roles: Roles::new(names), seen, as_of, mapping })
             }
             // a proxy that shows a credential of its own
             StatusCode::OK => Err(InspectError::Unavailable("the answer is about another user".into())),
@@ -209,6 +218,18 @@ impl Provisioner for Elastic {
 
     fn pace(&self) -> Pace {
         self.writes.pace()
+    }
+
+    fn cluster(&self) -> Cluster {
+        self.cluster_id.known()
+    }
+
+    async fn ask_cluster(&self) -> Cluster {
+        self.cluster_id.ask(&self.nodes, self.settings.timeout).await
+    }
+
+    async fn rebuilt(&self) {
+        self.cluster_id.rebuilt().await;
     }
 
     async fn watch(&self) {

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::time::Instant;
+
 pub mod algorithm;
 mod answers;
 pub mod claims;
@@ -100,8 +102,11 @@ pub type Millis = u64;
 /// When a caller's groups were true: what decides between two requests of one user that differ in their roles.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AsOf {
-    /// At this moment: a token's `iat`, or the time of the answer about an opaque token.
+    /// At this moment by the provider's clock: a token's `iat`.
     At(Millis),
+    /// When the provider was asked, which is known by this process's own clock only. Clocks of replicas disagree, so that this
+    /// is never compared with another one's moments: it is put in order with what the store holds by the age of both.
+    Answered(Instant),
     /// They carry no time of their own, as a login proxy's headers: they are true now. Roles then follow the latest
     /// request, but change at most once per user and second.
     Now,
@@ -113,7 +118,7 @@ impl AsOf {
     pub fn or(self, now: Millis) -> Millis {
         match self {
             Self::At(moment) => moment,
-            Self::Now => now,
+            Self::Answered(_) | Self::Now => now,
         }
     }
 }

@@ -17,8 +17,10 @@
 //!   or axum;
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
 //! - [`inbound`] binds the ports of the edges that listen and bounds their connections; [`outbound`] is the HTTP client that
-//!   edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch share beyond that; [`metrics`] is what edges count in; they know none of the edges;
+//!   edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch share beyond that; [`metrics`] is what
+//!   edges count in; they know none of the edges;
 //! - [`mod@printable`] makes text from elsewhere safe to show, for logs and for commands;
+//! - [`mod@digest`] tells configurations and addresses apart, for every part;
 //! - `kept` and `sweep` bound what any part keeps in memory;
 //! - spans are made wherever something takes time, by `spans`; what they are exported by is known to [`telemetry`] alone, and
 //!   to the edge that reads Envoy's span off a call;
@@ -32,6 +34,7 @@ pub mod app;
 pub mod authz;
 pub mod config;
 pub mod credentials;
+pub mod digest;
 pub mod elastic;
 pub mod envoy;
 pub mod file;

@@ -19,6 +19,7 @@ use crate::spans;
 pub mod account;
 mod answer;
 mod call;
+pub mod cluster;
 mod condition;
 #[cfg(test)]
 pub(crate) mod foreign;
@@ -31,6 +32,7 @@ mod trace;
 pub use account::Account;
 pub use answer::{Answer, Lost};
 pub use call::Call;
+pub use cluster::ClusterId;
 pub use condition::Condition;
 pub use genuine::{Shape, System};
 pub use limit::{Full, Limits, Permit, Writes};

@@ -9,7 +9,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::credentials::{
-    Existing, InspectError, Login, Origin, OtherWriter, Password, Provisioner, Refused, UserSpec, WriteError,
+    Cluster, Existing, InspectError, Login, Origin, OtherWriter, Password, Provisioner, Refused, StoreName, UserSpec,
+    WriteError,
 };
 use crate::identity::{Owner, Username};
 use crate::nodes::account::Scheme;
@@ -45,8 +46,8 @@ pub struct Settings {
     pub dry_run: bool,
     /// Names the deployment in the ownership stamp.
     pub cluster: String,
-    /// Names the store of the records in the ownership stamp.
-    pub store: String,
+    /// Names the store of the records, in the ownership stamp by its mark.
+    pub store: StoreName,
     /// Where roles go. Default `backend_roles`.
     pub roles: RoleField,
     /// Who hashes passwords. Default here.
@@ -164,6 +165,18 @@ impl Provisioner for OpenSearch {
         }
     }
 
+    fn cluster(&self) -> Cluster {
+        self.writer.api.cluster_id.known()
+    }
+
+    async fn ask_cluster(&self) -> Cluster {
+        self.writer.api.ask_cluster().await
+    }
+
+    async fn rebuilt(&self) {
+        self.writer.api.cluster_id.rebuilt().await;
+    }
+
     async fn watch(&self) {
         self.look_now_and_then().await;
     }
@@ -173,7 +186,9 @@ impl Provisioner for OpenSearch {
     }
 
     async fn examine(&self) -> Result<Vec<String>, String> {
-        self.account().await.map(|()| Vec::new())
+        self.account().await?;
+        self.writer.api.read_cluster().await;
+        Ok(self.writer.api.cluster_id.remark().into_iter().collect())
     }
 }
 

@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use crate::kept::{self, Kept, Size};
 
+mod version;
+
+pub use version::Version;
+
 /// Sets of roles that are kept once, however many users and tokens have them. Beyond that each has its own.
 const SHARED: usize = 10_000;
 /// Bytes of a set on average: the names of the roles are the mapping's own, and each takes only a pointer in a set.
@@ -36,6 +40,12 @@ impl Roles {
     /// About how many bytes the set takes beside the names.
     pub(crate) fn size(&self) -> usize {
         size_of_val(&*self.0)
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        Self(self.0.iter().filter(|name| other.contains(name)).cloned().collect())
     }
 
     /// Whether there is none.

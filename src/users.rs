@@ -6,7 +6,7 @@ use std::future::Future;
 
 use crate::credentials::Day;
 use crate::identity::{Millis, Username};
-use crate::roles::Roles;
+use crate::roles::{Roles, Version};
 
 mod again;
 mod pattern;
@@ -46,9 +46,11 @@ pub struct Stamp {
     pub subject: Option<String>,
     /// When the roles were true.
     pub as_of: Millis,
+    /// The configuration that turned the user's groups into them.
+    pub mapping: Version,
     /// The last day on which it was written or confirmed.
     pub last_seen: Option<Day>,
-    /// The cache of the elastauth that last wrote it.
+    /// The cache of the elastauth that last wrote it: a digest of its name.
     pub store: Option<String>,
 }
 

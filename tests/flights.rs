@@ -13,6 +13,7 @@ use elastauth::credentials::{
     CacheKey, Caller, Entry, Existing, InspectError, Login, Origin, Password, Provisioner, Replaced, Settings, Store,
     StoreError, UserSpec, WriteError,
 };
+use elastauth::digest::Digest;
 use elastauth::identity::{AsOf, Identity, Owner, Username};
 use elastauth::memory::{self, MemoryStore};
 use elastauth::roles::Roles;
@@ -80,11 +81,11 @@ struct Users {
 
 impl Provisioner for Users {
     async fn inspect(&self, _: &Username, _: &Owner, _: &Origin) -> Result<Existing, InspectError> {
-        Ok(if self.writes.load(SeqCst) == 0 { Existing::Absent } else { Existing::Ours })
+        Ok(if self.writes.load(SeqCst) == 0 { Existing::Absent } else { Existing::Ours(None) })
     }
 
     async fn log_in(&self, _: &Username, _: &Password) -> Result<Login, InspectError> {
-        Ok(Login::Accepted { roles: Roles::new(["a"]), seen: None, as_of: None })
+        Ok(Login::Accepted { roles: Roles::new(["a"]), seen: None, as_of: None, mapping: None })
     }
 
     async fn write(&self, _: &UserSpec, _: Option<&Password>) -> Result<(), WriteError> {
@@ -125,6 +126,7 @@ async fn a_request_that_read_before_another_had_finished_writes_nothing() {
         settling: minute,
         confirm_interval: minute,
         near: near::Settings { max_entries: 10, max_stale: minute },
+        mapping: Digest(1),
         store_timeout: minute,
         write_timeout: minute,
     };

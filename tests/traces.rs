@@ -83,6 +83,8 @@ async fn spans_hang_under_the_callers_and_say_what_was_done() {
     let (Some(redis), collector) = (Redis::start(&[]), Collector::start().await) else { return };
     let mut world = World::start(&redis_cache(&redis.address), &traced(&collector)).await;
     world.elasticsearch.record();
+    // else the first miss asks for it
+    world.elastauth.process.wait_for_line(0, &["bound to this cluster"]);
     let token = world.issuer.token("ann", &["admins"]);
     // Redis tells of the write some time later, and then what was read in between is read once more
     until("a hit", || async {
@@ -143,6 +145,8 @@ async fn spans_hang_under_the_callers_and_say_what_was_done() {
 async fn refusals_and_outages_say_their_reason_and_only_outages_are_errors() {
     let collector = Collector::start().await;
     let mut world = World::start("  type: memory", &traced(&collector)).await;
+    // else the first miss asks for it
+    world.elastauth.process.wait_for_line(0, &["bound to this cluster"]);
     let forged = world.issuer.forge(&world.issuer.claims("ann", &["admins"], 0));
     assert_eq!(world.ask(&forged, &of_caller("01")).await, Answer::Denied(401));
     assert!(world.checker.check(vec![0xff]).await.is_err());

@@ -15,6 +15,7 @@ use elastauth::credentials::seal::{self, Seal};
 use elastauth::credentials::{
     self, Existing, InspectError, Login, Origin, Password, Provisioner, Store, UserSpec, WriteError, near,
 };
+use elastauth::digest::Digest;
 use elastauth::envoy::wire::{Call, Unread, auth};
 use elastauth::envoy::{Listen, Service, Settings};
 use elastauth::identity::headers::{self, Names, anchor};
@@ -127,6 +128,7 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
         near: near::Settings { max_entries: 1000, max_stale: HOUR },
         settling: HOUR,
         confirm_interval: HOUR,
+        mapping: Digest(1),
         store_timeout: HOUR,
         write_timeout: Duration::from_secs(5),
     };

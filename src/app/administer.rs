@@ -6,27 +6,34 @@ use super::{Backend, Error};
 use crate::config::{Cache, Settings};
 use crate::credentials::purge::{self, Found};
 use crate::credentials::seal::Seal;
-use crate::credentials::{Day, Keys};
+use crate::credentials::{Cluster, Day, Keys, Provisioner as _};
 use crate::file::{self, FileStore};
 use crate::memory::MemoryStore;
 use crate::redis::RedisStore;
 use crate::users::{self, Account, Directory as _, Line, Progress, Selection, Settling, Task};
 
-/// Removes the records that no key opens, if `act` says so of what was found; answers how many are gone.
-pub async fn purge(settings: &Settings, act: impl FnOnce(&Found) -> bool) -> Result<(Found, usize), Error> {
+/// Removes the records that no key opens, and with `others` those of other clusters, if `act` says so of what was found;
+/// answers how many are gone.
+pub async fn purge(
+    settings: &Settings,
+    others: bool,
+    act: impl FnOnce(&Found) -> bool,
+) -> Result<(Found, usize), Error> {
+    let only = if others { Some(Backend::new(settings)?.ask_cluster().await) } else { None };
     match &settings.cache {
         Cache::Memory(_) => Err(Error::NoSharedCache),
-        Cache::File(file) => purge_from(&FileStore::open(file)?, settings, act).await,
-        Cache::Redis(redis) => purge_from(&RedisStore::new((**redis).clone()), settings, act).await,
+        Cache::File(file) => purge_from(&FileStore::open(file)?, settings, only.as_ref(), act).await,
+        Cache::Redis(redis) => purge_from(&RedisStore::new((**redis).clone()), settings, only.as_ref(), act).await,
     }
 }
 
 async fn purge_from<S: Keys>(
     store: &S,
     settings: &Settings,
+    only: Option<&Cluster>,
     act: impl FnOnce(&Found) -> bool,
 ) -> Result<(Found, usize), Error> {
-    let found = purge::find(store, &Seal::new(&settings.seal)?).await?;
+    let found = purge::find(store, &Seal::new(&settings.seal)?, only).await?;
     let removed = if act(&found) { purge::remove(store, &found.unreadable).await? } else { 0 };
     Ok((found, removed))
 }

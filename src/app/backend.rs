@@ -9,13 +9,13 @@ use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::credentials::{
-    Existing, InspectError, Login, Origin, OtherWriter, Pace, Password, Provisioner, UserSpec, WriteError,
+    Cluster, Existing, InspectError, Login, Origin, OtherWriter, Pace, Password, Provisioner, UserSpec, WriteError,
 };
 use crate::elastic::{self, Elastic};
 use crate::flavor::{self, Flavor};
 use crate::identity::{Owner, Username};
 use crate::metrics::Metrics;
-use crate::nodes::Nodes;
+use crate::nodes::{ClusterId, Nodes};
 use crate::opensearch::{self, OpenSearch};
 use crate::outbound::Error;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
@@ -33,6 +33,8 @@ enum Known {
 pub(super) struct Backend {
     known: OnceCell<Known>,
     nodes: Nodes,
+    /// As long as nobody was asked.
+    unasked: Cluster,
     elastic: elastic::Settings,
     opensearch: opensearch::Settings,
     metrics: Option<Arc<Metrics>>,
@@ -43,7 +45,8 @@ impl Backend {
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
         let (elastic, opensearch) = (settings.elasticsearch.clone(), settings.opensearch.clone());
         let nodes = Nodes::new(elastic.nodes.clone())?;
-        let backend = Self { known: OnceCell::new(), nodes, elastic, opensearch, metrics: None };
+        let unasked = ClusterId::new(&elastic.nodes.hosts).known();
+        let backend = Self { known: OnceCell::new(), nodes, unasked, elastic, opensearch, metrics: None };
         match settings.flavor {
             Some(flavor) => Ok(Self { known: OnceCell::new_with(Some(backend.build(flavor)?)), ..backend }),
             None => Ok(backend),
@@ -70,6 +73,16 @@ impl Backend {
             self.build(flavor).map_err(|error| error.to_string())
         };
         self.known.get_or_try_init(find).await
+    }
+
+    /// The same, for whom it is not urgent.
+    async fn found(&self) -> &Known {
+        loop {
+            match self.known().await {
+                Ok(known) => break known,
+                Err(_unknown) => tokio::time::sleep(RETRY).await,
+            }
+        }
     }
 }
 
@@ -172,14 +185,31 @@ impl Provisioner for Backend {
         }
     }
 
+    fn cluster(&self) -> Cluster {
+        match self.known.get() {
+            Some(Known::Elasticsearch(elastic)) => elastic.cluster(),
+            Some(Known::OpenSearch(opensearch)) => opensearch.cluster(),
+            None => self.unasked.clone(),
+        }
+    }
+
+    async fn ask_cluster(&self) -> Cluster {
+        match self.known().await {
+            Ok(Known::Elasticsearch(elastic)) => elastic.ask_cluster().await,
+            Ok(Known::OpenSearch(opensearch)) => opensearch.ask_cluster().await,
+            Err(_unknown) => self.unasked.clone(),
+        }
+    }
+
+    async fn rebuilt(&self) {
+        match self.found().await {
+            Known::Elasticsearch(elastic) => elastic.rebuilt().await,
+            Known::OpenSearch(opensearch) => opensearch.rebuilt().await,
+        }
+    }
+
     async fn watch(&self) {
-        let known = loop {
-            match self.known().await {
-                Ok(known) => break known,
-                Err(_unknown) => tokio::time::sleep(RETRY).await,
-            }
-        };
-        match known {
+        match self.found().await {
             Known::Elasticsearch(elastic) => elastic.watch().await,
             Known::OpenSearch(opensearch) => opensearch.watch().await,
         }

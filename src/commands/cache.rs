@@ -16,6 +16,7 @@ pub enum Command {
 
 /// Without --yes it only says what it would do.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags that do not depend on one another")]
 pub struct Purge {
     /// Acts.
     #[arg(long)]
@@ -23,6 +24,9 @@ pub struct Purge {
     /// Only says what it would do (the default).
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
+    /// Also those of other Elasticsearch clusters than the configured one: after a migration, when nobody uses them any more.
+    #[arg(long)]
+    other_clusters: bool,
     /// Acts even if not one record opens, which a wrong `secret_key` looks like.
     #[arg(long)]
     even_all: bool,
@@ -38,15 +42,15 @@ pub fn run(command: &Command, settings: &Settings) -> ExitCode {
 async fn purge(flags: &Purge, settings: &Settings) -> Result<ExitCode, app::Error> {
     let doubtful = |found: &Found| found.sound == 0 && !found.unreadable.is_empty() && !flags.even_all;
     let act = |found: &Found| flags.yes && !flags.dry_run && !doubtful(found);
-    let (found, removed) = app::purge(settings, act).await?;
+    let (found, removed) = app::purge(settings, flags.other_clusters, act).await?;
     for record in &found.unreadable {
         say!("{}\t{}", record.key.as_str(), record.why);
     }
     say!("{} open, {} do not, {removed} removed", found.sound, found.unreadable.len());
     if flags.yes && doubtful(&found) {
         remark!(
-            "elastauth: not one record opens: is this the secret_key of the replicas that serve? Nothing was removed; \
-             if all are to go, add --even-all"
+            "elastauth: not one record is of use: are these the secret_key and the cluster of the replicas that serve? \
+             Nothing was removed; if all are to go, add --even-all"
         );
         return Ok(ExitCode::FAILURE);
     }

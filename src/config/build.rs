@@ -12,12 +12,13 @@ use super::{Cache, Provider, Settings};
 use crate::credentials::{self, near, seal};
 use crate::identity::headers::Names;
 use crate::identity::known;
-use crate::{envoy, http, outbound, roles, shutdown, telemetry};
+use crate::{elastic, envoy, http, outbound, roles, shutdown, telemetry};
 
 mod elasticsearch;
 mod grpc;
 mod headers;
 mod identity;
+mod mapping;
 mod opensearch;
 mod policy;
 mod redis;
@@ -28,7 +29,7 @@ use elasticsearch::elasticsearch;
 use grpc::grpc;
 use identity::issuers;
 use opensearch::{flavor, opensearch};
-use store::{cache, key, previous_keys};
+use store::{cache, key, previous_keys, store_name};
 
 pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let names = headers::names(v);
@@ -43,8 +44,9 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let cluster = v.setting("cluster");
     let roles = roles(v);
     let cache = cache(v);
-    let elasticsearch = elasticsearch(v, (&cluster, cache.name()), &roles, grpc.deadline);
+    let elasticsearch = elasticsearch(v, &cluster, &roles, grpc.deadline);
     let key = key(v, &cache, elasticsearch.nodes.account.as_ref().map(|account| &account.secret));
+    let elasticsearch = elastic::Settings { store: store_name(&key, &cache), ..elasticsearch };
     let credentials = credentials::Settings {
         expiration: v.duration("cache.expiration"),
         extend: v.boolean("extend_cache"),
@@ -54,6 +56,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         },
         settling: v.duration("elasticsearch.settling"),
         confirm_interval: v.duration("elasticsearch.confirm_interval"),
+        mapping: mapping::digest(&identity, &roles),
         store_timeout: match &cache {
             // its own time-out has the better text
             Cache::Redis(redis) => redis.command_timeout + Duration::from_millis(50),

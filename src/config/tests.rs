@@ -5,6 +5,7 @@ use super::*;
 mod elasticsearch;
 mod headers;
 mod issuers;
+mod mapping;
 mod policy;
 mod restrictions;
 mod sources;

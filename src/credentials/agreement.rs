@@ -4,6 +4,9 @@
 //!   loses the set-if-absent adopts the winner's password, so it does not matter how many replicas write it.
 //! - *Write after*: the holder of the claim looks at the user and writes; acknowledged, the record becomes ready by
 //!   compare-and-set. A claim only saves work: an overdue one is taken over, a live one never.
+//! - *Never back*: before each write the user's stamp is compared with the record. Where the record was lost, rolled back or
+//!   belongs to an older token, the stamp counts for more, and its roles are agreed and written instead. Which of two sayings
+//!   about a user's roles counts is one rule ([`standing`]), for records, callers and stamps alike.
 //! - *Debt*: my write was acknowledged but the store meanwhile says something else. Whatever it says must be written
 //!   once more, even if it says ready, before this loop ends.
 //!
@@ -25,10 +28,12 @@ use super::record::{Claim, Phase, Record};
 use super::{Existing, Refused};
 use crate::identity::AsOf;
 
+pub mod standing;
 mod step;
 mod turn;
 mod want;
 
+pub use standing::Standing;
 pub use step::step;
 pub use turn::{Action, Event, Failure, Fresh, Life, Outcome, Swap, WriteFailure};
 pub use want::{Sight, Want};
@@ -49,6 +54,7 @@ enum Step {
 enum Then {
     Decide,
     Write,
+    Adopt,
     PayDebt,
     Finish,
     Deny(Refused),
@@ -107,7 +113,8 @@ impl State {
     /// At the beginning of a repair: this ready record is not what Elasticsearch has.
     #[must_use]
     pub fn repair(me: Claim, record: Record) -> Self {
-        let want = Want { owner: record.owner.clone(), roles: record.roles.clone(), as_of: AsOf::At(record.as_of) };
+        let (owner, roles, mapping) = (record.owner.clone(), record.roles.clone(), record.mapping);
+        let want = Want { owner, roles, as_of: AsOf::At(record.as_of), mapping };
         Self { distrusted: Some(Distrusted { record, password_known: false }), ..Self::new(me, want) }
     }
 
@@ -153,12 +160,26 @@ impl State {
 
     /// The record with the caller's roles where those are newer.
     fn raised(&self, record: &Record, phase: Phase) -> Record {
-        let mut new = record.in_phase(phase);
-        if record.owner == self.want.owner && !self.want.is_met_by(record) {
-            new.roles = self.want.roles.clone();
-            new.as_of = self.want.as_of.or(record.as_of.saturating_add(1));
+        let new = record.in_phase(phase);
+        let raised = || self.want.raises(record, self.want.as_of.or(record.as_of.saturating_add(1)));
+        match Some(record).filter(|record| record.owner == self.want.owner).and_then(|_| raised()) {
+            Some(stands) => new.standing_so(stands),
+            None => new,
         }
-        new
+    }
+
+    /// What is to be written instead of the record where this stamp stands in Elasticsearch. A draft of roles without a time
+    /// of their own is true now, and so later than the stamp, but not under a later configuration.
+    fn outranking(&self, record: &Record, stamp: &Standing) -> Option<Standing> {
+        let stands = standing::outranked(&record.standing(), stamp)?;
+        let timeless = !matches!(self.want.as_of, AsOf::At(_));
+        let draft = timeless && record.owner == self.want.owner && record.roles == self.want.roles;
+        let later_configuration = stamp.mapping > record.mapping && !stamp.mapping.is_same(record.mapping);
+        if !draft || later_configuration {
+            return Some(stands);
+        }
+        let (mapping, as_of) = (record.mapping.or_later(stamp.mapping), stamp.as_of.saturating_add(1));
+        Some(Standing { mapping, as_of, roles: record.roles.clone() })
     }
 
     fn draft(&self, fresh: Fresh) -> Record {
@@ -167,6 +188,7 @@ impl State {
             password: fresh.password,
             roles: self.want.roles.clone(),
             as_of: self.want.as_of.or(fresh.born),
+            mapping: self.want.mapping,
             owner: self.want.owner.clone(),
             born: fresh.born,
         }

@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::admission::{Admission, Busy, Place};
+use super::admission::{Admission, Place};
 use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, Sight, State, Swap, Want, WriteFailure, step};
 use super::breaker::Breaker;
 use super::credential::user_of;
 use super::flight::Flights;
 use super::near::{Kept, Look, Near, Ticket};
 use super::record::{Claim, Phase, Record, Written};
-use super::seal::{OpenError, Seal, SealError};
+use super::seal::Seal;
 use super::{
     CacheKey, Caller, Credential, InspectError, Obtained, Origin, Password, Provisioner, Refused, Replaced, Settings,
     Source, Store, StoreError, UserSpec, WriteError,
@@ -24,17 +24,21 @@ use crate::roles::Roles;
 use crate::spans;
 
 mod core;
+mod error;
 mod outlook;
 mod recent;
 mod refusals;
 mod run;
+mod running;
 mod upkeep;
 
 pub(super) use core::Current;
 use core::{Core, Peek};
+pub use error::Error;
 pub use outlook::{Held, Next, Outlook, Seen};
 use refusals::Refusals;
 use run::Flight;
+use running::Running;
 use upkeep::Repairs;
 pub(super) use upkeep::Upkeep;
 
@@ -48,38 +52,6 @@ const TOLD_POLL: Duration = Duration::from_millis(500);
 /// How long a flight that owes a write goes on trying to reach the store, and at what interval.
 const DEBT_PATIENCE: Duration = Duration::from_secs(60);
 const DEBT_RETRY: Duration = Duration::from_millis(500);
-
-/// Why there is no credential.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
-    /// The username serves another (issuer, subject).
-    #[error("the username belongs to another subject")]
-    OtherOwner,
-    /// Elasticsearch's user is to be left alone.
-    #[error("{0}")]
-    Refused(Refused),
-    /// The store does not answer. Without it nothing is written to Elasticsearch.
-    #[error("the cache is unavailable: {0}")]
-    Store(#[from] StoreError),
-    /// The record was sealed with another key.
-    #[error("{0}")]
-    Unreadable(OpenError),
-    /// Elasticsearch did not acknowledge.
-    #[error("Elasticsearch is unavailable: {0}")]
-    Elasticsearch(String),
-    /// It would take too long to write the user now.
-    #[error("{0}")]
-    Busy(#[from] Busy),
-    /// Something of ours.
-    #[error("{0}")]
-    Internal(String),
-}
-
-impl From<SealError> for Error {
-    fn from(error: SealError) -> Self {
-        Self::Internal(error.to_string())
-    }
-}
 
 /// Gives each caller the one credential that all replicas agree on.
 pub struct Broker<S, P> {
@@ -101,7 +73,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     /// Settles on a claim of its own.
     pub fn new(store: S, provisioner: P, seal: Seal, settings: Settings) -> Result<Self, Error> {
         let me = random_claim()?;
-        let near = Near::new(settings.near);
+        let (near, running) = (Near::new(settings.near), Running::new(settings.mapping));
         let store = Breaker::new(store, Arc::clone(near.link()), settings.store_timeout);
         let core = Arc::new(Core {
             store,
@@ -110,6 +82,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             near,
             settings,
             me,
+            running,
             admission: Admission::default(),
             refusals: Refusals::default(),
             repairs: Repairs::default(),
@@ -132,7 +105,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         let core = Arc::clone(&self.core);
         async move {
             let store = core.store.watch(Arc::clone(core.near.link()));
-            tokio::join!(store, core.provisioner.watch());
+            tokio::join!(store, core.provisioner.watch(), core.follow_cluster());
         }
     }
 
@@ -153,7 +126,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     /// The caller's credential, if it is kept here and nobody needs to be asked.
     pub fn recall(&self, caller: &Caller) -> Option<Obtained> {
         match self.core.near.look(&caller.key) {
-            Look::Fresh(kept) if kept.serves(&caller.want) => Some(self.hit(caller, &kept, Source::Near)),
+            Look::Fresh(kept) if self.serves(&kept, &caller.want) => Some(self.hit(caller, &kept, Source::Near)),
             Look::Fresh(_) | Look::Suspect(_) | Look::Nothing => None,
         }
     }
@@ -163,7 +136,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     pub async fn obtain(&self, caller: &Caller, origin: impl FnOnce() -> Origin) -> Result<Obtained, Error> {
         let Caller { want, key, .. } = caller;
         let suspect = match self.core.near.look(key) {
-            Look::Fresh(kept) if kept.serves(want) => return Ok(self.hit(caller, &kept, Source::Near)),
+            Look::Fresh(kept) if self.serves(&kept, want) => return Ok(self.hit(caller, &kept, Source::Near)),
             Look::Suspect(kept) => Some(kept),
             _ => None,
         };
@@ -174,14 +147,14 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         };
         let peek = match (read, suspect) {
             (Ok(peek), _) => peek,
-            (Err(Error::Store(error)), Some(kept)) if kept.serves(want) && self.core.near.may_serve(&kept) => {
+            (Err(Error::Store(error)), Some(kept)) if self.serves(&kept, want) && self.core.near.may_serve(&kept) => {
                 tracing::debug!(cacheKey = key.as_str(), %error, "Served although the cache does not answer");
                 return Ok(self.hit(caller, &kept, Source::Stale));
             }
             (Err(error), _) => return Err(error),
         };
         let peek = match peek {
-            Peek::Record(current) if current.serves(want) => {
+            Peek::Record(current) if current.serves(want, || self.core.running.version()) => {
                 let credential = Credential::new(caller.identity().username.clone(), &current.written.record.password);
                 let told_since = self.core.near.link().tracked_since();
                 let upkeep = Upkeep::of(&current, &self.core.settings, told_since, &self.core.seal);
@@ -196,7 +169,8 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         if let Some(refused) = self.core.refusals.of(identity) {
             return Err(Error::Refused(refused));
         }
-        let record = self.fly(key, Purpose::Obtain(want.clone()), identity, &origin, Some((peek, ticket))).await?;
+        let record =
+            self.fly(key, Purpose::Obtain(self.core.wanted(want)), identity, &origin, Some((peek, ticket))).await?;
         let credential = Credential::new(identity.username.clone(), &record.password);
         Ok(Obtained { credential, source: Source::Provisioned })
     }
@@ -237,6 +211,10 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             let landed = flights.join(&name, purpose, flight).instrument(span).await;
             landed.unwrap_or_else(|_lost| Err(Error::Internal("the provisioning task was lost".into())))
         }
+    }
+
+    fn serves(&self, kept: &Kept, want: &Want) -> bool {
+        kept.serves(want, || self.core.running.version())
     }
 
     fn hit(&self, caller: &Caller, kept: &Arc<Kept>, source: Source) -> Obtained {

@@ -4,7 +4,7 @@ use super::CacheKey;
 use super::agreement::Want;
 use crate::identity::Identity;
 use crate::kept::Size;
-use crate::roles::Roles;
+use crate::roles::{Roles, Version};
 
 /// A verified person and the roles of that person, prepared for the broker: what a hit compares is made once for each token
 /// and not once for each request.
@@ -19,7 +19,9 @@ impl Caller {
     /// Joins the two.
     #[must_use]
     pub fn new(identity: Identity, roles: Roles) -> Self {
-        let want = Want { owner: identity.owner.clone(), roles, as_of: identity.as_of };
+        // the broker knows since when the configuration counts
+        let mapping = Version::default();
+        let want = Want { owner: identity.owner.clone(), roles, as_of: identity.as_of, mapping };
         let key = CacheKey::of(&identity.username);
         Self { identity, want, key }
     }

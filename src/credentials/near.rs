@@ -8,6 +8,7 @@ use super::agreement::Want;
 use super::broker::{Current, Upkeep};
 use super::{CacheKey, Credential};
 use crate::kept::{self, Size};
+use crate::roles::Version;
 
 mod link;
 
@@ -56,8 +57,8 @@ pub(super) struct Near {
 }
 
 impl Kept {
-    pub(super) fn serves(&self, want: &Want) -> bool {
-        self.current.serves(want)
+    pub(super) fn serves(&self, want: &Want, running: impl FnOnce() -> Version) -> bool {
+        self.current.serves(want, running)
     }
 
     /// Never longer than the record itself.
@@ -112,6 +113,11 @@ impl Near {
         let lives = |kept: &Kept| !kept.ended() && self.link.unchanged(&kept.ticket);
         let fresh = |kept: &Kept| lives(kept) && self.link.trusts(&kept.ticket, kept.current.at);
         self.kept.retain(|_, kept| fresh(kept) || self.may_serve(kept));
+    }
+
+    /// Forgets everybody.
+    pub(super) fn clear(&self) {
+        self.kept.clear();
     }
 
     /// Whether a suspect entry may serve, now that the store does not answer.

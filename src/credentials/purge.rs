@@ -1,7 +1,9 @@
-//! Removes the records that nobody can open: those of a key that has been given up, and what another program left there.
+//! Removes the records that nobody can open: those of a key that has been given up, and what another program left there. And on
+//! demand those of another cluster, which are of no use after a migration.
 
+use super::record::Written;
 use super::seal::{OpenError, Seal};
-use super::{CacheKey, Keys, StoreError};
+use super::{Belongs, CacheKey, Cluster, Keys, StoreError};
 
 /// What a store holds, by whether it opens.
 #[derive(Debug)]
@@ -18,12 +20,28 @@ pub struct Unreadable {
     /// Its name.
     pub key: CacheKey,
     /// Why.
-    pub why: OpenError,
+    pub why: Why,
     bytes: Vec<u8>,
 }
 
-/// Looks at every record. One that comes or goes meanwhile may be missed.
-pub async fn find<S: Keys>(store: &S, seal: &Seal) -> Result<Found, StoreError> {
+/// Why a record is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// It does not open.
+    #[error("{0}")]
+    Sealed(#[from] OpenError),
+    /// Its users are another cluster's.
+    #[error("the record belongs to another cluster")]
+    OtherCluster,
+}
+
+/// Looks at every record. One that comes or goes meanwhile may be missed. Those of other clusters than `only`, if one is given,
+/// count as records that do not open.
+pub async fn find<S: Keys>(store: &S, seal: &Seal, only: Option<&Cluster>) -> Result<Found, StoreError> {
+    let elsewhere = |plain: &[u8]| {
+        let written = only.zip(Written::decode(plain).ok());
+        written.is_some_and(|(only, written)| only.whose(&written.cluster) != Belongs::Here)
+    };
     let mut found = Found { sound: 0, unreadable: Vec::new() };
     let mut cursor = None;
     loop {
@@ -32,8 +50,11 @@ pub async fn find<S: Keys>(store: &S, seal: &Seal) -> Result<Found, StoreError> 
             // gone meanwhile
             let Some(entry) = store.get(&key).await? else { continue };
             match seal.open(&key, &entry.bytes) {
+                Ok(plain) if elsewhere(&plain) => {
+                    found.unreadable.push(Unreadable { key, why: Why::OtherCluster, bytes: entry.bytes });
+                }
                 Ok(_plain) => found.sound += 1,
-                Err(why) => found.unreadable.push(Unreadable { key, why, bytes: entry.bytes }),
+                Err(why) => found.unreadable.push(Unreadable { key, why: why.into(), bytes: entry.bytes }),
             }
         }
         if next.is_none() {
@@ -86,14 +107,14 @@ mod tests {
             };
             store.put_if_absent(&key(n), &bytes, Duration::from_secs(100)).await.unwrap();
         }
-        let found = find(&store, &ours).await.unwrap();
+        let found = find(&store, &ours, None).await.unwrap();
         assert_eq!((found.sound, found.unreadable.len()), (1500, 1000));
         // one changes between the look and the act
         let changed = &found.unreadable[0];
         let sound = ours.seal(&changed.key, b"y").unwrap();
         store.replace(&changed.key, &changed.bytes, &sound, Duration::from_secs(100)).await.unwrap();
         assert_eq!(remove(&store, &found.unreadable).await.unwrap(), 999);
-        let found = find(&store, &ours).await.unwrap();
+        let found = find(&store, &ours, None).await.unwrap();
         assert_eq!((found.sound, found.unreadable.len()), (1501, 0));
     }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-use super::Password;
+use super::agreement::Standing;
+use super::{Cluster, Password};
+use crate::digest::Digest;
 use crate::identity::{Millis, Owner};
-use crate::roles::Roles;
+use crate::roles::{Roles, Version};
 
 /// Who has announced a write: one per process, random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,6 +52,8 @@ pub struct Record {
     pub roles: Roles,
     /// When the roles were true.
     pub as_of: Millis,
+    /// The configuration that turned the user's groups into the roles.
+    pub mapping: Version,
     /// Whose username it is.
     pub owner: Owner,
     /// When the password was made, by the clock of its maker.
@@ -61,6 +65,18 @@ impl Record {
     #[must_use]
     pub fn in_phase(&self, phase: Phase) -> Self {
         Self { phase, ..self.clone() }
+    }
+
+    /// What it says about the user's roles.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing { mapping: self.mapping, as_of: self.as_of, roles: self.roles.clone() }
+    }
+
+    /// The same record with other roles.
+    #[must_use]
+    pub fn standing_so(self, Standing { mapping, as_of, roles }: Standing) -> Self {
+        Self { roles, as_of, mapping, ..self }
     }
 
     /// Whether it is this one's turn to write it.
@@ -79,10 +95,13 @@ pub struct Written {
     pub life: Duration,
     /// How old the phase was then: nothing, unless its life was extended.
     pub aged: Duration,
+    /// The cluster whose user it is.
+    pub cluster: Cluster,
 }
 
+/// Fields that a later release adds are left out of account; those that an earlier one lacks have defaults. So replicas of two
+/// releases can share a store.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Plain {
     phase: Phase,
     password: String,
@@ -93,6 +112,14 @@ struct Plain {
     born: Millis,
     life_ms: u64,
     aged_ms: u64,
+    #[serde(default)]
+    mapping: u64,
+    #[serde(default)]
+    mapping_since: Millis,
+    #[serde(default)]
+    cluster_uuid: Option<String>,
+    #[serde(default)]
+    hosts: Option<u64>,
 }
 
 impl Written {
@@ -109,6 +136,10 @@ impl Written {
             born: record.born,
             life_ms: millis(self.life),
             aged_ms: millis(self.aged),
+            mapping: record.mapping.digest.0,
+            mapping_since: record.mapping.since,
+            cluster_uuid: self.cluster.uuid.as_deref().map(str::to_owned),
+            hosts: self.cluster.hosts.map(|hosts| hosts.0),
         };
         serde_json::to_vec(&plain).map(Zeroizing::new)
     }
@@ -122,11 +153,13 @@ impl Written {
             password: Password::known(plain.password),
             roles: Roles::new(plain.roles),
             as_of: plain.as_of,
+            mapping: Version { since: plain.mapping_since, digest: Digest(plain.mapping) },
             owner,
             born: plain.born,
         };
+        let cluster = Cluster { uuid: plain.cluster_uuid.map(Arc::from), hosts: plain.hosts.map(Digest) };
         let (life, aged) = (Duration::from_millis(plain.life_ms), Duration::from_millis(plain.aged_ms));
-        Ok(Self { record, life, aged })
+        Ok(Self { record, life, aged, cluster })
     }
 
     /// How long the phase has lasted, by the store's clock alone. No record has more life before it than it was given: one
@@ -153,15 +186,20 @@ mod tests {
             password: Password::generate().unwrap(),
             roles: Roles::new(["b", "a"]),
             as_of: 7,
+            mapping: Version { since: 3, digest: Digest(u64::MAX) },
             owner: Owner { issuer: "https://i".into(), subject: "s".into() },
             born: 9,
         }
     }
 
+    fn cluster() -> Cluster {
+        Cluster { uuid: Some("u".into()), hosts: Some(Digest(u64::MAX)) }
+    }
+
     #[test]
     fn the_age_is_what_of_the_life_is_gone_and_unknown_means_old() {
         let second = Duration::from_secs;
-        let written = Written { record: record(Phase::Ready), life: second(100), aged: second(5) };
+        let written = Written { record: record(Phase::Ready), life: second(100), aged: second(5), cluster: cluster() };
         assert_eq!(written.age(second(100)), second(5));
         assert_eq!(written.age(second(70)), second(35));
         assert_eq!(written.age(second(101)), Duration::MAX);
@@ -171,7 +209,7 @@ mod tests {
     fn a_record_read_straight_after_its_write_is_not_taken_for_a_restored_one() {
         let life = Duration::from_micros(3_599_000_700);
         let record = record(Phase::Ready);
-        let written = Written { record, life, aged: Duration::ZERO };
+        let written = Written { record, life, aged: Duration::ZERO, cluster: cluster() };
         let read = Written::decode(&written.encode().unwrap()).unwrap();
         assert!(read.age(life.saturating_sub(Duration::from_nanos(1))) < Duration::from_millis(1));
     }
@@ -183,9 +221,25 @@ mod tests {
             Phase::Confirmed,
             Phase::Pending { claim: Claim(u128::MAX), again: true, password_known: false },
         ] {
-            let written =
-                Written { record: record(phase), life: Duration::from_millis(1234), aged: Duration::from_millis(5) };
+            let (record, life, aged) = (record(phase), Duration::from_millis(1234), Duration::from_millis(5));
+            let written = Written { record, life, aged, cluster: cluster() };
             assert_eq!(Written::decode(&written.encode().unwrap()).unwrap(), written);
         }
+    }
+
+    #[test]
+    fn a_record_of_another_release_is_read_as_far_as_it_is_known() {
+        let (record, life, aged) = (record(Phase::Ready), Duration::from_millis(1234), Duration::from_millis(5));
+        let written = Written { record, life, aged, cluster: cluster() };
+        let mut plain: serde_json::Value = serde_json::from_slice(&written.encode().unwrap()).unwrap();
+        plain["of_a_later_release"] = serde_json::json!({ "x": [1] });
+        let read = |plain: &serde_json::Value| Written::decode(plain.to_string().as_bytes()).unwrap();
+        assert_eq!(read(&plain), written, "what a later release adds is left out of account");
+        for added in ["of_a_later_release", "mapping", "mapping_since", "cluster_uuid", "hosts"] {
+            plain.as_object_mut().unwrap().remove(added);
+        }
+        let of_old = read(&plain);
+        assert_eq!((of_old.record.mapping, of_old.cluster), (Version::default(), Cluster::default()));
+        assert_eq!(of_old.record.password, written.record.password);
     }
 }

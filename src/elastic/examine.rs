@@ -29,6 +29,10 @@ impl Elastic {
             let next = if found.is_ok() { EVERY } else { AGAIN };
             let well = found.is_ok();
             let why = found.as_ref().err().cloned().unwrap_or_default();
+            if well && (self.condition.get().is_err() || self.cluster_id.known().uuid.is_none()) {
+                // after an outage it may be another cluster
+                self.cluster_id.read(&self.nodes, self.settings.timeout).await;
+            }
             match (self.condition.set(found), well) {
                 (true, true) => tracing::info!("Elasticsearch and the administrator's account work"),
                 (true, false) => tracing::warn!(why, "Elasticsearch is not as it should be: nobody new can be let in"),
@@ -52,11 +56,13 @@ impl Elastic {
     /// The account, and then the roles: what is worth knowing that is no fault.
     pub(super) async fn look_once(&self) -> Result<Vec<String>, String> {
         self.account().await?;
-        Ok(match self.missing_roles().await {
-            Ok(missing) if missing.is_empty() => Vec::new(),
-            Ok(missing) => vec![format!("{MISSING}: {}", missing.join(", "))],
-            Err(why) => vec![format!("{UNSEEN}: {why}")],
-        })
+        self.cluster_id.read(&self.nodes, self.settings.timeout).await;
+        let missing = match self.missing_roles().await {
+            Ok(missing) if missing.is_empty() => None,
+            Ok(missing) => Some(format!("{MISSING}: {}", missing.join(", "))),
+            Err(why) => Some(format!("{UNSEEN}: {why}")),
+        };
+        Ok(self.cluster_id.remark().into_iter().chain(missing).collect())
     }
 
     /// Learns whose the account is, and whether it may do what is needed.

@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::credentials::{Day, Existing, Refused, UserSpec};
+use crate::credentials::agreement::Standing;
+use crate::credentials::{Day, Refused, UserSpec};
+use crate::digest::Digest;
 use crate::identity::{Millis, Owner};
+use crate::roles::{Roles, Version};
 use crate::users::Stamp;
 
 const MANAGER: &str = "elastauth";
@@ -15,11 +18,14 @@ pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Value {
         "managed_by": MANAGER,
         "elastauth": {
             "cluster": cluster,
+            "cluster_uuid": user.cluster_uuid.as_deref().unwrap_or_default(),
             "store": store,
             "issuer": &*user.owner.issuer,
             "subject": &*user.owner.subject,
             "unbound": false,
             "as_of": user.as_of,
+            "mapping": user.mapping.digest.to_string(),
+            "mapping_since": user.mapping.since,
             "last_seen": user.seen.to_string(),
         },
     })
@@ -27,7 +33,7 @@ pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Value {
 
 /// Whether the user may be written for this owner. One that was handed over without a subject is the first one's of its
 /// issuer.
-pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<Existing, Refused> {
+pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<(), Refused> {
     let metadata = &user["metadata"];
     if metadata["_reserved"] == true {
         return Err(Refused::Reserved);
@@ -42,7 +48,7 @@ pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<Existi
         return Err(Refused::OtherOwner);
     }
     // absent means enabled nowhere: only a clear yes counts
-    if user["enabled"] == true { Ok(Existing::Ours) } else { Err(Refused::Disabled) }
+    if user["enabled"] == true { Ok(()) } else { Err(Refused::Disabled) }
 }
 
 /// The day in a stamp; an older stamp has none, which is long ago.
@@ -57,6 +63,27 @@ pub(super) fn as_of(user: &Value) -> Option<Millis> {
     let metadata = &user["metadata"];
     let as_of = || metadata["elastauth"]["as_of"].as_u64();
     (metadata["managed_by"] == MANAGER).then(as_of).flatten()
+}
+
+/// By which configuration they were derived; the least for a stamp that does not say so.
+pub(super) fn mapping(user: &Value) -> Version {
+    let stamp = &user["metadata"]["elastauth"];
+    let digest = stamp["mapping"].as_str().and_then(Digest::parse);
+    digest.map_or_else(Version::default, |digest| Version {
+        since: stamp["mapping_since"].as_u64().unwrap_or_default(),
+        digest,
+    })
+}
+
+/// The roles that a user of ours has and what its stamp says of them. None for one that was handed over, or that was restored
+/// from a snapshot of another cluster than this `uuid`'s: when its roles were true says nothing here.
+pub(super) fn standing(user: &Value, uuid: Option<&str>) -> Option<Standing> {
+    let stamp = &user["metadata"]["elastauth"];
+    let theirs = stamp["cluster_uuid"].as_str().filter(|theirs| !theirs.is_empty());
+    let restored = theirs.zip(uuid).is_some_and(|(theirs, ours)| theirs != ours);
+    let as_of = as_of(user).filter(|as_of| *as_of > 0 && stamp["unbound"] != true && !restored)?;
+    let roles = Roles::new(user["roles"].as_array()?.iter().filter_map(Value::as_str));
+    Some(Standing { mapping: mapping(user), as_of, roles })
 }
 
 /// The store of the elastauth that last wrote the user.
@@ -77,6 +104,7 @@ pub(super) fn read(user: &Value) -> Option<Stamp> {
         issuer: text("issuer"),
         subject: if stamp["unbound"] == true { None } else { Some(text("subject")) },
         as_of: stamp["as_of"].as_u64().unwrap_or_default(),
+        mapping: mapping(user),
         last_seen: stamp["last_seen"].as_str().and_then(Day::parse),
         store: store(user),
     })
@@ -92,6 +120,8 @@ pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
         "subject": stamp.subject.clone().unwrap_or_default(),
         "unbound": stamp.subject.is_none(),
         "as_of": stamp.as_of,
+        "mapping": stamp.mapping.digest.to_string(),
+        "mapping_since": stamp.mapping.since,
         "last_seen": stamp.last_seen.unwrap_or(Day::of(stamp.as_of)).to_string(),
     });
     Map::from_iter([("managed_by".to_owned(), MANAGER.into()), ("elastauth".to_owned(), section)])
@@ -102,7 +132,6 @@ mod tests {
     use super::*;
     use crate::credentials::Origin;
     use crate::identity::Username;
-    use crate::roles::Roles;
 
     #[test]
     fn only_our_own_enabled_user_of_the_same_owner_may_be_written() {
@@ -110,8 +139,11 @@ mod tests {
         let user = |metadata: Value, enabled: bool| json!({ "metadata": metadata, "enabled": enabled });
         let of = |cluster: &str, owner: Owner| {
             let (username, roles) = (Username::parse("ann").unwrap(), Roles::default());
-            let (seen, origin) = (Day::of(0), Origin::default());
-            of(cluster, "s", &UserSpec { username, owner, roles, as_of: 7, full_name: None, email: None, seen, origin })
+            let (seen, origin, mapping) = (Day::of(0), Origin::default(), Version::default());
+            let (full_name, email, cluster_uuid) = (None, None, Some("u".into()));
+            let spec =
+                UserSpec { username, owner, roles, as_of: 7, mapping, full_name, email, cluster_uuid, seen, origin };
+            of(cluster, "s", &spec)
         };
         let ours = of("c", owner("s"));
         let mut unbound = ours.clone();
@@ -119,10 +151,10 @@ mod tests {
         let mut elsewhere = unbound.clone();
         elsewhere["elastauth"]["issuer"] = "https://other".into();
         for (user, expected) in [
-            (user(ours.clone(), true), Ok(Existing::Ours)),
+            (user(ours.clone(), true), Ok(())),
             (user(ours.clone(), false), Err(Refused::Disabled)),
             (json!({ "metadata": ours }), Err(Refused::Disabled)),
-            (user(unbound.clone(), true), Ok(Existing::Ours)),
+            (user(unbound.clone(), true), Ok(())),
             (user(unbound, false), Err(Refused::Disabled)),
             (user(elsewhere, true), Err(Refused::OtherOwner)),
             (user(of("c", owner("other")), true), Err(Refused::OtherOwner)),
@@ -138,12 +170,37 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_says_when_roles_were_true_unless_it_was_handed_over_or_restored() {
+        let user = |change: fn(&mut Value)| {
+            let mut user = json!({ "roles": ["b", "a"], "metadata": { "managed_by": "elastauth", "elastauth": {
+                "as_of": 7, "cluster_uuid": "u", "mapping": "00000000000000ff", "mapping_since": 3,
+            } } });
+            change(&mut user["metadata"]["elastauth"]);
+            user
+        };
+        let standing = |mapping| Some(Standing { mapping, as_of: 7, roles: Roles::new(["a", "b"]) });
+        let mapping = Version { since: 3, digest: Digest(255) };
+        for (user, uuid, expected) in [
+            (user(|_| {}), Some("u"), standing(mapping)),
+            (user(|_| {}), None, standing(mapping)),
+            (user(|_| {}), Some("another"), None),
+            (user(|stamp| stamp["cluster_uuid"] = "".into()), Some("u"), standing(mapping)),
+            (user(|stamp| stamp["mapping"] = "x".into()), Some("u"), standing(Version::default())),
+            (user(|stamp| stamp["as_of"] = 0.into()), Some("u"), None),
+            (user(|stamp| stamp["unbound"] = true.into()), Some("u"), None),
+        ] {
+            assert_eq!(super::standing(&user, uuid), expected, "{user}");
+        }
+    }
+
+    #[test]
     fn a_stamp_is_read_as_it_was_put_on_and_off_again() {
         let bound = |subject: Option<&str>| Stamp {
             cluster: "c".into(),
             issuer: "https://i".into(),
             subject: subject.map(str::to_owned),
             as_of: 7,
+            mapping: Version { since: 3, digest: Digest(u64::MAX) },
             last_seen: Day::parse("2026-11-25"),
             store: Some("redis r".into()),
         };

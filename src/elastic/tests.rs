@@ -13,7 +13,9 @@ use serde_json::json;
 
 use super::*;
 use crate::credentials::Day;
+use crate::digest::Digest;
 use crate::outbound::Tls;
+use crate::roles::Version;
 
 type Requests = Arc<Mutex<Vec<(Method, String, String)>>>;
 
@@ -78,6 +80,8 @@ fn spec() -> UserSpec {
         owner: owner(),
         roles,
         as_of: 7,
+        mapping: Version { since: 3, digest: Digest(255) },
+        cluster_uuid: Some("u".into()),
         full_name: None,
         email: Some("e".into()),
         seen: Day::of(0),
@@ -97,6 +101,7 @@ fn kind_of(written: &Result<(), WriteError>) -> &'static str {
     match written {
         Ok(()) => "ok",
         Err(WriteError::Missing) => "missing",
+        Err(WriteError::Outranked) => "outranked",
         Err(WriteError::Refused { .. }) => "refused",
         Err(WriteError::Unavailable(_)) => "unavailable",
         Err(WriteError::Unknown(_)) => "unknown",
@@ -144,9 +149,12 @@ async fn a_write_sends_roles_stamp_and_enabled_and_the_password_only_when_told_t
     assert_eq!(body["password"], password.expose());
     assert_eq!((&body["roles"], &body["enabled"], &body["email"]), (&json!(["r"]), &json!(true), &json!("e")));
     assert_eq!(body["metadata"]["managed_by"], "elastauth");
-    let stamp = json!({ "cluster": "c", "store": "redis here", "issuer": "i", "subject": "s", "unbound": false,
-                        "as_of": 7, "last_seen": "1970-01-01" });
+    let mark = Digest::of(["redis here"]).to_string();
+    let stamp = json!({ "cluster": "c", "cluster_uuid": "u", "store": mark, "issuer": "i", "subject": "s",
+                        "unbound": false, "as_of": 7, "mapping": "00000000000000ff", "mapping_since": 3,
+                        "last_seen": "1970-01-01" });
     assert_eq!(body["metadata"]["elastauth"], stamp);
+    assert!(!body.to_string().contains("redis here"), "every user may read its own metadata");
     assert!(!requests[1].2.contains("password"));
 }
 
@@ -214,15 +222,20 @@ async fn a_login_is_accepted_with_its_roles_rejected_or_an_outage() {
         elastic(vec![server.url]).log_in(&name("ann"), &Password::generate().unwrap()).await
     };
     let accepted = log_in(200, r#"{"username":"ann","roles":["b","a"]}"#).await.unwrap();
-    assert_eq!(accepted, Login::Accepted { roles: Roles::new(["a", "b"]), seen: None, as_of: None });
+    assert_eq!(accepted, Login::Accepted { roles: Roles::new(["a", "b"]), seen: None, as_of: None, mapping: None });
     assert_eq!(log_in(401, &error(401, "security_exception", "r")).await.unwrap(), Login::Rejected);
     let stamped = r#"{"username":"ann","roles":[],"metadata":{"managed_by":"elastauth","elastauth":{"last_seen":"2026-11-25","as_of":7}}}"#;
     assert_eq!(
         log_in(200, stamped).await.unwrap(),
-        Login::Accepted { roles: Roles::default(), seen: Day::parse("2026-11-25"), as_of: Some(7) }
+        Login::Accepted {
+            roles: Roles::default(),
+            seen: Day::parse("2026-11-25"),
+            as_of: Some(7),
+            mapping: Some(Version::default())
+        }
     );
     let old = r#"{"username":"ann","roles":[],"metadata":{"managed_by":"elastauth","elastauth":{}}}"#;
-    let of_old = Login::Accepted { roles: Roles::default(), seen: Some(Day::of(0)), as_of: None };
+    let of_old = Login::Accepted { roles: Roles::default(), seen: Some(Day::of(0)), as_of: None, mapping: None };
     assert_eq!(log_in(200, old).await.unwrap(), of_old);
     for (status, body) in [
         (200, r#"{"username":"a-proxys-own","roles":["r"]}"#.to_owned()),
@@ -313,17 +326,17 @@ async fn refresh_is_what_the_setting_says() {
 #[tokio::test]
 async fn the_account_is_examined_and_its_own_name_learned() {
     let put = "cluster:admin/xpack/security/user/put";
-    for (may_put, roles, expected) in [
-        (true, (200, json!({ "dev": {} })), Ok(vec![])),
-        (true, (200, json!({})), Ok(vec!["dev"])),
-        (
-            true,
-            (403, serde_json::from_str(&error(403, "security_exception", "r")).unwrap()),
-            Ok(vec!["could not be seen"]),
-        ),
-        (false, (200, json!({ "dev": {} })), Err(put)),
+    let root = || (200, json!({ "cluster_uuid": "u" }));
+    let denied = || (403, serde_json::from_str::<Value>(&error(403, "security_exception", "r")).unwrap());
+    for (may_put, root, roles, expected) in [
+        (true, root(), (200, json!({ "dev": {} })), Ok(vec![])),
+        (true, root(), (200, json!({})), Ok(vec!["dev"])),
+        (true, root(), denied(), Ok(vec!["could not be seen"])),
+        (true, denied(), (200, json!({ "dev": {} })), Ok(vec!["cluster:monitor/main"])),
+        (false, root(), (200, json!({ "dev": {} })), Err(put)),
     ] {
         let server = scripted(move |path, body| match path {
+            "/" => root.clone(),
             "/_security/_authenticate" => (200, json!({ "username": "owner-of-the-key", "roles": [] })),
             "/_security/user/_has_privileges" => {
                 let asked = body["cluster"].as_array().unwrap().iter().filter_map(Value::as_str);

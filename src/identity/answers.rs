@@ -43,7 +43,7 @@ const FAILED: Duration = Duration::from_secs(1);
 pub(super) struct Accepted {
     pub(super) claims: Claims,
     /// When it was asked: what it says was true then, or became true after.
-    pub(super) asked: SystemTime,
+    pub(super) asked: Instant,
     /// Until when that is taken for granted: the time to live, or the token's `exp` if that comes first.
     pub(super) until: SystemTime,
 }
@@ -180,7 +180,7 @@ impl<K: KeySource> Shared<K> {
         let answer = self.keyring.source().ask(*question, token).await;
         let size = size(&answer);
         let answer = answer.map_err(|error| Error::Unanswered(error.to_string().into()));
-        let result = answer.and_then(|answer| accept(*question, answer, *ends, *now, self.ttl));
+        let result = answer.and_then(|answer| accept(*question, answer, *ends, (*at, *now), self.ttl));
         let life = match &result {
             Ok(accepted) => accepted.until.duration_since(*now).unwrap_or_default(),
             Err(error) if error.is_outage() => FAILED,
@@ -204,7 +204,7 @@ fn accept(
     question: Question,
     answer: Answer,
     ends: Option<SystemTime>,
-    asked: SystemTime,
+    (asked, now): (Instant, SystemTime),
     ttl: Duration,
 ) -> Result<Accepted, Error> {
     let document = match answer {
@@ -223,7 +223,7 @@ fn accept(
         }
     }
     let claims = Claims::vouched(object);
-    let kept = asked.checked_add(ttl).unwrap_or(asked);
+    let kept = now.checked_add(ttl).unwrap_or(now);
     let ends = [ends, claims.time("exp")?.map(|(ends, _)| ends)];
     let until = ends.into_iter().flatten().fold(kept, SystemTime::min);
     Ok(Accepted { claims, asked, until })

@@ -1,7 +1,7 @@
 //! One issuer's tokens: by which way each is validated (`oidc.token_validation`).
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use super::answers::{Accepted, Answers, Standing};
 use super::claims::Claims;
@@ -114,7 +114,7 @@ impl<K: KeySource> Issuer<K> {
     /// shown would make every request wait for the provider, and fail with it.
     async fn completed(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
         let Signed { mut claims, key, times } = self.verifier.signed(token, now).await?;
-        let (mut as_of, mut until) = (times.issued, self.verifier.rules().end(times.expires));
+        let (mut as_of, mut until) = (AsOf::At(times.issued), self.verifier.rules().end(times.expires));
         let mapping = self.verifier.mapping();
         if mapping.deciding().any(|name| claims.find(name).is_none()) {
             // its signature is right: it is not made up
@@ -125,12 +125,12 @@ impl<K: KeySource> Issuer<K> {
                 return Err(Error::OtherSubject);
             }
             if claims.find(&mapping.groups).is_none() {
-                as_of = millis(answer.asked);
+                as_of = AsOf::Answered(answer.asked);
             }
             until = until.min(answer.until);
             claims.add(&answer.claims);
         }
-        let identity = self.verifier.identity(&claims, AsOf::At(as_of), times.expires)?;
+        let identity = self.verifier.identity(&claims, as_of, times.expires)?;
         Ok(Verified::by_key(identity, key, until))
     }
 
@@ -153,15 +153,9 @@ impl<K: KeySource> Issuer<K> {
     }
 
     fn answered(&self, answer: &Arc<Accepted>) -> Result<Verified, Error> {
-        let as_of = AsOf::At(millis(answer.asked));
-        let identity = self.verifier.identity(&answer.claims, as_of, answer.until)?;
+        let identity = self.verifier.identity(&answer.claims, AsOf::Answered(answer.asked), answer.until)?;
         Ok(Verified::by_answer(identity, answer.until))
     }
-}
-
-fn millis(moment: SystemTime) -> u64 {
-    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::answers::{self, Written};
 use super::{Settings, stamp};
-use crate::credentials::{Existing, InspectError, Login, Origin, OtherWriter, Password, UserSpec};
+use crate::credentials::{Cluster, Existing, InspectError, Login, Origin, OtherWriter, Password, StoreName, UserSpec};
 use crate::identity::{Owner, Username};
-use crate::nodes::{self, Answer, Call, Lost, Nodes, Shape, System};
+use crate::nodes::{self, Answer, Call, ClusterId, Lost, Nodes, Shape, System};
 use crate::outbound::{Error, Tls};
 use crate::roles::Roles;
 
@@ -71,8 +71,9 @@ pub(super) struct Api {
     /// Without the administrator's client certificate: over a connection that shows it, OpenSearch takes everybody for
     /// the administrator, whatever password is sent.
     users: Nodes,
+    pub(super) cluster_id: ClusterId,
     cluster: String,
-    store: String,
+    store: StoreName,
     roles: RoleField,
     timeout: Duration,
 }
@@ -86,9 +87,21 @@ impl Api {
         let nodes = settings.nodes.clone();
         let tls = Tls { identity: None, ..nodes.tls.clone() };
         let users = Nodes::new(nodes::Settings { account: None, tls, ..nodes.clone() })?.of(System::OpenSearch);
+        let cluster_id = ClusterId::new(&nodes.hosts);
         let administrator = Nodes::new(nodes)?.of(System::OpenSearch);
         let (cluster, store) = (settings.cluster.clone(), settings.store.clone());
-        Ok(Self { administrator, users, cluster, store, roles: settings.roles, timeout: settings.timeout })
+        let (roles, timeout) = (settings.roles, settings.timeout);
+        Ok(Self { administrator, users, cluster_id, cluster, store, roles, timeout })
+    }
+
+    /// Which cluster it is, asked unless that was done a moment ago.
+    pub(super) async fn ask_cluster(&self) -> Cluster {
+        self.cluster_id.ask(&self.administrator, self.timeout).await
+    }
+
+    /// The same, asked now.
+    pub(super) async fn read_cluster(&self) {
+        self.cluster_id.read(&self.administrator, self.timeout).await;
     }
 
     /// Whose the user is.
@@ -100,7 +113,11 @@ impl Api {
         limit: Duration,
     ) -> Result<Existing, InspectError> {
         match self.user(username, origin, limit).await? {
-            Some(user) => Ok(stamp::check(&user, &self.cluster, owner)?),
+            Some(user) => {
+                stamp::check(&user, &self.cluster, owner)?;
+                let uuid = self.cluster_id.known().uuid;
+                Ok(Existing::Ours(stamp::standing(&user, self.roles.name(), uuid.as_deref())))
+            }
             None => Ok(Existing::Absent),
         }
     }
@@ -108,8 +125,8 @@ impl Api {
     /// The elastauth with another store that last wrote the user.
     pub(super) async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
         let user = self.user(username, &Origin::default(), self.timeout).await?;
-        let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| *theirs != self.store);
-        Ok(theirs.map(|theirs| OtherWriter { theirs, ours: self.store.clone() }))
+        let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| !self.store.is(theirs));
+        Ok(theirs.map(|theirs| OtherWriter { theirs, ours: self.store.name.clone() }))
     }
 
     /// The user as it stands there.
@@ -151,7 +168,7 @@ impl Api {
                 let names = names.ok_or_else(|| InspectError::Unavailable("an answer without roles".into()))?;
                 let roles = Roles::new(names.iter().filter_map(Value::as_str));
                 // the names of attributes are shown, not what stands in them; and a write would cost everybody's login
-                Ok(Login::Accepted { roles, seen: None, as_of: None })
+                Ok(Login::Accepted { roles, seen: None, as_of: None, mapping: None })
             }
             // a proxy or a certificate that authenticates everybody as somebody else
             StatusCode::OK => Err(InspectError::Unavailable("the answer is about another user".into())),
@@ -224,7 +241,7 @@ impl Api {
     fn body(&self, user: &UserSpec, secret: &Secret) -> Value {
         let mut body = json!({
             self.roles.name(): user.roles.iter().collect::<Vec<_>>(),
-            "attributes": stamp::of(&self.cluster, &self.store, user),
+            "attributes": stamp::of(&self.cluster, &self.store.mark, user),
         });
         match secret {
             Secret::Kept => {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::OpenSearch;
-use crate::credentials::{InspectError, Origin};
+use crate::credentials::{InspectError, Origin, Provisioner as _};
 use crate::identity::Username;
 
 /// Between two looks, and after one that found trouble.
@@ -22,6 +22,10 @@ impl OpenSearch {
             let found = self.account().await;
             let next = if found.is_ok() { EVERY } else { AGAIN };
             let why = found.as_ref().err().cloned();
+            if found.is_ok() && (self.condition.get().is_err() || self.cluster().uuid.is_none()) {
+                // after an outage it may be another cluster
+                self.writer.api.read_cluster().await;
+            }
             match (self.condition.set(found), why) {
                 (true, None) => tracing::info!("OpenSearch and the administrator's account work"),
                 (true, Some(why)) => {

@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::credentials::{Day, Existing, Refused, UserSpec};
+use crate::credentials::agreement::Standing;
+use crate::credentials::{Day, Refused, UserSpec};
+use crate::digest::Digest;
 use crate::identity::Owner;
+use crate::roles::{Roles, Version};
 use crate::users::Stamp;
 
 const MANAGER: &str = "elastauth";
@@ -11,7 +14,10 @@ const MANAGED_BY: &str = "elastauth.io/managed-by";
 const CLUSTER: &str = "elastauth.io/cluster";
 const ISSUER: &str = "elastauth.io/issuer";
 const SUBJECT: &str = "elastauth.io/subject";
+const CLUSTER_UUID: &str = "elastauth.io/cluster-uuid";
 const AS_OF: &str = "elastauth.io/as-of";
+const MAPPING: &str = "elastauth.io/mapping";
+const MAPPING_SINCE: &str = "elastauth.io/mapping-since";
 const STORE: &str = "elastauth.io/store";
 const UNBOUND: &str = "elastauth.io/unbound";
 const LAST_SEEN: &str = "elastauth.io/last-seen";
@@ -21,13 +27,17 @@ const EMAIL: &str = "elastauth.io/email";
 /// All of the user's attributes: a write replaces them. (A value that is no string gets 500.)
 pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Map<String, Value> {
     let (as_of, seen) = (user.as_of.to_string(), user.seen.to_string());
+    let (mapping, since) = (user.mapping.digest.to_string(), user.mapping.since.to_string());
     let always = [
         (MANAGED_BY, Some(MANAGER)),
         (CLUSTER, Some(cluster)),
         (ISSUER, Some(&*user.owner.issuer)),
         (SUBJECT, Some(&*user.owner.subject)),
         (UNBOUND, Some("false")),
+        (CLUSTER_UUID, user.cluster_uuid.as_deref()),
         (AS_OF, Some(as_of.as_str())),
+        (MAPPING, Some(mapping.as_str())),
+        (MAPPING_SINCE, Some(since.as_str())),
         (STORE, Some(store)),
         (LAST_SEEN, Some(seen.as_str())),
         (FULL_NAME, user.full_name.as_deref()),
@@ -38,7 +48,7 @@ pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Map<String, Val
 
 /// Whether the user, as a GET shows it, may be written for this owner. One that was handed over without a subject is the
 /// first one's of its issuer. There is no disabled user on OpenSearch.
-pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<Existing, Refused> {
+pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<(), Refused> {
     if is_reserved(user) {
         return Err(Refused::Reserved);
     }
@@ -48,11 +58,25 @@ pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<Existi
         return Err(Refused::NotOurs);
     }
     let subject = is(UNBOUND, "true") || is(SUBJECT, &owner.subject);
-    if is(CLUSTER, cluster) && is(ISSUER, &owner.issuer) && subject {
-        Ok(Existing::Ours)
-    } else {
-        Err(Refused::OtherOwner)
-    }
+    if is(CLUSTER, cluster) && is(ISSUER, &owner.issuer) && subject { Ok(()) } else { Err(Refused::OtherOwner) }
+}
+
+fn mapping(user: &Value) -> Version {
+    let text = |key: &str| user["attributes"][key].as_str().unwrap_or_default();
+    Digest::parse(text(MAPPING)).map_or_else(Version::default, |digest| Version {
+        since: text(MAPPING_SINCE).parse().unwrap_or_default(),
+        digest,
+    })
+}
+
+/// The roles that a user of ours has in this field, and what its stamp says of them. None for one that was handed over, or that
+/// was restored from a snapshot of another cluster than this `uuid`'s: when its roles were true says nothing here.
+pub(super) fn standing(user: &Value, field: &str, uuid: Option<&str>) -> Option<Standing> {
+    let text = |key: &str| user["attributes"][key].as_str().unwrap_or_default();
+    let restored = !text(CLUSTER_UUID).is_empty() && uuid.is_some_and(|uuid| uuid != text(CLUSTER_UUID));
+    let as_of = text(AS_OF).parse().ok().filter(|as_of| *as_of > 0 && text(UNBOUND) != "true" && !restored)?;
+    let roles = Roles::new(user[field].as_array()?.iter().filter_map(Value::as_str));
+    Some(Standing { mapping: mapping(user), as_of, roles })
 }
 
 /// Built in. An administrator's client certificate sees hidden users, and could write reserved ones.
@@ -69,6 +93,7 @@ pub(super) fn read(user: &Value) -> Option<Stamp> {
         issuer: text(ISSUER).into(),
         subject: (text(UNBOUND) != "true").then(|| text(SUBJECT).into()),
         as_of: text(AS_OF).parse().unwrap_or_default(),
+        mapping: mapping(user),
         last_seen: Day::parse(text(LAST_SEEN)),
         store: store(user),
     })
@@ -84,6 +109,8 @@ pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
         (SUBJECT, stamp.subject.clone().unwrap_or_default()),
         (UNBOUND, stamp.subject.is_none().to_string()),
         (AS_OF, stamp.as_of.to_string()),
+        (MAPPING, stamp.mapping.digest.to_string()),
+        (MAPPING_SINCE, stamp.mapping.since.to_string()),
         (STORE, stamp.store.clone().unwrap_or_default()),
         (LAST_SEEN, stamp.day().to_string()),
     ];
@@ -102,7 +129,6 @@ mod tests {
     use super::*;
     use crate::credentials::Origin;
     use crate::identity::Username;
-    use crate::roles::Roles;
 
     fn spec(subject: &str) -> UserSpec {
         UserSpec {
@@ -110,6 +136,8 @@ mod tests {
             owner: Owner { issuer: "https://i".into(), subject: subject.into() },
             roles: Roles::new(["r"]),
             as_of: 7,
+            mapping: Version { since: 3, digest: Digest(255) },
+            cluster_uuid: Some("u".into()),
             full_name: None,
             email: Some("e".into()),
             seen: Day::of(0),
@@ -136,10 +164,10 @@ mod tests {
         elsewhere.insert(ISSUER.into(), "https://other".into());
         let flagged = |flag: &str| json!({ "attributes": of("c", "s", &spec("s")), flag: true });
         for (user, expected) in [
-            (user(of("c", "s", &spec("s"))), Ok(Existing::Ours)),
+            (user(of("c", "s", &spec("s"))), Ok(())),
             (user(of("c", "s", &spec("other"))), Err(Refused::OtherOwner)),
             (user(of("d", "s", &spec("s"))), Err(Refused::OtherOwner)),
-            (user(unbound), Ok(Existing::Ours)),
+            (user(unbound), Ok(())),
             (user(elsewhere), Err(Refused::OtherOwner)),
             (json!({ "attributes": { MANAGED_BY: MANAGER } }), Err(Refused::OtherOwner)),
             (json!({ "attributes": { "managed_by": MANAGER } }), Err(Refused::NotOurs)),
@@ -155,15 +183,39 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_says_when_roles_were_true_unless_it_was_handed_over_or_restored() {
+        let user = |change: &[(&str, &str)]| {
+            let mut attributes = of("c", "s", &spec("s"));
+            attributes.extend(change.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())));
+            json!({ "backend_roles": ["b", "a"], "attributes": attributes })
+        };
+        let standing = |mapping| Some(Standing { mapping, as_of: 7, roles: Roles::new(["a", "b"]) });
+        let mapping = Version { since: 3, digest: Digest(255) };
+        for (user, uuid, expected) in [
+            (user(&[]), Some("u"), standing(mapping)),
+            (user(&[]), None, standing(mapping)),
+            (user(&[]), Some("another"), None),
+            (user(&[(CLUSTER_UUID, "")]), Some("u"), standing(mapping)),
+            (user(&[(MAPPING, "x")]), Some("u"), standing(Version::default())),
+            (user(&[(AS_OF, "0")]), Some("u"), None),
+            (user(&[(AS_OF, "x")]), Some("u"), None),
+            (user(&[(UNBOUND, "true")]), Some("u"), None),
+        ] {
+            assert_eq!(super::standing(&user, "backend_roles", uuid), expected, "{user}");
+        }
+    }
+
+    #[test]
     fn a_stamp_that_is_put_on_is_read_again_and_what_is_not_ours_stays() {
         for subject in [Some("s".to_owned()), None] {
             let (issuer, store) = ("https://i".to_owned(), Some("redis".to_owned()));
             let last_seen = Day::parse("2026-11-25");
-            let stamp = Stamp { cluster: "c".into(), issuer, subject, as_of: 7, last_seen, store };
+            let mapping = Version { since: 3, digest: Digest(255) };
+            let stamp = Stamp { cluster: "c".into(), issuer, subject, as_of: 7, mapping, last_seen, store };
             let mut user = json!({ "attributes": { "team": "x" } });
             user["attributes"].as_object_mut().unwrap().extend(marks(Some(&stamp)));
             assert_eq!(read(&user), Some(stamp.clone()));
-            assert_eq!(check(&user, "c", &spec("s").owner), Ok(Existing::Ours));
+            assert_eq!(check(&user, "c", &spec("s").owner), Ok(()));
             assert_eq!(check(&user, "c", &spec("t").owner).is_ok(), stamp.subject.is_none());
             user["attributes"].as_object_mut().unwrap().extend(marks(None));
             assert_eq!((read(&user), &user["attributes"]["team"]), (None, &json!("x")));

@@ -14,9 +14,10 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::credentials::Day;
+use crate::digest::Digest;
 use crate::nodes::Account;
 use crate::outbound::Tls;
-use crate::roles::Roles;
+use crate::roles::{Roles, Version};
 
 /// Method, last segment of the path, and body of each request.
 type Requests = Arc<Mutex<Vec<(Method, String, Value)>>>;
@@ -90,6 +91,8 @@ fn spec(user: &str) -> UserSpec {
         owner: owner(),
         roles: Roles::new(["r"]),
         as_of: 7,
+        mapping: Version { since: 3, digest: Digest(255) },
+        cluster_uuid: None,
         full_name: None,
         email: None,
         seen: Day::of(0),
@@ -136,6 +139,7 @@ async fn a_write_is_read_by_its_status_first() {
         let found = match write(&server, true).await {
             Ok(()) => "ok",
             Err(WriteError::Missing) => "missing",
+            Err(WriteError::Outranked) => "outranked",
             Err(WriteError::Unavailable(_)) => "unavailable",
             Err(WriteError::Unknown(_)) => "unknown",
             Err(WriteError::Refused { refused: Refused::Reserved, .. }) => "reserved",
@@ -173,7 +177,11 @@ async fn a_login_is_about_the_user_who_asked_or_proves_nothing() {
         opensearch(&server).log_in(&name("ann"), &Password::generate().unwrap()).await
     };
     let accepted = log_in(200, r#"{"user_name":"ann","backend_roles":["b"],"roles":["c"]}"#).await.unwrap();
-    assert_eq!(accepted, Login::Accepted { roles: Roles::new(["b"]), seen: None, as_of: None }, "not the mapped ones");
+    assert_eq!(
+        accepted,
+        Login::Accepted { roles: Roles::new(["b"]), seen: None, as_of: None, mapping: None },
+        "not the mapped ones"
+    );
     assert_eq!(log_in(401, "Unauthorized").await.unwrap(), Login::Rejected);
     for (status, body) in
         [(200, r#"{"user_name":"CN=super","backend_roles":["b"]}"#), (200, "{}"), (403, "{}"), (503, ""), (500, "")]
@@ -321,6 +329,35 @@ async fn a_user_that_became_anothers_while_it_waited_is_left_out() {
     for (i, written) in written.into_iter().enumerate() {
         match i {
             3 => assert!(matches!(written, Err(WriteError::Refused { refused: Refused::NotOurs, .. })), "{written:?}"),
+            _ => written.unwrap(),
+        }
+    }
+    let requests = server.requests.lock().unwrap();
+    let (_, _, patch) = requests.iter().find(|(method, ..)| *method == Method::PATCH).unwrap();
+    assert!(!named(patch).contains("u3") && named(patch).len() == 5);
+}
+
+/// Issue B1, where writes wait for one another.
+#[tokio::test]
+async fn a_user_that_got_newer_roles_while_it_waited_is_left_out_and_its_flight_is_told() {
+    let newer = UserSpec { as_of: 8, ..spec("u3") };
+    let newer = json!({ "u3": { "backend_roles": ["less"], "attributes": stamp::of("c", "memory", &newer) } });
+    let server = server(move |method, last, _| match *method {
+        Method::GET if last == "u3" => Some((200, newer.to_string())),
+        Method::GET => ours(last),
+        _ => None,
+    })
+    .await;
+    let mut settings = settings(server.url.clone());
+    // the others wait behind the first one, and are looked at again
+    settings.write_interval = Duration::from_millis(600);
+    let (opensearch, password) = (OpenSearch::new(settings).unwrap(), Password::generate().unwrap());
+    opensearch.write(&spec("first"), Some(&password)).await.unwrap();
+    let users: Vec<_> = (0..6).map(|i| spec(&format!("u{i}"))).collect();
+    let written = join_all(users.iter().map(|user| opensearch.write(user, Some(&password)))).await;
+    for (i, written) in written.into_iter().enumerate() {
+        match i {
+            3 => assert!(matches!(written, Err(WriteError::Outranked)), "{written:?}"),
             _ => written.unwrap(),
         }
     }

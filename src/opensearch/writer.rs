@@ -98,7 +98,9 @@ impl Writer {
         let found = look.instrument(job.span.clone()).await;
         let error = match found {
             Ok(Existing::Absent) if job.secret.is_kept() => WriteError::Missing,
-            Ok(Existing::Absent | Existing::Ours) => {
+            // written by another replica while it waited here: its flight agrees on that first
+            Ok(Existing::Ours(Some(stamp))) if job.user.is_outranked_by(&stamp) => WriteError::Outranked,
+            Ok(Existing::Absent | Existing::Ours(_)) => {
                 job.looked = Some(looked);
                 return Some(job);
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Account, Pattern, Stamp};
 use crate::credentials::Day;
 use crate::identity::Username;
+use crate::roles::Version;
 
 /// Who is meant: the named, or all that meet every rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,7 +123,8 @@ impl Task {
                 let subject = subjects.of(&account.name, None)?;
                 let (cluster, issuer) = (self.cluster.clone(), issuer.clone());
                 // the oldest there can be: the first token that comes brings newer roles
-                Ok(Some(Stamp { cluster, issuer, subject, as_of: 0, last_seen: Some(self.today), store: None }))
+                let (mapping, last_seen) = (Version::default(), Some(self.today));
+                Ok(Some(Stamp { cluster, issuer, subject, as_of: 0, mapping, last_seen, store: None }))
             }
             (_, None) => refused("not made by elastauth"),
             (Action::Disable, Some(_)) if !account.enabled => Err(Left::Already("disabled already")),
@@ -130,8 +132,12 @@ impl Task {
             (Action::Rebind { issuer, subjects }, Some(before)) => {
                 let subject = subjects.of(&account.name, before.subject.as_ref())?;
                 let issuer = issuer.clone().unwrap_or_else(|| before.issuer.clone());
-                let stamp = Stamp { issuer, subject, ..before.clone() };
-                if stamp == *before { Err(Left::Already("bound so already")) } else { Ok(Some(stamp)) }
+                if issuer == before.issuer && subject == before.subject {
+                    return Err(Left::Already("bound so already"));
+                }
+                // the roles are the former subject's: whatever the new one brings is newer
+                let (as_of, mapping, last_seen) = (0, Version::default(), Some(before.day()));
+                Ok(Some(Stamp { issuer, subject, as_of, mapping, last_seen, ..before.clone() }))
             }
         }
     }

@@ -17,6 +17,7 @@ fn stamp(cluster: &str, subject: &str, last_seen: &str) -> Stamp {
         issuer: "https://i".into(),
         subject: Some(subject.into()),
         as_of: 0,
+        mapping: Version::default(),
         last_seen: Some(day(last_seen)),
         store: None,
     }
@@ -321,7 +322,7 @@ async fn a_cached_record_goes_with_its_user_s_access() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rebinding_exchanges_what_it_is_told_to_and_only_where_that_is_known() {
-    let ours = |name: &str| account(name, Some(stamp("c", name, "2026-11-01")));
+    let ours = |name: &str| account(name, Some(Stamp { as_of: 7, ..stamp("c", name, "2026-11-01") }));
     let book = Book::of(&[ours("ann"), ours("bob")]);
     let listed = Subjects::Listed(HashMap::from([("ann".to_owned(), "new-ann".to_owned())]));
     let action = Action::Rebind { issuer: Some("https://new".into()), subjects: listed };
@@ -330,6 +331,7 @@ async fn a_rebinding_exchanges_what_it_is_told_to_and_only_where_that_is_known()
     assert_eq!(lines[1], ("bob".into(), Outcome::Refused("not in the list of subjects".into())));
     let bound = book.get("ann").unwrap().stamp.unwrap();
     assert_eq!((bound.issuer.as_str(), bound.subject.as_deref()), ("https://new", Some("new-ann")));
+    assert_eq!(bound.as_of, 0, "the roles of the former subject are never newer than what the new one brings");
     assert_eq!(book.get("bob").unwrap().stamp.unwrap().issuer, "https://i");
     let again = act(&book, &task(action, &["ann"])).await;
     assert_eq!(again[0].1, Outcome::Unchanged("bound so already"));

@@ -40,9 +40,10 @@ async fn a_user_is_handed_over_and_given_up_with_its_password_and_attributes() {
     let inspect = async |subject| opensearch.inspect(&name("adopted"), &owner(subject), &server::origin()).await;
     inspect("adopted").await.unwrap_err();
     let (cluster, issuer, store) = ("tests".into(), "https://issuer".into(), None);
-    let stamp = Stamp { cluster, issuer, subject: Some("adopted".into()), as_of: 7, last_seen: None, store };
+    let (subject, mapping) = (Some("adopted".into()), elastauth::roles::Version::default());
+    let stamp = Stamp { cluster, issuer, subject, as_of: 7, mapping, last_seen: None, store };
     opensearch.mark(&name("adopted"), Some(&stamp)).await.unwrap();
-    assert_eq!(inspect("adopted").await.unwrap(), Existing::Ours);
+    assert!(matches!(inspect("adopted").await.unwrap(), Existing::Ours(Some(_))));
     inspect("another").await.unwrap_err();
     opensearch.mark(&name("adopted"), None).await.unwrap();
     inspect("adopted").await.unwrap_err();

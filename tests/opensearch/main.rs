@@ -13,7 +13,7 @@ mod writes;
 
 use elastauth::credentials::{Day, Login, UserSpec};
 use elastauth::identity::{Owner, Username};
-use elastauth::roles::Roles;
+use elastauth::roles::{Roles, Version};
 
 fn name(text: &str) -> Username {
     Username::parse(text).unwrap()
@@ -30,6 +30,8 @@ fn spec(user: &str, roles: &[&str]) -> UserSpec {
         owner: owner(user),
         roles: Roles::new(roles),
         as_of: 7,
+        mapping: Version::default(),
+        cluster_uuid: None,
         full_name: Some("Full Name".into()),
         email: None,
         seen: Day::of(0),
@@ -44,5 +46,5 @@ fn accepted(login: &Login, wanted: &[&str]) -> bool {
 
 /// With these roles and no others.
 fn accepted_with(wanted: &[&str]) -> Login {
-    Login::Accepted { roles: Roles::new(wanted), seen: None, as_of: None }
+    Login::Accepted { roles: Roles::new(wanted), seen: None, as_of: None, mapping: None }
 }

@@ -1,7 +1,9 @@
 //! Users made and changed one at a time.
 
-use elastauth::credentials::{Existing, Login, Password, Provisioner as _, WriteError};
+use elastauth::credentials::agreement::Standing;
+use elastauth::credentials::{Existing, Login, Password, Provisioner as _, StoreName, WriteError};
 use elastauth::opensearch::{Hashing, OpenSearch, RoleField};
+use elastauth::roles::{Roles, Version};
 use serde_json::json;
 
 use crate::{accepted, accepted_with, name, owner, server, spec};
@@ -13,7 +15,9 @@ async fn a_user_is_made_with_its_stamp_and_logs_in_with_its_roles() {
     let user = "made@example.com+1";
     assert_eq!(opensearch.inspect(&name(user), &owner(user), &server::origin()).await.unwrap(), Existing::Absent);
     opensearch.write(&spec(user, &["developers", "viewers"]), Some(&password)).await.unwrap();
-    assert_eq!(opensearch.inspect(&name(user), &owner(user), &server::origin()).await.unwrap(), Existing::Ours);
+    let stands = Standing { mapping: Version::default(), as_of: 7, roles: Roles::new(["developers", "viewers"]) };
+    let found = opensearch.inspect(&name(user), &owner(user), &server::origin()).await.unwrap();
+    assert_eq!(found, Existing::Ours(Some(stands)));
     let accepted = opensearch.log_in(&name(user), &password).await.unwrap();
     assert_eq!(accepted, accepted_with(&["developers", "viewers"]));
     let other = opensearch.log_in(&name(user), &Password::generate().unwrap()).await.unwrap();
@@ -22,7 +26,8 @@ async fn a_user_is_made_with_its_stamp_and_logs_in_with_its_roles() {
     assert!(shown.is_null(), "the name is not what its encoding is");
     let stamp = json!({ "elastauth.io/managed-by": "elastauth", "elastauth.io/cluster": "tests",
         "elastauth.io/issuer": "https://issuer", "elastauth.io/subject": user, "elastauth.io/as-of": "7",
-        "elastauth.io/unbound": "false", "elastauth.io/store": "memory of a test", "elastauth.io/last-seen": "1970-01-01",
+        "elastauth.io/unbound": "false", "elastauth.io/store": StoreName::from("memory of a test").mark,
+        "elastauth.io/mapping": "0000000000000000", "elastauth.io/mapping-since": "0", "elastauth.io/last-seen": "1970-01-01",
         "elastauth.io/full-name": "Full Name" });
     assert_eq!(node.user(user).await["attributes"], stamp);
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use elastauth::app::Foreseen;
+use elastauth::credentials::agreement::Standing;
 use elastauth::credentials::broker::{Held, Next, Outlook, Seen};
 use elastauth::credentials::record::Phase;
 use elastauth::credentials::seal::{SealedBy, Which};
@@ -87,11 +88,16 @@ fn theirs(seen: &Seen, owner: &Owner) -> String {
 }
 
 fn agreed(seen: &Seen, roles: &Roles) -> String {
-    let moment = moment(seen.as_of);
+    let as_of = moment(seen.as_of);
+    let by = match seen.other_mapping {
+        None => String::new(),
+        Some(0) => "; an earlier release derived them, which did not note its configuration".into(),
+        Some(since) => format!("; a configuration that counts since {} derived them, not this one", moment(since)),
+    };
     if seen.roles == *roles {
-        return format!("with the same roles, true at {moment}");
+        return format!("with the same roles, true at {as_of}{by}");
     }
-    format!("with other roles, {}, true at {moment}", seen.roles)
+    format!("with other roles, {}, true at {as_of}{by}", seen.roles)
 }
 
 fn moment(at: Millis) -> String {
@@ -101,7 +107,11 @@ fn moment(at: Millis) -> String {
 fn standing(user: &Result<Existing, InspectError>) -> String {
     match user {
         Ok(Existing::Absent) => "is not there".into(),
-        Ok(Existing::Ours) => "is there, elastauth's, of the same subject, and enabled".into(),
+        Ok(Existing::Ours(None)) => "is there, elastauth's, of the same subject, and enabled".into(),
+        Ok(Existing::Ours(Some(Standing { roles, as_of, .. }))) => format!(
+            "is there, elastauth's, of the same subject, and enabled, with the roles {roles}, true at {}",
+            moment(*as_of)
+        ),
         Err(InspectError::Refused(refused)) => format!("is to be left alone: {refused}"),
         Err(InspectError::Unavailable(why)) => format!("could not be looked at: {why}"),
     }

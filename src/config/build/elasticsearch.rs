@@ -15,7 +15,7 @@ mod cluster;
 /// Nobody waits for a write longer than `deadline`.
 pub(super) fn elasticsearch(
     v: &mut Values<'_>,
-    (cluster, store): (&str, String),
+    cluster: &str,
     roles: &roles::Settings,
     deadline: Duration,
 ) -> elastic::Settings {
@@ -38,7 +38,8 @@ pub(super) fn elasticsearch(
         mapped_roles,
         dry_run: v.boolean("elasticsearch.dry_run"),
         cluster: cluster.to_owned(),
-        store,
+        // the caller knows the cache
+        store: "".into(),
     }
 }
 

@@ -7,7 +7,8 @@ use super::at_least_one;
 use super::redis::redis;
 use crate::config::Cache;
 use crate::config::values::Values;
-use crate::credentials::seal;
+use crate::credentials::{StoreName, seal};
+use crate::digest::Digest;
 use crate::{file, memory};
 
 pub(super) fn cache(v: &mut Values<'_>) -> Cache {
@@ -45,6 +46,22 @@ pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: Option<&SecretStr
         v.problem("secret_key", "is required: the operating system gives no randomness");
     }
     seal::Key::Given(SecretBox::new(Box::new(bytes)))
+}
+
+/// What the ownership stamp calls the store. A Redis is marked with the key that all its replicas share: the address would be
+/// found in a plain digest by trying all there are.
+pub(super) fn store_name(key: &seal::Key, cache: &Cache) -> StoreName {
+    let name = cache.name();
+    match (key, cache) {
+        (seal::Key::Given(secret), Cache::Redis(_)) => {
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.expose_secret());
+            let text = format!("elastauth store name {name}");
+            let mark = Digest::cut(ring::hmac::sign(&key, text.as_bytes()).as_ref()).to_string();
+            StoreName { name, mark }
+        }
+        // a key that was made from a password would let everybody try passwords
+        (seal::Key::Given(_) | seal::Key::Derived(_), _) => name.as_str().into(),
+    }
 }
 
 /// What opens besides.

@@ -124,8 +124,9 @@ fn replaced(mut state: State, new: Record, then: Then, outcome: Swap) -> (State,
                 state.finish(if own { Outcome::Ready(new) } else { Outcome::OtherOwner })
             }
             Then::Deny(refused) => state.finish(Outcome::Refused(refused)),
-            Then::Decide => decide(state, new, false),
             Then::Write => write(state, new),
+            Then::Adopt if new.owner != state.want.owner || state.want.is_met_by(&new) => write(state, new),
+            Then::Decide | Then::Adopt => decide(state, new, false),
             Then::PayDebt => {
                 state.debt = false;
                 state.acknowledged = false;
@@ -135,6 +136,7 @@ fn replaced(mut state: State, new: Record, then: Then, outcome: Swap) -> (State,
         },
         Swap::Overwrote(before) => overwrote(state, before),
         Swap::Changed | Swap::Missing => {
+            state.made = false;
             state.previous = None;
             state.renewed = None;
             state.get()
@@ -147,14 +149,11 @@ fn replaced(mut state: State, new: Record, then: Then, outcome: Swap) -> (State,
 /// next write, which would overwrite them again, and so on for ever.
 fn overwrote(mut state: State, before: Option<Record>) -> (State, Action) {
     state.debt = true;
+    state.made = false;
     state.previous = None;
     state.renewed = None;
-    if let Some(before) = before
-        && before.owner == state.want.owner
-        && !state.want.is_newer_than(&before)
-    {
-        state.want.roles = before.roles;
-        state.want.as_of = AsOf::At(before.as_of);
+    if let Some(before) = before.filter(|before| before.owner == state.want.owner) {
+        state.want.take_over(&before);
     }
     state.get()
 }
@@ -168,13 +167,27 @@ fn inspected(mut state: State, record: Record, result: Result<Existing, Failure>
             let new = record.in_phase(state.mine(false));
             state.replace(new, Life::Claim, Then::Decide)
         }
-        Ok(_) => write(state, record),
+        Ok(Existing::Absent | Existing::Ours(None)) => write(state, record),
+        Ok(Existing::Ours(Some(stamp))) => match state.outranking(&record, &stamp) {
+            Some(stands) => adopt(state, record, stands),
+            None => write(state, record),
+        },
         Err(Failure::Refused(refused)) => {
             state.previous = None;
             refuse(state, refused)
         }
         Err(Failure::Unavailable) => unfinished(state),
     }
+}
+
+/// The record was lost or rolled back, or belongs to an older token: what stands in Elasticsearch counts for more, and is
+/// agreed before anything is written over it.
+fn adopt(mut state: State, record: Record, stands: Standing) -> (State, Action) {
+    // an outage must not put back what Elasticsearch has not any more
+    state.renewed = None;
+    let made = state.made;
+    let (state, action) = state.replace(record.standing_so(stands), Life::Claim, Then::Adopt);
+    (State { made, ..state }, action)
 }
 
 fn write(mut state: State, record: Record) -> (State, Action) {
@@ -194,6 +207,8 @@ fn written(mut state: State, record: &Record, result: Result<(), WriteFailure>) 
             let new = record.in_phase(state.mine(false));
             state.replace(new, Life::Claim, Then::Decide)
         }
+        // the look of this flight is out of date
+        Err(WriteFailure::Outranked) => inspect(state, record.clone()),
         Err(WriteFailure::Refused(refused)) => refuse(state, refused),
         Err(WriteFailure::Unfinished) => unfinished(state),
     }

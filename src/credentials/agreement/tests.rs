@@ -1,3 +1,4 @@
 //! The loop, without store and Elasticsearch.
 
 mod order;
+mod stamps;

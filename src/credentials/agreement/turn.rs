@@ -121,6 +121,8 @@ pub enum WriteFailure {
     Refused(Refused),
     /// A role-only write found no user.
     Missing,
+    /// Not applied: by now the user's stamp counts for more than the record.
+    Outranked,
     /// Not applied, or perhaps applied later: the record stays pending.
     Unfinished,
 }

@@ -1,8 +1,9 @@
 //! What a caller is entitled to, and whose roles count.
 
+use super::standing::{Standing, join};
 use crate::credentials::record::Record;
 use crate::identity::{AsOf, Millis, Owner};
-use crate::roles::Roles;
+use crate::roles::{Roles, Version};
 
 /// What a caller is entitled to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,36 +14,62 @@ pub struct Want {
     pub roles: Roles,
     /// When they were true.
     pub as_of: AsOf,
+    /// The configuration that turned the caller's groups into them.
+    pub mapping: Version,
 }
 
 impl Want {
-    /// The record's roles are the caller's, or newer. The order is total, so that two tokens of one second cannot
-    /// take turns; an older token never takes roles away or gives them back.
+    /// The record may serve the caller: it has the caller's roles, or roles that count for more by the rule of [`join`]. Roles
+    /// without a time of their own are later than whatever stands, but not under a later configuration.
     #[must_use]
     pub fn is_met_by(&self, record: &Record) -> bool {
-        let newer = |as_of| (record.as_of, &record.roles) > (as_of, &self.roles);
-        record.roles == self.roles || matches!(self.as_of, AsOf::At(as_of) if newer(as_of))
+        let later_configuration = || record.mapping > self.mapping && !record.mapping.is_same(self.mapping);
+        record.roles == self.roles
+            || match self.as_of {
+                AsOf::At(as_of) => self.raises(record, as_of).is_none(),
+                AsOf::Answered(_) | AsOf::Now => later_configuration(),
+            }
     }
 
-    /// The caller's roles are later in the same order. Where the record's clock counts, nobody is without a time.
-    pub(super) fn is_newer_than(&self, record: &Record) -> bool {
-        matches!(self.as_of, AsOf::At(as_of) if (as_of, &self.roles) > (record.as_of, &record.roles))
+    /// What is to stand instead of the record's roles for this caller's sake; none where they stay.
+    pub(super) fn raises(&self, record: &Record, as_of: Millis) -> Option<Standing> {
+        join(&record.standing(), &self.standing(as_of)).filter(|stands| stands.roles != record.roles)
     }
 
-    /// Puts a caller whose roles carry no time of their own in order with the record that he meets first, and only with that
+    /// What the caller says of itself, if its roles were true at this moment.
+    pub(super) fn standing(&self, as_of: Millis) -> Standing {
+        Standing { mapping: self.mapping, as_of, roles: self.roles.clone() }
+    }
+
+    /// From now on the caller insists on what was overwritten too, as far as it counts for more.
+    pub(super) fn take_over(&mut self, before: &Record) {
+        let before = before.standing();
+        let stands = match self.as_of {
+            AsOf::At(as_of) => join(&before, &self.standing(as_of)).unwrap_or(before),
+            AsOf::Answered(_) | AsOf::Now => before,
+        };
+        (self.mapping, self.as_of, self.roles) = (stands.mapping, AsOf::At(stands.as_of), stands.roles);
+    }
+
+    /// Puts a caller whose roles carry no time of their own in order with the record that it meets first, and only with that
     /// one: two such callers differ from then on by time and roles, and cannot take turns. Roles that have just changed
     /// stay: where a login proxy's instances disagree about a user's groups, each of their requests would otherwise be a
-    /// write. Whoever comes within that second gets the roles in force.
+    /// write. A caller that comes within that second gets the roles in force. A later configuration does not wait: it
+    /// changes a record once.
     pub(super) fn meet(&mut self, record: &Record, sight: Sight) {
-        if self.as_of == AsOf::Now && record.owner == self.owner {
-            self.as_of = AsOf::At(if record.roles == self.roles {
-                record.as_of
-            } else if sight.changed_just_now {
-                record.as_of.saturating_sub(1)
-            } else {
-                sight.now.max(record.as_of.saturating_add(1))
-            });
+        // replicas of one configuration are as late as the one that was started last
+        self.mapping = self.mapping.or_later(sight.mapping).or_later(record.mapping);
+        if matches!(self.as_of, AsOf::At(_)) || record.owner != self.owner {
+            return;
         }
+        let later_configuration = self.mapping > record.mapping && !self.mapping.is_same(record.mapping);
+        self.as_of = AsOf::At(if self.is_met_by(record) {
+            record.as_of
+        } else if sight.changed_since && !later_configuration {
+            record.as_of.saturating_sub(1)
+        } else {
+            sight.now.max(record.as_of.saturating_add(1))
+        });
     }
 }
 
@@ -51,6 +78,9 @@ impl Want {
 pub struct Sight {
     /// By this process's clock.
     pub now: Millis,
-    /// By the store's clock: what it holds is so young that roles without a time of their own do not change it yet.
-    pub changed_just_now: bool,
+    /// By the store's clock: what it holds is younger than the provider's answer about the caller, or so young that roles
+    /// without a time of their own do not change it yet.
+    pub changed_since: bool,
+    /// The configuration of this process, as late as is known by now.
+    pub mapping: Version,
 }

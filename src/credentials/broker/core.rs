@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::refusals::Refusals;
+use super::running::Running;
 use super::upkeep::Repairs;
 use super::{Broker, Error, now_ms};
 use crate::credentials::admission::Admission;
@@ -13,8 +15,10 @@ use crate::credentials::breaker::Breaker;
 use crate::credentials::near::Near;
 use crate::credentials::record::{Claim, Phase, Written};
 use crate::credentials::seal::{OpenError, Seal};
-use crate::credentials::{CacheKey, Entry, Provisioner, Settings, Store};
+use crate::credentials::{Belongs, CacheKey, Cluster, Entry, Provisioner, Settings, Store};
 use crate::identity::{AsOf, Millis};
+use crate::roles::Version;
+use crate::spans;
 
 /// Beyond `write_timeout`: how much longer a claim lasts.
 const CLAIM_MARGIN: Duration = Duration::from_secs(2);
@@ -35,6 +39,7 @@ pub(super) struct Core<S, P> {
     pub(super) near: Near,
     pub(super) settings: Settings,
     pub(super) me: Claim,
+    pub(super) running: Running,
     pub(super) admission: Admission,
     pub(super) refusals: Refusals,
     pub(super) repairs: Repairs,
@@ -59,11 +64,29 @@ pub(super) enum Peek {
 }
 
 impl Current {
-    /// A ready record that fits.
-    pub(in crate::credentials) fn serves(&self, want: &Want) -> bool {
+    /// A ready record that fits, for a caller by this configuration.
+    pub(in crate::credentials) fn serves(&self, want: &Want, running: impl FnOnce() -> Version) -> bool {
         let record = &self.written.record;
-        let fits = || want.is_met_by(record) || (want.as_of == AsOf::Now && self.changed_just_now());
-        record.phase.is_ready() && record.owner == want.owner && fits()
+        record.phase.is_ready()
+            && record.owner == want.owner
+            // what nearly every hit ends with
+            && (record.roles == want.roles || self.counts_for_more(&Want { mapping: running(), ..want.clone() }))
+    }
+
+    fn counts_for_more(&self, want: &Want) -> bool {
+        let record = &self.written.record;
+        let later_configuration = want.mapping > record.mapping && !want.mapping.is_same(record.mapping);
+        want.is_met_by(record) || (!later_configuration && self.changed_since(want.as_of))
+    }
+
+    /// Whether roles that carry no time of the provider's must leave this record as it is: they are older than it by the
+    /// store's clock, or it has changed just now. A confirmation is no change.
+    pub(super) fn changed_since(&self, as_of: AsOf) -> bool {
+        match as_of {
+            AsOf::At(_) => false,
+            AsOf::Answered(asked) => self.changed_just_now() || self.age() <= asked.elapsed(),
+            AsOf::Now => self.changed_just_now(),
+        }
     }
 
     /// With the caller's own copies of what is equal, so that both are kept once.
@@ -78,8 +101,7 @@ impl Current {
         self
     }
 
-    /// Whether roles that carry no time of their own must wait before they change this record. A confirmation is no change.
-    pub(super) fn changed_just_now(&self) -> bool {
+    fn changed_just_now(&self) -> bool {
         self.written.record.phase != Phase::Confirmed && self.age() < BETWEEN_CHANGES
     }
 
@@ -103,37 +125,75 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
 impl<S: Store, P: Provisioner> Core<S, P> {
     pub(super) async fn peek(&self, key: &CacheKey) -> Result<Peek, Error> {
         let at = Instant::now();
-        self.found(key, self.store.get(key).await?, at)
+        self.found(key, self.store.get(key).await?, at).await
     }
 
     /// For a caller who cannot be served otherwise.
     pub(super) async fn peek_if_alive(&self, key: &CacheKey) -> Result<Peek, Error> {
         let at = Instant::now();
-        self.found(key, self.store.get_if_alive(key).await?, at)
+        self.found(key, self.store.get_if_alive(key).await?, at).await
     }
 
-    fn found(&self, key: &CacheKey, entry: Option<Entry>, at: Instant) -> Result<Peek, Error> {
+    async fn found(&self, key: &CacheKey, entry: Option<Entry>, at: Instant) -> Result<Peek, Error> {
         match entry {
-            Some(entry) => self.opened(key, entry, at),
+            Some(entry) => self.opened(key, entry, at).await,
             None => Ok(Peek::Nothing),
         }
     }
 
     /// `at` is before the store was asked.
-    pub(super) fn opened(&self, key: &CacheKey, entry: Entry, at: Instant) -> Result<Peek, Error> {
+    pub(super) async fn opened(&self, key: &CacheKey, entry: Entry, at: Instant) -> Result<Peek, Error> {
         let opened = self.seal.open(key, &entry.bytes).map(|plain| Written::decode(&plain));
-        match opened {
-            Ok(Ok(written)) => {
-                let Entry { bytes, remaining } = entry;
-                Ok(Peek::Record(Box::new(Current { bytes, written, remaining, at })))
-            }
-            Err(OpenError::UnknownKey) => Err(Error::Unreadable(OpenError::UnknownKey)),
+        let written = match opened {
+            Ok(Ok(written)) => written,
+            Err(OpenError::UnknownKey) => return Err(Error::Unreadable(OpenError::UnknownKey)),
             Ok(Err(_)) | Err(OpenError::Broken) => {
                 if self.repairs.broken.may(key, BROKEN_JUST_NOW) {
                     tracing::warn!(cacheKey = key.as_str(), "the cached record is broken and will be replaced");
                 }
-                Ok(Peek::Broken(entry))
+                return Ok(Peek::Broken(entry));
             }
+        };
+        match self.whose(&written.cluster).await {
+            Belongs::Here => {}
+            Belongs::ToPredecessor => {
+                tracing::warn!(
+                    cacheKey = key.as_str(),
+                    "the cached record is of a cluster that stood at the same addresses before, and will be replaced"
+                );
+                return Ok(Peek::Broken(entry));
+            }
+            Belongs::Elsewhere => return Err(Error::OtherCluster),
+        }
+        let Entry { bytes, remaining } = entry;
+        self.running.read(written.record.mapping, written.age(remaining));
+        Ok(Peek::Record(Box::new(Current { bytes, written, remaining, at })))
+    }
+
+    /// Nothing may be known of the cluster yet, or what is known may be out of date, as after an outage in which it was replaced:
+    /// before a record is held against it, it is asked.
+    async fn whose(&self, record: &Cluster) -> Belongs {
+        let cluster = self.provisioner.cluster();
+        match cluster.whose(record) {
+            Belongs::Here if cluster.uuid.is_some() || record.uuid.is_none() => Belongs::Here,
+            _ => self.ask_cluster().await.whose(record),
+        }
+    }
+
+    pub(super) async fn ask_cluster(&self) -> Cluster {
+        self.provisioner.ask_cluster().instrument(spans::span!("ask cluster")).await
+    }
+
+    /// The caller's roles, as the configuration of this process gives them.
+    pub(super) fn wanted(&self, want: &Want) -> Want {
+        Want { mapping: self.running.version(), ..want.clone() }
+    }
+
+    /// Forgets the users of a cluster that was replaced, for as long as the process lives.
+    pub(super) async fn follow_cluster(&self) {
+        loop {
+            self.provisioner.rebuilt().await;
+            self.near.clear();
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Seen {
     pub roles: Roles,
     /// When they were true.
     pub as_of: Millis,
+    /// Whether they were derived by the configuration that this process has; if not, since when the other one counts.
+    pub other_mapping: Option<Millis>,
 }
 
 /// What a request does first.
@@ -74,53 +76,70 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     /// answer.
     pub async fn foresee(&self, caller: &Caller) -> Result<Outlook, Error> {
         let (core, identity, key) = (&*self.core, caller.identity(), caller.key.clone());
+        core.ask_cluster().await;
         let (at, ticket) = (Instant::now(), core.near.ticket(&key));
         let entry = core.store.get(&key).await?;
         let stored = entry.as_ref().map(|entry| (core.seal.sealed_by(&entry.bytes), entry.remaining));
-        let peek = entry.map_or(Ok(Peek::Nothing), |entry| core.opened(&key, entry, at));
+        let peek = match entry {
+            Some(entry) => core.opened(&key, entry, at).await,
+            None => Ok(Peek::Nothing),
+        };
+        let want = core.wanted(&caller.want);
         let seen = match &peek {
             Ok(Peek::Record(current)) => {
                 let record = &current.written.record;
                 let (owner, roles) = (record.owner.clone(), record.roles.clone());
-                Some(Seen { phase: record.phase, age: current.age(), owner, roles, as_of: record.as_of })
+                let other_mapping = (!record.mapping.is_same(want.mapping)).then_some(record.mapping.since);
+                let (phase, age, as_of) = (record.phase, current.age(), record.as_of);
+                Some(Seen { phase, age, owner, roles, as_of, other_mapping })
             }
             _ => None,
         };
         let held = stored.map(|(sealed_by, remaining)| Held { sealed_by, remaining, seen });
         let user = core.provisioner.inspect(&identity.username, &identity.owner, &Origin::default()).await;
         let (identity, origin, why) = (identity.clone(), Origin::default(), String::new());
-        let state = State::new(core.me, caller.want.clone());
+        let state = State::new(core.me, want);
         let flight = Flight { core, key: key.clone(), identity, origin, current: None, ticket, why, place: None };
-        let next = peek.and_then(|peek| flight.foresee(state, peek)).map(|next| match next {
-            // the role-only write would find nobody
-            Next::Written { user: spec, .. } if matches!(user, Ok(Existing::Absent)) => {
-                Next::Written { user: spec, with_password: true }
-            }
-            next => next,
-        });
+        let next = peek.and_then(|peek| flight.foresee(state, peek, &user));
         Ok(Outlook { key, held, user, next })
     }
 }
 
 impl<S: Store, P: Provisioner> Flight<'_, S, P> {
-    /// What a request would do first, going by the loop's own rules; nothing is done.
-    fn foresee(mut self, state: State, peek: Peek) -> Result<Next, Error> {
+    /// What a request would do first, going by the loop's own rules as far as to the write; nothing is done. Where the user
+    /// could not be looked at, it is as if there were none.
+    fn foresee(mut self, state: State, peek: Peek, user: &Result<Existing, InspectError>) -> Result<Next, Error> {
         let (state, _get) = step(state, Event::Start);
         let event = self.seen(peek)?;
-        let (_state, action) = step(state, event);
-        match action {
-            Action::Create(record) | Action::Replace(record, _) => match record.phase {
-                Phase::Pending { password_known, .. } if record.is_claimed_by(self.core.me) => {
-                    Ok(Next::Written { user: Box::new(self.spec(&record)), with_password: !password_known })
+        let (mut state, mut action) = step(state, event);
+        let mut planned = None;
+        loop {
+            let event = match action {
+                Action::Create(record) => {
+                    planned = Some(record);
+                    Event::Created
                 }
-                _ => Ok(Next::Waits),
-            },
-            Action::Wait => Ok(Next::Waits),
-            Action::Finish(outcome) => self.finish(outcome).map(|_record| Next::Served),
-            Action::Get | Action::Remove | Action::Inspect { .. } | Action::Write { .. } => {
-                Err(Error::Internal("the loop does not begin so".into()))
-            }
+                Action::Replace(record, _) if record.is_claimed_by(self.core.me) => {
+                    planned = Some(record);
+                    Event::Replaced(Swap::Yes)
+                }
+                Action::Replace(..) | Action::Wait => return Ok(Next::Waits),
+                Action::Inspect { .. } => match (user, planned.take()) {
+                    (Err(_), Some(record)) => return Ok(self.written(&record)),
+                    (Ok(existing), _) => Event::Inspected(Ok(existing.clone())),
+                    (Err(_), None) => return Err(Error::Internal("the loop does not begin so".into())),
+                },
+                Action::Write { record, .. } => return Ok(self.written(&record)),
+                Action::Finish(outcome) => return self.finish(outcome).map(|_record| Next::Served),
+                Action::Get | Action::Remove => return Err(Error::Internal("the loop does not begin so".into())),
+            };
+            (state, action) = step(state, event);
         }
+    }
+
+    fn written(&self, record: &Record) -> Next {
+        let password_known = matches!(record.phase, Phase::Pending { password_known: true, .. });
+        Next::Written { user: Box::new(self.spec(record)), with_password: !password_known }
     }
 
     /// The user, as a write of this record has it.
@@ -134,6 +153,8 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             owner: record.owner.clone(),
             roles: record.roles.clone(),
             as_of: record.as_of,
+            mapping: record.mapping,
+            cluster_uuid: self.core.provisioner.cluster().uuid,
             seen: Day::of(now_ms()),
             origin: self.origin.clone(),
         }

@@ -6,6 +6,7 @@ use super::*;
 use crate::credentials::near::Ticket;
 use crate::credentials::{Existing, outcome};
 use crate::identity::Owner;
+use crate::roles::Version;
 
 /// The state of a run.
 pub(super) struct Flight<'a, S, P> {
@@ -25,6 +26,10 @@ pub(super) struct Flight<'a, S, P> {
 
 impl<S: Store, P: Provisioner> Flight<'_, S, P> {
     pub(super) async fn run(mut self, state: State, known: Option<Peek>) -> Result<Record, Error> {
+        if self.core.provisioner.cluster().uuid.is_none() {
+            // Elasticsearch is asked about the user anyway, and the record is to say which cluster it is for
+            self.core.ask_cluster().await;
+        }
         let (mut state, mut action) = step(state, Event::Start);
         // A pending record of ours is written without another look at the store, and another flight may have finished it
         // since it was read.
@@ -64,14 +69,16 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             Peek::Broken(entry) => {
                 let fresh = fresh()?;
                 let record = placeholder(&self.identity, &fresh);
-                let written = Written { record, life: entry.remaining, aged: Duration::ZERO };
+                let cluster = self.core.provisioner.cluster();
+                let written = Written { record, life: entry.remaining, aged: Duration::ZERO, cluster };
                 let (bytes, remaining) = (entry.bytes, entry.remaining);
                 self.current = Some(Current { bytes, written, remaining, at: Instant::now() });
                 Ok(Event::Broken(fresh))
             }
             Peek::Record(current) => {
                 let overdue = current.written.age(current.remaining) > self.core.claim_time();
-                let sight = Sight { now: now_ms(), changed_just_now: current.changed_just_now() };
+                let changed_since = current.changed_since(self.identity.as_of);
+                let sight = Sight { now: now_ms(), changed_since, mapping: self.core.running.version() };
                 let record = current.written.record.clone();
                 self.current = Some(*current);
                 Ok(Event::Found { record, overdue, sight })
@@ -129,7 +136,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
 
     async fn create(&mut self, record: Record) -> Result<Event, Error> {
         let life = self.core.claim_time() + PENDING_MARGIN;
-        let written = Written { record, life, aged: Duration::ZERO };
+        let written = Written { record, life, aged: Duration::ZERO, cluster: self.core.provisioner.cluster() };
         let bytes = self.seal(&written)?;
         let at = Instant::now();
         if self.core.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
@@ -151,7 +158,8 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             Life::Remaining => (current.written.life, Some(current.remaining.saturating_sub(current.at.elapsed()))),
         };
         let remaining = remaining.unwrap_or(life).max(Duration::from_millis(1));
-        let written = Written { record, life, aged: Duration::ZERO };
+        let cluster = self.core.provisioner.cluster().or_as(&current.written.cluster);
+        let written = Written { record, life, aged: Duration::ZERO, cluster };
         let bytes = self.seal(&written)?;
         let at = Instant::now();
         let replaced = self.core.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;
@@ -179,7 +187,11 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         let look = |owner| provisioner.inspect(username, owner, &self.origin).instrument(spans::span!("inspect user"));
         let mut found = look(owner).await;
         if or_callers && matches!(found, Err(InspectError::Refused(Refused::OtherOwner))) {
-            found = look(&self.identity.owner).await;
+            // what stands there of the caller's says nothing about the other's roles
+            found = look(&self.identity.owner).await.map(|_callers| Existing::Ours(None));
+        }
+        if let Ok(Existing::Ours(Some(stamp))) = &found {
+            self.core.running.saw(stamp.mapping);
         }
         found.map_err(|error| match error {
             InspectError::Refused(refused) => Failure::Refused(refused),
@@ -217,6 +229,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
                 WriteFailure::Refused(refused)
             }
             WriteError::Missing => WriteFailure::Missing,
+            WriteError::Outranked => WriteFailure::Outranked,
             WriteError::Unavailable(_) | WriteError::Unknown(_) => WriteFailure::Unfinished,
         }))
     }
@@ -241,6 +254,7 @@ fn placeholder(identity: &Identity, fresh: &Fresh) -> Record {
         password: fresh.password.clone(),
         roles: Roles::default(),
         as_of: 0,
+        mapping: Version::default(),
         owner: identity.owner.clone(),
         born: fresh.born,
     }

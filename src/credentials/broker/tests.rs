@@ -2,6 +2,8 @@
 
 mod admission;
 mod bench;
+mod clusters;
 mod headers;
+mod roles;
 mod speed;
 mod upkeep;

@@ -188,7 +188,8 @@ impl<S: Store, P: Provisioner> Core<S, P> {
                 other_cache = theirs,
                 this_cache = ours,
                 "An elastauth with another cache wrote this user: each locks the other's users out. Give all of them one \
-                 cache (cache.type: redis, the same redis_host and redis_db), or each a cluster of its own"
+                 cache (cache.type: redis, the same redis_host and redis_db) and one secret_key, or each a cluster of its \
+                 own. (What other_cache shows is a digest of that cache's name.)"
             ),
             Ok(None) | Err(_) if first => {
                 tracing::warn!(user, "Elasticsearch does not have what was agreed: the user is written again");
@@ -211,9 +212,10 @@ impl<S: Store, P: Provisioner> Core<S, P> {
     async fn confirm(&self, current: &Current, identity: &Identity) -> Verdict {
         let record = &current.written.record;
         match self.provisioner.log_in(&identity.username, &record.password).await {
-            Ok(Login::Accepted { roles, seen, as_of })
+            Ok(Login::Accepted { roles, seen, as_of, mapping })
                 if record.roles.iter().all(|role| roles.contains(role))
-                    && as_of.is_none_or(|as_of| as_of == record.as_of) =>
+                    && as_of.is_none_or(|as_of| as_of == record.as_of)
+                    && mapping.is_none_or(|mapping| mapping == record.mapping) =>
             {
                 let passed = seen.is_some_and(|day| day < Day::of(now_ms()));
                 if passed && self.outlives_the_day(current) { Verdict::Unseen } else { Verdict::Right }
@@ -223,7 +225,7 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             // or see that it is gone
             Ok(Login::Rejected) => {
                 match self.provisioner.inspect(&identity.username, &record.owner, &Origin::default()).await {
-                    Ok(Existing::Ours | Existing::Absent) => Verdict::Wrong,
+                    Ok(Existing::Ours(_) | Existing::Absent) => Verdict::Wrong,
                     Err(InspectError::Refused(refused)) => {
                         tracing::warn!(user = identity.username.as_str(), error = %refused, "Not confirmed");
                         Verdict::Open
@@ -248,7 +250,8 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             Some(phase) => (record.in_phase(phase), Duration::ZERO),
             None => (record.clone(), aged),
         };
-        let written = Written { record, life, aged };
+        let cluster = self.provisioner.cluster().or_as(&current.written.cluster);
+        let written = Written { record, life, aged, cluster };
         let Ok(plain) = written.encode() else { return };
         let Ok(bytes) = self.seal.seal(key, &plain) else { return };
         match self.store.replace(key, &current.bytes, &bytes, life.max(Duration::from_millis(1))).await {

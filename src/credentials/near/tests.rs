@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use super::*;
-use crate::credentials::Password;
 use crate::credentials::near::link::UNTRACKED;
 use crate::credentials::record::{Phase, Record, Written};
 use crate::credentials::seal::{self, Seal};
+use crate::credentials::{Cluster, Password};
+use crate::digest::Digest;
 use crate::identity::{Owner, Username};
-use crate::roles::Roles;
+use crate::roles::{Roles, Version};
 use tokio::time::{Instant, advance};
 
 const LIFE: Duration = Duration::from_secs(3600);
@@ -26,12 +27,13 @@ fn current() -> Current {
         password: Password::generate().unwrap(),
         roles: Roles::new(["r"]),
         as_of: 1,
+        mapping: Version::default(),
         owner: Owner { issuer: "i".into(), subject: "s".into() },
         born: 0,
     };
     Current {
         bytes: Vec::new(),
-        written: Written { record, life: LIFE, aged: Duration::ZERO },
+        written: Written { record, life: LIFE, aged: Duration::ZERO, cluster: Cluster::default() },
         remaining: LIFE,
         at: Instant::now(),
     }
@@ -44,6 +46,7 @@ fn upkeep(current: &Current) -> Upkeep {
         near: Settings { max_entries: 1, max_stale: MAX_STALE },
         settling: LIFE,
         confirm_interval: LIFE,
+        mapping: Digest(1),
         store_timeout: LIFE,
         write_timeout: LIFE,
     };

@@ -1,3 +1,5 @@
+use std::time::UNIX_EPOCH;
+
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -61,6 +63,11 @@ fn and(mut claims: Value, more: Value) -> Value {
     claims
 }
 
+/// Time is paused.
+fn answered() -> AsOf {
+    AsOf::Answered(tokio::time::Instant::now())
+}
+
 fn userinfo() -> Value {
     json!({"sub": "4711", "preferred_username": "jane", "email": "jane@example.com", "realm_access": {"roles": ["admins"]}})
 }
@@ -81,7 +88,7 @@ async fn both_lets_userinfo_add_what_decides_and_the_token_has_the_last_word() {
     assert_eq!((identity.username.as_str(), identity.groups.as_slice()), ("jane", &["admins".to_owned()][..]));
     assert_eq!((identity.email.as_deref(), identity.full_name.as_deref()), (Some("own@example.com"), Some("Jane")));
     assert_eq!((&*identity.owner.issuer, &*identity.owner.subject), (ISSUER, "4711"));
-    assert_eq!(identity.as_of, AsOf::At(NOW * 1000), "the groups are as old as the answer");
+    assert_eq!(identity.as_of, answered(), "the groups are as old as the answer");
     assert!(
         verified.validity.holds(now() + Duration::from_secs(29))
             && !verified.validity.holds(now() + Duration::from_secs(30))
@@ -148,7 +155,7 @@ async fn an_opaque_token_is_whom_userinfo_says_as_of_the_answer() {
         let bench = Bench::new(validation, [Provider::says(&userinfo())]);
         let verified = bench.verify(OPAQUE).await.unwrap();
         let identity = &verified.identity;
-        assert_eq!((identity.username.as_str(), identity.as_of), ("jane", AsOf::At(NOW * 1000)));
+        assert_eq!((identity.username.as_str(), identity.as_of), ("jane", answered()));
         assert_eq!((&*identity.owner.issuer, &*identity.owner.subject), (ISSUER, "4711"));
         assert!(verified.validity.holds(now()) && !verified.validity.holds(now() + Duration::from_secs(30)));
         assert_eq!(bench.provider.questions(), [(Question::Userinfo, OPAQUE.to_owned())]);

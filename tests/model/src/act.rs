@@ -2,8 +2,8 @@
 
 use elastauth::credentials::agreement::{Failure, WriteFailure};
 
-use crate::loops::{Act, End, Goal, Heard, REJECTED, Swapped};
-use crate::record::{Rec, Stage};
+use crate::loops::{Act, End, Goal, Heard, REJECTED, Seen, Swapped};
+use crate::record::{ROLES, Rec, Stage};
 use crate::turns::{Fate, Turn};
 use crate::world::{MANY, Replica, Setup, User, World};
 
@@ -23,9 +23,8 @@ pub(crate) fn act(setup: &Setup, world: &World, turn: Turn) -> World {
     match turn {
         Turn::Request(i) => {
             let replica = &mut world.replicas[i];
-            let request = setup.request(i, replica.begun).unwrap();
+            let goal = setup.goal(i, replica, replica.begun).unwrap();
             replica.begun += 1;
-            let goal = Goal::Obtain { owner: request.owner, roles: request.roles, as_of: request.as_of };
             replica.run = Some(setup.loops.begin(replica.claim(i), goal));
         }
         Turn::Repair(i) => {
@@ -129,11 +128,11 @@ impl World {
     }
 
     pub(crate) fn apply(&mut self, record: Rec, with_password: bool) -> Result<(), WriteFailure> {
-        let Rec { owner, roles, .. } = record;
+        let Rec { owner, .. } = record;
         let known = self.elastic.map(|user| user.password);
         let password = if with_password { Some(record.password) } else { known };
         let password = password.ok_or(WriteFailure::Missing)?;
-        self.elastic = Some(User { owner, password, roles });
+        self.elastic = Some(User { owner, password, mark: record.mark() });
         Ok(())
     }
 
@@ -141,7 +140,7 @@ impl World {
         let Some(Act::Write { record, with_password }) = self.replicas[i].run.map(|run| run.act) else { return };
         if fate == Fate::Late {
             self.send_late(i);
-        } else {
+        } else if fate != Fate::Outranked {
             self.writes = (self.writes + 1).min(MANY);
         }
         let unfinished = Err(WriteFailure::Unfinished);
@@ -150,6 +149,9 @@ impl World {
                 let result = self.apply(record, with_password);
                 if result.is_ok() {
                     self.acknowledged |= bit(record);
+                    if setup.keeps_what_was_written() {
+                        self.highest = self.highest.max((record.mapping, record.as_of));
+                    }
                 }
                 result
             }
@@ -157,6 +159,7 @@ impl World {
                 self.left.refusals -= 1;
                 Err(WriteFailure::Refused(REJECTED))
             }
+            Fate::Outranked => Err(WriteFailure::Outranked),
             Fate::Unheard => {
                 self.unheard = true;
                 let _ = self.apply(record, with_password);
@@ -195,7 +198,7 @@ impl World {
                 Heard::Removed
             }
             Act::Inspect { owner, or_callers } => {
-                let callers = || self.seen_by(self.subject(setup, i)).filter(|_| or_callers);
+                let callers = || self.seen_by(self.subject(setup, i)).filter(|_| or_callers).map(|_| Seen::Ours(None));
                 Heard::Inspected(self.seen_by(owner).or_else(callers).ok_or(Failure::Refused(REJECTED)))
             }
             Act::Write { .. } => Heard::Expired,
@@ -258,14 +261,13 @@ impl World {
         self.replicas[i] = Replica { begun, restarts, ..Replica::default() };
         if let (End::Ready(record), false) = (end, replica.repairs) {
             let request = setup.request(i, begun - 1).unwrap();
-            let older = request.as_of.is_some_and(|at| record.order() < (at, request.roles));
             self.early |= self.acknowledged & bit(record) == 0;
-            self.unmet |= record.owner != request.owner || (older && record.roles != request.roles);
+            self.unmet |= !request.is_met_by(record, setup.mapping(i, &replica));
             self.served |= 1 << record.owner;
         }
     }
 }
 
 fn bit(record: Rec) -> u128 {
-    1 << (u32::from(record.password) * 6 + u32::from(record.roles))
+    1 << (u32::from(record.password) * (1 << ROLES) + u32::from(record.roles))
 }

@@ -9,9 +9,13 @@ use elastauth::credentials::agreement::{
 };
 use elastauth::credentials::record::Claim;
 use elastauth::credentials::{Existing, Refused};
-use elastauth::identity::AsOf;
+use elastauth::identity::{AsOf, Millis};
+use elastauth::roles::Version;
 
-use crate::record::{Rec, owner, password, roles};
+use crate::record::{Mark, Rec, owner, password, roles, version};
+
+/// By every process's clock.
+const NOW: Millis = 10;
 
 /// A flight's position in the loop, and what it is to do next.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +75,18 @@ pub enum Heard {
     Existed,
     Replaced(Swapped),
     Removed,
-    Inspected(Result<Existing, Failure>),
+    Inspected(Result<Seen, Failure>),
     Written(Result<(), WriteFailure>),
     Expired,
     Waited,
+}
+
+/// [`Existing`]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "it is the production code's")]
+pub enum Seen {
+    Absent,
+    Ours(Option<Mark>),
 }
 
 /// [`Swap`]
@@ -92,7 +104,7 @@ pub enum Swapped {
 pub enum Goal {
     /// A request; without a time its roles are true now.
     #[expect(missing_docs, reason = "see Request")]
-    Obtain { owner: u8, roles: u8, as_of: Option<u8> },
+    Obtain { owner: u8, roles: u8, as_of: Option<u8>, mapping: u8 },
     /// A record that Elasticsearch does not have.
     Repair(Rec),
 }
@@ -117,9 +129,9 @@ impl Loops {
         }
         let claim = Claim(me.into());
         let state = match goal {
-            Goal::Obtain { owner: who, roles: which, as_of } => {
+            Goal::Obtain { owner: who, roles: which, as_of, mapping } => {
                 let as_of = as_of.map_or(AsOf::Now, |at| AsOf::At(at.into()));
-                State::new(claim, Want { owner: owner(who), roles: roles(which), as_of })
+                State::new(claim, Want { owner: owner(who), roles: roles(which), as_of, mapping: version(mapping) })
             }
             Goal::Repair(record) => State::repair(claim, record.record()),
         };
@@ -181,9 +193,10 @@ fn act(action: &Action) -> Act {
 
 fn event(heard: Heard) -> Event {
     match heard {
-        Heard::Absent { password: n } => Event::Absent(Fresh { password: password(n), born: 0 }),
+        Heard::Absent { password: n } => Event::Absent(Fresh { password: password(n), born: NOW }),
         Heard::Found { record, overdue, just_now } => {
-            let sight = Sight { now: 0, changed_just_now: just_now };
+            // what this process has heard of other starts is what its goal says
+            let sight = Sight { now: NOW, changed_since: just_now, mapping: Version::default() };
             Event::Found { record: record.record(), overdue, sight }
         }
         Heard::Created => Event::Created,
@@ -195,7 +208,10 @@ fn event(heard: Heard) -> Event {
             Swapped::Missing => Swap::Missing,
         }),
         Heard::Removed => Event::Removed,
-        Heard::Inspected(result) => Event::Inspected(result),
+        Heard::Inspected(result) => Event::Inspected(result.map(|seen| match seen {
+            Seen::Absent => Existing::Absent,
+            Seen::Ours(mark) => Existing::Ours(mark.map(Mark::standing)),
+        })),
         Heard::Written(result) => Event::Written(result),
         Heard::Expired => Event::Expired,
         Heard::Waited => Event::Waited,

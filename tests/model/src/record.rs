@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use elastauth::credentials::Password;
+use elastauth::credentials::agreement::Standing;
 use elastauth::credentials::record::{Claim, Phase, Record};
+use elastauth::digest::Digest;
 use elastauth::identity::Owner;
-use elastauth::roles::Roles;
+use elastauth::roles::{Roles, Version};
 
 /// A record; passwords, roles and owners are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,13 +16,31 @@ pub struct Rec {
     pub stage: Stage,
     /// Which password.
     pub password: u8,
-    /// Which roles.
+    /// Which roles, a bit for each.
     pub roles: u8,
     /// When they were true.
     pub as_of: u8,
+    /// By which configuration: they are numbered in the order in which processes were started with them.
+    pub mapping: u8,
     /// Whose.
     pub owner: u8,
 }
+
+/// What the stamp of a user says, with the roles that the user has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "see Rec")]
+pub struct Mark {
+    pub roles: u8,
+    pub as_of: u8,
+    pub mapping: u8,
+}
+
+/// There are so many.
+pub const ROLES: u8 = 3;
+/// The place of each set among all, in the order of their sorted names.
+const RANK: [u8; 1 << ROLES] = [0, 1, 5, 2, 7, 4, 6, 3];
+/// The third start is one with the first configuration again, as a restart in the middle of a roll-out is, or a roll-back.
+const DIGESTS: [u64; 4] = [0, 9, 3, 9];
 
 /// A record's phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,8 +68,34 @@ pub(crate) fn owner(n: u8) -> Owner {
     Owner { issuer: Arc::from("i"), subject: n.to_string().into() }
 }
 
-pub(crate) fn roles(n: u8) -> Roles {
-    Roles::new([n.to_string()])
+pub(crate) fn roles(bits: u8) -> Roles {
+    Roles::new((0..ROLES).filter(|role| bits & (1 << role) != 0).map(|role| role.to_string()))
+}
+
+fn bits(roles: &Roles) -> u8 {
+    roles.iter().map(|role| 1 << number(role)).sum()
+}
+
+pub(crate) fn rank(bits: u8) -> u8 {
+    RANK[usize::from(bits)]
+}
+
+pub(crate) fn version(mapping: u8) -> Version {
+    Version { since: mapping.into(), digest: Digest(DIGESTS[usize::from(mapping)]) }
+}
+
+/// Whether two starts are of one configuration.
+pub(crate) fn same(mapping: u8, other: u8) -> bool {
+    DIGESTS[usize::from(mapping)] == DIGESTS[usize::from(other)]
+}
+
+impl Mark {
+    /// As the production code knows it.
+    #[must_use]
+    pub fn standing(self) -> Standing {
+        let Self { roles: bits, as_of, mapping } = self;
+        Standing { mapping: version(mapping), as_of: as_of.into(), roles: roles(bits) }
+    }
 }
 
 pub(crate) fn password(n: u8) -> Password {
@@ -68,7 +114,7 @@ impl Rec {
             }
         };
         let (password, roles, owner) = (password(self.password), roles(self.roles), owner(self.owner));
-        Record { phase, password, roles, as_of: self.as_of.into(), owner, born: 0 }
+        Record { phase, password, roles, as_of: self.as_of.into(), mapping: version(self.mapping), owner, born: 10 }
     }
 
     /// Out of the production code.
@@ -84,8 +130,9 @@ impl Rec {
         Self {
             stage,
             password: number(record.password.expose()),
-            roles: number(&record.roles.to_string()),
+            roles: bits(&record.roles),
             as_of: record.as_of.try_into().unwrap(),
+            mapping: record.mapping.since.try_into().unwrap(),
             owner: Self::owned_by(&record.owner),
         }
     }
@@ -108,7 +155,14 @@ impl Rec {
 
     /// The order in which roles count.
     #[must_use]
-    pub fn order(self) -> (u8, u8) {
-        (self.as_of, self.roles)
+    pub fn order(self) -> (u8, u8, u8) {
+        (self.mapping, self.as_of, rank(self.roles))
+    }
+
+    /// What its write puts into the user's stamp, and its roles.
+    #[must_use]
+    pub fn mark(self) -> Mark {
+        let Self { roles, as_of, mapping, .. } = self;
+        Mark { roles, as_of, mapping }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use stateright::{Model, Property};
 
 use crate::act::act;
-use crate::loops::{Act, Goal};
-use crate::record::Stage;
+use crate::loops::Act;
+use crate::record::{Stage, same};
 use crate::turns::{Turn, turns};
 use crate::world::{Faults, Setup, World};
 
@@ -50,6 +50,8 @@ impl Model for Setup {
                 !w.unmet
             }),
             Property::always("roles never go back", |_, w: &World| !w.back),
+            Property::always("roles do not go back when a record is lost", keeps),
+            Property::always("the last configuration's records have no role that it does not give", exact),
             Property::always("writes are bounded", |setup: &Setup, w: &World| w.writes <= setup.bound()),
             Property::always(AGREEMENT, agreement),
             Property::always("what is ready is right, unless something was applied unheard", heard),
@@ -72,6 +74,22 @@ fn heard(_: &Setup, world: &World) -> bool {
     // what is found wrong is on its way to its repair
     let known = world.wrong.is_some() || world.trying.is_some();
     !world.quiet() || world.doubt || world.unheard || known || ready.is_none_or(|record| world.has(record))
+}
+
+fn keeps(setup: &Setup, world: &World) -> bool {
+    let ready = world.stored.filter(|record| record.is_ready());
+    !setup.keeps_what_was_written()
+        || !world.quiet()
+        || ready.is_none_or(|record| (record.mapping, record.as_of) >= world.highest)
+}
+
+fn exact(setup: &Setup, world: &World) -> bool {
+    let (starts, Some(record)) = (setup.mappings.iter().zip(&setup.requests), world.stored) else { return true };
+    let last = starts.clone().flat_map(|((first, restarted), _)| [*first, *restarted]).max().unwrap();
+    let runs = |(first, restarted): &(u8, u8)| same(*first, last) || same(*restarted, last);
+    let requests = starts.filter(|(starts, _)| runs(starts)).flat_map(|(_, requests)| requests);
+    let given = requests.filter(|request| request.owner == record.owner).fold(0, |all, request| all | request.roles);
+    record.mapping != last || record.roles & !given == 0
 }
 
 fn ends(setup: &Setup, world: &World) -> bool {
@@ -113,10 +131,10 @@ impl Setup {
         let last = |i: usize| self.requests[i].iter().rposition(|request| request.owner == owner);
         let (i, last) = (0..self.requests.len()).find_map(|i| Some((i, last(i)?)))?;
         let mut world = World { left: Faults::default(), trying: None, wrong: None, ..world.clone() };
-        let request = self.requests[i][last];
         let replica = &mut world.replicas[i];
-        replica.begun = u8::try_from(last).unwrap() + 1;
-        let goal = Goal::Obtain { owner, roles: request.roles, as_of: request.as_of };
+        let last = u8::try_from(last).unwrap();
+        replica.begun = last + 1;
+        let goal = self.goal(i, replica, last).unwrap();
         replica.run = Some(self.loops.begin(replica.claim(i), goal));
         for _ in 0..50 {
             let mut next = Vec::new();

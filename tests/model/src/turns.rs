@@ -11,6 +11,8 @@ pub enum Fate {
     Applied,
     /// Answered with 400.
     Refused,
+    /// Not sent: where writes wait for one another, the user is looked at once more, and has roles that count for more.
+    Outranked,
     /// Applied now, and nobody hears of it.
     Unheard,
     /// Applied later, whatever happens until then.
@@ -112,6 +114,9 @@ fn steps(setup: &Setup, world: &World, i: usize, replica: &Replica, act: Act, tu
         turns.push(Turn::Write(i, Fate::Applied));
         if left.refusals > 0 {
             turns.push(Turn::Write(i, Fate::Refused));
+        }
+        if world.outranks(act) {
+            turns.push(Turn::Write(i, Fate::Outranked));
         }
         if left.unknown > 0 {
             turns.extend([Fate::Unheard, Fate::Late, Fate::Never].map(|fate| Turn::Write(i, fate)));

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use elastauth::credentials::Existing;
+use elastauth::credentials::agreement::standing::outranked;
 
-use crate::loops::{Act, Loops, Run};
-use crate::record::{Rec, Stage};
+use crate::loops::{Act, Goal, Loops, Run, Seen};
+use crate::record::{Mark, Rec, Stage, rank, same};
 
 /// The most replicas.
 pub const REPLICAS: usize = 3;
@@ -17,7 +17,7 @@ pub const MANY: u8 = 60;
 pub struct Request {
     /// Which subject asks for the one username.
     pub owner: u8,
-    /// Which roles.
+    /// Which roles the replica's configuration makes of the caller's groups, a bit for each.
     pub roles: u8,
     /// The age of the token; headers have none.
     pub as_of: Option<u8>,
@@ -54,6 +54,8 @@ pub struct Setup {
     pub scripting: bool,
     /// Whether ready records are tried.
     pub confirmation: bool,
+    /// The configuration that each replica runs, and the one that it runs after a restart.
+    pub mappings: [(u8, u8); REPLICAS],
     /// The steps of the production code.
     pub loops: Loops,
 }
@@ -86,7 +88,7 @@ pub struct Replica {
 pub struct User {
     pub owner: u8,
     pub password: u8,
-    pub roles: u8,
+    pub mark: Mark,
 }
 
 /// Everything.
@@ -129,6 +131,8 @@ pub struct World {
     pub unmet: bool,
     /// Older roles came after newer ones.
     pub back: bool,
+    /// The order of the latest roles of which a write was acknowledged, as far as that can be held against what is there.
+    pub highest: (u8, u8),
 }
 
 impl Setup {
@@ -136,7 +140,8 @@ impl Setup {
     #[must_use]
     pub fn new(requests: Vec<Vec<Request>>) -> Self {
         let loops = Loops::default();
-        Self { requests, faults: Faults::default(), scripting: true, confirmation: true, loops }
+        let mappings = [(1, 1); REPLICAS];
+        Self { requests, faults: Faults::default(), scripting: true, confirmation: true, mappings, loops }
     }
 
     /// The most PUTs: one for each change, and so many more for each thing that goes wrong. A record that is lost, say, is made
@@ -168,12 +173,50 @@ impl Setup {
             early: false,
             unmet: false,
             back: false,
+            highest: (0, 0),
         }
+    }
+
+    /// Nothing but one record is lost, all callers are one subject, and their roles have a time. After more than that a write may be applied that was
+    /// never compared with what was written meanwhile: a PUT has no condition. And roles without a time leave alone what has just
+    /// changed, whatever it was.
+    #[must_use]
+    pub fn keeps_what_was_written(&self) -> bool {
+        let one = self.requests.iter().flatten().all(|request| request.as_of.is_some() && request.owner == 0);
+        one && self.faults.losses <= 1 && Faults { losses: 0, ..self.faults } == Faults::default()
+    }
+
+    /// The configuration that this replica runs.
+    pub(crate) fn mapping(&self, i: usize, replica: &Replica) -> u8 {
+        let (first, restarted) = self.mappings[i];
+        if replica.restarts > 0 { restarted } else { first }
+    }
+
+    /// What the replica's flight is for, or would be.
+    pub(crate) fn goal(&self, i: usize, replica: &Replica, n: u8) -> Option<Goal> {
+        let Request { owner, roles, as_of } = self.request(i, n)?;
+        Some(Goal::Obtain { owner, roles, as_of, mapping: self.mapping(i, replica) })
     }
 
     /// The request that the replica's flight is for, or would be.
     pub(crate) fn request(&self, i: usize, n: u8) -> Option<Request> {
         self.requests.get(i)?.get(usize::from(n)).copied()
+    }
+}
+
+impl Request {
+    /// Whether this record may serve it at a replica of this configuration: it has its roles, or later ones.
+    pub(crate) fn is_met_by(self, record: Rec, mapping: u8) -> bool {
+        let Self { owner, roles, as_of } = self;
+        let less = record.roles & !roles == 0;
+        let met = match as_of {
+            _ if record.roles == roles => true,
+            None => same(record.mapping, mapping) || record.mapping > mapping,
+            Some(at) if same(record.mapping, mapping) => (record.as_of, rank(record.roles)) >= (at, rank(roles)),
+            Some(at) if mapping > record.mapping => at + 1 < record.as_of && less,
+            Some(at) => record.as_of + 1 >= at || less,
+        };
+        record.owner == owner && met
     }
 }
 
@@ -199,17 +242,24 @@ impl World {
     /// Elasticsearch has what this record says.
     #[must_use]
     pub fn has(&self, record: Rec) -> bool {
-        let Rec { owner, password, roles, .. } = record;
-        self.elastic == Some(User { owner, password, roles })
+        let Rec { owner, password, .. } = record;
+        self.elastic == Some(User { owner, password, mark: record.mark() })
     }
 
     /// What the administrator sees for this owner; none when it is another's user.
-    pub(crate) fn seen_by(&self, owner: u8) -> Option<Existing> {
+    pub(crate) fn seen_by(&self, owner: u8) -> Option<Seen> {
         match self.elastic {
-            None => Some(Existing::Absent),
-            Some(user) if user.owner == owner => Some(Existing::Ours),
+            None => Some(Seen::Absent),
+            Some(user) if user.owner == owner => Some(Seen::Ours(Some(user.mark))),
             Some(_) => None,
         }
+    }
+
+    /// What this is to write counts for less than what stands there.
+    pub(crate) fn outranks(&self, act: Act) -> bool {
+        let (Act::Write { record, .. }, Some(user)) = (act, self.elastic) else { return false };
+        let outranked = || outranked(&record.mark().standing(), &user.mark.standing()).is_some();
+        user.owner == record.owner && user.mark != record.mark() && outranked()
     }
 
     /// The claim's holder does nothing about it, so that its time passes.
@@ -232,7 +282,7 @@ impl World {
             return None;
         }
         let logs_in = self.elastic.is_some_and(|user| user.password == record.password);
-        let right = logs_in && self.elastic.is_some_and(|user| user.roles == record.roles);
+        let right = logs_in && self.elastic.is_some_and(|user| user.mark == record.mark());
         // a 401 counts only as long as the administrator sees this owner's user, or nobody
         (right || logs_in || self.seen_by(record.owner).is_some()).then_some((record, right))
     }

@@ -48,6 +48,8 @@ struct Shared {
     recorder: Recorder,
     /// The version that vendored media types are measured by.
     major: AtomicU8,
+    /// What it calls itself: another one for each instance.
+    cluster_uuid: Mutex<String>,
 }
 
 impl Default for Shared {
@@ -63,8 +65,15 @@ impl Default for Shared {
             logins: Mutex::default(),
             recorder: Recorder::default(),
             major: AtomicU8::new(9),
+            cluster_uuid: Mutex::new(fresh_uuid()),
         }
     }
+}
+
+/// Twenty-two characters, as Elasticsearch's own.
+fn fresh_uuid() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("{:011}{:011}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst))
 }
 
 /// A running stand-in; it ends when dropped.
@@ -126,6 +135,12 @@ impl Elasticsearch {
     /// Vendored media types have to be of this version or the one before.
     pub fn be_version(&self, major: u8) {
         self.shared.major.store(major, Ordering::SeqCst);
+    }
+
+    /// Becomes another cluster at the same address, without users.
+    pub fn rebuild(&self) {
+        *self.shared.cluster_uuid.lock().unwrap() = fresh_uuid();
+        self.shared.users.lock().unwrap().all.clear();
     }
 
     /// Every PUT of a user, applied or not, in the order in which they came.
@@ -204,7 +219,9 @@ async fn answer(
     // what stands before it tells senders apart
     let (sender, path) = uri.path().split_once("/_security/").unwrap_or(("", ""));
     let presented = login::presented(&headers);
-    let background = ["_authenticate", "user/_has_privileges", "role"].contains(&path);
+    // what stands before it, as above
+    let root = method == Method::GET && !uri.path().trim_matches('/').contains('/');
+    let background = root || ["_authenticate", "user/_has_privileges", "role"].contains(&path);
     let administrator = presented.as_ref().is_some_and(login::Presented::is_administrators);
     if !(background && administrator) {
         shared.requests.fetch_add(1, Ordering::SeqCst);
@@ -216,8 +233,14 @@ async fn answer(
     if !path.is_empty() {
         return security::answer(shared, &who, sender, (method, path, uri.query()), body).await;
     }
-    if administrator && uri.path() == "/" {
-        return product(StatusCode::OK, &answers::info(shared.major.load(Ordering::SeqCst)));
+    if administrator && root {
+        const ACTION: &str = "cluster:monitor/main";
+        if shared.administrator.lock().unwrap().lacks.iter().any(|lack| lack == ACTION) {
+            let reason = format!("action [{ACTION}] is unauthorized for user [{}]", who.name);
+            return failure(403, "security_exception", &reason);
+        }
+        let uuid = shared.cluster_uuid.lock().unwrap().clone();
+        return product(StatusCode::OK, &answers::info(shared.major.load(Ordering::SeqCst), &uuid));
     }
     let received: Map<String, Value> = headers
         .iter()

@@ -2,6 +2,7 @@ use elastauth::credentials::broker;
 use elastauth::credentials::record::Claim;
 use elastauth::credentials::{CacheKey, Day, Origin, Refused, UserSpec};
 use elastauth::identity::Username;
+use elastauth::roles::Version;
 use serde_json::json;
 
 use super::*;
@@ -21,6 +22,7 @@ fn held(which: Which, seen: Option<(Phase, u64, &str, &str)>) -> Held {
         owner: owner(subject),
         roles: roles(names),
         as_of: 1_795_564_800_000,
+        other_mapping: None,
     });
     let sealed_by = SealedBy { which, id: 0xa1b2_c3d4 };
     Held { sealed_by, remaining: Duration::from_millis(3_000_900), seen }
@@ -29,7 +31,8 @@ fn held(which: Which, seen: Option<(Phase, u64, &str, &str)>) -> Held {
 fn write(with_password: bool) -> Next {
     let (username, origin, seen) = (Username::parse("ann").unwrap(), Origin::default(), Day::of(0));
     let (owner, roles) = (owner("s"), roles("dev"));
-    let user = UserSpec { username, owner, roles, as_of: 7, full_name: None, email: None, seen, origin };
+    let (mapping, cluster_uuid, full_name, email) = (Version::default(), None, None, None);
+    let user = UserSpec { username, owner, roles, as_of: 7, mapping, full_name, email, cluster_uuid, seen, origin };
     Next::Written { user: Box::new(user), with_password }
 }
 
@@ -64,7 +67,7 @@ fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
     for (record, user, next, expected) in [
         (
             held(Which::Current, Some((Phase::Confirmed, 61, "s", "dev"))),
-            Ok(Existing::Ours),
+            Ok(Existing::Ours(None)),
             Ok(Next::Served),
             "confirmed for 1m 1s, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n           \
              of the same subject\n           with the same roles, true at 2026-11-25T00:00:00Z\n\
@@ -91,7 +94,7 @@ fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
         ),
         (
             held(Which::Unknown, None),
-            Ok(Existing::Ours),
+            Ok(Existing::Ours(None)),
             Err(broker::Error::OtherOwner),
             "cannot be opened, kept for 50m more, sealed with none of the keys that are configured here (key id a1b2c3d4)\n\
              user       is there, elastauth's, of the same subject, and enabled\n",

@@ -4,26 +4,29 @@ use std::sync::Arc;
 
 use crate::credentials::Password;
 use crate::credentials::agreement::*;
+use crate::digest::Digest;
 use crate::identity::{Millis, Owner};
-use crate::roles::Roles;
+use crate::roles::{Roles, Version};
 
-const ME: Claim = Claim(1);
+pub(super) const ME: Claim = Claim(1);
 const SOMEBODY: Claim = Claim(2);
+pub(super) const THIS: Version = Version { since: 10, digest: Digest(1) };
 
 fn owner(subject: &str) -> Owner {
     Owner { issuer: Arc::from("i"), subject: Arc::from(subject) }
 }
 
-fn want(role: &str, as_of: AsOf) -> Want {
-    Want { owner: owner("s"), roles: Roles::new([role]), as_of }
+pub(super) fn want(role: &str, as_of: AsOf) -> Want {
+    Want { owner: owner("s"), roles: Roles::new([role]), as_of, mapping: THIS }
 }
 
-fn record(role: &str, as_of: Millis, phase: Phase) -> Record {
+pub(super) fn record(role: &str, as_of: Millis, phase: Phase) -> Record {
     Record {
         phase,
         password: Password::known("p".into()),
         roles: Roles::new([role]),
         as_of,
+        mapping: THIS,
         owner: owner("s"),
         born: 0,
     }
@@ -34,18 +37,18 @@ fn pending(claim: Claim) -> Phase {
 }
 
 /// What the loop does when it finds this record.
-fn meets(want: Want, record: Record, sight: Sight) -> (State, Action) {
+pub(super) fn meets(want: Want, record: Record, sight: Sight) -> (State, Action) {
     let (state, action) = step(State::new(ME, want), Event::Start);
     assert_eq!(action, Action::Get);
     step(state, Event::Found { record, overdue: false, sight })
 }
 
-fn at(now: Millis) -> Sight {
-    Sight { now, changed_just_now: false }
+pub(super) fn at(now: Millis) -> Sight {
+    Sight { now, changed_since: false, mapping: THIS }
 }
 
 fn just_now(now: Millis) -> Sight {
-    Sight { now, changed_just_now: true }
+    Sight { now, changed_since: true, mapping: THIS }
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn a_renewal_writes_no_password_and_a_repair_does() {
         assert!(matches!(action, Action::Replace(..)), "it is announced first: {action:?}");
         let (state, action) = step(state, Event::Replaced(Swap::Yes));
         assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
-        let (state, action) = step(state, Event::Inspected(Ok(Existing::Ours)));
+        let (state, action) = step(state, Event::Inspected(Ok(Existing::Ours(None))));
         assert!(matches!(action, Action::Write { with_password: with, .. } if with == with_password), "{action:?}");
         let (_, action) = step(state, Event::Written(Ok(())));
         assert_eq!(action, Action::Replace(record("a", 1, Phase::Ready), Life::Ready));
@@ -146,7 +149,7 @@ fn an_outage_in_the_middle_of_a_renewal_leaves_the_record_in_use() {
         step(state, Event::Replaced(Swap::Yes)).0
     };
     let no_look = step(announced(State::renew(ME, ready())), Event::Inspected(Err(Failure::Unavailable)));
-    let (writing, _) = step(announced(State::renew(ME, ready())), Event::Inspected(Ok(Existing::Ours)));
+    let (writing, _) = step(announced(State::renew(ME, ready())), Event::Inspected(Ok(Existing::Ours(None))));
     let no_answer = step(writing, Event::Written(Err(WriteFailure::Unfinished)));
     for (state, action) in [no_look, no_answer] {
         assert_eq!(action, Action::Replace(ready(), Life::Ready));

@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
+use crate::credentials::agreement::Standing;
 use crate::credentials::broker::*;
 use crate::credentials::near::{self, Link};
 use crate::credentials::seal::{self, Key};
-use crate::credentials::{Entry, Existing, Login, Pace};
+use crate::credentials::{Cluster, Entry, Existing, Login, Pace};
+use crate::digest::Digest;
 use crate::identity::{AsOf, Owner, Username};
 use crate::memory::{self, MemoryStore};
+use crate::roles::Version;
 
 pub(super) type Replica = Broker<SharedStore, Elastic>;
 
@@ -30,6 +33,7 @@ impl Bench {
             settling: Duration::from_secs(90),
             confirm_interval: Duration::from_secs(15 * 60),
             near: near::Settings { max_entries: 100, max_stale: hour },
+            mapping: Digest(1),
             store_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(5),
         };
@@ -38,14 +42,25 @@ impl Bench {
 
     /// One that the store tells of changes.
     pub(super) async fn replica(&self) -> Arc<Replica> {
+        self.replica_by(1).await
+    }
+
+    /// The same, with this configuration.
+    pub(super) async fn replica_by(&self, mapping: u64) -> Arc<Replica> {
         let seal = Seal::new(&seal::Settings {
             key: Key::Given(Box::new([1; 32]).into()),
             previous: Vec::new(),
             cluster: "c".into(),
         })
         .unwrap();
-        let broker = Broker::new(self.store.clone(), self.elastic.clone(), seal, self.settings.clone()).unwrap();
-        broker.watch().await;
+        let settings = Settings { mapping: Digest(mapping), ..self.settings.clone() };
+        let broker = Broker::new(self.store.clone(), self.elastic.clone(), seal, settings).unwrap();
+        // the lines are there after the first turn; what follows the cluster never ends
+        tokio::select! {
+            biased;
+            () = broker.watch() => {}
+            () = tokio::task::yield_now() => {}
+        }
         Arc::new(broker)
     }
 }
@@ -188,6 +203,8 @@ impl Store for SharedStore {
 pub(super) struct User {
     pub(super) password: Password,
     pub(super) roles: Roles,
+    pub(super) as_of: Millis,
+    pub(super) mapping: Version,
 }
 
 /// Users in memory, and how often they were written.
@@ -207,6 +224,7 @@ struct Directory {
     times: Mutex<(Duration, Duration)>,
     /// None is unlimited.
     pace: Mutex<Option<Pace>>,
+    cluster: Mutex<Cluster>,
 }
 
 impl Elastic {
@@ -235,6 +253,11 @@ impl Elastic {
         *self.0.pace.lock().unwrap() = Some(pace);
     }
 
+    /// Calls itself so, at these addresses.
+    pub(super) fn be(&self, uuid: Option<&str>, hosts: u64) {
+        *self.0.cluster.lock().unwrap() = Cluster { uuid: uuid.map(Arc::from), hosts: Some(Digest(hosts)) };
+    }
+
     pub(super) fn lose_answers(&self, next: usize) {
         self.0.unanswered.store(next, SeqCst);
     }
@@ -252,15 +275,23 @@ impl Provisioner for Elastic {
     async fn inspect(&self, username: &Username, _: &Owner, _: &Origin) -> Result<Existing, InspectError> {
         self.0.inspections.fetch_add(1, SeqCst);
         tokio::time::sleep(self.times().0).await;
-        let known = self.0.users.lock().unwrap().contains_key(username);
-        Ok(if known { Existing::Ours } else { Existing::Absent })
+        let users = self.0.users.lock().unwrap();
+        Ok(users.get(username).map_or(Existing::Absent, |user| {
+            let User { as_of, mapping, ref roles, .. } = *user;
+            Existing::Ours(Some(Standing { mapping, as_of, roles: roles.clone() }))
+        }))
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         self.0.logins.fetch_add(1, SeqCst);
         let users = self.0.users.lock().unwrap();
         let user = users.get(username).filter(|user| user.password == *password);
-        Ok(user.map_or(Login::Rejected, |user| Login::Accepted { roles: user.roles.clone(), seen: None, as_of: None }))
+        Ok(user.map_or(Login::Rejected, |user| Login::Accepted {
+            roles: user.roles.clone(),
+            seen: None,
+            as_of: Some(user.as_of),
+            mapping: Some(user.mapping),
+        }))
     }
 
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
@@ -270,12 +301,17 @@ impl Provisioner for Elastic {
         let mut users = self.0.users.lock().unwrap();
         let known = users.get(&user.username).map(|user| user.password.clone());
         let password = password.cloned().or(known).ok_or(WriteError::Missing)?;
-        users.insert(user.username.clone(), User { password, roles: user.roles.clone() });
+        let UserSpec { as_of, mapping, .. } = *user;
+        users.insert(user.username.clone(), User { password, roles: user.roles.clone(), as_of, mapping });
         let less = |left: usize| left.checked_sub(1);
         match self.0.unanswered.fetch_update(SeqCst, SeqCst, less) {
             Ok(_) => Err(WriteError::Unknown("no answer".into())),
             Err(_) => Ok(()),
         }
+    }
+
+    fn cluster(&self) -> Cluster {
+        self.0.cluster.lock().unwrap().clone()
     }
 
     fn pace(&self) -> Pace {

@@ -42,9 +42,9 @@ pub(super) fn media_type_trouble(headers: &HeaderMap, major: u8) -> Option<Strin
 }
 
 /// `GET /`, as a released version of this major answers.
-pub(super) fn info(major: u8) -> Value {
+pub(super) fn info(major: u8, cluster_uuid: &str) -> Value {
     json!({
-        "name": "stand-in", "cluster_name": "stand-in", "cluster_uuid": "0123456789abcdefABCDEF",
+        "name": "stand-in", "cluster_name": "stand-in", "cluster_uuid": cluster_uuid,
         "version": {
             "number": format!("{major}.17.0"), "build_flavor": "default", "build_type": "docker",
             "build_hash": "0123456789abcdef0123456789abcdef01234567", "build_date": "2026-01-01T00:00:00.000Z",

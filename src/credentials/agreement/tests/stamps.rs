@@ -1,0 +1,86 @@
+//! What stands in Elasticsearch takes part in the agreement.
+
+use super::order::*;
+use crate::credentials::Password;
+use crate::credentials::agreement::*;
+use crate::identity::Millis;
+use crate::roles::Roles;
+
+fn stamp(role: &str, as_of: Millis) -> Event {
+    let stands = Standing { mapping: THIS, as_of, roles: Roles::new([role]) };
+    Event::Inspected(Ok(Existing::Ours(Some(stands))))
+}
+
+/// A caller whose record is gone looks at the user.
+fn looking(as_of: AsOf) -> State {
+    let (state, _) = step(State::new(ME, want("admins", as_of)), Event::Start);
+    let (state, _) = step(state, Event::Absent(Fresh { password: Password::known("p".into()), born: 50 }));
+    let (state, action) = step(state, Event::Created);
+    assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
+    state
+}
+
+#[test]
+fn newer_roles_that_stand_there_are_agreed_and_then_written() {
+    let (state, action) = step(looking(AsOf::At(10)), stamp("developers", 20));
+    let Action::Replace(agreed, Life::Claim) = action else { panic!("{action:?}") };
+    assert_eq!((agreed.roles.to_string().as_str(), agreed.as_of), ("developers", 20));
+    let (_, action) = step(state, Event::Replaced(Swap::Yes));
+    assert_eq!(action, Action::Write { record: agreed, with_password: true }, "without another look");
+}
+
+#[test]
+fn what_stands_there_and_is_as_old_or_older_is_written_over() {
+    for as_of in [10, 9] {
+        let (_, action) = step(looking(AsOf::At(10)), stamp("developers", as_of));
+        assert!(matches!(&action, Action::Write { record, .. } if record.as_of == 10), "{as_of}: {action:?}");
+    }
+}
+
+#[test]
+fn roles_without_a_time_are_dated_after_what_stands_there() {
+    let (_, action) = step(looking(AsOf::Now), stamp("developers", 70));
+    let Action::Replace(agreed, Life::Claim) = action else { panic!("{action:?}") };
+    assert_eq!((agreed.roles.to_string().as_str(), agreed.as_of), ("admins", 71));
+}
+
+#[test]
+fn a_write_that_was_outranked_while_it_waited_looks_again() {
+    let (state, _) = step(looking(AsOf::At(10)), Event::Inspected(Ok(Existing::Absent)));
+    let (state, action) = step(state, Event::Written(Err(WriteFailure::Outranked)));
+    assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
+    let (_, action) = step(state, stamp("developers", 20));
+    assert!(matches!(action, Action::Replace(record, _) if record.as_of == 20));
+}
+
+#[test]
+fn an_outage_after_newer_roles_were_agreed_does_not_put_the_old_record_back() {
+    let (state, _) = step(State::renew(ME, record("admins", 10, Phase::Ready)), Event::Start);
+    let found = Event::Found { record: record("admins", 10, Phase::Ready), overdue: false, sight: at(50) };
+    let (state, _) = step(state, found);
+    let (state, _) = step(state, Event::Replaced(Swap::Yes));
+    let (state, _) = step(state, stamp("developers", 20));
+    let (state, _) = step(state, Event::Replaced(Swap::Yes));
+    let (_, action) = step(state, Event::Written(Err(WriteFailure::Unfinished)));
+    assert_eq!(action, Action::Finish(Outcome::Unavailable));
+}
+
+#[test]
+fn a_refusal_after_newer_roles_were_agreed_removes_the_record_that_was_made() {
+    let (state, _) = step(looking(AsOf::At(10)), stamp("developers", 20));
+    let (state, _) = step(state, Event::Replaced(Swap::Yes));
+    let (_, action) = step(state, Event::Written(Err(WriteFailure::Refused(Refused::Rejected))));
+    assert_eq!(action, Action::Remove);
+}
+
+#[test]
+fn a_record_that_another_changed_meanwhile_is_not_removed_by_a_refusal() {
+    let (state, _) = step(looking(AsOf::At(10)), stamp("developers", 20));
+    let (state, action) = step(state, Event::Replaced(Swap::Changed));
+    assert_eq!(action, Action::Get);
+    let mine = Phase::Pending { claim: ME, again: false, password_known: false };
+    let found = Event::Found { record: record("developers", 20, mine), overdue: false, sight: at(60) };
+    let (state, _) = step(state, found);
+    let (_, action) = step(state, Event::Inspected(Err(Failure::Refused(Refused::Rejected))));
+    assert_eq!(action, Action::Finish(Outcome::Refused(Refused::Rejected)));
+}

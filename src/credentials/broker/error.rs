@@ -1,0 +1,42 @@
+//! Why a caller gets no credential.
+
+use crate::credentials::seal::{OpenError, SealError};
+use crate::credentials::{Busy, Refused, StoreError};
+
+/// Why there is no credential.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The username serves another (issuer, subject).
+    #[error("the username belongs to another subject")]
+    OtherOwner,
+    /// Elasticsearch's user is to be left alone.
+    #[error("{0}")]
+    Refused(Refused),
+    /// The store does not answer. Without it nothing is written to Elasticsearch.
+    #[error("the cache is unavailable: {0}")]
+    Store(#[from] StoreError),
+    /// The record was sealed with another key.
+    #[error("{0}")]
+    Unreadable(OpenError),
+    /// The record belongs to the users of another cluster.
+    #[error(
+        "the cached record is of another Elasticsearch cluster: another elastauth shares this cache. Give each deployment a \
+         `cluster` or a cache.redis_db of its own"
+    )]
+    OtherCluster,
+    /// Elasticsearch did not acknowledge.
+    #[error("Elasticsearch is unavailable: {0}")]
+    Elasticsearch(String),
+    /// It would take too long to write the user now.
+    #[error("{0}")]
+    Busy(#[from] Busy),
+    /// Something of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}

@@ -1,0 +1,46 @@
+//! Several clusters behind one store.
+
+use super::bench::*;
+use crate::credentials::broker::*;
+
+/// Issue B3.
+#[tokio::test(start_paused = true)]
+async fn two_clusters_on_one_store_never_share_a_record() {
+    let a = Bench::new();
+    a.elastic.be(Some("a"), 1);
+    let b = Bench { store: a.store.clone(), ..Bench::new() };
+    b.elastic.be(Some("b"), 2);
+    let of_a = ask(&*a.replica().await).await;
+    let refused = try_ask(&*b.replica().await).await;
+    assert!(matches!(refused, Err(Error::OtherCluster)), "{refused:?}");
+    assert_eq!(b.elastic.writes(), 0);
+    let again = ask(&*a.replica().await).await;
+    assert_eq!(of_a.credential.expose_header(), again.credential.expose_header(), "the record is left alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_was_rebuilt_at_its_addresses_has_its_users_written_anew() {
+    let bench = Bench::new();
+    bench.elastic.be(Some("a"), 1);
+    let before = ask(&*bench.replica().await).await;
+    bench.elastic.be(Some("b"), 1);
+    let after = ask(&*bench.replica().await).await;
+    assert_ne!(before.credential.expose_header(), after.credential.expose_header());
+    assert_eq!((bench.elastic.writes(), bench.elastic.passwords()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_starts_while_elasticsearch_is_away_serves_what_is_its_own_by_the_addresses() {
+    let bench = Bench::new();
+    bench.elastic.be(Some("a"), 1);
+    ask(&*bench.replica().await).await;
+    bench.elastic.be(None, 1);
+    assert_eq!(ask(&*bench.replica().await).await.source, Source::Store);
+    bench.elastic.be(None, 2);
+    let refused = try_ask(&*bench.replica().await).await;
+    assert!(matches!(refused, Err(Error::OtherCluster)), "{refused:?}");
+    // known again, and at other addresses: a cluster that has moved is the same one
+    bench.elastic.be(Some("a"), 2);
+    assert_eq!(ask(&*bench.replica().await).await.source, Source::Store);
+    assert_eq!(bench.elastic.writes(), 1);
+}
