@@ -5,6 +5,8 @@
 //! moment at which a process was started with each of them. The configuration that was started last wins, so that a
 //! configuration can be rolled back too.
 
+use std::sync::Arc;
+
 use super::Mapping;
 use crate::digest::Digest;
 use crate::identity::Millis;
@@ -41,8 +43,8 @@ impl Mapping {
     /// written nor the case of a group's name counts.
     #[must_use]
     pub fn digest(&self, source: impl IntoIterator<Item = String>) -> Digest {
-        let sorted = |names: &[String]| {
-            let mut names = names.to_vec();
+        let sorted = |names: &[Arc<str>]| {
+            let mut names: Vec<String> = names.iter().map(ToString::to_string).collect();
             names.sort();
             names.dedup();
             names
