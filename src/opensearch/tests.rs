@@ -337,7 +337,7 @@ async fn a_user_that_became_anothers_while_it_waited_is_left_out() {
     assert!(!named(patch).contains("u3") && named(patch).len() == 5);
 }
 
-/// Issue B1, where writes wait for one another.
+/// Where writes wait for one another, the look of the flight is out of date by the time of the write.
 #[tokio::test]
 async fn a_user_that_got_newer_roles_while_it_waited_is_left_out_and_its_flight_is_told() {
     let newer = UserSpec { as_of: 8, ..spec("u3") };

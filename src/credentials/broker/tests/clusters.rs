@@ -3,7 +3,6 @@
 use super::bench::*;
 use crate::credentials::broker::*;
 
-/// Issue B3.
 #[tokio::test(start_paused = true)]
 async fn two_clusters_on_one_store_never_share_a_record() {
     let a = Bench::new();

@@ -15,7 +15,6 @@ fn roles(bench: &Bench) -> String {
     bench.elastic.user().roles.to_string()
 }
 
-/// Issue B1.
 #[tokio::test(start_paused = true)]
 async fn an_older_token_brings_no_roles_back_when_the_record_is_gone() {
     let bench = Bench::new();
@@ -45,7 +44,6 @@ async fn roles_without_a_time_are_later_than_whatever_stands_when_the_record_is_
     assert_eq!((roles(&bench).as_str(), bench.elastic.user().as_of), ("developers", ahead + 1));
 }
 
-/// Issue B2.
 #[tokio::test(start_paused = true)]
 async fn a_role_that_left_the_mapping_leaves_with_the_same_token() {
     let bench = Bench::new();
@@ -118,7 +116,7 @@ async fn what_is_foreseen_for_another_configuration_is_what_happens() {
     assert_eq!(bench.elastic.writes(), 1, "nothing was written");
 }
 
-/// Issue B4: of answers about an opaque token only the age is known, by this process's clock.
+/// Of answers about an opaque token only the age is known, by this process's clock.
 #[tokio::test(start_paused = true)]
 async fn what_the_provider_answers_later_counts_and_an_older_answer_brings_nothing_back() {
     let bench = Bench::new();
