@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use elastauth::nodes::account::Scheme;
-use elastauth::nodes::{Account, Call, Nodes, Settings};
+use elastauth::nodes::{Account, Call, Nodes, Settings, Shape, System};
 use elastauth::outbound::{Authorities, ClientIdentity, Tls};
 use elastauth_support::certificates::{Authority, Pair};
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch};
@@ -38,7 +38,9 @@ async fn reaches(
     let (tls, media_type) = (Tls { authorities, identity }, "application/json".to_owned());
     let hosts = vec![server.url.parse().unwrap()];
     let nodes = Nodes::new(Settings { hosts, account, tls, media_type }).map_err(|error| error.to_string())?;
-    let answer = nodes.send(&Call::get(&["_security", "user", "nobody"]), Duration::from_secs(5)).await;
+    let nodes = nodes.of(System::Elasticsearch);
+    let call = Call::get(&["_security", "user", "nobody"]).expecting(Shape::User("nobody"));
+    let answer = nodes.send(&call, Duration::from_secs(5)).await;
     let answer = answer.map_err(|lost| lost.why)?;
     assert_eq!(answer.status.as_u16(), 404);
     Ok(())

