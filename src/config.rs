@@ -117,7 +117,7 @@ impl std::error::Error for Problems {}
 /// Stands for bytes that are not UTF-8.
 const NOT_UTF8: char = char::REPLACEMENT_CHARACTER;
 
-/// The process's environment; names that are not UTF-8 are left out. In values such bytes are [`NOT_UTF8`], so that a variable which
+/// The process's environment; names that are not UTF-8 are left out. In values such bytes are `NOT_UTF8`, so that a variable which
 /// is asked for is an error, and not unset.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {

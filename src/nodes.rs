@@ -1,5 +1,5 @@
 //! An administrator's requests to a cluster of several nodes: what the back ends for Elasticsearch and OpenSearch share.
-//! It knows neither their paths nor what their bodies mean, only whether an answer is theirs ([`genuine`]).
+//! It knows neither their paths nor what their bodies mean, only whether an answer is theirs (`genuine`).
 //!
 //! Nodes are asked in turn; one that fails rests for a while, and when all rest the one whose rest ends first is tried.
 //! Nothing is asked only to see whether a node lives. A call has one deadline for all its attempts.
