@@ -32,7 +32,7 @@ bench: ## what a check costs, as a ratio to a server that answers a constant: BE
 
 memory: build ## how much memory an idle process, a user and a token take, and the worst case: MEMORY_USERS=10000 measures a part of it
 	tests/tools.sh redis
-	SCALE_BINARY=target/release/elastauth cargo test --locked --test scale -- --ignored memory --nocapture
+	SCALE_BINARY=target/release/elastauth cargo test --locked --test scale -- --ignored memory --nocapture --test-threads 1
 
 budget budget-record: ## instructions of a hit against those on record (budget), or what is recorded of this compiler
 	tests/tools.sh valgrind

@@ -30,15 +30,19 @@ async fn each(cache: &str, user: impl Fn(usize) -> String) -> usize {
         bearer(&bench.issuer.sign(&claims))
     };
     let messages: Vec<_> = (0..MANY).map(message).collect();
-    // the first question makes the user, the second brings the record into the process, the third finds it there
-    for _ in 0..3 {
+    // the first question makes the user, or says when to come back where the machine is slow for a moment; the second one makes
+    // those users, the third brings the record into the process, and the last finds it there
+    for round in 0..4 {
         let mut open = JoinSet::new();
         for message in &messages {
             if open.len() == AT_ONCE {
                 open.join_next().await.unwrap().unwrap();
             }
             let call = checker.check(message.clone());
-            open.spawn(async move { assert!(Answer::read(&call.await.unwrap()).password().is_some()) });
+            open.spawn(async move {
+                let served = Answer::read(&call.await.unwrap()).password().is_some();
+                assert!(served || round == 0, "round {round}");
+            });
         }
         open.join_all().await;
     }
