@@ -92,16 +92,21 @@ impl Size for Roles {
     }
 }
 
+/// A group's name as it is compared, here and in rules: ASCII letters match in any case, all other characters only themselves.
+/// Unicode has characters whose lower case is an ASCII letter (U+212A, the Kelvin sign, becomes `k`), and with its rules a group
+/// that somebody else may create could pass for another one.
+pub(crate) fn folded(group: &str) -> String {
+    group.to_ascii_lowercase()
+}
+
 impl Mapping {
-    /// ASCII letters of group names match in any case; all other characters match only themselves. Unicode has characters whose
-    /// lower case is an ASCII letter (U+212A, the Kelvin sign, becomes `k`), and with its rules a group that somebody else may
-    /// create could pass for another one.
+    /// Groups match as `folded` has it.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let mut by_group: HashMap<String, Vec<Arc<str>>> = HashMap::new();
         for (group, roles) in &settings.group_mappings {
             let roles = roles.iter().map(|role| Arc::from(role.as_str()));
-            by_group.entry(group.to_ascii_lowercase()).or_default().extend(roles);
+            by_group.entry(folded(group)).or_default().extend(roles);
         }
         let (default, shared) = (Roles::new(&settings.default_roles), kept::bounded(SHARED, SHARED_BYTES));
         Self { by_group, default, allow_none: settings.allow_no_roles, shared }
@@ -110,7 +115,7 @@ impl Mapping {
     /// What one group is mapped to, if it is.
     #[must_use]
     pub fn of(&self, group: &str) -> Option<&[Arc<str>]> {
-        self.by_group.get(&group.to_ascii_lowercase()).map(Vec::as_slice)
+        self.by_group.get(&folded(group)).map(Vec::as_slice)
     }
 
     /// The union over all groups, or the default when none matched.
@@ -118,7 +123,7 @@ impl Mapping {
         // each mapping counts once: a caller may name a group as often as its token has room for
         let mut matched: BTreeMap<&str, &[Arc<str>]> = BTreeMap::new();
         for group in groups {
-            if let Some((group, roles)) = self.by_group.get_key_value(&group.as_ref().to_ascii_lowercase()) {
+            if let Some((group, roles)) = self.by_group.get_key_value(&folded(group.as_ref())) {
                 matched.insert(group, roles);
             }
         }

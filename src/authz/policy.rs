@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::identity::Identity;
+use crate::roles::folded;
 
 use super::Request;
 
@@ -77,7 +78,7 @@ impl Policy {
     pub fn new(settings: Settings) -> Self {
         let Settings { allow: mut rules, preflight } = settings;
         for group in rules.iter_mut().flat_map(|rule| &mut rule.groups) {
-            group.make_ascii_lowercase();
+            *group = folded(group);
         }
         let paths = rules.iter().any(|rule| !rule.paths.is_empty());
         let groups = rules.iter().flat_map(|rule| &rule.groups).cloned().collect();
@@ -150,11 +151,6 @@ impl Rule {
             && any(hosts, |host| host.matches(request.host.as_bytes()))
             && any(paths, |prefix| prefix.matches(request.path.as_bytes()))
     }
-}
-
-/// Groups are compared as `roles::Mapping` compares them: ASCII letters match in any case, other characters only themselves.
-fn folded(group: &str) -> String {
-    group.to_ascii_lowercase()
 }
 
 /// Whether one of the values fits; a condition that is not set always does.

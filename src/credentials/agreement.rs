@@ -174,8 +174,7 @@ impl State {
         let stands = standing::outranked(&record.standing(), stamp)?;
         let timeless = !matches!(self.want.as_of, AsOf::At(_));
         let draft = timeless && record.owner == self.want.owner && record.roles == self.want.roles;
-        let later_configuration = stamp.mapping > record.mapping && !stamp.mapping.is_same(record.mapping);
-        if !draft || later_configuration {
+        if !draft || stamp.mapping.is_later_than(record.mapping) {
             return Some(stands);
         }
         let (mapping, as_of) = (record.mapping.or_later(stamp.mapping), stamp.as_of.saturating_add(1));

@@ -31,6 +31,12 @@ impl Version {
         self.digest == other.digest
     }
 
+    /// Whether this is another configuration, and was started later.
+    #[must_use]
+    pub fn is_later_than(self, other: Self) -> bool {
+        !self.is_same(other) && self > other
+    }
+
     /// This configuration, started at the later of the two moments if the other is the same one.
     #[must_use]
     pub fn or_later(self, other: Self) -> Self {

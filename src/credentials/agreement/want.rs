@@ -23,11 +23,10 @@ impl Want {
     /// without a time of their own are later than whatever stands, but not under a later configuration.
     #[must_use]
     pub fn is_met_by(&self, record: &Record) -> bool {
-        let later_configuration = || record.mapping > self.mapping && !record.mapping.is_same(self.mapping);
         record.roles == self.roles
             || match self.as_of {
                 AsOf::At(as_of) => self.raises(record, as_of).is_none(),
-                AsOf::Answered(_) | AsOf::Now => later_configuration(),
+                AsOf::Answered(_) | AsOf::Now => record.mapping.is_later_than(self.mapping),
             }
     }
 
@@ -62,10 +61,9 @@ impl Want {
         if matches!(self.as_of, AsOf::At(_)) || record.owner != self.owner {
             return;
         }
-        let later_configuration = self.mapping > record.mapping && !self.mapping.is_same(record.mapping);
         self.as_of = AsOf::At(if self.is_met_by(record) {
             record.as_of
-        } else if sight.changed_since && !later_configuration {
+        } else if sight.changed_since && !self.mapping.is_later_than(record.mapping) {
             record.as_of.saturating_sub(1)
         } else {
             sight.now.max(record.as_of.saturating_add(1))
