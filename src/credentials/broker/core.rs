@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::refusals::Refusals;
 use super::running::Running;
-use super::upkeep::Repairs;
+use super::upkeep::{BROKEN_JUST_NOW, Repairs};
 use super::{Broker, Error, now_ms};
 use crate::credentials::admission::Admission;
 use crate::credentials::agreement::Want;
@@ -27,9 +27,6 @@ pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Between two changes of a user's roles by callers whose roles carry no time of their own.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
-
-/// A broken record that cannot be replaced, or that something breaks again and again, is told of once in this time.
-const BROKEN_JUST_NOW: Duration = Duration::from_secs(60);
 
 /// What all flights of this process share.
 pub(super) struct Core<S, P> {
@@ -75,8 +72,7 @@ impl Current {
 
     fn counts_for_more(&self, want: &Want) -> bool {
         let record = &self.written.record;
-        let later_configuration = want.mapping > record.mapping && !want.mapping.is_same(record.mapping);
-        want.is_met_by(record) || (!later_configuration && self.changed_since(want.as_of))
+        want.is_met_by(record) || (!want.mapping.is_later_than(record.mapping) && self.changed_since(want.as_of))
     }
 
     /// Whether roles that carry no time of the provider's must leave this record as it is: they are older than it by the

@@ -31,6 +31,11 @@ impl Recent {
         may
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
     /// Drops what was done before the `pause`.
     pub(super) fn sweep(&self, pause: Duration) {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);

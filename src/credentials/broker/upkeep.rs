@@ -35,6 +35,8 @@ const LEAST_BETWEEN_REPAIRS: Duration = Duration::from_secs(5);
 const RENEWED_ANYWAY: Duration = Duration::from_secs(3600);
 /// While keys are exchanged, replicas may seal with different ones: without a pause they would seal a record back and forth.
 const SEALED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
+/// A broken record that cannot be replaced, or that something breaks again and again, is told of once in this time.
+pub(super) const BROKEN_JUST_NOW: Duration = Duration::from_secs(60);
 
 /// When something is due, in milliseconds after the record was read.
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl Repairs {
     pub(super) fn sweep(&self, settings: &Settings) {
         self.repaired.sweep(between_repairs(settings));
         self.sealed.sweep(SEALED_JUST_NOW);
+        self.broken.sweep(BROKEN_JUST_NOW);
     }
 }
 
@@ -259,5 +262,36 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             // the password is the same either way: who is known is served on while the store does not answer
             Err(error) => tracing::debug!(%error, "The record was not rewritten"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::near;
+    use crate::digest::Digest;
+    use crate::identity::Username;
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_was_done_long_ago_is_forgotten_by_a_sweep() {
+        let minute = Duration::from_secs(60);
+        let settings = Settings {
+            expiration: minute,
+            extend: false,
+            near: near::Settings { max_entries: 1, max_stale: minute },
+            settling: minute,
+            confirm_interval: minute,
+            mapping: Digest(1),
+            store_timeout: minute,
+            write_timeout: minute,
+        };
+        let (repairs, key) = (Repairs::default(), CacheKey::of(&Username::parse("ann").unwrap()));
+        let all = || [&repairs.repaired, &repairs.sealed, &repairs.broken];
+        assert!(all().into_iter().all(|done| done.may(&key, minute)));
+        repairs.sweep(&settings);
+        assert_eq!(all().map(Recent::len), [1, 1, 1]);
+        tokio::time::advance(between_repairs(&settings).max(SEALED_JUST_NOW).max(BROKEN_JUST_NOW)).await;
+        repairs.sweep(&settings);
+        assert_eq!(all().map(Recent::len), [0, 0, 0]);
     }
 }
