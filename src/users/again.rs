@@ -4,7 +4,7 @@
 //! But a write that is already on its way then lands after the act and undoes it: it says `enabled: true`, makes a deleted
 //! user anew, and carries the former stamp. Nothing can call it back, so that the only remedy is to look when it has landed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -36,9 +36,7 @@ pub(super) async fn look<D: Directory, S: Store>(
     progress: &dyn Progress,
 ) {
     let mut interrupted = pin!(settling.interrupted);
-    let was_done =
-        |account: &&&Account| lines.iter().any(|line| line.user == account.name && line.outcome == Outcome::Done);
-    let mut watched: Vec<&Account> = acted_on.iter().filter(was_done).copied().collect();
+    let mut watched = done(lines, acted_on);
     for looks in 1..=LOOKS {
         if watched.is_empty() {
             return;
@@ -61,33 +59,41 @@ pub(super) async fn look<D: Directory, S: Store>(
             return;
         }
         progress.undone(watched.len());
-        for line in all(directory, store, task, &watched, progress).await {
-            let outcome = match line.outcome {
-                Outcome::Done if looks == LOOKS => Outcome::Failed(
-                    "done, and undone again and again: something goes on writing this user. If it is elastauth on behalf \
-                     of the person, take the person's groups away at the identity provider"
-                        .into(),
-                ),
-                other => other,
-            };
-            set(lines, &line.user, outcome);
+        let mut again = all(directory, store, task, &watched, progress).await;
+        for line in again.iter_mut().filter(|line| looks == LOOKS && line.outcome == Outcome::Done) {
+            line.outcome = Outcome::Failed(
+                "done, and undone again and again: something goes on writing this user. If it is elastauth on behalf of the \
+                 person, take the person's groups away at the identity provider"
+                    .into(),
+            );
         }
-        watched.retain(|account| lines.iter().any(|line| line.user == account.name && line.outcome == Outcome::Done));
+        watched = done(&again, &watched);
+        set(lines, again);
     }
+}
+
+/// Those of the accounts with whom it was done.
+fn done<'a>(lines: &[Line], accounts: &[&'a Account]) -> Vec<&'a Account> {
+    let done = lines.iter().filter(|line| line.outcome == Outcome::Done).map(|line| line.user.as_str());
+    let done: HashSet<&str> = done.collect();
+    accounts.iter().filter(|account| done.contains(account.name.as_str())).copied().collect()
 }
 
 fn unsure(lines: &mut [Line], watched: &[&Account], why: &str) {
-    for account in watched {
-        let outcome = format!(
-            "done, but not looked at again ({why}): a write that was on its way may have undone it; run the command again \
-             after elasticsearch.settling"
-        );
-        set(lines, &account.name, Outcome::Failed(outcome));
-    }
+    let outcome = format!(
+        "done, but not looked at again ({why}): a write that was on its way may have undone it; run the command again after \
+         elasticsearch.settling"
+    );
+    let unsure = |account: &&Account| Line { user: account.name.clone(), outcome: Outcome::Failed(outcome.clone()) };
+    set(lines, watched.iter().map(unsure).collect());
 }
 
-fn set(lines: &mut [Line], user: &str, outcome: Outcome) {
-    if let Some(line) = lines.iter_mut().find(|line| line.user == user) {
-        line.outcome = outcome;
+/// Puts these outcomes in the place of those that the same users had.
+fn set(lines: &mut [Line], newer: Vec<Line>) {
+    let mut newer: HashMap<String, Outcome> = newer.into_iter().map(|line| (line.user, line.outcome)).collect();
+    for line in lines {
+        if let Some(outcome) = newer.remove(&line.user) {
+            line.outcome = outcome;
+        }
     }
 }
