@@ -80,15 +80,6 @@ impl Answer {
         self.after_unknown
     }
 
-    /// The body, if it is JSON.
-    #[must_use]
-    pub fn json(&self) -> Option<Value> {
-        match &self.content {
-            Content::Json(body) => Some(body.clone()),
-            Content::Text(_) => None,
-        }
-    }
-
     /// The body; null where it is no JSON.
     #[must_use]
     pub fn body(&self) -> &Value {

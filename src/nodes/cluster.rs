@@ -74,7 +74,7 @@ impl ClusterId {
         if !self.refused.swap(refused, Ordering::Relaxed) && refused {
             tracing::warn!("{}", self.remark().unwrap_or_default());
         }
-        let body = answer.json().unwrap_or_default();
+        let body = answer.body();
         let uuid = body["cluster_uuid"].as_str().filter(|uuid| !uuid.is_empty() && *uuid != NOT_YET);
         let Some(uuid) = uuid.filter(|_| answer.status == StatusCode::OK) else { return };
         let before = {
