@@ -99,7 +99,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     }
 
     /// The rest of the way. May be cancelled at any time. It takes one of the `slots`, and is refused where none is left: a crowd
-    /// of new callers must not lock out those who are known.
+    /// of new callers must not lock out known ones.
     pub async fn finish(&self, open: Open, request: &Request, slots: &Semaphore) -> Decision {
         self.obtain(open, request, slots).await.map_or_else(Decision::Deny, Decision::Allow)
     }
@@ -158,7 +158,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         Ok(self.broker.recall(caller))
     }
 
-    /// Who has this token, which is not known yet.
+    /// The caller that this token stands for, which is not known yet.
     async fn verify(&self, name: Name, token: &str, now: SystemTime) -> Result<Arc<(Validity, Caller)>, Refusal> {
         let Callers::Tokens(issuers, _) = &self.callers else { return Err(Refusal::NoCredentials) };
         let span = spans::span!("verify token", elastauth.reason = Empty, error.type = Empty, otel.status_code = Empty);
@@ -176,7 +176,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         Ok(self.known.keep(name, validity, self.entitled(identity)?))
     }
 
-    /// Drops what is kept in this process and has ended, now and from time to time, for as long as the process lives. To be run as a task.
+    /// Drops what is kept in this process and has ended, from time to time, for as long as the process lives. To be run as a
+    /// task.
     pub async fn sweep(self: Arc<Self>) {
         sweep::every_pause(move || {
             self.known.sweep(SystemTime::now());
@@ -235,8 +236,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 pub struct Readiness {
     /// Whether the store answers.
     pub cache: Result<(), String>,
-    /// Whether it takes writes too. While it refuses them those whose records it has are served, and no other replica does
-    /// better: a replica with such a store is degraded, and ready.
+    /// Whether it takes writes too. While it refuses them, users with a record are served, and no other replica does better: a
+    /// replica with such a store is degraded, and ready.
     pub writes: Result<(), String>,
     /// The verification keys.
     pub keys: Result<(), String>,

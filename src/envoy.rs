@@ -212,8 +212,8 @@ pub fn authorization<K: KeySource, S: Store, P: Provisioner>(
     AuthorizationServer::new(service).max_decoding_message_size(settings.max_message_size)
 }
 
-/// Serves `max_connections` until `stopped`, then lets the requests in flight finish. `draining` comes first: from then on health says
-/// `NOT_SERVING`, so that Envoy moves on while requests are still answered.
+/// Serves `max_connections` until `stopped`, then lets the requests in flight finish. `draining` comes first: from then on
+/// health says `NOT_SERVING`, so that Envoy moves on while requests are still answered.
 pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
     listener: Listener,
     service: Service<K, S, P>,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::nodes::{Answer, Call, Nodes};
 use reqwest::StatusCode;
+
+use crate::nodes::{Answer, Call, Nodes};
 
 /// What speaks there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

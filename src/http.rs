@@ -50,7 +50,8 @@ pub struct Settings {
 /// `OpenMetrics` 1.0 §4.1.1
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves so many connections at once, until `stopped`. `ready` answers `None` while draining; without `scrape` there is no `/metrics`.
+/// Serves so many connections at once, until `stopped`. `ready` answers `None` while draining; without `scrape` there is no
+/// `/metrics`.
 pub async fn serve<R, F, M>(
     listener: TcpListener,
     max_connections: usize,

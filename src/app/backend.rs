@@ -33,7 +33,7 @@ enum Known {
 pub(super) struct Backend {
     known: OnceCell<Known>,
     nodes: Nodes,
-    /// As long as nobody was asked.
+    /// What is known before the cluster was asked.
     unasked: Cluster,
     elastic: elastic::Settings,
     opensearch: opensearch::Settings,
@@ -75,7 +75,7 @@ impl Backend {
         self.known.get_or_try_init(find).await
     }
 
-    /// The same, for whom it is not urgent.
+    /// The same, for background work: it goes on asking until there is an answer.
     async fn found(&self) -> &Known {
         loop {
             match self.known().await {

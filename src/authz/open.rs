@@ -24,12 +24,12 @@ pub enum Open {
     },
     /// A token that is known. The credential is not kept here.
     Known(Arc<(Validity, Caller)>),
-    /// Somebody whom headers name. The credential is not kept here.
+    /// A caller whom headers name. The credential is not kept here.
     Named(Box<Caller>),
 }
 
 impl Open {
-    /// About how many bytes it holds that nobody else does.
+    /// About how many bytes it alone holds.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {

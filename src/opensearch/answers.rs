@@ -1,5 +1,6 @@
-//! What OpenSearch's answers mean; what something else answers in its place does not come here. Errors come in four shapes, `{"status","message"}`, `{"status":"error","reason"}`,
-//! `{"error":…}` and plain text, so they are read by their status first; [`Answer::reason`] finds the text in all of them.
+//! What OpenSearch's answers mean; what something else answers in its place does not come here. Errors come in four shapes,
+//! `{"status","message"}`, `{"status":"error","reason"}`, `{"error":…}` and plain text, so they are read by their status first;
+//! [`Answer::reason`] finds the text in all of them.
 
 use reqwest::StatusCode;
 

@@ -60,7 +60,7 @@ pub enum Ambiguity {
     /// `%` and no two hexadecimal digits.
     #[error("has a broken percent-encoding")]
     Encoding,
-    /// Encoded again and again: how often a program decodes it is anybody's guess, and each time costs a pass over the path.
+    /// Encoded again and again: programs differ in how often they decode it, and each time costs a pass over the path.
     #[error("is percent-encoded more than {LAYERS} times over")]
     Layers,
 }
