@@ -30,7 +30,7 @@ mod parts;
 
 pub use administer::{accounts, purge, users};
 use backend::Backend;
-pub use explain::{Foreseen, explain, foresee};
+pub use explain::{UserPreview, explain, preview};
 pub use parts::Parts;
 
 /// Why the service did not start, or ended early.

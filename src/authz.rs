@@ -9,10 +9,10 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use crate::credentials::broker::Broker;
-use crate::credentials::{Caller, Obtained, Origin, Provisioner, Store, StoreError};
+use crate::credentials::{Caller, Obtained, Provisioner, RequestContext, Store, StoreError};
+use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
 use crate::identity::issuers::Issuers;
-use crate::identity::known::{self, Known, Name};
-use crate::identity::presented::{Header, Presented, Wanted};
+use crate::identity::token_cache::{self, TokenCache, TokenDigest};
 use crate::identity::{Identity, KeySource, Validity, Verified, headers};
 use crate::roles::Mapping;
 use crate::{spans, sweep};
@@ -59,7 +59,7 @@ pub enum Callers<K> {
 pub struct Authorizer<K: KeySource, S, P> {
     callers: Callers<K>,
     /// What their tokens came to.
-    known: Known<Caller>,
+    tokens: TokenCache<Caller>,
     policy: Policy,
     mapping: Mapping,
     broker: Broker<S, P>,
@@ -69,17 +69,17 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     /// Puts the stages together.
     pub fn new(
         callers: Callers<K>,
-        known: known::Settings,
+        tokens: token_cache::Settings,
         policy: Policy,
         mapping: Mapping,
         broker: Broker<S, P>,
     ) -> Self {
-        Self { callers, known: Known::new(known), policy, mapping, broker }
+        Self { callers, tokens: TokenCache::new(tokens), policy, mapping, broker }
     }
 
     /// What is to be read of each request.
     #[must_use]
-    pub fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> AttributeSelection {
         match &self.callers {
             Callers::Tokens(_, sources) => sources.wanted(),
             Callers::Headers(reader) => reader.wanted(),
@@ -110,22 +110,24 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     }
 
     fn recall(&self, request: &Request) -> Result<Found, Refusal> {
-        let (presented, now) = (&request.presented, SystemTime::now());
+        let (attributes, now) = (&request.attributes, SystemTime::now());
         match &self.callers {
             Callers::Tokens(_, sources) => {
-                let token = sources.token(presented).map_err(|refusal| self.or_loop(refusal, presented))?;
-                let name = Name::of(&token);
-                match self.known.look(&name, now) {
-                    known::Look::Good(caller) => {
+                let token = sources.token(attributes).map_err(|refusal| self.or_loop(refusal, attributes))?;
+                let name = TokenDigest::of(&token);
+                match self.tokens.look(&name, now) {
+                    token_cache::Lookup::Good(caller) => {
                         let found = self.grant(&caller.1, request)?;
                         Ok(found.map_or_else(|| Found::Not(Open::Known(caller)), Found::Credential))
                     }
-                    known::Look::Bad(error) => Err(Refusal::Token(error)),
-                    known::Look::New => Ok(Found::Not(Open::New { name, token: SecretString::from(&*token), now })),
+                    token_cache::Lookup::Bad(error) => Err(Refusal::Token(error)),
+                    token_cache::Lookup::New => {
+                        Ok(Found::Not(Open::New { name, token: SecretString::from(&*token), now }))
+                    }
                 }
             }
             Callers::Headers(reader) => {
-                let caller = self.entitled(reader.identify(presented, now).map_err(Refusal::Headers)?)?;
+                let caller = self.entitled(reader.identify(attributes, now).map_err(Refusal::Headers)?)?;
                 let found = self.grant(&caller, request)?;
                 Ok(found.map_or_else(|| Found::Not(Open::Named(Box::new(caller))), Found::Credential))
             }
@@ -134,20 +136,20 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 
     async fn obtain(&self, open: Open, request: &Request, slots: &Semaphore) -> Result<Obtained, Refusal> {
         let _slot = slots.try_acquire().map_err(|_| Refusal::Overload)?;
-        let known;
+        let verified;
         let caller = match &open {
             Open::Named(caller) => caller,
             Open::Known(caller) => &caller.1,
             Open::New { name, token, now } => {
-                known = self.verify(*name, token.expose_secret(), *now).await?;
-                if let Some(obtained) = self.grant(&known.1, request)? {
+                verified = self.verify(*name, token.expose_secret(), *now).await?;
+                if let Some(obtained) = self.grant(&verified.1, request)? {
                     return Ok(obtained);
                 }
-                &known.1
+                &verified.1
             }
         };
-        let origin = || Origin::new(request.request_id.as_str(), request.traceparent.as_str());
-        self.broker.obtain(caller, origin).await.map_err(Refusal::Credentials)
+        let context = || RequestContext::new(request.request_id.as_str(), request.traceparent.as_str());
+        self.broker.obtain(caller, context).await.map_err(Refusal::Credentials)
     }
 
     /// The credential, if the policy lets the caller through and it is kept here.
@@ -159,12 +161,17 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     }
 
     /// The caller that this token stands for, which is not known yet.
-    async fn verify(&self, name: Name, token: &str, now: SystemTime) -> Result<Arc<(Validity, Caller)>, Refusal> {
+    async fn verify(
+        &self,
+        name: TokenDigest,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<Arc<(Validity, Caller)>, Refusal> {
         let Callers::Tokens(issuers, _) = &self.callers else { return Err(Refusal::NoCredentials) };
         let span = spans::span!("verify token", elastauth.reason = Empty, error.type = Empty, otel.status_code = Empty);
         let verified = issuers.verify(token, now).instrument(span.clone()).await;
         let Verified { identity, validity } = verified.map_err(|error| {
-            self.known.refuse(name, &error);
+            self.tokens.refuse(name, &error);
             let refusal = Refusal::Token(error);
             let reason = refusal.verdict().reason;
             span.record("elastauth.reason", reason);
@@ -173,14 +180,14 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             }
             refusal
         })?;
-        Ok(self.known.keep(name, validity, self.entitled(identity)?))
+        Ok(self.tokens.keep(name, validity, self.entitled(identity)?))
     }
 
     /// Drops what is kept in this process and has ended, from time to time, for as long as the process lives. To be run as a
     /// task.
     pub async fn sweep(self: Arc<Self>) {
         sweep::every_pause(move || {
-            self.known.sweep(SystemTime::now());
+            self.tokens.sweep(SystemTime::now());
             if let Callers::Tokens(issuers, _) = &self.callers {
                 issuers.sweep();
             }
@@ -196,9 +203,9 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     }
 
     /// A credential that we injected comes back when Envoy follows a redirect itself and asks again with the changed request.
-    fn or_loop(&self, refusal: Refusal, presented: &Presented) -> Refusal {
+    fn or_loop(&self, refusal: Refusal, attributes: &RequestAttributes) -> Refusal {
         let ours = |value: &[u8]| std::str::from_utf8(value).is_ok_and(|basic| self.broker.issued(basic));
-        match (&refusal, &presented.authorization) {
+        match (&refusal, &attributes.authorization) {
             (Refusal::NoBearer, Header::One(value)) if ours(value) => Refusal::OwnCredential,
             _ => refusal,
         }

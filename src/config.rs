@@ -32,7 +32,7 @@ pub struct Settings {
     /// `auth_provider`
     pub identity: Provider,
     /// `cache.token_max_entries`, `cache.refused_token_max_entries`
-    pub known: identity::known::Settings,
+    pub known: identity::token_cache::Settings,
     /// `grpc.max_verifications`: signatures of tokens that are checked at once. Default: half the processors.
     pub verifications: usize,
     /// `policy.*`

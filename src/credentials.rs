@@ -18,25 +18,27 @@ mod caller;
 mod cluster;
 mod credential;
 mod day;
-mod flight;
+mod invalidation;
 mod key;
-pub mod near;
-mod origin;
+pub mod near_cache;
 pub mod password;
 pub mod purge;
 pub mod record;
+mod request_context;
 pub mod seal;
+mod single_flight;
 mod store;
 mod user;
 
-pub use admission::{Busy, Pace};
+pub use admission::{Busy, Throughput};
 pub use caller::Caller;
 pub use cluster::{Belongs, Cluster};
 pub use credential::Credential;
 pub use day::Day;
+pub use invalidation::Invalidations;
 pub use key::CacheKey;
-pub use origin::Origin;
 pub use password::Password;
+pub use request_context::RequestContext;
 pub use store::{Cursor, Entry, Keys, MAX_RECORD, Replaced, Store, StoreError};
 pub use user::{Existing, OtherWriter, StoreName, UserSpec};
 
@@ -163,7 +165,7 @@ pub trait Provisioner: Send + Sync + 'static {
         &self,
         username: &Username,
         owner: &Owner,
-        origin: &Origin,
+        context: &RequestContext,
     ) -> impl Future<Output = Result<Existing, InspectError>> + Send;
 
     /// Logs in as the user.
@@ -190,8 +192,8 @@ pub trait Provisioner: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), WriteError>> + Send;
 
     /// How fast writes go at present; unlimited where that is not known.
-    fn pace(&self) -> Pace {
-        Pace::UNLIMITED
+    fn pace(&self) -> Throughput {
+        Throughput::UNLIMITED
     }
 
     /// Which cluster it is, as far as is known; asks nobody.
@@ -233,7 +235,7 @@ pub struct Settings {
     /// `extend_cache`: a use past half the life extends it.
     pub extend: bool,
     /// What is kept in this process.
-    pub near: near::Settings,
+    pub near: near_cache::Settings,
     /// `elasticsearch.settling`: how long after a write an earlier one may still land. Default 90 s.
     pub settling: Duration,
     /// `elasticsearch.confirm_interval`: between two confirmations of a record that is in use. Default 15 min.

@@ -8,13 +8,15 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::cluster_client::account::Scheme;
+use crate::cluster_client::{
+    self, Answer, Call, ClusterClient, ClusterId, Condition, Limits, NoResponse, Shape, System, Writes,
+};
 use crate::credentials::{
-    Cluster, Existing, InspectError, Login, Origin, OtherWriter, Pace, Password, Provisioner, Refused, StoreName,
-    UserSpec, WriteError,
+    Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext, StoreName,
+    Throughput, UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
-use crate::nodes::account::Scheme;
-use crate::nodes::{self, Answer, Call, ClusterId, Condition, Limits, Lost, Nodes, Shape, System, Writes};
 use crate::outbound::Error;
 use crate::roles::Roles;
 
@@ -31,7 +33,7 @@ use body::{Hashes, Secret};
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where, and as whom.
-    pub nodes: nodes::Settings,
+    pub nodes: cluster_client::Settings,
     /// Time-out of a read. Default 2 s.
     pub timeout: Duration,
     /// Time-out of a write, waiting for its turn included. Default 5 s.
@@ -79,7 +81,7 @@ const RESERVED: [&str; 7] =
 
 /// Makes native users.
 pub struct Elastic {
-    nodes: Nodes,
+    nodes: ClusterClient,
     settings: Settings,
     writes: Writes,
     hashes: Hashes,
@@ -94,7 +96,7 @@ pub struct Elastic {
 impl Elastic {
     /// Connects on first use.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let nodes = Nodes::new(settings.nodes.clone())?.of(System::Elasticsearch);
+        let nodes = ClusterClient::new(settings.nodes.clone())?.of(System::Elasticsearch);
         let writes = Writes::new(settings.writes);
         let hashes = Hashes::new(settings.hashing);
         let cluster_id = ClusterId::new(&settings.nodes.hosts);
@@ -110,9 +112,9 @@ impl Elastic {
         RESERVED.contains(&username.as_str()) || own || learned()
     }
 
-    /// As the administrator. His 403 and 410, like his 401 (which [`Nodes`] tells of), are an outage that a person has to
+    /// As the administrator. His 403 and 410, like his 401 (which [`ClusterClient`] tells of), are an outage that a person has to
     /// end, never the user's fault.
-    async fn ask(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, Lost> {
+    async fn ask(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, NoResponse> {
         let answer = self.nodes.send(call, limit).await?;
         if matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::GONE) {
             self.nodes.alert(&answer.describe());
@@ -129,10 +131,10 @@ impl Elastic {
         }
     }
 
-    async fn put(&self, user: &UserSpec, secret: &Secret, ends: Instant) -> Result<Answer, Lost> {
+    async fn put(&self, user: &UserSpec, secret: &Secret, ends: Instant) -> Result<Answer, NoResponse> {
         let body = body::put(&self.settings.cluster, &self.settings.store.mark, user, secret);
         let call = Call::new(Method::PUT, &["_security", "user", user.username.as_str()]);
-        let call = call.query(self.settings.refresh.query()).json(&body).on_behalf_of(&user.origin);
+        let call = call.query(self.settings.refresh.query()).json(&body).on_behalf_of(&user.context);
         let call = call.expecting(Shape::Written);
         self.ask(&call, ends.saturating_duration_since(Instant::now())).await
     }
@@ -145,13 +147,13 @@ impl Elastic {
     }
 
     /// The user as it stands there.
-    async fn user(&self, username: &Username, origin: &Origin) -> Result<Option<Value>, InspectError> {
+    async fn user(&self, username: &Username, context: &RequestContext) -> Result<Option<Value>, InspectError> {
         if self.reserved(username) {
             return Err(Refused::Reserved.into());
         }
-        let call = Call::get(&["_security", "user", username.as_str()]).on_behalf_of(origin);
+        let call = Call::get(&["_security", "user", username.as_str()]).on_behalf_of(context);
         let answer = self.ask(&call.expecting(Shape::User(username.as_str())), self.settings.timeout).await;
-        let answer = answer.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
+        let answer = answer.map_err(|NoResponse { why, .. }| InspectError::Unavailable(why))?;
         match answer.status {
             StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
             // an error with this status says nothing about the user
@@ -162,8 +164,13 @@ impl Elastic {
 }
 
 impl Provisioner for Elastic {
-    async fn inspect(&self, username: &Username, owner: &Owner, origin: &Origin) -> Result<Existing, InspectError> {
-        match self.user(username, origin).await? {
+    async fn inspect(
+        &self,
+        username: &Username,
+        owner: &Owner,
+        context: &RequestContext,
+    ) -> Result<Existing, InspectError> {
+        match self.user(username, context).await? {
             Some(user) => {
                 stamp::check(&user, &self.settings.cluster, owner)?;
                 Ok(Existing::Ours(stamp::standing(&user, self.cluster_id.known().uuid.as_deref())))
@@ -173,7 +180,7 @@ impl Provisioner for Elastic {
     }
 
     async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
-        let user = self.user(username, &Origin::default()).await?;
+        let user = self.user(username, &RequestContext::default()).await?;
         let ours = &self.settings.store;
         let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| !ours.is(theirs));
         Ok(theirs.map(|theirs| OtherWriter { theirs, ours: ours.name.clone() }))
@@ -182,7 +189,7 @@ impl Provisioner for Elastic {
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         let call = Call::get(&["_security", "_authenticate"]).as_user(username.as_str(), password.expose());
         let asked = self.nodes.send(&call.expecting(Shape::Account), self.settings.timeout).await;
-        let answer = asked.map_err(|Lost { why, .. }| InspectError::Unavailable(why))?;
+        let answer = asked.map_err(|NoResponse { why, .. }| InspectError::Unavailable(why))?;
         let body = answer.body();
         match answer.status {
             StatusCode::UNAUTHORIZED if answer.kind() == "security_exception" => Ok(Login::Rejected),
@@ -216,7 +223,7 @@ impl Provisioner for Elastic {
         }
     }
 
-    fn pace(&self) -> Pace {
+    fn pace(&self) -> Throughput {
         self.writes.pace()
     }
 
@@ -247,11 +254,11 @@ impl Provisioner for Elastic {
 
 /// What became of a write. Errors are read by their status first; a refusal of the user has a type, which what never reached
 /// the handler of users lacks.
-fn outcome(sent: Result<Answer, Lost>) -> Result<(), WriteError> {
+fn outcome(sent: Result<Answer, NoResponse>) -> Result<(), WriteError> {
     let answer = match sent {
         Ok(answer) => answer,
-        Err(Lost { why, sent: false }) => return Err(WriteError::Unavailable(why)),
-        Err(Lost { why, sent: true }) => return Err(WriteError::Unknown(why)),
+        Err(NoResponse { why, sent: false }) => return Err(WriteError::Unavailable(why)),
+        Err(NoResponse { why, sent: true }) => return Err(WriteError::Unknown(why)),
     };
     let detail = answer.describe();
     match answer.status {

@@ -186,7 +186,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         if let Some((metrics, began)) = began {
             metrics.decided(&decision, began.elapsed());
         }
-        let cookies = request.as_ref().and_then(|r| cookies::without(&r.presented.cookies, &self.token_cookies));
+        let cookies = request.as_ref().and_then(|r| cookies::without(&r.attributes.cookies, &self.token_cookies));
         Ok(match &decision {
             Decision::Allow(obtained) => self.replies.allow(&obtained.credential, cookies.as_deref()),
             Decision::Preflight => self.replies.preflight(cookies.as_deref()),

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use redb::{Database, ReadableDatabase as _, Table, TableDefinition};
 use tokio::sync::Semaphore;
 
-use crate::credentials::near::Link;
+use crate::credentials::Invalidations;
 use crate::credentials::{CacheKey, Cursor, Entry, Keys, MAX_RECORD, Replaced, Store, StoreError};
 
 mod open;
@@ -214,8 +214,8 @@ impl Store for FileStore {
     }
 
     /// Nobody else writes here. What has expired is removed from time to time.
-    async fn watch(&self, link: Arc<Link>) {
-        link.begun();
+    async fn watch(&self, invalidations: Arc<Invalidations>) {
+        invalidations.begun();
         let mut turns = tokio::time::interval(PURGE);
         loop {
             turns.tick().await;

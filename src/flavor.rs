@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use crate::nodes::{Answer, Call, Nodes};
+use crate::cluster_client::{Answer, Call, ClusterClient};
 
 /// What speaks there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Flavor {
 
 /// Asks for the root, and where the account may not see it, who it is. Answers why nothing is known if so: guessing
 /// wrong would take a 400 for an absent user.
-pub async fn find(nodes: &Nodes, limit: Duration) -> Result<Flavor, String> {
+pub async fn find(nodes: &ClusterClient, limit: Duration) -> Result<Flavor, String> {
     let root = ask(nodes, &[], limit).await?;
     if let Some(flavor) = of_the_root(&root) {
         return Ok(flavor);
@@ -36,7 +36,7 @@ pub async fn find(nodes: &Nodes, limit: Duration) -> Result<Flavor, String> {
     Err(format!("the account may not see what it is talking to: {}", root.describe()))
 }
 
-async fn ask(nodes: &Nodes, path: &[&str], limit: Duration) -> Result<Answer, String> {
+async fn ask(nodes: &ClusterClient, path: &[&str], limit: Duration) -> Result<Answer, String> {
     nodes.send(&Call::get(path), limit).await.map_err(|lost| lost.why)
 }
 

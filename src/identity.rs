@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 pub mod algorithm;
 mod answers;
+pub mod attributes;
 pub mod claims;
 pub mod headers;
 pub mod issuer;
@@ -16,13 +17,12 @@ pub mod issuers;
 pub mod jwks;
 mod jws;
 pub mod keyring;
-pub mod known;
-pub mod object;
-pub mod presented;
+pub mod strict_object;
 #[cfg(test)]
 mod testing;
 pub mod token;
-mod turns;
+pub mod token_cache;
+mod verification_limit;
 mod verified;
 
 pub use token::Error;

@@ -32,6 +32,8 @@
 
 pub mod app;
 pub mod authz;
+mod bounded_cache;
+pub mod cluster_client;
 pub mod config;
 pub mod credentials;
 pub mod digest;
@@ -42,10 +44,8 @@ pub mod flavor;
 pub mod http;
 pub mod identity;
 pub mod inbound;
-mod kept;
 pub mod memory;
 pub mod metrics;
-pub mod nodes;
 pub mod oidc;
 pub mod opensearch;
 pub mod outbound;

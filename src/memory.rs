@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::credentials::near::Link;
+use crate::credentials::Invalidations;
 use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
 use crate::sweep;
 
@@ -118,8 +118,8 @@ impl Store for MemoryStore {
     }
 
     /// Nobody else writes here. What has expired is removed from time to time.
-    async fn watch(&self, link: Arc<Link>) {
-        link.begun();
+    async fn watch(&self, invalidations: Arc<Invalidations>) {
+        invalidations.begun();
         let entries = Arc::clone(&self.entries);
         sweep::every_pause(move || {
             let now = Instant::now();

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::cluster_client::account::Scheme;
+use crate::cluster_client::{self, Condition};
 use crate::credentials::{
-    Cluster, Existing, InspectError, Login, Origin, OtherWriter, Password, Provisioner, Refused, StoreName, UserSpec,
-    WriteError,
+    Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext, StoreName,
+    UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
-use crate::nodes::account::Scheme;
-use crate::nodes::{self, Condition};
 use crate::outbound::Error;
 
 mod answers;
@@ -37,7 +37,7 @@ use writer::Writer;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where, and as whom.
-    pub nodes: nodes::Settings,
+    pub nodes: cluster_client::Settings,
     /// Time-out of a read. Default 2 s.
     pub timeout: Duration,
     /// Time-out of a write, waiting for its turn included. Default 5 s.
@@ -133,11 +133,16 @@ impl OpenSearch {
 }
 
 impl Provisioner for OpenSearch {
-    async fn inspect(&self, username: &Username, owner: &Owner, origin: &Origin) -> Result<Existing, InspectError> {
+    async fn inspect(
+        &self,
+        username: &Username,
+        owner: &Owner,
+        context: &RequestContext,
+    ) -> Result<Existing, InspectError> {
         if self.reserved(username) {
             return Err(Refused::Reserved.into());
         }
-        self.writer.api.look(username, owner, origin, self.settings.timeout).await
+        self.writer.api.look(username, owner, context, self.settings.timeout).await
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {

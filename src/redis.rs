@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd, pipe};
 
-use crate::credentials::near::Link;
+use crate::credentials::Invalidations;
 use crate::credentials::{CacheKey, Entry, MAX_RECORD, Replaced, Store, StoreError};
 
 mod address;
+mod client;
 mod cluster;
 mod connect;
 mod node;
@@ -18,7 +19,6 @@ mod rights;
 mod scan;
 mod scripts;
 mod sentinel;
-mod servers;
 mod settings;
 mod slots;
 mod tls;
@@ -28,11 +28,11 @@ pub use address::Address;
 pub use settings::{Account, Mode, Settings};
 pub use tls::{Tls, TlsError};
 
+use client::RedisClient;
 use connect::ConnectError;
-use node::Failed;
+use node::CommandError;
 use rights::Rights;
 use scripts::{REMOVE, REPLACE};
-use servers::Servers;
 
 /// Redis answers, and its answer is that this configuration can never work.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub struct Error {
 
 /// Records in Redis, shared by all replicas.
 pub struct RedisStore {
-    servers: Servers,
+    servers: RedisClient,
     at: String,
     rights: Rights,
     probes: AtomicU64,
@@ -62,7 +62,7 @@ impl RedisStore {
     pub fn new(settings: Settings) -> Self {
         let at = settings.nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let (rights, probes) = (Rights::default(), AtomicU64::new(0));
-        Self { servers: Servers::new(settings), at, rights, probes }
+        Self { servers: RedisClient::new(settings), at, rights, probes }
     }
 
     /// Looks at Redis at start. That it cannot be reached is no error; that the user may not `select` the database is.
@@ -90,7 +90,7 @@ impl RedisStore {
     }
 
     /// Of a command that writes: it may be refused where a read is answered.
-    fn not_written(&self, failed: Failed) -> StoreError {
+    fn not_written(&self, failed: CommandError) -> StoreError {
         let refused = failed.refuses_writes();
         match self.failed(failed) {
             StoreError::Unavailable(why) if refused => StoreError::WriteRefused(why),
@@ -99,7 +99,7 @@ impl RedisStore {
     }
 
     /// A command that writes under one key.
-    async fn write<T: redis::FromRedisValue>(&self, key: &CacheKey, command: Cmd) -> Result<T, Failed> {
+    async fn write<T: redis::FromRedisValue>(&self, key: &CacheKey, command: Cmd) -> Result<T, CommandError> {
         self.servers.run::<(T,)>(key.as_str(), &one(command)).await.map(|(answer,)| answer)
     }
 
@@ -132,7 +132,7 @@ impl Store for RedisStore {
         let mut read = pipe();
         read.cmd("GETRANGE").arg(key.as_str()).arg(0).arg(MAX_RECORD).cmd("PTTL").arg(key.as_str());
         let mut answer = self.servers.run::<(Vec<u8>, i64)>(key.as_str(), &read).await;
-        if matches!(answer, Err(Failed::Broken(_))) {
+        if matches!(answer, Err(CommandError::Connection(_))) {
             // a read is repeated once, on another connection
             answer = self.servers.run(key.as_str(), &read).await;
         }
@@ -208,8 +208,8 @@ impl Store for RedisStore {
         Ok(held)
     }
 
-    async fn watch(&self, link: Arc<Link>) {
-        tokio::join!(tracking::run(&self.servers, &self.rights, link), self.servers.keep_up());
+    async fn watch(&self, invalidations: Arc<Invalidations>) {
+        tokio::join!(tracking::run(&self.servers, &self.rights, invalidations), self.servers.keep_up());
     }
 
     /// `PING` is refused by the documented ACL line: a read of a key that is nobody's does as well.

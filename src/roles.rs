@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::kept::{self, Kept, Size};
+use crate::bounded_cache::{self, BoundedCache, Size};
 
 mod version;
 
@@ -83,7 +83,7 @@ pub struct Mapping {
     by_group: HashMap<String, Vec<Arc<str>>>,
     default: Roles,
     allow_none: bool,
-    shared: Kept<Roles, Roles>,
+    shared: BoundedCache<Roles, Roles>,
 }
 
 impl Size for Roles {
@@ -108,7 +108,7 @@ impl Mapping {
             let roles = roles.iter().map(|role| Arc::from(role.as_str()));
             by_group.entry(folded(group)).or_default().extend(roles);
         }
-        let (default, shared) = (Roles::new(&settings.default_roles), kept::bounded(SHARED, SHARED_BYTES));
+        let (default, shared) = (Roles::new(&settings.default_roles), bounded_cache::bounded(SHARED, SHARED_BYTES));
         Self { by_group, default, allow_none: settings.allow_no_roles, shared }
     }
 

@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use elastauth::nodes::account::Scheme;
-use elastauth::nodes::{Account, Call, Nodes, Settings, Shape, System};
+use elastauth::cluster_client::account::Scheme;
+use elastauth::cluster_client::{Account, Call, ClusterClient, Settings, Shape, System};
 use elastauth::outbound::{Authorities, ClientIdentity, Tls};
 use elastauth_support::certificates::{Authority, Pair};
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch};
@@ -37,7 +37,7 @@ async fn reaches(
     let account = Some(Account { scheme, secret: ADMIN.1.to_owned().into(), file: None });
     let (tls, media_type) = (Tls { authorities, identity }, "application/json".to_owned());
     let hosts = vec![server.url.parse().unwrap()];
-    let nodes = Nodes::new(Settings { hosts, account, tls, media_type }).map_err(|error| error.to_string())?;
+    let nodes = ClusterClient::new(Settings { hosts, account, tls, media_type }).map_err(|error| error.to_string())?;
     let nodes = nodes.of(System::Elasticsearch);
     let call = Call::get(&["_security", "user", "nobody"]).expecting(Shape::User("nobody"));
     let answer = nodes.send(&call, Duration::from_secs(5)).await;

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use elastauth::credentials::near::Link;
+use elastauth::credentials::Invalidations;
 use elastauth::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
 use elastauth::envoy::wire::{Unread, auth};
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
@@ -177,7 +177,7 @@ impl Store for Broken {
         panic!("a fault of ours")
     }
 
-    async fn watch(&self, _: Arc<Link>) {}
+    async fn watch(&self, _: Arc<Invalidations>) {}
 
     async fn reachable(&self) -> Result<(), StoreError> {
         Ok(())

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use elastauth::credentials::broker::Broker;
-use elastauth::credentials::near::{self, Link};
 use elastauth::credentials::seal::{self, Key, Seal};
 use elastauth::credentials::{
-    CacheKey, Caller, Entry, Existing, InspectError, Login, Origin, Password, Provisioner, Replaced, Settings, Store,
-    StoreError, UserSpec, WriteError,
+    CacheKey, Caller, Entry, Existing, InspectError, Login, Password, Provisioner, Replaced, RequestContext, Settings,
+    Store, StoreError, UserSpec, WriteError,
 };
+use elastauth::credentials::{Invalidations, near_cache};
 use elastauth::digest::Digest;
 use elastauth::identity::{AsOf, Identity, Owner, Username};
 use elastauth::memory::{self, MemoryStore};
@@ -65,8 +65,8 @@ impl Store for SlowStore {
         self.inner.remove(key, expected).await
     }
 
-    async fn watch(&self, link: Arc<Link>) {
-        self.inner.watch(link).await;
+    async fn watch(&self, invalidations: Arc<Invalidations>) {
+        self.inner.watch(invalidations).await;
     }
 
     async fn reachable(&self) -> Result<(), StoreError> {
@@ -80,7 +80,7 @@ struct Users {
 }
 
 impl Provisioner for Users {
-    async fn inspect(&self, _: &Username, _: &Owner, _: &Origin) -> Result<Existing, InspectError> {
+    async fn inspect(&self, _: &Username, _: &Owner, _: &RequestContext) -> Result<Existing, InspectError> {
         Ok(if self.writes.load(SeqCst) == 0 { Existing::Absent } else { Existing::Ours(None) })
     }
 
@@ -125,7 +125,7 @@ async fn a_request_that_read_before_another_had_finished_writes_nothing() {
         extend: false,
         settling: minute,
         confirm_interval: minute,
-        near: near::Settings { max_entries: 10, max_stale: minute },
+        near: near_cache::Settings { max_entries: 10, max_stale: minute },
         mapping: Digest(1),
         store_timeout: minute,
         write_timeout: minute,
@@ -133,9 +133,9 @@ async fn a_request_that_read_before_another_had_finished_writes_nothing() {
     let broker = Arc::new(Broker::new(store, users, seal, settings).unwrap());
     let ask = || {
         let broker = Arc::clone(&broker);
-        tokio::spawn(
-            async move { broker.obtain(&Caller::new(ann(), Roles::new(["a"])), Origin::default).await.unwrap() },
-        )
+        tokio::spawn(async move {
+            broker.obtain(&Caller::new(ann(), Roles::new(["a"])), RequestContext::default).await.unwrap()
+        })
     };
     write.close();
     let first = ask();

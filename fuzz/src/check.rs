@@ -13,7 +13,7 @@ use elastauth::authz::{Authorizer, Callers};
 use elastauth::credentials::broker::Broker;
 use elastauth::credentials::seal::{self, Seal};
 use elastauth::credentials::{
-    self, Existing, InspectError, Login, Origin, Password, Provisioner, Store, UserSpec, WriteError, near,
+    self, Existing, InspectError, Login, Password, Provisioner, RequestContext, Store, UserSpec, WriteError, near_cache,
 };
 use elastauth::digest::Digest;
 use elastauth::envoy::wire::{Call, Unread, auth};
@@ -21,7 +21,7 @@ use elastauth::envoy::{Listen, Service, Settings};
 use elastauth::identity::headers::{self, Names, anchor};
 use elastauth::identity::issuer::{self, Issuer, Validation};
 use elastauth::identity::issuers::Issuers;
-use elastauth::identity::{Owner, Username, known};
+use elastauth::identity::{Owner, Username, token_cache};
 use elastauth::memory::{self, MemoryStore};
 use elastauth::roles::{self, Mapping};
 use envoy_types::pb::envoy::service::auth::v3 as official;
@@ -42,7 +42,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub struct Users;
 
 impl Provisioner for Users {
-    async fn inspect(&self, _: &Username, _: &Owner, _: &Origin) -> Result<Existing, InspectError> {
+    async fn inspect(&self, _: &Username, _: &Owner, _: &RequestContext) -> Result<Existing, InspectError> {
         Ok(Existing::Absent)
     }
 
@@ -125,7 +125,7 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
     let settings = credentials::Settings {
         expiration: HOUR,
         extend: false,
-        near: near::Settings { max_entries: 1000, max_stale: HOUR },
+        near: near_cache::Settings { max_entries: 1000, max_stale: HOUR },
         settling: HOUR,
         confirm_interval: HOUR,
         mapping: Digest(1),
@@ -137,8 +137,8 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
     tokio::spawn(broker.watch());
     let roles =
         roles::Settings { default_roles: vec!["viewer".into()], group_mappings: Vec::new(), allow_no_roles: false };
-    let known = known::Settings { verified: 100, refused: 100 };
-    let authorizer = Authorizer::new(callers, known, Policy::default(), Mapping::new(&roles), broker);
+    let tokens = token_cache::Settings { verified: 100, refused: 100 };
+    let authorizer = Authorizer::new(callers, tokens, Policy::default(), Mapping::new(&roles), broker);
     Service::new(Arc::new(authorizer), None, &grpc(identity_headers))
 }
 

@@ -7,15 +7,16 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use crate::cluster_client::{ClusterClient, ClusterId};
 use crate::config::Settings;
 use crate::credentials::{
-    Cluster, Existing, InspectError, Login, Origin, OtherWriter, Pace, Password, Provisioner, UserSpec, WriteError,
+    Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, RequestContext, Throughput, UserSpec,
+    WriteError,
 };
 use crate::elastic::{self, Elastic};
 use crate::flavor::{self, Flavor};
 use crate::identity::{Owner, Username};
 use crate::metrics::Metrics;
-use crate::nodes::{ClusterId, Nodes};
 use crate::opensearch::{self, OpenSearch};
 use crate::outbound::Error;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
@@ -32,7 +33,7 @@ enum Known {
 /// Whichever it is, which may turn out at first use; known then for the life of the process.
 pub(super) struct Backend {
     known: OnceCell<Known>,
-    nodes: Nodes,
+    nodes: ClusterClient,
     /// What is known before the cluster was asked.
     unasked: Cluster,
     elastic: elastic::Settings,
@@ -44,7 +45,7 @@ impl Backend {
     /// Connects on first use.
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
         let (elastic, opensearch) = (settings.elasticsearch.clone(), settings.opensearch.clone());
-        let nodes = Nodes::new(elastic.nodes.clone())?;
+        let nodes = ClusterClient::new(elastic.nodes.clone())?;
         let unasked = ClusterId::new(&elastic.nodes.hosts).known();
         let backend = Self { known: OnceCell::new(), nodes, unasked, elastic, opensearch, metrics: None };
         match settings.flavor {
@@ -146,10 +147,15 @@ impl Directory for Known {
 }
 
 impl Provisioner for Backend {
-    async fn inspect(&self, username: &Username, owner: &Owner, origin: &Origin) -> Result<Existing, InspectError> {
+    async fn inspect(
+        &self,
+        username: &Username,
+        owner: &Owner,
+        context: &RequestContext,
+    ) -> Result<Existing, InspectError> {
         match self.known().await.map_err(InspectError::Unavailable)? {
-            Known::Elasticsearch(elastic) => elastic.inspect(username, owner, origin).await,
-            Known::OpenSearch(opensearch) => opensearch.inspect(username, owner, origin).await,
+            Known::Elasticsearch(elastic) => elastic.inspect(username, owner, context).await,
+            Known::OpenSearch(opensearch) => opensearch.inspect(username, owner, context).await,
         }
     }
 
@@ -176,11 +182,11 @@ impl Provisioner for Backend {
         outcome
     }
 
-    fn pace(&self) -> Pace {
+    fn pace(&self) -> Throughput {
         match self.known.get() {
             Some(Known::Elasticsearch(elastic)) => elastic.pace(),
             // its queue sends away itself whom it cannot write in time
-            Some(Known::OpenSearch(_)) => Pace::UNLIMITED,
+            Some(Known::OpenSearch(_)) => Throughput::UNLIMITED,
             None => self.elastic.writes.usual_pace(),
         }
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Backend, Error, issuers};
 use crate::config::{Cache, Provider, Settings};
-use crate::credentials::broker::{Broker, Next, Outlook};
+use crate::credentials::broker::{Broker, PlannedWrite, Preview};
 use crate::credentials::seal::Seal;
 use crate::credentials::{Caller, Store};
 use crate::identity::issuers::Explained;
@@ -23,9 +23,9 @@ pub async fn explain(settings: &Settings, token: &str, now: SystemTime) -> Resul
 
 /// What a request would find and do.
 #[derive(Debug)]
-pub struct Foreseen {
+pub struct UserPreview {
     /// As the store has it; as if nothing were stored where it cannot be looked at.
-    pub outlook: Outlook,
+    pub preview: Preview,
     /// Why the store was not looked at.
     pub unseen: Option<&'static str>,
     /// The path and the body of the write, but for the password, if there would be one and the back end is known.
@@ -33,7 +33,7 @@ pub struct Foreseen {
 }
 
 /// Looks at the cache and at the user, and writes nothing.
-pub async fn foresee(settings: &Settings, caller: &Caller) -> Result<Foreseen, Error> {
+pub async fn preview(settings: &Settings, caller: &Caller) -> Result<UserPreview, Error> {
     match &settings.cache {
         Cache::Redis(redis) => look(RedisStore::new((**redis).clone()), None, settings, caller).await,
         Cache::Memory(_) | Cache::File(_) => {
@@ -48,13 +48,13 @@ async fn look<S: Store>(
     unseen: Option<&'static str>,
     settings: &Settings,
     caller: &Caller,
-) -> Result<Foreseen, Error> {
+) -> Result<UserPreview, Error> {
     let seal = Seal::new(&settings.seal)?;
     let broker = Broker::new(store, Backend::new(settings)?, seal, settings.credentials.clone())?;
-    let outlook = broker.foresee(caller).await?;
-    let written = match &outlook.next {
-        Ok(Next::Written { user, .. }) => broker.provisioner().preview(user).await.ok(),
+    let preview = broker.preview(caller).await?;
+    let written = match &preview.next {
+        Ok(PlannedWrite::Written { user, .. }) => broker.provisioner().preview(user).await.ok(),
         _ => None,
     };
-    Ok(Foreseen { outlook, unseen, written })
+    Ok(UserPreview { preview, unseen, written })
 }

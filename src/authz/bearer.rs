@@ -6,7 +6,7 @@ use ::http::HeaderName;
 use bytes::Bytes;
 
 use super::Refusal;
-use crate::identity::presented::{Header, Presented, Wanted};
+use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
 
 pub mod cookies;
 
@@ -20,25 +20,29 @@ pub struct Sources {
 }
 
 impl Sources {
-    pub(super) fn wanted(&self) -> Wanted {
-        Wanted { headers: self.headers.clone(), cookies: !self.cookies.is_empty(), ..Wanted::default() }
+    pub(super) fn wanted(&self) -> AttributeSelection {
+        AttributeSelection {
+            headers: self.headers.clone(),
+            cookies: !self.cookies.is_empty(),
+            ..AttributeSelection::default()
+        }
     }
 
     /// The one token: of `authorization` if there is one, else of the first named header that is there, else of the first
     /// named cookie. A value that is no token is not passed over for the next place.
-    pub(super) fn token<'a>(&self, presented: &'a Presented) -> Result<Cow<'a, str>, Refusal> {
-        match bearer(&presented.authorization) {
+    pub(super) fn token<'a>(&self, attributes: &'a RequestAttributes) -> Result<Cow<'a, str>, Refusal> {
+        match bearer(&attributes.authorization) {
             Err(Refusal::NoCredentials) => {}
             found => return found.map(Cow::Borrowed),
         }
-        for header in &presented.headers {
+        for header in &attributes.headers {
             match one(header) {
                 Err(Refusal::NoCredentials) => {}
                 found => return plain(without_scheme(found?)).map(Cow::Borrowed),
             }
         }
         for name in &self.cookies {
-            match cookies::find(&presented.cookies, name).as_slice() {
+            match cookies::find(&attributes.cookies, name).as_slice() {
                 [] => {}
                 // none that the client set can be told from one that somebody set for it
                 [_, _, ..] => return Err(Refusal::SeveralCredentials),

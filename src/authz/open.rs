@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::bounded_cache::Size as _;
 use crate::credentials::Caller;
 use crate::identity::Validity;
-use crate::identity::known::Name;
-use crate::kept::Size as _;
+use crate::identity::token_cache::TokenDigest;
 
 /// What is left to do for a request that memory alone does not answer. It has copies of all that it needs, so that the message with
 /// all of its headers can go before anything is waited for.
@@ -16,7 +16,7 @@ pub enum Open {
     /// A token that is not known.
     New {
         /// Its digest.
-        name: Name,
+        name: TokenDigest,
         /// Itself.
         token: SecretString,
         /// When it came, by the wall clock.

@@ -4,13 +4,13 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::identity::presented::Presented;
+use crate::identity::attributes::RequestAttributes;
 
 /// What a decision needs of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Who the caller claims to be.
-    pub presented: Presented,
+    pub attributes: RequestAttributes,
     /// `x-request-id`.
     pub request_id: Text,
     /// W3C Trace Context, as the client or Envoy sent it.
@@ -23,7 +23,7 @@ pub struct Request {
     pub host: Text,
     /// Without the query.
     pub path: Text,
-    /// A CORS preflight request by its form (Fetch §4.8): OPTIONS with `origin` and `access-control-request-method`.
+    /// A CORS preflight request by its form (Fetch §4.8): OPTIONS with `context` and `access-control-request-method`.
     pub preflight: bool,
 }
 
@@ -31,9 +31,9 @@ impl Request {
     /// Lets the message go that this is slices of, and keeps copies of what is needed later: the cookies, what the log shows, and
     /// with `whole` what rules look at.
     pub fn detach(&mut self, whole: bool) {
-        let Self { presented, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
-        let cookies = presented.cookies.iter().map(|cookie| Bytes::copy_from_slice(cookie)).collect();
-        *presented = Presented { cookies, ..Presented::default() };
+        let Self { attributes, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
+        let cookies = attributes.cookies.iter().map(|cookie| Bytes::copy_from_slice(cookie)).collect();
+        *attributes = RequestAttributes { cookies, ..RequestAttributes::default() };
         for text in [request_id, traceparent, stream_id] {
             text.detach(LOOKED_AT);
         }
@@ -45,9 +45,9 @@ impl Request {
     /// About how many bytes of a message it holds.
     #[must_use]
     pub fn size(&self) -> usize {
-        let Self { presented, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
+        let Self { attributes, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
         let texts = [request_id, traceparent, stream_id, method, host, path].map(|text| text.0.len());
-        texts.into_iter().chain(presented.cookies.iter().map(Bytes::len)).sum()
+        texts.into_iter().chain(attributes.cookies.iter().map(Bytes::len)).sum()
     }
 }
 
@@ -111,10 +111,10 @@ mod tests {
         let message = Bytes::from(message);
         let text = |from: usize, to: usize| Text(message.slice(from..to));
         let request = || Request {
-            presented: Presented {
-                authorization: crate::identity::presented::Header::One(message.slice(..50_000)),
+            attributes: RequestAttributes {
+                authorization: crate::identity::attributes::Header::One(message.slice(..50_000)),
                 cookies: vec![message.slice(..20)],
-                ..Presented::default()
+                ..RequestAttributes::default()
             },
             request_id: text(0, SHOWN),
             traceparent: text(0, SHOWN + 1),
@@ -130,12 +130,12 @@ mod tests {
             assert_eq!((detached.traceparent.as_str(), attached.traceparent.as_str()), ("", ""), "too long");
             assert_eq!(detached.path.to_string(), attached.path.to_string());
             assert_eq!((detached.path == attached.path, &detached.host), (whole, &attached.host));
-            assert_eq!(detached.presented.cookies, attached.presented.cookies);
+            assert_eq!(detached.attributes.cookies, attached.attributes.cookies);
             let (held, most) = (detached.size(), if whole { 60_500 } else { 1_000 });
             assert!(held < most, "{held}");
             drop(attached);
             let slices =
-                [detached.request_id.0, detached.path.0, detached.host.0, detached.presented.cookies[0].clone()];
+                [detached.request_id.0, detached.path.0, detached.host.0, detached.attributes.cookies[0].clone()];
             let span = message.as_ptr_range();
             assert!(slices.iter().all(|bytes| !span.contains(&bytes.as_ptr())), "they are copies");
         }

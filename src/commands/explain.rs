@@ -9,7 +9,7 @@ use elastauth::app;
 use elastauth::authz::policy::Policy;
 use elastauth::authz::{Refusal, Request, Text};
 use elastauth::config::{Provider, Settings};
-use elastauth::credentials::broker::{self, Next};
+use elastauth::credentials::broker::{self, PlannedWrite};
 use elastauth::credentials::{Caller, InspectError, Refused};
 use elastauth::identity::issuers::Explained;
 use elastauth::identity::{AsOf, Identity, Owner, Username, UsernameError};
@@ -85,22 +85,22 @@ async fn explain(flags: &Explain, settings: &Settings) -> Result<(), End> {
         None => bearer(settings).await?,
     };
     let roles = decide(flags, settings, &identity)?;
-    if flags.online { foresee(settings, identity, roles).await } else { Ok(()) }
+    if flags.online { preview(settings, identity, roles).await } else { Ok(()) }
 }
 
 /// What is cached and what would be written.
-async fn foresee(settings: &Settings, identity: Identity, roles: Roles) -> Result<(), End> {
+async fn preview(settings: &Settings, identity: Identity, roles: Roles) -> Result<(), End> {
     let owner = identity.owner.clone();
-    let foreseen = app::foresee(settings, &Caller::new(identity, roles.clone())).await?;
-    super::out::lines(&cached::lines(&foreseen, &owner, &roles));
+    let previewed = app::preview(settings, &Caller::new(identity, roles.clone())).await?;
+    super::out::lines(&cached::lines(&previewed, &owner, &roles));
     let dry_run = || settings.elasticsearch.dry_run.then_some(Refused::DryRun);
     let refused = |refused| Refusal::Credentials(broker::Error::Refused(refused));
-    match (foreseen.outlook.next, foreseen.outlook.user) {
+    match (previewed.preview.next, previewed.preview.user) {
         (Err(error), _) => Err(Refusal::Credentials(error).into()),
         // who is served from the cache is not looked at before
-        (Ok(Next::Written { .. }), Err(InspectError::Refused(why))) => Err(refused(why).into()),
-        (Ok(Next::Written { .. }), _) => dry_run().map_or(Ok(()), |why| Err(refused(why).into())),
-        (Ok(Next::Served | Next::Waits), _) => Ok(()),
+        (Ok(PlannedWrite::Written { .. }), Err(InspectError::Refused(why))) => Err(refused(why).into()),
+        (Ok(PlannedWrite::Written { .. }), _) => dry_run().map_or(Ok(()), |why| Err(refused(why).into())),
+        (Ok(PlannedWrite::Served | PlannedWrite::Waits), _) => Ok(()),
     }
 }
 
@@ -155,13 +155,13 @@ fn claims(settings: &Settings, identity: &Identity) {
         return;
     };
     let names = &issuer.token.claims;
-    say!("username   {}, of the claim {}", identity.username, names.username);
-    say!("groups     {}, of the claim {}", list(&identity.groups), names.groups);
+    say!("username   {}, of the holder {}", identity.username, names.username);
+    say!("groups     {}, of the holder {}", list(&identity.groups), names.groups);
     for (what, value, name) in
         [("full name ", &identity.full_name, &names.full_name), ("email     ", &identity.email, &names.email)]
     {
         if let Some(value) = value {
-            say!("{what} {}, of the claim {name}", value);
+            say!("{what} {}, of the holder {name}", value);
         }
     }
 }

@@ -9,9 +9,9 @@ use url::Url;
 use super::values::Values;
 use super::{Cache, Provider, Settings};
 
-use crate::credentials::{self, near, seal};
+use crate::credentials::{self, near_cache, seal};
 use crate::identity::headers::Names;
-use crate::identity::known;
+use crate::identity::token_cache;
 use crate::{elastic, envoy, http, outbound, roles, shutdown, telemetry};
 
 mod elasticsearch;
@@ -50,7 +50,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let credentials = credentials::Settings {
         expiration: v.duration("cache.expiration"),
         extend: v.boolean("extend_cache"),
-        near: near::Settings {
+        near: near_cache::Settings {
             max_entries: v.number("cache.near_max_entries", None),
             max_stale: v.duration("cache.max_stale"),
         },
@@ -98,8 +98,8 @@ fn identity(v: &mut Values<'_>, names: Names, grpc: &envoy::Settings) -> Provide
     Provider::Oidc(issuers, sources)
 }
 
-fn known(v: &mut Values<'_>) -> known::Settings {
-    known::Settings {
+fn known(v: &mut Values<'_>) -> token_cache::Settings {
+    token_cache::Settings {
         verified: v.number("cache.token_max_entries", None),
         refused: v.number("cache.refused_token_max_entries", None),
     }

@@ -22,7 +22,7 @@ const MOST_TOLD: usize = 100_000;
 
 /// How fast writes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct Throughput {
     /// How many are written at once.
     pub writers: usize,
     /// How many may write or wait for it at once: no more than are through before their callers give up.
@@ -31,7 +31,7 @@ pub struct Pace {
     pub each: Duration,
 }
 
-impl Pace {
+impl Throughput {
     /// Everybody may write.
     pub const UNLIMITED: Self = Self { writers: usize::MAX, most: usize::MAX, each: Duration::ZERO };
 
@@ -52,10 +52,10 @@ pub struct Busy {
 
 /// Those that write or wait, and those that were told to come back.
 #[derive(Default)]
-pub(super) struct Admission(Arc<Mutex<Line>>);
+pub(super) struct Admission(Arc<Mutex<WaitQueue>>);
 
 #[derive(Default)]
-struct Line {
+struct WaitQueue {
     inside: usize,
     /// Who was told to come back, in the order in which they came first, and until when the place is kept.
     told: BTreeMap<u64, (CacheKey, Instant)>,
@@ -66,11 +66,11 @@ struct Line {
 }
 
 /// Leave to write, until it is dropped.
-pub(super) struct Place(Arc<Mutex<Line>>);
+pub(super) struct Permit(Arc<Mutex<WaitQueue>>);
 
 impl Admission {
     /// Lets in, or says when to come back.
-    pub(super) fn enter(&self, key: &CacheKey, pace: Pace) -> Result<Place, Busy> {
+    pub(super) fn enter(&self, key: &CacheKey, pace: Throughput) -> Result<Permit, Busy> {
         let mut line = lock(&self.0);
         let before = line.before(key);
         let room = pace.most.saturating_sub(line.inside);
@@ -82,7 +82,7 @@ impl Admission {
         }
         line.inside += 1;
         line.leave(key);
-        Ok(Place(Arc::clone(&self.0)))
+        Ok(Permit(Arc::clone(&self.0)))
     }
 
     /// Takes the places of those who did not come, also where nobody else comes.
@@ -99,7 +99,7 @@ fn spread(wait: Duration) -> Duration {
     half + Duration::from_nanos(u64::try_from(wait.as_nanos() % half.as_nanos()).unwrap_or_default())
 }
 
-impl Line {
+impl WaitQueue {
     /// About how many have a place before this one: places are given up evenly.
     fn before(&self, key: &CacheKey) -> usize {
         let count = self.told.len();
@@ -145,13 +145,13 @@ impl Line {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         lock(&self.0).inside -= 1;
     }
 }
 
-fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+fn lock(line: &Mutex<WaitQueue>) -> MutexGuard<'_, WaitQueue> {
     line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -161,7 +161,7 @@ mod tests {
 
     use crate::identity::Username;
 
-    const PACE: Pace = Pace { writers: 2, most: 6, each: Duration::from_millis(500) };
+    const PACE: Throughput = Throughput { writers: 2, most: 6, each: Duration::from_millis(500) };
 
     fn key(n: usize) -> CacheKey {
         CacheKey::of(&Username::parse(&format!("u{n}")).unwrap())

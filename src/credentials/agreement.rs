@@ -24,19 +24,19 @@
 //! - Two subjects who race for a new name can lose it to each other by a loss of the record together with a crash, an unknown
 //!   outcome or a second loss: a PUT has no condition, and nobody is left who owes anything.
 
-use super::record::{Claim, Phase, Record};
+use super::record::{LeaseHolder, Phase, Record};
 use super::{Existing, Refused};
 use crate::identity::AsOf;
 
+mod entitlement;
+mod protocol;
 pub mod standing;
 mod step;
-mod turn;
-mod want;
 
+pub use entitlement::{Entitlement, Observation};
+pub use protocol::{Action, Event, Failure, Fresh, Life, Outcome, Swap, WriteFailure};
 pub use standing::Standing;
 pub use step::step;
-pub use turn::{Action, Event, Failure, Fresh, Life, Outcome, Swap, WriteFailure};
-pub use want::{Sight, Want};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Step {
@@ -64,8 +64,8 @@ enum Then {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on one another")]
 pub struct State {
-    me: Claim,
-    want: Want,
+    me: LeaseHolder,
+    entitlement: Entitlement,
     step: Step,
     /// See the module page.
     debt: bool,
@@ -78,14 +78,14 @@ pub struct State {
     /// The ready record that a role change replaced: a refusal puts it back.
     previous: Option<Record>,
     /// The ready record that Elasticsearch does not have: it is written once more.
-    distrusted: Option<Distrusted>,
+    mismatched: Option<Mismatched>,
     /// The ready record that is being renewed: an outage puts it back.
     renewed: Option<Record>,
 }
 
 /// A ready record that is not what stands in Elasticsearch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Distrusted {
+struct Mismatched {
     record: Record,
     /// Only its roles and its stamp are to be written.
     password_known: bool,
@@ -94,36 +94,36 @@ struct Distrusted {
 impl State {
     /// At the beginning.
     #[must_use]
-    pub fn new(me: Claim, want: Want) -> Self {
+    pub fn new(me: LeaseHolder, entitlement: Entitlement) -> Self {
         let step = Step::Idle;
         Self {
             me,
-            want,
+            entitlement,
             step,
             debt: false,
             acknowledged: false,
             overtook: false,
             made: false,
             previous: None,
-            distrusted: None,
+            mismatched: None,
             renewed: None,
         }
     }
 
     /// At the beginning of a repair: this ready record is not what Elasticsearch has.
     #[must_use]
-    pub fn repair(me: Claim, record: Record) -> Self {
+    pub fn repair(me: LeaseHolder, record: Record) -> Self {
         let (owner, roles, mapping) = (record.owner.clone(), record.roles.clone(), record.mapping);
-        let want = Want { owner, roles, as_of: AsOf::At(record.as_of), mapping };
-        Self { distrusted: Some(Distrusted { record, password_known: false }), ..Self::new(me, want) }
+        let entitlement = Entitlement { owner, roles, as_of: AsOf::At(record.as_of), mapping };
+        Self { mismatched: Some(Mismatched { record, password_known: false }), ..Self::new(me, entitlement) }
     }
 
     /// At the beginning of a renewal: Elasticsearch has this ready record, and what else stands there is written anew.
     #[must_use]
-    pub fn renew(me: Claim, record: Record) -> Self {
+    pub fn renew(me: LeaseHolder, record: Record) -> Self {
         let mut state = Self::repair(me, record);
-        if let Some(distrusted) = &mut state.distrusted {
-            distrusted.password_known = true;
+        if let Some(mismatched) = &mut state.mismatched {
+            mismatched.password_known = true;
         }
         state
     }
@@ -134,12 +134,12 @@ impl State {
         self.debt || self.acknowledged
     }
 
-    fn distrusts(&self, record: &Record) -> bool {
-        self.distrusted.as_ref().is_some_and(|distrusted| distrusted.record == *record)
+    fn mismatches(&self, record: &Record) -> bool {
+        self.mismatched.as_ref().is_some_and(|mismatched| mismatched.record == *record)
     }
 
     fn mine(&self, password_known: bool) -> Phase {
-        Phase::Pending { claim: self.me, again: false, password_known }
+        Phase::Pending { holder: self.me, again: false, password_known }
     }
 
     fn get(mut self) -> (Self, Action) {
@@ -161,8 +161,8 @@ impl State {
     /// The record with the caller's roles where those are newer.
     fn raised(&self, record: &Record, phase: Phase) -> Record {
         let new = record.in_phase(phase);
-        let raised = || self.want.raises(record, self.want.as_of.or(record.as_of.saturating_add(1)));
-        match Some(record).filter(|record| record.owner == self.want.owner).and_then(|_| raised()) {
+        let raised = || self.entitlement.raises(record, self.entitlement.as_of.or(record.as_of.saturating_add(1)));
+        match Some(record).filter(|record| record.owner == self.entitlement.owner).and_then(|_| raised()) {
             Some(stands) => new.standing_so(stands),
             None => new,
         }
@@ -172,8 +172,8 @@ impl State {
     /// of their own is true now, and so later than the stamp, but not under a later configuration.
     fn outranking(&self, record: &Record, stamp: &Standing) -> Option<Standing> {
         let stands = standing::outranked(&record.standing(), stamp)?;
-        let timeless = !matches!(self.want.as_of, AsOf::At(_));
-        let draft = timeless && record.owner == self.want.owner && record.roles == self.want.roles;
+        let timeless = !matches!(self.entitlement.as_of, AsOf::At(_));
+        let draft = timeless && record.owner == self.entitlement.owner && record.roles == self.entitlement.roles;
         if !draft || stamp.mapping.is_later_than(record.mapping) {
             return Some(stands);
         }
@@ -185,10 +185,10 @@ impl State {
         Record {
             phase: self.mine(false),
             password: fresh.password,
-            roles: self.want.roles.clone(),
-            as_of: self.want.as_of.or(fresh.born),
-            mapping: self.want.mapping,
-            owner: self.want.owner.clone(),
+            roles: self.entitlement.roles.clone(),
+            as_of: self.entitlement.as_of.or(fresh.born),
+            mapping: self.entitlement.mapping,
+            owner: self.entitlement.owner.clone(),
             born: fresh.born,
         }
     }

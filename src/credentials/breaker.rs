@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use super::near::Link;
+use super::invalidation::Invalidations;
 use super::{CacheKey, Entry, Replaced, Store, StoreError};
 use crate::spans;
 
@@ -31,7 +31,7 @@ pub(super) struct Breaker<S> {
 struct Shared<S> {
     store: S,
     /// Where the store shows signs of life.
-    link: Arc<Link>,
+    invalidations: Arc<Invalidations>,
     state: Mutex<State>,
 }
 
@@ -50,8 +50,8 @@ struct Open {
 }
 
 impl<S: Store> Breaker<S> {
-    pub(super) fn new(store: S, link: Arc<Link>, limit: Duration) -> Self {
-        Self { shared: Arc::new(Shared { store, link, state: Mutex::default() }), limit }
+    pub(super) fn new(store: S, invalidations: Arc<Invalidations>, limit: Duration) -> Self {
+        Self { shared: Arc::new(Shared { store, invalidations, state: Mutex::default() }), limit }
     }
 
     /// Whether the store is not asked at present.
@@ -63,7 +63,7 @@ impl<S: Store> Breaker<S> {
     /// something since: after a fail-over another replica may be served before our next probe, and what it writes is told here,
     /// so that a user who was served all the time would be refused.
     pub(super) async fn get_if_alive(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
-        let signs = self.shared.link.signs();
+        let signs = self.shared.invalidations.signs();
         if self.shared.state().open.as_ref().is_none_or(|open| open.signs == signs) {
             return self.get(key).await;
         }
@@ -91,7 +91,7 @@ impl<S: Store> Breaker<S> {
         name: &'static str,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let signs = self.shared.link.signs();
+        let signs = self.shared.invalidations.signs();
         let span = span::<S>(name);
         let outcome = timeout(self.limit, operation.instrument(span.clone())).await;
         let late = outcome.is_err();
@@ -186,8 +186,8 @@ impl<S: Store> Store for Breaker<S> {
         self.run("cache remove", self.shared.store.remove(key, expected)).await
     }
 
-    async fn watch(&self, link: Arc<Link>) {
-        self.shared.store.watch(link).await;
+    async fn watch(&self, invalidations: Arc<Invalidations>) {
+        self.shared.store.watch(invalidations).await;
     }
 
     /// Asks the store itself, whatever the breaker says: first whether it answers reads, then whether it takes writes.

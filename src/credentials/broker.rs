@@ -7,40 +7,43 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::admission::{Admission, Place};
-use super::agreement::{Action, Event, Failure, Fresh, Life, Outcome, Sight, State, Swap, Want, WriteFailure, step};
+use super::admission::{Admission, Permit};
+use super::agreement::{
+    Action, Entitlement, Event, Failure, Fresh, Life, Observation, Outcome, State, Swap, WriteFailure, step,
+};
 use super::breaker::Breaker;
 use super::credential::user_of;
-use super::flight::Flights;
-use super::near::{Kept, Look, Near, Ticket};
-use super::record::{Claim, Phase, Record, Written};
+use super::invalidation::ReadVersion;
+use super::near_cache::{CachedCredential, Lookup, NearCache};
+use super::record::{LeaseHolder, Phase, Record, Written};
 use super::seal::Seal;
+use super::single_flight::SingleFlight;
 use super::{
-    CacheKey, Caller, Credential, InspectError, Obtained, Origin, Password, Provisioner, Refused, Replaced, Settings,
-    Source, Store, StoreError, UserSpec, WriteError,
+    CacheKey, Caller, Credential, InspectError, Obtained, Password, Provisioner, Refused, Replaced, RequestContext,
+    Settings, Source, Store, StoreError, UserSpec, WriteError,
 };
 use crate::identity::{Identity, Millis};
 use crate::roles::Roles;
 use crate::spans;
 
-mod core;
 mod error;
-mod outlook;
+mod maintenance;
+mod preview;
 mod recent;
 mod refusals;
 mod run;
 mod running;
-mod upkeep;
+mod shared;
 
-pub(super) use core::Current;
-use core::{Core, Peek};
 pub use error::Error;
-pub use outlook::{Held, Next, Outlook, Seen};
+use maintenance::Maintenance;
+pub(super) use maintenance::MaintenanceSchedule;
+pub use preview::{ObservedUser, PlannedWrite, Preview, StoredRecord};
 use refusals::Refusals;
-use run::Flight;
+use run::AgreementRun;
 use running::Running;
-use upkeep::Repairs;
-pub(super) use upkeep::Upkeep;
+pub(super) use shared::Current;
+use shared::{Peek, Shared};
 
 /// Beyond a claim: how long a pending record can still be finished. As long as a PUT of it may still be applied (a minute is
 /// Elasticsearch's own time-out of a write): if the record went before, nobody would know whose that PUT was.
@@ -55,14 +58,14 @@ const DEBT_RETRY: Duration = Duration::from_millis(500);
 
 /// Gives each caller the one credential that all replicas agree on.
 pub struct Broker<S, P> {
-    core: Arc<Core<S, P>>,
-    flights: Flights<Purpose, Result<Record, Error>>,
+    shared: Arc<Shared<S, P>>,
+    flights: SingleFlight<Purpose, Result<Record, Error>>,
 }
 
 /// What a flight is for.
 #[derive(Clone, PartialEq)]
 enum Purpose {
-    Obtain(Want),
+    Obtain(Entitlement),
     /// Elasticsearch does not have this ready record.
     Repair(Record),
     /// Elasticsearch has it, with a day that has passed.
@@ -72,10 +75,10 @@ enum Purpose {
 impl<S: Store, P: Provisioner> Broker<S, P> {
     /// Settles on a claim of its own.
     pub fn new(store: S, provisioner: P, seal: Seal, settings: Settings) -> Result<Self, Error> {
-        let me = random_claim()?;
-        let (near, running) = (Near::new(settings.near), Running::new(settings.mapping));
-        let store = Breaker::new(store, Arc::clone(near.link()), settings.store_timeout);
-        let core = Arc::new(Core {
+        let me = random_holder()?;
+        let (near, running) = (NearCache::new(settings.near), Running::new(settings.mapping));
+        let store = Breaker::new(store, Arc::clone(near.invalidations()), settings.store_timeout);
+        let shared = Arc::new(Shared {
             store,
             provisioner,
             seal,
@@ -85,92 +88,99 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             running,
             admission: Admission::default(),
             refusals: Refusals::default(),
-            repairs: Repairs::default(),
+            maintenance: Maintenance::default(),
         });
-        Ok(Self { core, flights: Flights::new() })
+        Ok(Self { shared, flights: SingleFlight::new() })
     }
 
     /// Whether the store answers and takes writes, for readiness.
     pub async fn reachable(&self) -> Result<(), StoreError> {
-        self.core.store.reachable().await
+        self.shared.store.reachable().await
     }
 
     /// Whether the store is asked at all: not while its breaker is open.
     pub fn store_answers(&self) -> bool {
-        !self.core.store.is_open()
+        !self.shared.store.is_open()
     }
 
     /// Lets the store tell of changes, and the provisioner look after itself, for as long as the process lives.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + use<S, P> {
-        let core = Arc::clone(&self.core);
+        let shared = Arc::clone(&self.shared);
         async move {
-            let store = core.store.watch(Arc::clone(core.near.link()));
-            tokio::join!(store, core.provisioner.watch(), core.follow_cluster());
+            let store = shared.store.watch(Arc::clone(shared.near.invalidations()));
+            tokio::join!(store, shared.provisioner.watch(), shared.follow_cluster());
         }
     }
 
     /// What the provisioner last found in the background.
     pub fn condition(&self) -> Result<(), String> {
-        self.core.provisioner.condition()
+        self.shared.provisioner.condition()
     }
 
     /// Whether this value of an `Authorization` header was handed out by this process, as far as it is still known.
     pub fn issued(&self, basic: &str) -> bool {
         let key = basic.strip_prefix("Basic ").and_then(user_of).map(|username| CacheKey::of(&username));
-        match key.map(|key| self.core.near.look(&key)) {
-            Some(Look::Fresh(kept) | Look::Suspect(kept)) => kept.credential.is(basic),
-            Some(Look::Nothing) | None => false,
+        match key.map(|key| self.shared.near.look(&key)) {
+            Some(Lookup::Fresh(kept) | Lookup::Suspect(kept)) => kept.credential.is(basic),
+            Some(Lookup::Nothing) | None => false,
         }
     }
 
     /// The caller's credential, if it is kept here and nobody needs to be asked.
     pub fn recall(&self, caller: &Caller) -> Option<Obtained> {
-        match self.core.near.look(&caller.key) {
-            Look::Fresh(kept) if self.serves(&kept, &caller.want) => Some(self.hit(caller, &kept, Source::Near)),
-            Look::Fresh(_) | Look::Suspect(_) | Look::Nothing => None,
+        match self.shared.near.look(&caller.key) {
+            Lookup::Fresh(kept) if self.serves(&kept, &caller.entitlement) => {
+                Some(self.hit(caller, &kept, Source::Near))
+            }
+            Lookup::Fresh(_) | Lookup::Suspect(_) | Lookup::Nothing => None,
         }
     }
 
     /// The caller's credential: kept here, out of the store, or after a write that Elasticsearch acknowledged. May be
     /// cancelled at any time: what it began goes on. A hit does not need to know on whose behalf it is.
-    pub async fn obtain(&self, caller: &Caller, origin: impl FnOnce() -> Origin) -> Result<Obtained, Error> {
-        let Caller { want, key, .. } = caller;
-        let suspect = match self.core.near.look(key) {
-            Look::Fresh(kept) if self.serves(&kept, want) => return Ok(self.hit(caller, &kept, Source::Near)),
-            Look::Suspect(kept) => Some(kept),
+    pub async fn obtain(&self, caller: &Caller, context: impl FnOnce() -> RequestContext) -> Result<Obtained, Error> {
+        let Caller { entitlement, key, .. } = caller;
+        let suspect = match self.shared.near.look(key) {
+            Lookup::Fresh(kept) if self.serves(&kept, entitlement) => return Ok(self.hit(caller, &kept, Source::Near)),
+            Lookup::Suspect(kept) => Some(kept),
             _ => None,
         };
-        let ticket = self.core.near.ticket(key);
+        let read_version = self.shared.near.read_version(key);
         let read = match &suspect {
-            Some(_) => self.core.peek(key).await,
-            None => self.core.peek_if_alive(key).await,
+            Some(_) => self.shared.peek(key).await,
+            None => self.shared.peek_if_alive(key).await,
         };
         let peek = match (read, suspect) {
             (Ok(peek), _) => peek,
-            (Err(Error::Store(error)), Some(kept)) if self.serves(&kept, want) && self.core.near.may_serve(&kept) => {
+            (Err(Error::Store(error)), Some(kept))
+                if self.serves(&kept, entitlement) && self.shared.near.may_serve(&kept) =>
+            {
                 tracing::debug!(cacheKey = key.as_str(), %error, "Served although the cache does not answer");
                 return Ok(self.hit(caller, &kept, Source::Stale));
             }
             (Err(error), _) => return Err(error),
         };
         let peek = match peek {
-            Peek::Record(current) if current.serves(want, || self.core.running.version()) => {
+            Peek::Record(current) if current.serves(entitlement, || self.shared.running.version()) => {
                 let credential = Credential::new(caller.identity().username.clone(), &current.written.record.password);
-                let told_since = self.core.near.link().tracked_since();
-                let upkeep = Upkeep::of(&current, &self.core.settings, told_since, &self.core.seal);
-                let kept = self.core.near.keep(key, ticket, current.sharing(want), credential, upkeep);
+                let told_since = self.shared.near.invalidations().tracked_since();
+                let maintenance =
+                    MaintenanceSchedule::of(&current, &self.shared.settings, told_since, &self.shared.seal);
+                let kept =
+                    self.shared.near.keep(key, read_version, current.sharing(entitlement), credential, maintenance);
                 return Ok(self.hit(caller, &kept, Source::Store));
             }
             other => other,
         };
-        let (identity, origin) = (caller.identity(), origin());
-        let (user, request_id) = (identity.username.as_str(), origin.request_id());
+        let (identity, context) = (caller.identity(), context());
+        let (user, request_id) = (identity.username.as_str(), context.request_id());
         tracing::debug!(cacheKey = key.as_str(), user, request_id, "Cache miss");
-        if let Some(refused) = self.core.refusals.of(identity) {
+        if let Some(refused) = self.shared.refusals.of(identity) {
             return Err(Error::Refused(refused));
         }
-        let record =
-            self.fly(key, Purpose::Obtain(self.core.wanted(want)), identity, &origin, Some((peek, ticket))).await?;
+        let record = self
+            .fly(key, Purpose::Obtain(self.shared.wanted(entitlement)), identity, &context, Some((peek, read_version)))
+            .await?;
         let credential = Credential::new(identity.username.clone(), &record.password);
         Ok(Obtained { credential, source: Source::Provisioned })
     }
@@ -181,16 +191,16 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         key: &CacheKey,
         purpose: Purpose,
         identity: &Identity,
-        origin: &Origin,
-        known: Option<(Peek, Ticket)>,
+        context: &RequestContext,
+        known: Option<(Peek, ReadVersion)>,
     ) -> impl Future<Output = Result<Record, Error>> + Send + use<S, P> {
         let state = match &purpose {
-            Purpose::Obtain(want) => State::new(self.core.me, want.clone()),
-            Purpose::Repair(record) => State::repair(self.core.me, record.clone()),
-            Purpose::Touch(record) => State::renew(self.core.me, record.clone()),
+            Purpose::Obtain(entitlement) => State::new(self.shared.me, entitlement.clone()),
+            Purpose::Repair(record) => State::repair(self.shared.me, record.clone()),
+            Purpose::Touch(record) => State::renew(self.shared.me, record.clone()),
         };
-        let (core, flights) = (Arc::clone(&self.core), self.flights.clone());
-        let (key, identity, origin) = (key.clone(), identity.clone(), origin.clone());
+        let (shared, flights) = (Arc::clone(&self.shared), self.flights.clone());
+        let (key, identity, context) = (key.clone(), identity.clone(), context.clone());
         async move {
             let name = key.clone();
             // whoever joins a flight has a span of the wait; what the flight does is under the one that began it
@@ -199,12 +209,21 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             let flight = move |waited: bool| {
                 let run = async move {
                     // what was read before waiting for another flight of this user is out of date
-                    let (peek, ticket) = known.filter(|_| !waited).unzip();
-                    let ticket = ticket.unwrap_or_else(|| core.near.ticket(&key));
+                    let (peek, read_version) = known.filter(|_| !waited).unzip();
+                    let read_version = read_version.unwrap_or_else(|| shared.near.read_version(&key));
                     let why = String::new();
-                    Flight { core: &core, key, identity, origin, current: None, ticket, why, place: None }
-                        .run(state, peek)
-                        .await
+                    AgreementRun {
+                        shared: &shared,
+                        key,
+                        identity,
+                        context,
+                        current: None,
+                        read_version,
+                        why,
+                        place: None,
+                    }
+                    .run(state, peek)
+                    .await
                 };
                 run.instrument(within)
             };
@@ -213,23 +232,25 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         }
     }
 
-    fn serves(&self, kept: &Kept, want: &Want) -> bool {
-        kept.serves(want, || self.core.running.version())
+    fn serves(&self, kept: &CachedCredential, entitlement: &Entitlement) -> bool {
+        kept.serves(entitlement, || self.shared.running.version())
     }
 
-    fn hit(&self, caller: &Caller, kept: &Arc<Kept>, source: Source) -> Obtained {
+    fn hit(&self, caller: &Caller, kept: &Arc<CachedCredential>, source: Source) -> Obtained {
         let (key, identity) = (&caller.key, caller.identity());
         tracing::debug!(cacheKey = key.as_str(), user = kept.credential.username().as_str(), ?source, "Cache hit");
-        self.core.upkeep(key, kept, identity, |purpose| self.fly(key, purpose, identity, &Origin::default(), None));
+        self.shared.maintenance(key, kept, identity, |purpose| {
+            self.fly(key, purpose, identity, &RequestContext::default(), None)
+        });
         Obtained { credential: kept.credential.clone(), source }
     }
 }
 
-fn random_claim() -> Result<Claim, Error> {
+fn random_holder() -> Result<LeaseHolder, Error> {
     let mut bytes = [0_u8; 16];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
         .map_err(|_| Error::Internal("the operating system gave no randomness".into()))?;
-    Ok(Claim(u128::from_be_bytes(bytes)))
+    Ok(LeaseHolder(u128::from_be_bytes(bytes)))
 }
 
 fn fresh() -> Result<Fresh, Error> {

@@ -1,9 +1,9 @@
 //! Who asks for a credential.
 
 use super::CacheKey;
-use super::agreement::Want;
+use super::agreement::Entitlement;
+use crate::bounded_cache::Size;
 use crate::identity::Identity;
-use crate::kept::Size;
 use crate::roles::{Roles, Version};
 
 /// A verified person and the roles of that person, prepared for the broker: what a hit compares is made once for each token
@@ -11,7 +11,7 @@ use crate::roles::{Roles, Version};
 #[derive(Clone, Debug)]
 pub struct Caller {
     identity: Identity,
-    pub(super) want: Want,
+    pub(super) entitlement: Entitlement,
     pub(super) key: CacheKey,
 }
 
@@ -21,9 +21,9 @@ impl Caller {
     pub fn new(identity: Identity, roles: Roles) -> Self {
         // the broker knows since when the configuration counts
         let mapping = Version::default();
-        let want = Want { owner: identity.owner.clone(), roles, as_of: identity.as_of, mapping };
+        let entitlement = Entitlement { owner: identity.owner.clone(), roles, as_of: identity.as_of, mapping };
         let key = CacheKey::of(&identity.username);
-        Self { identity, want, key }
+        Self { identity, entitlement, key }
     }
 
     /// Who it is.
@@ -36,7 +36,7 @@ impl Caller {
 /// Texts, with the counters of those that are shared. The names of the roles are the mapping's own.
 impl Size for Caller {
     fn size(&self) -> usize {
-        let Self { identity, want, key } = self;
+        let Self { identity, entitlement, key } = self;
         let Identity { username, owner, email, full_name, groups, claims, as_of: _, expires: _ } = identity;
         let text = |text: &String| size_of::<String>() + text.len();
         let shared = [username.as_str(), &owner.issuer, &owner.subject, key.as_str()].map(|text| 16 + text.len());
@@ -45,6 +45,6 @@ impl Size for Caller {
             + shared.iter().sum::<usize>()
             + email.iter().chain(full_name).chain(groups).map(text).sum::<usize>()
             + claims.iter().map(values).sum::<usize>()
-            + want.roles.size()
+            + entitlement.roles.size()
     }
 }

@@ -13,7 +13,7 @@ use crate::roles::{Roles, Version};
 
 /// Who has announced a write: one per process, random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Claim(pub u128);
+pub struct LeaseHolder(pub u128);
 
 /// How far a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub enum Phase {
     /// Elasticsearch may not have heard of it.
     Pending {
         /// Whose turn it is to write.
-        claim: Claim,
+        holder: LeaseHolder,
         /// The record changed after its holder read it: the holder writes once more.
         again: bool,
         /// Elasticsearch has this password already: roles alone are to be written.
@@ -81,8 +81,8 @@ impl Record {
 
     /// Whether it is this one's turn to write it.
     #[must_use]
-    pub fn is_claimed_by(&self, me: Claim) -> bool {
-        matches!(self.phase, Phase::Pending { claim, .. } if claim == me)
+    pub fn is_leased_by(&self, me: LeaseHolder) -> bool {
+        matches!(self.phase, Phase::Pending { holder, .. } if holder == me)
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
         for phase in [
             Phase::Ready,
             Phase::Confirmed,
-            Phase::Pending { claim: Claim(u128::MAX), again: true, password_known: false },
+            Phase::Pending { holder: LeaseHolder(u128::MAX), again: true, password_known: false },
         ] {
             let (record, life, aged) = (record(phase), Duration::from_millis(1234), Duration::from_millis(5));
             let written = Written { record, life, aged, cluster: cluster() };

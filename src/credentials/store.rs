@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CacheKey;
-use super::near::Link;
+use super::invalidation::Invalidations;
 
 /// No record is longer, in bytes: most have half a kilobyte, and a thousand roles with long names still fit. What is longer was
 /// put there by something else, and is never read in full.
@@ -88,7 +88,7 @@ pub trait Store: Send + Sync + 'static {
     fn remove(&self, key: &CacheKey, expected: &[u8]) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Tells of every change that others make to records, for as long as the process lives.
-    fn watch(&self, link: Arc<Link>) -> impl Future<Output = ()> + Send;
+    fn watch(&self, invalidations: Arc<Invalidations>) -> impl Future<Output = ()> + Send;
 
     /// Whether the store answers reads; for `/ready`.
     fn reachable(&self) -> impl Future<Output = Result<(), StoreError>> + Send;

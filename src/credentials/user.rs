@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::agreement::Standing;
 use super::agreement::standing::outranked;
-use super::{Day, Origin};
+use super::{Day, RequestContext};
 use crate::digest::Digest;
 use crate::identity::{Millis, Owner, Username};
 use crate::roles::{Roles, Version};
@@ -32,7 +32,7 @@ pub struct UserSpec {
     /// The day of the write; goes into the metadata, where it makes inactivity visible.
     pub seen: Day,
     /// The request that asked for the user.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 impl UserSpec {

@@ -7,9 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::stamp;
+use crate::cluster_client::Answer;
+use crate::cluster_client::hash::{Hasher, Version};
 use crate::credentials::{Password, UserSpec, WriteError};
-use crate::nodes::Answer;
-use crate::nodes::hash::{Hasher, Version};
 
 /// How passwords are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

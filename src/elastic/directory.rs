@@ -6,9 +6,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{Elastic, stamp};
-use crate::credentials::{InspectError, Origin};
+use crate::cluster_client::{Answer, Call, NoResponse, Shape};
+use crate::credentials::{InspectError, RequestContext};
 use crate::identity::Username;
-use crate::nodes::{Answer, Call, Lost, Shape};
 use crate::roles::Roles;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
 
@@ -19,7 +19,7 @@ const LIST_BYTES: usize = 256 * 1024 * 1024;
 
 impl Elastic {
     async fn look(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, DirectoryError> {
-        self.ask(call, limit).await.map_err(|Lost { why, .. }| DirectoryError(why))
+        self.ask(call, limit).await.map_err(|NoResponse { why, .. }| DirectoryError(why))
     }
 
     async fn change(&self, call: &Call<'_>) -> Result<Answer, DirectoryError> {
@@ -68,7 +68,7 @@ impl Directory for Elastic {
     }
 
     async fn find(&self, name: &Username) -> Result<Option<Account>, DirectoryError> {
-        match self.user(name, &Origin::default()).await {
+        match self.user(name, &RequestContext::default()).await {
             Ok(user) => Ok(user.map(|user| self.entry(name.as_str(), &user))),
             Err(InspectError::Refused(refused)) => Err(DirectoryError(refused.to_string())),
             Err(InspectError::Unavailable(why)) => Err(DirectoryError(why)),
@@ -89,7 +89,7 @@ impl Directory for Elastic {
 
     /// A write without a password, of what stands there: it merges `metadata`, so that nothing else in it is lost.
     async fn mark(&self, name: &Username, stamp: Option<&Stamp>) -> Result<(), DirectoryError> {
-        let user = match self.user(name, &Origin::default()).await {
+        let user = match self.user(name, &RequestContext::default()).await {
             Ok(Some(user)) => user,
             Ok(None) => return Err(DirectoryError("gone meanwhile".into())),
             Err(error) => return Err(DirectoryError(error.to_string())),

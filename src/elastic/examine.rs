@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Elastic;
-use crate::nodes::{Call, Lost, Shape};
+use crate::cluster_client::{Call, NoResponse, Shape};
 
 /// What the account must be allowed to do. `manage_security` holds both; by these names alone it can do little else. (Not
 /// that it matters to a thief: who may write users may give them any role.)
@@ -84,7 +84,7 @@ impl Elastic {
     }
 
     async fn json(&self, call: &Call<'_>) -> Result<Value, String> {
-        let answer = self.nodes.send(call, self.settings.timeout).await.map_err(|Lost { why, .. }| why)?;
+        let answer = self.nodes.send(call, self.settings.timeout).await.map_err(|NoResponse { why, .. }| why)?;
         self.recognise(&answer);
         if answer.status == StatusCode::OK { Ok(answer.into_body()) } else { Err(answer.describe()) }
     }

@@ -130,7 +130,7 @@ pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::Origin;
+    use crate::credentials::RequestContext;
     use crate::identity::Username;
 
     #[test]
@@ -139,10 +139,10 @@ mod tests {
         let user = |metadata: Value, enabled: bool| json!({ "metadata": metadata, "enabled": enabled });
         let of = |cluster: &str, owner: Owner| {
             let (username, roles) = (Username::parse("ann").unwrap(), Roles::default());
-            let (seen, origin, mapping) = (Day::of(0), Origin::default(), Version::default());
+            let (seen, context, mapping) = (Day::of(0), RequestContext::default(), Version::default());
             let (full_name, email, cluster_uuid) = (None, None, Some("u".into()));
             let spec =
-                UserSpec { username, owner, roles, as_of: 7, mapping, full_name, email, cluster_uuid, seen, origin };
+                UserSpec { username, owner, roles, as_of: 7, mapping, full_name, email, cluster_uuid, seen, context };
             of(cluster, "s", &spec)
         };
         let ours = of("c", owner("s"));

@@ -46,9 +46,13 @@ fn elastic(hosts: Vec<Url>) -> Elastic {
 
 fn settings(hosts: Vec<Url>) -> Settings {
     let scheme = Scheme::Basic { username: "provisioner".into() };
-    let account = nodes::Account { scheme, secret: "admin-secret".to_owned().into(), file: None };
-    let nodes =
-        nodes::Settings { hosts, account: Some(account), tls: Tls::default(), media_type: "application/json".into() };
+    let account = cluster_client::Account { scheme, secret: "admin-secret".to_owned().into(), file: None };
+    let nodes = cluster_client::Settings {
+        hosts,
+        account: Some(account),
+        tls: Tls::default(),
+        media_type: "application/json".into(),
+    };
     let patience = Duration::from_secs(2);
     Settings {
         nodes,
@@ -74,7 +78,7 @@ fn owner() -> Owner {
 
 fn spec() -> UserSpec {
     let roles = Roles::new(["r"]);
-    let (username, origin) = (name("ann"), Origin::default());
+    let (username, context) = (name("ann"), RequestContext::default());
     UserSpec {
         username,
         owner: owner(),
@@ -85,7 +89,7 @@ fn spec() -> UserSpec {
         full_name: None,
         email: Some("e".into()),
         seen: Day::of(0),
-        origin,
+        context,
     }
 }
 
@@ -163,7 +167,7 @@ async fn reserved_names_and_the_administrator_are_refused_without_a_request() {
     let server = server(200, "{}").await;
     let elastic = elastic(vec![server.url]);
     for reserved in ["elastic", "kibana_system", "provisioner"] {
-        let found = elastic.inspect(&name(reserved), &owner(), &Origin::default()).await;
+        let found = elastic.inspect(&name(reserved), &owner(), &RequestContext::default()).await;
         assert!(matches!(found, Err(InspectError::Refused(Refused::Reserved))), "{reserved}");
     }
     assert!(server.requests.lock().unwrap().is_empty());
@@ -173,7 +177,7 @@ async fn reserved_names_and_the_administrator_are_refused_without_a_request() {
 async fn a_look_that_finds_nobody_is_no_error_and_trouble_is_an_outage() {
     let missing = server(404, "{}").await;
     assert_eq!(
-        elastic(vec![missing.url]).inspect(&name("ann"), &owner(), &Origin::default()).await.unwrap(),
+        elastic(vec![missing.url]).inspect(&name("ann"), &owner(), &RequestContext::default()).await.unwrap(),
         Existing::Absent
     );
     for (status, body) in [
@@ -187,7 +191,7 @@ async fn a_look_that_finds_nobody_is_no_error_and_trouble_is_an_outage() {
         (503, String::new()),
     ] {
         let server = server(status, &body).await;
-        let found = elastic(vec![server.url]).inspect(&name("ann"), &owner(), &Origin::default()).await;
+        let found = elastic(vec![server.url]).inspect(&name("ann"), &owner(), &RequestContext::default()).await;
         assert!(matches!(found, Err(InspectError::Unavailable(_))), "{status} {body}");
     }
 }
@@ -211,7 +215,7 @@ async fn the_next_node_is_asked_when_one_cannot_be_reached_and_the_dead_one_rest
 #[tokio::test]
 async fn an_oversize_answer_is_not_read_to_its_end() {
     let server = server(200, &"x".repeat(2 * 1024 * 1024)).await;
-    let found = elastic(vec![server.url]).inspect(&name("ann"), &owner(), &Origin::default()).await;
+    let found = elastic(vec![server.url]).inspect(&name("ann"), &owner(), &RequestContext::default()).await;
     assert!(matches!(found, Err(InspectError::Unavailable(why)) if why.contains("1048576 bytes")));
 }
 
@@ -360,7 +364,7 @@ async fn the_account_is_examined_and_its_own_name_learned() {
             (found, expected) => panic!("{found:?}, not {expected:?}"),
         }
         // requirement 4, where the credential itself names nobody
-        let found = elastic.inspect(&name("owner-of-the-key"), &owner(), &Origin::default()).await;
+        let found = elastic.inspect(&name("owner-of-the-key"), &owner(), &RequestContext::default()).await;
         assert!(matches!(found, Err(InspectError::Refused(Refused::Reserved))));
     }
 }

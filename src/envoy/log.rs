@@ -2,7 +2,7 @@
 
 use tonic::codegen::http::Response;
 
-use super::tls::peer::Stranger;
+use super::tls::peer::UnlistedPeer;
 use super::wire::http::Malformed;
 use crate::authz::{Decision, Refusal, Request};
 
@@ -45,7 +45,7 @@ pub(super) fn refused_by_tonic<B>(response: &Response<B>) {
 }
 
 /// A call of somebody whose certificate is good, but not on the list.
-pub(super) fn stranger(stranger: &Stranger, from: &str) {
+pub(super) fn stranger(stranger: &UnlistedPeer, from: &str) {
     tracing::warn!(reason = "peer_not_allowed", peer = stranger.0, from, "Request denied");
 }
 

@@ -8,20 +8,20 @@ use serde_json::{Map, Value};
 use super::wire::auth::{self, AttributeContext, attribute_context::Peer};
 use super::wire::http::{self, Malformed};
 use crate::authz::{Request, Text};
-use crate::identity::presented::{Header, Presented, Wanted};
+use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
 
 /// What is read of every request.
-const ALWAYS: [&str; 5] = ["authorization", "x-request-id", "traceparent", "origin", "access-control-request-method"];
+const ALWAYS: [&str; 5] = ["authorization", "x-request-id", "traceparent", "context", "access-control-request-method"];
 
 /// Reads requests.
 pub(super) struct Reader {
-    wanted: Wanted,
+    wanted: AttributeSelection,
     /// Of the wanted headers.
     names: Vec<String>,
 }
 
 impl Reader {
-    pub(super) fn new(wanted: Wanted) -> Self {
+    pub(super) fn new(wanted: AttributeSelection) -> Self {
         let names = wanted.headers.iter().map(|name| name.as_str().to_owned()).collect();
         Self { wanted, names }
     }
@@ -33,13 +33,14 @@ impl Reader {
         let Some(http) = attributes.request.take().and_then(|request| request.http) else { return Ok(None) };
         let http::Http { id, method, path, host, headers, more, cookies } =
             http::read(&http, ALWAYS, &self.names, self.wanted.cookies)?;
-        let [authorization, request_id, traceparent, origin, requested] = headers;
+        let [authorization, request_id, traceparent, context, requested] = headers;
         let set = |header: &Header| matches!(header, Header::One(value) if !value.is_empty());
-        let preflight = method == "OPTIONS" && set(&origin) && set(&requested);
-        let presented = Presented { authorization, headers: more, cookies, ..by_operator(attributes, &self.wanted)? };
+        let preflight = method == "OPTIONS" && set(&context) && set(&requested);
+        let attributes =
+            RequestAttributes { authorization, headers: more, cookies, ..by_operator(attributes, &self.wanted)? };
         let (request_id, traceparent) = (text(request_id), text(traceparent));
         let (stream_id, method, host, path) = (Text(id), Text(method), Text(host), without_query(&path));
-        Ok(Some(Request { presented, request_id, traceparent, stream_id, method, host, path, preflight }))
+        Ok(Some(Request { attributes, request_id, traceparent, stream_id, method, host, path, preflight }))
     }
 }
 
@@ -52,7 +53,7 @@ fn text(header: Header) -> Text {
 }
 
 /// What Envoy and its operator say, not the client.
-fn by_operator(attributes: AttributeContext, wanted: &Wanted) -> Result<Presented, Malformed> {
+fn by_operator(attributes: AttributeContext, wanted: &AttributeSelection) -> Result<RequestAttributes, Malformed> {
     let extension = wanted.extension.and_then(|key| {
         attributes.context_extensions.into_iter().find(|entry| entry.key == key).map(|entry| entry.value)
     });
@@ -60,11 +61,11 @@ fn by_operator(attributes: AttributeContext, wanted: &Wanted) -> Result<Presente
     let metadata = wanted.metadata.as_ref().and_then(|namespace| {
         attributes.metadata_context?.filter_metadata.into_iter().find(|(name, _)| name == namespace)
     });
-    Ok(Presented {
+    Ok(RequestAttributes {
         principal: peer.map(|peer| peer.principal).unwrap_or_default(),
         extension: extension.unwrap_or_default(),
         metadata: metadata.map(|(_, fields)| object(fields)).unwrap_or_default(),
-        ..Presented::default()
+        ..RequestAttributes::default()
     })
 }
 

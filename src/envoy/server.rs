@@ -27,7 +27,7 @@ use crate::inbound::{Connections, Place};
 
 use super::gate::Gate;
 use super::room::Room;
-use super::tls::{self, peer::Stranger};
+use super::tls::{self, peer::UnlistedPeer};
 use super::{Listener, Settings, log, preface};
 
 /// Streams of one connection. Envoy opens one connection per worker and answers a lower limit with refused streams.
@@ -188,7 +188,7 @@ async fn within<T>(limit: Duration, operation: impl Future<Output = io::Result<T
 
 /// A client that is not on the list. It learns nothing but that: health neither.
 struct Refused {
-    stranger: Stranger,
+    stranger: UnlistedPeer,
     from: String,
 }
 

@@ -20,7 +20,7 @@ mod files;
 pub mod peer;
 
 pub use files::Watched;
-use peer::{Name, Stranger};
+use peer::{Name, UnlistedPeer};
 
 /// `grpc.tls_*`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ pub(super) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     config: Arc<ServerConfig>,
     allowed: &[Name],
     io: IO,
-) -> io::Result<(TlsStream<IO>, Result<(), Stranger>)> {
+) -> io::Result<(TlsStream<IO>, Result<(), UnlistedPeer>)> {
     let stream = TlsAcceptor::from(config).accept(io).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let verdict = peer::admit(certificate, allowed);

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::*;
-use crate::nodes;
+use crate::cluster_client;
 use crate::outbound::Tls;
 
 const FORBIDDEN: &str =
@@ -26,9 +26,13 @@ async fn found(answers: &'static [(&'static str, u16, &'static str, bool)]) -> R
     };
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     let account = None;
-    let settings =
-        nodes::Settings { hosts: vec![url], account, tls: Tls::default(), media_type: "application/json".into() };
-    find(&Nodes::new(settings).unwrap(), Duration::from_secs(2)).await
+    let settings = cluster_client::Settings {
+        hosts: vec![url],
+        account,
+        tls: Tls::default(),
+        media_type: "application/json".into(),
+    };
+    find(&ClusterClient::new(settings).unwrap(), Duration::from_secs(2)).await
 }
 
 #[tokio::test]

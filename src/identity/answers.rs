@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use super::claims::Claims;
 use super::keyring::Keyring;
-use super::known::REFUSED;
-use super::object::Object;
+use super::strict_object::StrictObject;
 use super::token::Error;
+use super::token_cache::REFUSED;
 use super::{Answer, KeySource, Question};
-use crate::kept::{self, Kept, Size};
+use crate::bounded_cache::{self, BoundedCache, Size};
 use flights::{Flight, Flights, Found};
 use queue::{Place, Queue};
 
@@ -54,7 +54,7 @@ pub(super) struct Answers<K>(Arc<Shared<K>>);
 struct Shared<K> {
     keyring: Keyring<K>,
     ttl: Duration,
-    kept: Kept<Digest, Arc<End>>,
+    kept: BoundedCache<Digest, Arc<End>>,
     /// The tokens that the provider accepted when it was last asked.
     good: Cache<Digest, ()>,
     flights: Flights<Outcome>,
@@ -101,7 +101,7 @@ impl Size for Arc<End> {
 impl<K: KeySource> Answers<K> {
     /// Asks the source of the keys; keeps what it says for `ttl` at most.
     pub(super) fn new(keyring: Keyring<K>, ttl: Duration) -> Self {
-        let (kept, good) = (kept::bounded(MAX_KEPT, BYTES_EACH), Cache::new(MAX_GOOD));
+        let (kept, good) = (bounded_cache::bounded(MAX_KEPT, BYTES_EACH), Cache::new(MAX_GOOD));
         Self(Arc::new(Shared { keyring, ttl, kept, good, flights: Flights::new(), queue: Queue::new() }))
     }
 
@@ -212,7 +212,7 @@ fn accept(
         Answer::Refused => return Err(Error::Refused),
     };
     let nonsense = |why: &str| Error::Unanswered(why.into());
-    let object: Object = serde_json::from_slice(&document)
+    let object: StrictObject = serde_json::from_slice(&document)
         .map_err(|_| nonsense("the answer is not a JSON object without repeated names"))?;
     if question == Question::Introspection {
         // RFC 7662 §2.2: the one member that is required
@@ -222,7 +222,7 @@ fn accept(
             _ => return Err(nonsense("the answer does not say whether the token is active")),
         }
     }
-    let claims = Claims::vouched(object);
+    let claims = Claims::verified(object);
     let kept = now.checked_add(ttl).unwrap_or(now);
     let ends = [ends, claims.time("exp")?.map(|(ends, _)| ends)];
     let until = ends.into_iter().flatten().fold(kept, SystemTime::min);

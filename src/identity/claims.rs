@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use super::Millis;
-use super::object::Object;
+use super::strict_object::StrictObject;
 use super::token::Error;
 
 mod mapping;
@@ -19,18 +19,18 @@ pub(super) struct Claims(Map<String, Value>);
 
 impl Claims {
     /// For whoever has checked the voucher.
-    pub(super) fn vouched(object: Object) -> Self {
+    pub(super) fn verified(object: StrictObject) -> Self {
         Self(object.into_members())
     }
 
     /// For what a filter of Envoy's found out.
-    pub(super) fn found(members: &Map<String, Value>) -> Self {
+    pub(super) fn from_metadata(members: &Map<String, Value>) -> Self {
         Self(members.clone())
     }
 
     #[cfg(test)]
     pub(super) fn unverified(claims: &Value) -> Self {
-        Self(serde_json::from_value::<Object>(claims.clone()).unwrap().into_members())
+        Self(serde_json::from_value::<StrictObject>(claims.clone()).unwrap().into_members())
     }
 
     /// A claim of the specifications, by its plain name.

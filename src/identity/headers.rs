@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use ::http::HeaderName;
 use bytes::Bytes;
 
-use super::presented::{Header, Presented, Wanted};
+use super::attributes::{AttributeSelection, Header, RequestAttributes};
 use super::{AsOf, Identity, Owner, Username};
 
 pub mod anchor;
@@ -74,8 +74,8 @@ impl Reader {
 
     /// What to read of each request.
     #[must_use]
-    pub fn wanted(&self) -> Wanted {
-        Wanted {
+    pub fn wanted(&self) -> AttributeSelection {
+        AttributeSelection {
             headers: if self.metadata.is_some() { Vec::new() } else { self.names.all().to_vec() },
             metadata: self.metadata.as_ref().map(|metadata| metadata.namespace.clone()),
             ..self.anchors.wanted()
@@ -83,11 +83,11 @@ impl Reader {
     }
 
     /// Who the login proxy says the caller is. `now` is the wall clock.
-    pub fn identify(&self, presented: &Presented, now: SystemTime) -> Result<Identity, Error> {
-        self.anchors.hold(presented)?;
+    pub fn identify(&self, attributes: &RequestAttributes, now: SystemTime) -> Result<Identity, Error> {
+        self.anchors.hold(attributes)?;
         match &self.metadata {
-            Some(metadata) => metadata.identify(&presented.metadata, &self.issuer, now),
-            None => self.by_headers(&presented.headers, now),
+            Some(metadata) => metadata.identify(&attributes.metadata, &self.issuer, now),
+            None => self.by_headers(&attributes.headers, now),
         }
     }
 

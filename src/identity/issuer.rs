@@ -7,7 +7,7 @@ use super::answers::{Accepted, Answers, Standing};
 use super::claims::Claims;
 use super::keyring::{self, Keyring};
 use super::token::{self, Error, Signed, Verifier};
-use super::turns::Turns;
+use super::verification_limit::VerificationLimit;
 use super::{AsOf, KeySource, Question, Verified, jws};
 
 /// `oidc.token_validation`
@@ -73,7 +73,7 @@ impl<K: KeySource> Issuer<K> {
     }
 
     /// Checks signatures only in these turns.
-    pub(super) fn in_turns(self, turns: Turns) -> Self {
+    pub(super) fn in_turns(self, turns: VerificationLimit) -> Self {
         Self { verifier: self.verifier.in_turns(turns), ..self }
     }
 
@@ -137,7 +137,7 @@ impl<K: KeySource> Issuer<K> {
     /// The endpoint does not say for whom a token was made. Where the token itself does, that is believed, since the provider has
     /// just accepted it; an opaque one may have been made for any client of the provider.
     async fn by_userinfo(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
-        let readable = jws::unverified_claims(token).map(Claims::vouched);
+        let readable = jws::unverified_claims(token).map(Claims::verified);
         let ends = readable.as_ref().and_then(|claims| claims.time("exp").ok()?).map(|(ends, _)| ends);
         let answer = self.answers.about(Question::Userinfo, token, Standing::New, ends, now).await?;
         if let Some(claims) = &readable {

@@ -9,7 +9,7 @@ use super::issuer::Issuer;
 use super::issuer::Validation;
 use super::keyring;
 use super::token::{ASKED, CHECKS, Error};
-use super::turns::Turns;
+use super::verification_limit::VerificationLimit;
 use super::{KeySource, Verified, jws};
 
 /// What came of a token, and how far it got.
@@ -35,7 +35,7 @@ impl<K: KeySource> Issuers<K> {
     /// Checks no more signatures than this at once, of all issuers together: `grpc.max_verifications`.
     #[must_use]
     pub fn verifying_at_once(self, most: usize) -> Self {
-        let turns = Turns::new(most);
+        let turns = VerificationLimit::new(most);
         Self(self.0.into_iter().map(|issuer| issuer.in_turns(turns.clone())).collect())
     }
 

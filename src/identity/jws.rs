@@ -7,7 +7,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
 use super::algorithm;
-use super::object::Object;
+use super::strict_object::StrictObject;
 use super::token::Error;
 
 /// Above this a token is not looked at. Envoy's own limit for all headers together is 60 KiB by default.
@@ -34,7 +34,7 @@ pub(super) fn read(token: &str) -> Result<Unverified, Error> {
     let header = decode(header)?;
     decode(payload)?;
     decode(signature)?;
-    let header: Object = serde_json::from_slice(&header)
+    let header: StrictObject = serde_json::from_slice(&header)
         .map_err(|_| Error::Malformed("its header is not a JSON object without repeated names"))?;
     let header = header.members();
 
@@ -82,12 +82,12 @@ pub(super) fn is_signed(token: &str) -> bool {
     let header = parts.next().and_then(tolerant).unwrap_or_default();
     let object = header.trim_ascii_start().starts_with(b"{");
     let encrypted = parts.count() == 4
-        && serde_json::from_slice::<Object>(&header).is_ok_and(|header| header.members().contains_key("enc"));
+        && serde_json::from_slice::<StrictObject>(&header).is_ok_and(|header| header.members().contains_key("enc"));
     object && !encrypted
 }
 
 /// The claims of a signed token by its own word: good for asking the right provider, and for refusing.
-pub(super) fn unverified_claims(token: &str) -> Option<Object> {
+pub(super) fn unverified_claims(token: &str) -> Option<StrictObject> {
     if !is_signed(token) {
         return None;
     }

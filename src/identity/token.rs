@@ -8,8 +8,8 @@ use jsonwebtoken::Algorithm;
 use super::claims::{self, Claims};
 use super::jwks::Key;
 use super::keyring::Keyring;
-use super::object::Object;
-use super::turns::Turns;
+use super::strict_object::StrictObject;
+use super::verification_limit::VerificationLimit;
 use super::{AsOf, Identity, KeySource, Owner, Verified, algorithm, jws};
 
 mod checks;
@@ -46,7 +46,7 @@ pub struct Verifier<K> {
     algorithms: Vec<Algorithm>,
     rules: Rules,
     claims: claims::Settings,
-    turns: Turns,
+    turns: VerificationLimit,
 }
 
 /// A token with the right signature, kind, issuer, audience and times. Only [`Verifier::signed`] makes one.
@@ -69,12 +69,12 @@ impl<K: KeySource> Verifier<K> {
             algorithms,
             rules: Rules { issuer: issuer.into(), audiences, authorized_parties, leeway },
             claims,
-            turns: Turns::unlimited(),
+            turns: VerificationLimit::unlimited(),
         }
     }
 
     /// Checks signatures only in these turns.
-    pub(super) fn in_turns(self, turns: Turns) -> Self {
+    pub(super) fn in_turns(self, turns: VerificationLimit) -> Self {
         Self { turns, ..self }
     }
 
@@ -130,8 +130,10 @@ fn verified(token: &str, key: &Key, algorithm: Algorithm) -> Result<Claims, Erro
         // the key is of another family
         Err(_) => return Err(Error::Algorithm),
     }
-    let claims = serde_json::from_slice::<Object>(&payload);
-    claims.map(Claims::vouched).map_err(|_| Error::Malformed("its claims are not a JSON object without repeated names"))
+    let claims = serde_json::from_slice::<StrictObject>(&payload);
+    claims
+        .map(Claims::verified)
+        .map_err(|_| Error::Malformed("its claims are not a JSON object without repeated names"))
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 
 use reqwest::StatusCode;
 
+use crate::cluster_client::{Answer, NoResponse};
 use crate::credentials::{Refused, WriteError};
 use crate::identity::Username;
-use crate::nodes::{Answer, Lost};
 
 /// What became of a write.
 #[derive(Debug, Clone)]
@@ -22,11 +22,11 @@ pub(super) enum Written {
 }
 
 /// Reads the answer to a PUT of this one user, or to a PATCH of several.
-pub(super) fn of_a_write(sent: Result<Answer, Lost>, one: Option<&Username>) -> Written {
+pub(super) fn of_a_write(sent: Result<Answer, NoResponse>, one: Option<&Username>) -> Written {
     let answer = match sent {
         Ok(answer) => answer,
-        Err(Lost { why, sent: false }) => return Written::Failed(WriteError::Unavailable(why)),
-        Err(Lost { why, sent: true }) => return Written::Failed(WriteError::Unknown(why)),
+        Err(NoResponse { why, sent: false }) => return Written::Failed(WriteError::Unavailable(why)),
+        Err(NoResponse { why, sent: true }) => return Written::Failed(WriteError::Unknown(why)),
     };
     let (reason, described) = (answer.reason(), answer.describe());
     let refused = |refused| Written::Refused(WriteError::Refused { refused, detail: described.clone() });

@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::answers::{self, Written};
 use super::{Settings, stamp};
-use crate::credentials::{Cluster, Existing, InspectError, Login, Origin, OtherWriter, Password, StoreName, UserSpec};
+use crate::cluster_client::{self, Answer, Call, ClusterClient, ClusterId, NoResponse, Shape, System};
+use crate::credentials::{
+    Cluster, Existing, InspectError, Login, OtherWriter, Password, RequestContext, StoreName, UserSpec,
+};
 use crate::identity::{Owner, Username};
-use crate::nodes::{self, Answer, Call, ClusterId, Lost, Nodes, Shape, System};
 use crate::outbound::{Error, Tls};
 use crate::roles::Roles;
 
@@ -67,10 +69,10 @@ impl RoleField {
 
 /// A cluster, as an administrator and as its users.
 pub(super) struct Api {
-    administrator: Nodes,
+    administrator: ClusterClient,
     /// Without the administrator's client certificate: over a connection that shows it, OpenSearch takes everybody for
     /// the administrator, whatever password is sent.
-    users: Nodes,
+    users: ClusterClient,
     pub(super) cluster_id: ClusterId,
     cluster: String,
     store: StoreName,
@@ -86,9 +88,10 @@ impl Api {
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
         let nodes = settings.nodes.clone();
         let tls = Tls { identity: None, ..nodes.tls.clone() };
-        let users = Nodes::new(nodes::Settings { account: None, tls, ..nodes.clone() })?.of(System::OpenSearch);
+        let users = ClusterClient::new(cluster_client::Settings { account: None, tls, ..nodes.clone() })?
+            .of(System::OpenSearch);
         let cluster_id = ClusterId::new(&nodes.hosts);
-        let administrator = Nodes::new(nodes)?.of(System::OpenSearch);
+        let administrator = ClusterClient::new(nodes)?.of(System::OpenSearch);
         let (cluster, store) = (settings.cluster.clone(), settings.store.clone());
         let (roles, timeout) = (settings.roles, settings.timeout);
         Ok(Self { administrator, users, cluster_id, cluster, store, roles, timeout })
@@ -109,10 +112,10 @@ impl Api {
         &self,
         username: &Username,
         owner: &Owner,
-        origin: &Origin,
+        context: &RequestContext,
         limit: Duration,
     ) -> Result<Existing, InspectError> {
-        match self.user(username, origin, limit).await? {
+        match self.user(username, context, limit).await? {
             Some(user) => {
                 stamp::check(&user, &self.cluster, owner)?;
                 let uuid = self.cluster_id.known().uuid;
@@ -124,7 +127,7 @@ impl Api {
 
     /// The elastauth with another store that last wrote the user.
     pub(super) async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
-        let user = self.user(username, &Origin::default(), self.timeout).await?;
+        let user = self.user(username, &RequestContext::default(), self.timeout).await?;
         let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| !self.store.is(theirs));
         Ok(theirs.map(|theirs| OtherWriter { theirs, ours: self.store.name.clone() }))
     }
@@ -133,11 +136,11 @@ impl Api {
     pub(super) async fn user(
         &self,
         username: &Username,
-        origin: &Origin,
+        context: &RequestContext,
         limit: Duration,
     ) -> Result<Option<Value>, InspectError> {
         let path = path(Some(username));
-        let call = Call::get(&path).on_behalf_of(origin).expecting(Shape::User(username.as_str()));
+        let call = Call::get(&path).on_behalf_of(context).expecting(Shape::User(username.as_str()));
         let answer = self.administrator.send(&call, limit.min(self.timeout)).await.map_err(unavailable)?;
         match answer.status {
             StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
@@ -179,7 +182,7 @@ impl Api {
     /// One user, made or replaced; without a secret it keeps its password. (No query: an unknown parameter gets 400.)
     pub(super) async fn put(&self, user: &UserSpec, secret: &Secret, limit: Duration) -> Written {
         let path = path(Some(&user.username));
-        let call = Call::new(Method::PUT, &path).json(&self.body(user, secret)).on_behalf_of(&user.origin);
+        let call = Call::new(Method::PUT, &path).json(&self.body(user, secret)).on_behalf_of(&user.context);
         self.write(call, limit, Some(&user.username)).await
     }
 
@@ -265,6 +268,6 @@ impl Api {
     }
 }
 
-fn unavailable(lost: Lost) -> InspectError {
+fn unavailable(lost: NoResponse) -> InspectError {
     InspectError::Unavailable(lost.why)
 }

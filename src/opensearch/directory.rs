@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::answers::Written;
 use super::{OpenSearch, stamp};
-use crate::credentials::{InspectError, Origin, WriteError};
+use crate::credentials::{InspectError, RequestContext, WriteError};
 use crate::identity::Username;
 use crate::roles::Roles;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
@@ -45,7 +45,7 @@ impl OpenSearch {
     }
 
     async fn one(&self, name: &Username) -> Result<Option<Value>, DirectoryError> {
-        match self.writer.api.user(name, &Origin::default(), self.settings.timeout).await {
+        match self.writer.api.user(name, &RequestContext::default(), self.settings.timeout).await {
             Ok(user) => Ok(user),
             Err(InspectError::Refused(refused)) => Err(DirectoryError(refused.to_string())),
             Err(InspectError::Unavailable(why)) => Err(DirectoryError(why)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::OpenSearch;
-use crate::credentials::{InspectError, Origin, Provisioner as _};
+use crate::credentials::{InspectError, Provisioner as _, RequestContext};
 use crate::identity::Username;
 
 /// Between two looks, and after one that found trouble.
@@ -42,7 +42,7 @@ impl OpenSearch {
     pub(super) async fn account(&self) -> Result<(), String> {
         let api = &self.writer.api;
         let anybody = Username::parse("elastauth").map_err(|error| error.to_string())?;
-        match api.user(&anybody, &Origin::default(), self.settings.timeout).await {
+        match api.user(&anybody, &RequestContext::default(), self.settings.timeout).await {
             Ok(_) | Err(InspectError::Refused(_)) => {}
             Err(InspectError::Unavailable(why)) => return Err(why),
         }

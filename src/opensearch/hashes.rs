@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::Hashing;
 use super::api::Secret;
+use crate::cluster_client::hash::{Hasher, Version};
 use crate::credentials::{Password, WriteError};
-use crate::nodes::hash::{Hasher, Version};
 
 const UNTRIED: u8 = 0;
 const PROVED: u8 = 1;

@@ -127,7 +127,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::credentials::Origin;
+    use crate::credentials::RequestContext;
     use crate::identity::Username;
 
     fn spec(subject: &str) -> UserSpec {
@@ -141,7 +141,7 @@ mod tests {
             full_name: None,
             email: Some("e".into()),
             seen: Day::of(0),
-            origin: Origin::default(),
+            context: RequestContext::default(),
         }
     }
 

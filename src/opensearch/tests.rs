@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::cluster_client::Account;
 use crate::credentials::Day;
 use crate::digest::Digest;
-use crate::nodes::Account;
 use crate::outbound::Tls;
 use crate::roles::{Roles, Version};
 
@@ -60,7 +60,7 @@ fn settings(url: url::Url) -> Settings {
     let account = Some(Account { scheme, secret: "admin-secret".to_owned().into(), file: None });
     let media_type = "application/json".into();
     Settings {
-        nodes: nodes::Settings { hosts: vec![url], account, tls: Tls::default(), media_type },
+        nodes: cluster_client::Settings { hosts: vec![url], account, tls: Tls::default(), media_type },
         timeout: Duration::from_secs(2),
         write_timeout: Duration::from_secs(5),
         dry_run: false,
@@ -96,7 +96,7 @@ fn spec(user: &str) -> UserSpec {
         full_name: None,
         email: None,
         seen: Day::of(0),
-        origin: Origin::default(),
+        context: RequestContext::default(),
     }
 }
 
@@ -153,7 +153,7 @@ async fn a_write_is_read_by_its_status_first() {
 #[tokio::test]
 async fn an_absent_user_is_one_that_opensearch_says_is_absent_and_trouble_is_an_outage() {
     let server = server(|_, _, _| None).await;
-    let found = opensearch(&server).inspect(&name("ann"), &owner(), &Origin::default()).await;
+    let found = opensearch(&server).inspect(&name("ann"), &owner(), &RequestContext::default()).await;
     assert_eq!(found.unwrap(), Existing::Absent);
     for (status, body) in [
         (404, "<html>"),
@@ -165,7 +165,7 @@ async fn an_absent_user_is_one_that_opensearch_says_is_absent_and_trouble_is_an_
         (200, "{}"),
     ] {
         let server = self::server(move |_, _, _| told(status, body)).await;
-        let found = opensearch(&server).inspect(&name("ann"), &owner(), &Origin::default()).await;
+        let found = opensearch(&server).inspect(&name("ann"), &owner(), &RequestContext::default()).await;
         assert!(matches!(found, Err(InspectError::Unavailable(_))), "{status} {body}");
     }
 }
@@ -365,7 +365,7 @@ async fn a_hash_is_sent_instead_of_the_password_and_the_account_itself_is_reserv
     settings.hashing = Hashing::Here { cost: 4, cores: 1 };
     let (opensearch, password) = (OpenSearch::new(settings).unwrap(), Password::generate().unwrap());
     opensearch.write(&spec("ann"), Some(&password)).await.unwrap();
-    let found = opensearch.inspect(&name("provisioner"), &owner(), &Origin::default()).await;
+    let found = opensearch.inspect(&name("provisioner"), &owner(), &RequestContext::default()).await;
     assert!(matches!(found, Err(InspectError::Refused(Refused::Reserved))));
     let requests = server.requests.lock().unwrap();
     let (method, _, body) = &requests[0];

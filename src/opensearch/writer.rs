@@ -94,7 +94,7 @@ impl Writer {
         }
         let looked = Instant::now();
         let limit = job.ends.saturating_duration_since(looked);
-        let look = self.api.look(&job.user.username, &job.user.owner, &job.user.origin, limit);
+        let look = self.api.look(&job.user.username, &job.user.owner, &job.user.context, limit);
         let found = look.instrument(job.span.clone()).await;
         let error = match found {
             Ok(Existing::Absent) if job.secret.is_kept() => WriteError::Missing,

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::address::Address;
 use super::connect::Connector;
-use super::node::{Failed, Node};
+use super::node::{CommandError, Node};
 use super::pool::Route;
 use super::{Settings, slots};
 
@@ -51,7 +51,11 @@ impl Cluster {
     }
 
     /// Commands about one key, wherever it is.
-    pub(super) async fn run<T: FromRedisValue>(self: &Arc<Self>, key: &str, commands: &Pipeline) -> Result<T, Failed> {
+    pub(super) async fn run<T: FromRedisValue>(
+        self: &Arc<Self>,
+        key: &str,
+        commands: &Pipeline,
+    ) -> Result<T, CommandError> {
         let slot = slots::of(key);
         let (mut member, mut asking) = (self.owner(slot)?, false);
         for _ in 0..REDIRECTS {
@@ -60,7 +64,7 @@ impl Cluster {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            let Failed::Refused(error) = &failed else {
+            let CommandError::Refused(error) = &failed else {
                 self.look_soon();
                 return Err(failed.at(&member.address));
             };
@@ -78,16 +82,16 @@ impl Cluster {
                 _ => return Err(failed),
             }
         }
-        Err(Failed::Silent("sent from node to node".into()))
+        Err(CommandError::Timeout("sent from node to node".into()))
     }
 
     /// Who owns a slot, or whom to ask where no owner is known.
-    fn owner(&self, slot: usize) -> Result<Arc<Member>, Failed> {
+    fn owner(&self, slot: usize) -> Result<Arc<Member>, CommandError> {
         let owner = self.read().owners.get(slot).and_then(Clone::clone);
         owner.map_or_else(|| self.anybody(0), Ok)
     }
 
-    fn anybody(&self, after: usize) -> Result<Arc<Member>, Failed> {
+    fn anybody(&self, after: usize) -> Result<Arc<Member>, CommandError> {
         let map = self.read();
         let turn = self.turn.load(Ordering::Relaxed).wrapping_add(after);
         if let Some(member) = turn.checked_rem(map.members.len()).and_then(|nth| map.members.values().nth(nth)) {
@@ -95,14 +99,15 @@ impl Cluster {
         }
         drop(map);
         let configured = turn.checked_rem(self.settings.nodes.len()).and_then(|nth| self.settings.nodes.get(nth));
-        configured.map_or_else(|| Err(Failed::Silent("no node is configured".into())), |address| self.node(address))
+        configured
+            .map_or_else(|| Err(CommandError::Timeout("no node is configured".into())), |address| self.node(address))
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
         self.map.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn node(&self, address: &Address) -> Result<Arc<Member>, Failed> {
+    pub(super) fn node(&self, address: &Address) -> Result<Arc<Member>, CommandError> {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(member) = map.members.get(address) {
             return Ok(Arc::clone(member));
@@ -112,13 +117,13 @@ impl Cluster {
         Ok(made)
     }
 
-    fn make(&self, address: &Address) -> Result<Arc<Member>, Failed> {
+    fn make(&self, address: &Address) -> Result<Arc<Member>, CommandError> {
         let node = Node::new(self.connector.clone(), Route::Member(address.clone()), &self.settings);
-        Ok(Arc::new(Member { address: address.clone(), node: node.map_err(Failed::Silent)? }))
+        Ok(Arc::new(Member { address: address.clone(), node: node.map_err(CommandError::Timeout)? }))
     }
 
     /// A slot has another owner than we thought.
-    fn moved(&self, slot: usize, to: &Address) -> Result<Arc<Member>, Failed> {
+    fn moved(&self, slot: usize, to: &Address) -> Result<Arc<Member>, CommandError> {
         let member = self.node(to)?;
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let before = masters(&map.owners);
@@ -146,22 +151,22 @@ impl Cluster {
     }
 
     /// Asks one node after the other for the map.
-    pub(super) async fn look(&self) -> Result<(), Failed> {
+    pub(super) async fn look(&self) -> Result<(), CommandError> {
         let mut slots = pipe();
         slots.cmd("CLUSTER").arg("SLOTS");
         let patience = self.settings.command_timeout * 2;
         let count = self.read().members.len().max(self.settings.nodes.len());
-        let mut last = Failed::Silent("no node is configured".into());
+        let mut last = CommandError::Timeout("no node is configured".into());
         for after in 0..count {
             let member = self.anybody(after)?;
             let asked = timeout(patience, member.node.once::<(Value,)>(&slots)).await;
-            match asked.unwrap_or_else(|_| Err(Failed::Silent(format!("no answer within {patience:?}")))) {
+            match asked.unwrap_or_else(|_| Err(CommandError::Timeout(format!("no answer within {patience:?}")))) {
                 Ok((answer,)) => match super::slots::read(answer, &member.address) {
                     Some(ranges) => {
                         self.turn.fetch_add(1 + after, Ordering::Relaxed);
                         return self.learn(&ranges);
                     }
-                    None => last = Failed::Silent("its map is not to be read".into()).at(&member.address),
+                    None => last = CommandError::Timeout("its map is not to be read".into()).at(&member.address),
                 },
                 Err(failed) if failed.is_lack_of_permission() => return Err(failed),
                 Err(failed) => last = failed.at(&member.address),
@@ -170,7 +175,7 @@ impl Cluster {
         Err(last)
     }
 
-    fn learn(&self, ranges: &[slots::Range]) -> Result<(), Failed> {
+    fn learn(&self, ranges: &[slots::Range]) -> Result<(), CommandError> {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let mut members = HashMap::new();
         let named = ranges.iter().flat_map(|range| &range.nodes).chain(&self.settings.nodes);
@@ -206,14 +211,14 @@ impl Cluster {
 }
 
 /// To a node that is about to become the owner: each command needs leave of its own.
-async fn ask<T: FromRedisValue>(node: &Node, commands: &Pipeline) -> Result<T, Failed> {
+async fn ask<T: FromRedisValue>(node: &Node, commands: &Pipeline) -> Result<T, CommandError> {
     let mut with_leave = pipe();
     for command in commands.cmd_iter() {
         with_leave.cmd("ASKING").add_command(command.clone());
     }
     let answers: Vec<Value> = node.once(&with_leave).await?;
     let answers = answers.into_iter().skip(1).step_by(2).collect();
-    redis::from_redis_value(Value::Array(answers)).map_err(|error| Failed::Refused(error.into()))
+    redis::from_redis_value(Value::Array(answers)).map_err(|error| CommandError::Refused(error.into()))
 }
 
 fn masters(owners: &[Option<Arc<Member>>]) -> HashSet<Address> {

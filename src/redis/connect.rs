@@ -21,7 +21,7 @@ const LEAST: u32 = 7;
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error("no connection: {0}")]
-    Failed(String),
+    CommandError(String),
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
     #[error("no connection: select {db} is refused ({why}): grant +select to the user, or set cache.redis_db to 0")]
@@ -108,7 +108,7 @@ impl Connector {
     ) -> Result<(MultiplexedConnection, Greeting), ConnectError> {
         let config = config.set_connection_timeout(None);
         let connecting = async {
-            let client = self.client(to).map_err(|error| ConnectError::Failed(reason(&error)))?;
+            let client = self.client(to).map_err(|error| ConnectError::CommandError(reason(&error)))?;
             let connection = client.get_multiplexed_async_connection_with_config(&config).await;
             let mut connection = connection.map_err(|error| not_greeted(&error))?;
             let greeting = self.greet(&mut connection).await?;
@@ -136,10 +136,10 @@ impl Connector {
         if self.db != 0 {
             greeting.cmd("SELECT").arg(self.db);
         }
-        let answers = send(connection, &greeting).await.map_err(|error| ConnectError::Failed(reason(&error)))?;
+        let answers = send(connection, &greeting).await.map_err(|error| ConnectError::CommandError(reason(&error)))?;
         let mut answers = answers.into_iter();
         let greeting = answers.next().and_then(Greeting::read);
-        let greeting = greeting.ok_or_else(|| ConnectError::Failed("its greeting is not Redis's".into()))?;
+        let greeting = greeting.ok_or_else(|| ConnectError::CommandError("its greeting is not Redis's".into()))?;
         if greeting.is_too_old() {
             return Err(ConnectError::TooOld(format!("says that it is {}", greeting.version)));
         }
@@ -152,7 +152,7 @@ impl Connector {
             ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => {
                 ConnectError::Select { db: self.db, why: reason(&why) }
             }
-            _ => ConnectError::Failed(reason(&why)),
+            _ => ConnectError::CommandError(reason(&why)),
         })
     }
 }
@@ -195,7 +195,7 @@ fn not_greeted(error: &RedisError) -> ConnectError {
             "ERR unknown command"
         }
         _ if error.code() == Some("NOPROTO") => "NOPROTO",
-        _ => return ConnectError::Failed(reason(error)),
+        _ => return ConnectError::CommandError(reason(error)),
     };
     ConnectError::TooOld(format!("answered {answer} to HELLO 3"))
 }

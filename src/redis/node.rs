@@ -17,21 +17,21 @@ pub(super) struct Node {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum CommandError {
     /// The server said no, before it did anything; the connection is fine.
     Refused(RedisError),
     /// The connection is gone, at once: it may have been idle for long.
-    Broken(String),
+    Connection(String),
     /// No connection, or no answer in time.
-    Silent(String),
+    Timeout(String),
 }
 
-impl Failed {
+impl CommandError {
     /// Not permitted, or not there: a command that was renamed away, as `rename-command` does.
     pub(super) fn is_lack_of_permission(&self) -> bool {
         match self {
             Self::Refused(error) => lacks_permission(error),
-            Self::Broken(_) | Self::Silent(_) => false,
+            Self::Connection(_) | Self::Timeout(_) => false,
         }
     }
 
@@ -41,7 +41,7 @@ impl Failed {
             Self::Refused(error) => {
                 refusal_of_writes(error).is_some() || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
             }
-            Self::Broken(_) | Self::Silent(_) => false,
+            Self::Connection(_) | Self::Timeout(_) => false,
         }
     }
 
@@ -49,14 +49,14 @@ impl Failed {
     pub(super) fn is_wrong_type(&self) -> bool {
         match self {
             Self::Refused(error) => error.code() == Some("WRONGTYPE"),
-            Self::Broken(_) | Self::Silent(_) => false,
+            Self::Connection(_) | Self::Timeout(_) => false,
         }
     }
 
     fn is_read_only(&self) -> bool {
         match self {
             Self::Refused(error) => error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly),
-            Self::Broken(_) | Self::Silent(_) => false,
+            Self::Connection(_) | Self::Timeout(_) => false,
         }
     }
 
@@ -64,8 +64,8 @@ impl Failed {
     pub(super) fn at(self, address: &Address) -> Self {
         match self {
             Self::Refused(error) => Self::Refused(error),
-            Self::Broken(why) => Self::Broken(format!("{address}: {why}")),
-            Self::Silent(why) => Self::Silent(format!("{address}: {why}")),
+            Self::Connection(why) => Self::Connection(format!("{address}: {why}")),
+            Self::Timeout(why) => Self::Timeout(format!("{address}: {why}")),
         }
     }
 }
@@ -80,11 +80,11 @@ pub(super) fn lacks_permission(error: &RedisError) -> bool {
     }
 }
 
-impl std::fmt::Display for Failed {
+impl std::fmt::Display for CommandError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Refused(error) => f.write_str(&reason(error)),
-            Self::Broken(why) | Self::Silent(why) => f.write_str(why),
+            Self::Connection(why) | Self::Timeout(why) => f.write_str(why),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Node {
     }
 
     /// Commands in one round trip. The role of a master may have moved on, which costs one more: nothing was done.
-    pub(super) async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
+    pub(super) async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, CommandError> {
         match self.once(commands).await {
             Err(failed) if failed.is_read_only() => self.once(commands).await,
             other => other,
@@ -104,21 +104,21 @@ impl Node {
     }
 
     /// Under their own time-out. A connection that errs is discarded.
-    pub(super) async fn once<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
-        let mut pooled = self.pool.get().await.map_err(|error| Failed::Silent(error.to_string()))?;
+    pub(super) async fn once<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, CommandError> {
+        let mut pooled = self.pool.get().await.map_err(|error| CommandError::Timeout(error.to_string()))?;
         let sent = tokio::time::timeout(self.command_timeout, send(&mut pooled.connection, commands)).await;
         let why = match sent {
             Ok(Ok(answers)) => {
                 let read = read(answers);
-                if read.as_ref().is_err_and(Failed::is_read_only) {
-                    self.pool.distrust(pooled);
+                if read.as_ref().is_err_and(CommandError::is_read_only) {
+                    self.pool.discard(pooled);
                 }
                 return read;
             }
-            Ok(Err(error)) => Failed::Broken(reason(&error)),
-            Err(_) => Failed::Silent(format!("timed out after {:?}", self.command_timeout)),
+            Ok(Err(error)) => CommandError::Connection(reason(&error)),
+            Err(_) => CommandError::Timeout(format!("timed out after {:?}", self.command_timeout)),
         };
-        self.pool.distrust(pooled);
+        self.pool.discard(pooled);
         Err(why)
     }
 
@@ -133,13 +133,13 @@ impl Node {
 }
 
 /// The answers, unless one of them is an error.
-fn read<T: FromRedisValue>(answers: Vec<Value>) -> Result<T, Failed> {
+fn read<T: FromRedisValue>(answers: Vec<Value>) -> Result<T, CommandError> {
     let error = answers.iter().find_map(|answer| match answer {
         Value::ServerError(error) => Some(error.clone()),
         _ => None,
     });
     match error {
-        Some(error) => Err(Failed::Refused(error.into())),
-        None => redis::from_redis_value(Value::Array(answers)).map_err(|error| Failed::Refused(error.into())),
+        Some(error) => Err(CommandError::Refused(error.into())),
+        None => redis::from_redis_value(Value::Array(answers)).map_err(|error| CommandError::Refused(error.into())),
     }
 }

@@ -103,15 +103,15 @@ impl Pool {
 
     pub(super) async fn get(&self) -> Result<Connection, ConnectError> {
         self.connections.get().await.map_err(|error| match error {
-            managed::PoolError::Timeout(_) => ConnectError::Failed("none is free in time".into()),
+            managed::PoolError::Timeout(_) => ConnectError::CommandError("none is free in time".into()),
             managed::PoolError::Backend(error) => error,
-            other => ConnectError::Failed(other.to_string()),
+            other => ConnectError::CommandError(other.to_string()),
         })
     }
 
     /// Gives up a connection that failed, and all others of its generation: whatever befell it, such as a restart of the
     /// server, befell them too, and each would cost somebody an error to find out.
-    pub(super) fn distrust(&self, failed: Connection) {
+    pub(super) fn discard(&self, failed: Connection) {
         let failed = managed::Object::take(failed).generation;
         if self.generation.compare_exchange(failed, failed + 1, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.connections.retain(|_, _| false);

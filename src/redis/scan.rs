@@ -2,9 +2,9 @@
 
 use redis::{Pipeline, pipe};
 
+use super::client::{RedisClient, Topology};
 use super::cluster::Cluster;
-use super::node::Failed;
-use super::servers::{Servers, Shape};
+use super::node::CommandError;
 use super::{PREFIX, RedisStore};
 use crate::credentials::{CacheKey, Cursor, Keys, StoreError};
 
@@ -30,20 +30,20 @@ fn scan(from: &str) -> Pipeline {
     scan
 }
 
-impl Servers {
-    async fn page(&self, from: &str) -> Result<Page, Failed> {
-        match self.shape().await.map_err(|error| Failed::Silent(error.to_string()))? {
-            Shape::Single(node, _) | Shape::Elected(node, _) => {
+impl RedisClient {
+    async fn page(&self, from: &str) -> Result<Page, CommandError> {
+        match self.topology().await.map_err(|error| CommandError::Timeout(error.to_string()))? {
+            Topology::Single(node, _) | Topology::Elected(node, _) => {
                 node.run::<(Page,)>(&scan(from)).await.map(|(page,)| page)
             }
-            Shape::Cluster(cluster) => cluster.page(from).await,
+            Topology::Cluster(cluster) => cluster.page(from).await,
         }
     }
 }
 
 impl Cluster {
     /// One master after the other; a cursor is `0`, or the number of a master and its own cursor.
-    async fn page(&self, from: &str) -> Result<Page, Failed> {
+    async fn page(&self, from: &str) -> Result<Page, CommandError> {
         // without the map some would be left out
         self.look().await?;
         let mut masters: Vec<_> = self.masters().into_iter().collect();

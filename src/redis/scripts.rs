@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, Script, ServerErrorKind, cmd};
 
-use super::node::Failed;
+use super::node::CommandError;
 use super::{RedisStore, one};
 use crate::credentials::{CacheKey, MAX_RECORD, StoreError};
 
@@ -42,7 +42,7 @@ impl RedisStore {
             one(command)
         };
         let mut answer = self.servers.run::<(i64,)>(key.as_str(), &call("EVALSHA", script.get_hash())).await;
-        if let Err(Failed::Refused(error)) = &answer
+        if let Err(CommandError::Refused(error)) = &answer
             && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
         {
             answer = self.servers.run(key.as_str(), &call("EVAL", code)).await;

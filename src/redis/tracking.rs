@@ -10,11 +10,11 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
 use tokio::sync::watch;
 
+use super::client::RedisClient;
 use super::connect::Greeting;
-use super::node::Failed;
+use super::node::CommandError;
 use super::rights::Rights;
-use super::servers::Servers;
-use crate::credentials::near::Link;
+use crate::credentials::Invalidations;
 
 /// Between two signs of life: a connection that is dead without saying so is noticed after this and a command's time-out.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -37,16 +37,16 @@ fn lost(was_up: bool, why: impl ToString) -> Ended {
 }
 
 /// Keeps the lines up for ever.
-pub(super) async fn run(servers: &Servers, rights: &Rights, link: Arc<Link>) {
+pub(super) async fn run(servers: &RedisClient, rights: &Rights, invalidations: Arc<Invalidations>) {
     let mut back_off = BACK_OFF;
     loop {
-        match session(servers, rights, &link).await {
+        match session(servers, rights, &invalidations).await {
             Ended::Refused => {
-                link.unavailable();
+                invalidations.unavailable();
                 back_off = REFUSED_BACK_OFF;
             }
             Ended::Lost { was_up, why } => {
-                link.lost();
+                invalidations.lost();
                 if was_up {
                     back_off = BACK_OFF;
                 }
@@ -59,12 +59,12 @@ pub(super) async fn run(servers: &Servers, rights: &Rights, link: Arc<Link>) {
 }
 
 /// From the beginning of all lines to the end of the first.
-async fn session(servers: &Servers, rights: &Rights, link: &Arc<Link>) -> Ended {
+async fn session(servers: &RedisClient, rights: &Rights, invalidations: &Arc<Invalidations>) -> Ended {
     let mut changes = servers.changes.subscribe();
     let masters = match servers.masters(&mut changes).await {
         Ok(masters) if masters.is_empty() => return lost(false, "no master is known"),
         Ok(masters) => masters,
-        Err(Failed::Refused(_)) => {
+        Err(CommandError::Refused(_)) => {
             rights.without_map();
             return Ended::Refused;
         }
@@ -74,7 +74,7 @@ async fn session(servers: &Servers, rights: &Rights, link: &Arc<Link>) -> Ended 
     let lines = masters.iter().map(|master| async {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(servers.settings.command_timeout))
-            .set_push_sender(listener(link, &gone));
+            .set_push_sender(listener(invalidations, &gone));
         let mut line = master.connect(&servers.connector, &config).await.map_err(|error| error.to_string())?;
         let seen = Rights::ask(&mut line).await?;
         Ok::<_, String>((line, seen))
@@ -86,7 +86,7 @@ async fn session(servers: &Servers, rights: &Rights, link: &Arc<Link>) -> Ended 
     if !rights.are(&seen) {
         return Ended::Refused;
     }
-    link.begun();
+    invalidations.begun();
     tracing::debug!("Redis tells of changes");
     loop {
         tokio::select! {
@@ -102,15 +102,18 @@ async fn session(servers: &Servers, rights: &Rights, link: &Arc<Link>) -> Ended 
 }
 
 /// Passes on what is told.
-fn listener(link: &Arc<Link>, gone: &watch::Sender<bool>) -> impl Fn(PushInfo) -> Result<(), Infallible> + use<> {
-    let (link, gone) = (Arc::clone(link), gone.clone());
+fn listener(
+    invalidations: &Arc<Invalidations>,
+    gone: &watch::Sender<bool>,
+) -> impl Fn(PushInfo) -> Result<(), Infallible> + use<> {
+    let (invalidations, gone) = (Arc::clone(invalidations), gone.clone());
     move |push: PushInfo| {
         if push.kind == PushKind::Disconnection {
             // at once, before anybody is served what may have changed since
-            link.lost();
+            invalidations.lost();
             gone.send_replace(true);
         } else if push.kind == PushKind::Invalidate {
-            invalidate(&link, &push.data);
+            invalidate(&invalidations, &push.data);
         }
         Ok(())
     }
@@ -121,19 +124,19 @@ async fn still_master(line: &mut MultiplexedConnection) -> Result<(), String> {
 }
 
 /// The keys, or null after a flush.
-fn invalidate(link: &Link, data: &[Value]) {
+fn invalidate(invalidations: &Invalidations, data: &[Value]) {
     for value in data {
         match value {
             Value::Array(keys) => {
                 for key in keys {
                     match key {
-                        Value::BulkString(key) => link.changed(key),
-                        Value::SimpleString(key) => link.changed(key.as_bytes()),
-                        _ => link.all_changed(),
+                        Value::BulkString(key) => invalidations.changed(key),
+                        Value::SimpleString(key) => invalidations.changed(key.as_bytes()),
+                        _ => invalidations.all_changed(),
                     }
                 }
             }
-            _ => link.all_changed(),
+            _ => invalidations.all_changed(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::again::{self, Settling};
-use super::task::Left;
+use super::task::Skipped;
 use super::{Account, Action, Directory, DirectoryError, Stamp, Task};
 use crate::credentials::{CacheKey, Store, StoreError};
 use crate::identity::Username;
@@ -86,8 +86,8 @@ pub async fn run<D: Directory, S: Store>(
                 planned.push(account);
                 continue;
             }
-            Err(Left::Already(why)) => Outcome::Unchanged(why),
-            Err(Left::Refused(why)) => Outcome::Refused(why),
+            Err(Skipped::Already(why)) => Outcome::Unchanged(why),
+            Err(Skipped::Refused(why)) => Outcome::Refused(why),
         };
         let adopts = matches!(task.action, Action::Adopt { .. }) && !account.reserved;
         if named(&account.name) || adopts || !outcome.is_trouble() {
@@ -144,9 +144,11 @@ async fn one<D: Directory, S: Store>(directory: &D, store: Option<&S>, task: &Ta
         let stamp = match task.judge(&fresh) {
             Ok(stamp) => stamp,
             // the former try did it, or somebody else
-            Err(Left::Already(_)) => return Outcome::Done,
-            Err(Left::Refused(_)) if task.action == Action::Release && fresh.stamp.is_none() => return Outcome::Done,
-            Err(Left::Refused(why)) => return Outcome::Refused(why),
+            Err(Skipped::Already(_)) => return Outcome::Done,
+            Err(Skipped::Refused(_)) if task.action == Action::Release && fresh.stamp.is_none() => {
+                return Outcome::Done;
+            }
+            Err(Skipped::Refused(why)) => return Outcome::Refused(why),
         };
         if let Err(error) = perform(directory, &task.action, &name, stamp.as_ref()).await {
             return Outcome::Failed(error.to_string());

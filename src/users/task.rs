@@ -76,7 +76,7 @@ pub struct Task {
 
 /// Why somebody is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum Skipped {
     /// Nothing is to be done.
     Already(&'static str),
     /// It may not be done.
@@ -104,20 +104,20 @@ impl Selection {
 
 impl Task {
     /// The stamp that the account is to have, if the action changes that; or why it is left alone.
-    pub(super) fn judge(&self, account: &Account) -> Result<Option<Stamp>, Left> {
-        let refused = |why: &str| Err(Left::Refused(why.to_owned()));
+    pub(super) fn judge(&self, account: &Account) -> Result<Option<Stamp>, Skipped> {
+        let refused = |why: &str| Err(Skipped::Refused(why.to_owned()));
         if account.reserved {
             return refused("built in, or the account of elastauth itself");
         }
         if let Err(error) = Username::parse(&account.name) {
-            return Err(Left::Refused(error.to_string()));
+            return Err(Skipped::Refused(error.to_string()));
         }
         let foreign = account.stamp.as_ref().filter(|stamp| stamp.cluster != self.cluster);
         if let Some(stamp) = foreign {
-            return Err(Left::Refused(format!("belongs to the elastauth of cluster {}", stamp.cluster)));
+            return Err(Skipped::Refused(format!("belongs to the elastauth of cluster {}", stamp.cluster)));
         }
         match (&self.action, &account.stamp) {
-            (Action::Adopt { .. }, Some(_)) => Err(Left::Already("elastauth's already")),
+            (Action::Adopt { .. }, Some(_)) => Err(Skipped::Already("elastauth's already")),
             (Action::Adopt { .. }, None) if account.roles.contains("superuser") => refused("holds superuser"),
             (Action::Adopt { issuer, subjects }, None) => {
                 let subject = subjects.of(&account.name, None)?;
@@ -127,13 +127,13 @@ impl Task {
                 Ok(Some(Stamp { cluster, issuer, subject, as_of: 0, mapping, last_seen, store: None }))
             }
             (_, None) => refused("not made by elastauth"),
-            (Action::Disable, Some(_)) if !account.enabled => Err(Left::Already("disabled already")),
+            (Action::Disable, Some(_)) if !account.enabled => Err(Skipped::Already("disabled already")),
             (Action::Disable | Action::Delete | Action::Release, Some(_)) => Ok(None),
             (Action::Rebind { issuer, subjects }, Some(before)) => {
                 let subject = subjects.of(&account.name, before.subject.as_ref())?;
                 let issuer = issuer.clone().unwrap_or_else(|| before.issuer.clone());
                 if issuer == before.issuer && subject == before.subject {
-                    return Err(Left::Already("bound so already"));
+                    return Err(Skipped::Already("bound so already"));
                 }
                 // the roles are the former subject's: whatever the new one brings is newer
                 let (as_of, mapping, last_seen) = (0, Version::default(), Some(before.day()));
@@ -155,14 +155,14 @@ impl Task {
 }
 
 impl Subjects {
-    fn of(&self, name: &str, before: Option<&String>) -> Result<Option<String>, Left> {
+    fn of(&self, name: &str, before: Option<&String>) -> Result<Option<String>, Skipped> {
         match self {
             Self::Kept => Ok(before.cloned()),
             Self::First => Ok(None),
             Self::Given(subject) => Ok(Some(subject.clone())),
             Self::Listed(subjects) => match subjects.get(name) {
                 Some(subject) => Ok(Some(subject.clone())),
-                None => Err(Left::Refused("not in the list of subjects".into())),
+                None => Err(Skipped::Refused("not in the list of subjects".into())),
             },
         }
     }

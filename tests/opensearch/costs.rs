@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use elastauth::cluster_client::account::Scheme;
 use elastauth::credentials::{Password, Provisioner as _};
-use elastauth::nodes::account::Scheme;
 use elastauth::opensearch::{Hashing, OpenSearch, Settings};
 use elastauth_support::elasticsearch::ADMIN;
 use futures_util::future::join_all;
@@ -57,7 +57,7 @@ async fn of_fifty_users() {
             assert!(written.iter().all(Result::is_ok), "{written:?}");
         } else {
             for user in &users {
-                opensearch.inspect(&user.username, &user.owner, &user.origin).await.unwrap();
+                opensearch.inspect(&user.username, &user.owner, &user.context).await.unwrap();
                 opensearch.write(user, Some(&password)).await.unwrap();
             }
         }

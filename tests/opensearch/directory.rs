@@ -37,7 +37,7 @@ async fn a_user_is_handed_over_and_given_up_with_its_password_and_attributes() {
         json!({ "password": "made-by-Hand-1234567", "backend_roles": ["by-hand"], "attributes": { "team": "x" } });
     assert_eq!(node.by_hand(Method::PUT, "adopted", Some(body)).await.0, 201);
     let opensearch = node.provisioner();
-    let inspect = async |subject| opensearch.inspect(&name("adopted"), &owner(subject), &server::origin()).await;
+    let inspect = async |subject| opensearch.inspect(&name("adopted"), &owner(subject), &server::context()).await;
     inspect("adopted").await.unwrap_err();
     let (cluster, issuer, store) = ("tests".into(), "https://issuer".into(), None);
     let (subject, mapping) = (Some("adopted".into()), elastauth::roles::Version::default());

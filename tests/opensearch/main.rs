@@ -35,7 +35,7 @@ fn spec(user: &str, roles: &[&str]) -> UserSpec {
         full_name: Some("Full Name".into()),
         email: None,
         seen: Day::of(0),
-        origin: server::origin(),
+        context: server::context(),
     }
 }
 

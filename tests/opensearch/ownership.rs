@@ -1,7 +1,7 @@
 //! Users that are not to be touched, and administrators that do not work.
 
+use elastauth::cluster_client::account::Scheme;
 use elastauth::credentials::{Existing, InspectError, Login, Password, Provisioner as _, Refused, WriteError};
-use elastauth::nodes::account::Scheme;
 use elastauth::opensearch::OpenSearch;
 use elastauth_support::elasticsearch::ADMIN;
 
@@ -27,7 +27,7 @@ async fn users_of_others_are_refused_and_stay_exactly_as_they_are() {
         ("reserved-user", "reserved-user", Refused::Reserved),
         (ADMIN.0, ADMIN.0, Refused::Reserved),
     ] {
-        let found = opensearch.inspect(&name(user), &owner(subject), &server::origin()).await;
+        let found = opensearch.inspect(&name(user), &owner(subject), &server::context()).await;
         assert_eq!(refused(found), Some(expected), "{user}");
     }
     assert_eq!(node.user("taken").await, before);
@@ -37,7 +37,7 @@ async fn users_of_others_are_refused_and_stay_exactly_as_they_are() {
         settings.cluster = "another".into();
         settings
     });
-    let found = other.as_mut().unwrap().inspect(&name("taken"), &owner("taken"), &server::origin()).await;
+    let found = other.as_mut().unwrap().inspect(&name("taken"), &owner("taken"), &server::context()).await;
     assert_eq!(refused(found), Some(Refused::OtherOwner), "another deployment's user");
 }
 
@@ -46,7 +46,7 @@ async fn users_of_others_are_refused_and_stay_exactly_as_they_are() {
 async fn a_hidden_or_reserved_user_is_refused_as_reserved_when_written_too() {
     let Some(node) = server::node().await else { return };
     let (opensearch, password) = (node.provisioner(), Password::generate().unwrap());
-    let found = opensearch.inspect(&name("hidden-user"), &owner("hidden-user"), &server::origin()).await;
+    let found = opensearch.inspect(&name("hidden-user"), &owner("hidden-user"), &server::context()).await;
     assert_eq!(found.unwrap(), Existing::Absent);
     for user in ["hidden-user", "reserved-user"] {
         let written = opensearch.write(&spec(user, &["one"]), Some(&password)).await;
@@ -64,7 +64,7 @@ async fn with_a_super_administrators_certificate_nobody_more_is_touched_and_logi
     for (user, expected) in
         [("hidden-user", Refused::Reserved), ("reserved-user", Refused::Reserved), ("person", Refused::NotOurs)]
     {
-        let found = opensearch.inspect(&name(user), &owner(user), &server::origin()).await;
+        let found = opensearch.inspect(&name(user), &owner(user), &server::context()).await;
         assert_eq!(refused(found), Some(expected), "{user}");
     }
     opensearch.write(&spec("certified", &["one"]), Some(&password)).await.unwrap();
@@ -84,7 +84,7 @@ async fn an_administrator_who_is_wrong_or_may_not_is_an_outage() {
         account.scheme = Scheme::Basic { username: username.into() };
         account.secret = password.to_owned().into();
         let opensearch = OpenSearch::new(settings).unwrap();
-        let found = opensearch.inspect(&name("unwritten"), &owner("unwritten"), &server::origin()).await;
+        let found = opensearch.inspect(&name("unwritten"), &owner("unwritten"), &server::context()).await;
         assert!(matches!(found, Err(InspectError::Unavailable(_))), "{username}: {found:?}");
         let written = opensearch.write(&spec("unwritten", &["one"]), Some(&Password::generate().unwrap())).await;
         assert!(matches!(written, Err(WriteError::Unavailable(_))), "{username}: {written:?}");

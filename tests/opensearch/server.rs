@@ -9,9 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use elastauth::credentials::Origin;
-use elastauth::nodes::account::Scheme;
-use elastauth::nodes::{self, Account};
+use elastauth::cluster_client::account::Scheme;
+use elastauth::cluster_client::{self, Account};
+use elastauth::credentials::RequestContext;
 use elastauth::opensearch::{Hashing, OpenSearch, RoleField, Settings};
 use elastauth::outbound::{Authorities, ClientIdentity, Tls};
 use elastauth_support::elasticsearch::ADMIN;
@@ -131,7 +131,7 @@ impl Node {
         let tls = Tls { authorities: Authorities::File(self.ca()), identity: None };
         let hosts = vec![self.url.parse().unwrap()];
         Settings {
-            nodes: nodes::Settings { hosts, account, tls, media_type: "application/json".into() },
+            nodes: cluster_client::Settings { hosts, account, tls, media_type: "application/json".into() },
             timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(40),
             dry_run: false,
@@ -195,6 +195,6 @@ impl Node {
 }
 
 /// On nobody's behalf.
-pub fn origin() -> Origin {
-    Origin::default()
+pub fn context() -> RequestContext {
+    RequestContext::default()
 }

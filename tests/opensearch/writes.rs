@@ -13,10 +13,10 @@ async fn a_user_is_made_with_its_stamp_and_logs_in_with_its_roles() {
     let Some(node) = server::node().await else { return };
     let (opensearch, password) = (node.provisioner(), Password::generate().unwrap());
     let user = "made@example.com+1";
-    assert_eq!(opensearch.inspect(&name(user), &owner(user), &server::origin()).await.unwrap(), Existing::Absent);
+    assert_eq!(opensearch.inspect(&name(user), &owner(user), &server::context()).await.unwrap(), Existing::Absent);
     opensearch.write(&spec(user, &["developers", "viewers"]), Some(&password)).await.unwrap();
     let stands = Standing { mapping: Version::default(), as_of: 7, roles: Roles::new(["developers", "viewers"]) };
-    let found = opensearch.inspect(&name(user), &owner(user), &server::origin()).await.unwrap();
+    let found = opensearch.inspect(&name(user), &owner(user), &server::context()).await.unwrap();
     assert_eq!(found, Existing::Ours(Some(stands)));
     let accepted = opensearch.log_in(&name(user), &password).await.unwrap();
     assert_eq!(accepted, accepted_with(&["developers", "viewers"]));

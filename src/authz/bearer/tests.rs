@@ -4,8 +4,8 @@ fn value(text: &'static [u8]) -> Header {
     Header::One(Bytes::from_static(text))
 }
 
-fn outcome(sources: &Sources, presented: &Presented) -> String {
-    match sources.token(presented) {
+fn outcome(sources: &Sources, attributes: &RequestAttributes) -> String {
+    match sources.token(attributes) {
         Ok(token) => token.into_owned(),
         Err(refusal) => refusal.verdict().reason.to_owned(),
     }
@@ -27,8 +27,8 @@ fn only_one_plain_bearer_token_is_taken() {
         (b"Bearer A,Basic B", "credentials_repeated"),
         (b"Bearer A, Bearer A", "credentials_repeated"),
     ] {
-        let presented = Presented { authorization: value(text), ..Presented::default() };
-        assert_eq!(outcome(&Sources::default(), &presented), expected, "{:?}", String::from_utf8_lossy(text));
+        let attributes = RequestAttributes { authorization: value(text), ..RequestAttributes::default() };
+        assert_eq!(outcome(&Sources::default(), &attributes), expected, "{:?}", String::from_utf8_lossy(text));
     }
 }
 
@@ -38,38 +38,39 @@ fn named() -> Sources {
 
 #[test]
 fn another_place_counts_only_when_it_is_named_and_those_before_it_are_empty() {
-    let presented = |authorization, header, cookies: &'static str| Presented {
+    let attributes = |authorization, header, cookies: &'static str| RequestAttributes {
         authorization,
         headers: vec![header],
         cookies: vec![Bytes::from_static(cookies.as_bytes())],
-        ..Presented::default()
+        ..RequestAttributes::default()
     };
     let absent = || Header::Absent;
     for (case, expected) in [
-        (presented(value(b"Bearer a"), value(b"b"), "session=c"), "a"),
-        (presented(value(b"Basic a"), value(b"b"), "session=c"), "credentials_not_bearer"),
-        (presented(Header::Several, value(b"b"), "session=c"), "credentials_repeated"),
-        (presented(absent(), value(b"b"), "session=c"), "b"),
-        (presented(absent(), value(b"bearer  b"), ""), "b"),
-        (presented(absent(), value(b"Basic b"), "session=c"), "credentials_not_bearer"),
-        (presented(absent(), value(b"b,b"), "session=c"), "credentials_repeated"),
-        (presented(absent(), Header::Several, "session=c"), "credentials_repeated"),
-        (presented(absent(), value(b""), "x=y; session=c;old=d"), "c"),
-        (presented(absent(), absent(), "x=y; old=d"), "d"),
-        (presented(absent(), absent(), "session=\"c\""), "c"),
-        (presented(absent(), absent(), "session=c; session=c"), "credentials_repeated"),
-        (presented(absent(), absent(), "a=1,session=c,session=d"), "credentials_repeated"),
-        (presented(absent(), absent(), "session="), "credentials_not_bearer"),
-        (presented(absent(), absent(), "session=c d"), "credentials_not_bearer"),
-        (presented(absent(), absent(), "Session=c; xsession=d"), "credentials_missing"),
+        (attributes(value(b"Bearer a"), value(b"b"), "session=c"), "a"),
+        (attributes(value(b"Basic a"), value(b"b"), "session=c"), "credentials_not_bearer"),
+        (attributes(Header::Several, value(b"b"), "session=c"), "credentials_repeated"),
+        (attributes(absent(), value(b"b"), "session=c"), "b"),
+        (attributes(absent(), value(b"bearer  b"), ""), "b"),
+        (attributes(absent(), value(b"Basic b"), "session=c"), "credentials_not_bearer"),
+        (attributes(absent(), value(b"b,b"), "session=c"), "credentials_repeated"),
+        (attributes(absent(), Header::Several, "session=c"), "credentials_repeated"),
+        (attributes(absent(), value(b""), "x=y; session=c;old=d"), "c"),
+        (attributes(absent(), absent(), "x=y; old=d"), "d"),
+        (attributes(absent(), absent(), "session=\"c\""), "c"),
+        (attributes(absent(), absent(), "session=c; session=c"), "credentials_repeated"),
+        (attributes(absent(), absent(), "a=1,session=c,session=d"), "credentials_repeated"),
+        (attributes(absent(), absent(), "session="), "credentials_not_bearer"),
+        (attributes(absent(), absent(), "session=c d"), "credentials_not_bearer"),
+        (attributes(absent(), absent(), "Session=c; xsession=d"), "credentials_missing"),
     ] {
         assert_eq!(outcome(&named(), &case), expected, "{:?}", case.cookies);
     }
-    let elsewhere = Presented { cookies: vec!["session=c".into()], ..Presented::default() };
+    let elsewhere = RequestAttributes { cookies: vec!["session=c".into()], ..RequestAttributes::default() };
     assert_eq!(outcome(&Sources::default(), &elsewhere), "credentials_missing");
-    let twice = Presented { cookies: vec!["session=c".into(), "session=d".into()], ..Presented::default() };
+    let twice =
+        RequestAttributes { cookies: vec!["session=c".into(), "session=d".into()], ..RequestAttributes::default() };
     assert_eq!(outcome(&named(), &twice), "credentials_repeated", "in two headers");
-    assert_eq!(Sources::default().wanted(), Wanted::default());
+    assert_eq!(Sources::default().wanted(), AttributeSelection::default());
 }
 
 #[test]

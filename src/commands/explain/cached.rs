@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use elastauth::app::Foreseen;
+use elastauth::app::UserPreview;
 use elastauth::credentials::agreement::Standing;
-use elastauth::credentials::broker::{Held, Next, Outlook, Seen};
+use elastauth::credentials::broker::{ObservedUser, PlannedWrite, Preview, StoredRecord};
 use elastauth::credentials::record::Phase;
 use elastauth::credentials::seal::{SealedBy, Which};
 use elastauth::credentials::{Existing, InspectError};
@@ -14,9 +14,9 @@ use elastauth::printable::printable;
 use elastauth::roles::Roles;
 
 /// All of it, for a caller who is this owner and is entitled to these roles.
-pub fn lines(foreseen: &Foreseen, owner: &Owner, roles: &Roles) -> String {
-    let Foreseen { outlook, unseen, written } = foreseen;
-    let Outlook { key, held, user, next } = outlook;
+pub fn lines(previewed: &UserPreview, owner: &Owner, roles: &Roles) -> String {
+    let UserPreview { preview, unseen, written } = previewed;
+    let Preview { key, held, user, next } = preview;
     let mut out = String::new();
     let mut line = |what: &str, text: &str| writeln!(out, "{what:<10} {}", printable(text)).is_ok();
     match (unseen, held) {
@@ -30,9 +30,9 @@ pub fn lines(foreseen: &Foreseen, owner: &Owner, roles: &Roles) -> String {
     }
     line("user", &standing(user));
     match next {
-        Ok(Next::Served) => line("next", "the request gets the cached credential, and nothing is written"),
-        Ok(Next::Waits) => line("next", "another replica is writing the user: the request waits for it"),
-        Ok(Next::Written { with_password, .. }) => {
+        Ok(PlannedWrite::Served) => line("next", "the request gets the cached credential, and nothing is written"),
+        Ok(PlannedWrite::Waits) => line("next", "another replica is writing the user: the request waits for it"),
+        Ok(PlannedWrite::Written { with_password, .. }) => {
             let password = if *with_password { "a password" } else { "no password: the user keeps the one there is" };
             line(
                 "next",
@@ -48,8 +48,8 @@ pub fn lines(foreseen: &Foreseen, owner: &Owner, roles: &Roles) -> String {
     out
 }
 
-fn describe(held: &Held) -> String {
-    let Held { sealed_by: SealedBy { which, id }, remaining, seen } = held;
+fn describe(held: &StoredRecord) -> String {
+    let StoredRecord { sealed_by: SealedBy { which, id }, remaining, seen } = held;
     let state = match seen.as_ref().map(|seen| (seen.phase, seen.age)) {
         Some((phase, age)) => format!("{} {}", phase_name(phase), since(age)),
         None if *which == Which::Unknown => "cannot be opened".to_owned(),
@@ -80,14 +80,14 @@ fn seconds(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
-fn theirs(seen: &Seen, owner: &Owner) -> String {
+fn theirs(seen: &ObservedUser, owner: &Owner) -> String {
     if seen.owner == *owner {
         return "of the same subject".into();
     }
     format!("of another subject, {} of {}", seen.owner.subject, seen.owner.issuer)
 }
 
-fn agreed(seen: &Seen, roles: &Roles) -> String {
+fn agreed(seen: &ObservedUser, roles: &Roles) -> String {
     let as_of = moment(seen.as_of);
     let by = match seen.other_mapping {
         None => String::new(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::{at_least_one, cpus, url};
+use crate::cluster_client::{self, Limits};
 use crate::config::values::Values;
 use crate::elastic::{self, Hashing, Refresh};
-use crate::nodes::{self, Limits};
 use crate::roles;
 
 mod cluster;
@@ -43,7 +43,7 @@ pub(super) fn elasticsearch(
     }
 }
 
-fn nodes(v: &mut Values<'_>) -> nodes::Settings {
+fn nodes(v: &mut Values<'_>) -> cluster_client::Settings {
     let texts = v.list("elasticsearch.hosts");
     let cloud_id = v.text("elasticsearch.cloud_id");
     let hosts: Vec<Url> = match cloud_id {
@@ -67,7 +67,7 @@ fn nodes(v: &mut Values<'_>) -> nodes::Settings {
             format!("application/vnd.elasticsearch+json; compatible-with={major}")
         }
     };
-    nodes::Settings { hosts, account: cluster::account(v), tls: cluster::tls(v), media_type }
+    cluster_client::Settings { hosts, account: cluster::account(v), tls: cluster::tls(v), media_type }
 }
 
 fn refresh(v: &mut Values<'_>) -> Refresh {

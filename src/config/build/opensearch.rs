@@ -1,10 +1,10 @@
 //! `elasticsearch.flavor`, `elasticsearch.opensearch_*`
 
 use super::{at_least_one, cpus};
+use crate::cluster_client;
 use crate::config::values::Values;
 use crate::elastic;
 use crate::flavor::Flavor;
-use crate::nodes;
 use crate::opensearch::{Hashing, RoleField, Settings};
 
 /// bcrypt knows no others.
@@ -29,7 +29,7 @@ pub(super) fn opensearch(v: &mut Values<'_>, elasticsearch: &elastic::Settings) 
     let write_interval = v.duration("elasticsearch.opensearch_write_interval").min(elasticsearch.write_timeout / 2);
     Settings {
         // OpenSearch knows no media types but its own
-        nodes: nodes::Settings { media_type: "application/json".into(), ..elasticsearch.nodes.clone() },
+        nodes: cluster_client::Settings { media_type: "application/json".into(), ..elasticsearch.nodes.clone() },
         timeout: elasticsearch.timeout,
         write_timeout: elasticsearch.write_timeout,
         dry_run: elasticsearch.dry_run,

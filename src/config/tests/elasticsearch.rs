@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::cluster_client::account::Scheme;
 use crate::elastic::Hashing;
-use crate::nodes::account::Scheme;
 use crate::outbound::Authorities;
 
 const OIDC: &str = "oidc: {issuer: \"https://auth.example.com\", client_id: elastauth}\n";

@@ -13,14 +13,14 @@ pub fn step(mut state: State, event: Event) -> (State, Action) {
         }
         (Step::Reading, Event::Broken(fresh)) => {
             let record = state.draft(fresh);
-            state.replace(record, Life::Claim, Then::PayDebt)
+            state.replace(record, Life::Lease, Then::PayDebt)
         }
-        (Step::Reading, Event::Found { record, overdue, sight }) => {
-            state.want.meet(&record, sight);
+        (Step::Reading, Event::Found { record, overdue, observation }) => {
+            state.entitlement.date_against(&record, observation);
             if state.acknowledged {
                 // lost the compare-and-set to ready: a debt, unless the record still waits under my claim
                 state.acknowledged = false;
-                let still_mine = matches!(record.phase, Phase::Pending { claim, .. } if claim == state.me);
+                let still_mine = matches!(record.phase, Phase::Pending { holder, .. } if holder == state.me);
                 state.debt |= !still_mine;
             }
             decide(state, record, overdue)
@@ -39,7 +39,7 @@ pub fn step(mut state: State, event: Event) -> (State, Action) {
         (Step::Writing(record), Event::Expired) => {
             // a claim that ends while its holder writes is taken over, and then two write at once
             let made = state.made;
-            let (state, action) = state.replace(record, Life::Claim, Then::Write);
+            let (state, action) = state.replace(record, Life::Lease, Then::Write);
             (State { made, ..state }, action)
         }
         _ => state.get(),
@@ -47,45 +47,45 @@ pub fn step(mut state: State, event: Event) -> (State, Action) {
 }
 
 fn decide(mut state: State, record: Record, overdue: bool) -> (State, Action) {
-    let same_owner = record.owner == state.want.owner;
+    let same_owner = record.owner == state.entitlement.owner;
     // another's record is written as it is
-    let met = !same_owner || state.want.is_met_by(&record);
+    let met = !same_owner || state.entitlement.is_satisfied_by(&record);
     match record.phase {
         Phase::Ready | Phase::Confirmed if state.debt => {
             let new = record.in_phase(state.mine(false));
-            state.replace(new, Life::Claim, Then::PayDebt)
+            state.replace(new, Life::Lease, Then::PayDebt)
         }
         Phase::Ready | Phase::Confirmed if !same_owner => state.finish(Outcome::OtherOwner),
-        Phase::Ready | Phase::Confirmed if state.distrusts(&record) => {
-            let password_known = state.distrusted.take().is_some_and(|distrusted| distrusted.password_known);
+        Phase::Ready | Phase::Confirmed if state.mismatches(&record) => {
+            let password_known = state.mismatched.take().is_some_and(|mismatched| mismatched.password_known);
             let new = record.in_phase(state.mine(password_known));
-            let (mut state, action) = state.replace(new, Life::Claim, Then::Decide);
+            let (mut state, action) = state.replace(new, Life::Lease, Then::Decide);
             state.renewed = password_known.then_some(record);
             (state, action)
         }
         Phase::Ready | Phase::Confirmed if met => state.finish(Outcome::Ready(record)),
         Phase::Ready | Phase::Confirmed => {
             let new = state.raised(&record, state.mine(true));
-            let (mut state, action) = state.replace(new, Life::Claim, Then::Decide);
+            let (mut state, action) = state.replace(new, Life::Lease, Then::Decide);
             state.previous = Some(record);
             (state, action)
         }
-        Phase::Pending { claim, password_known, .. } if claim == state.me && state.debt && password_known => {
+        Phase::Pending { holder, password_known, .. } if holder == state.me && state.debt && password_known => {
             let new = record.in_phase(state.mine(false));
-            state.replace(new, Life::Claim, Then::PayDebt)
+            state.replace(new, Life::Lease, Then::PayDebt)
         }
-        Phase::Pending { claim, again, .. } if claim != state.me && state.debt => {
-            let new = record.in_phase(Phase::Pending { claim, again: true, password_known: false });
+        Phase::Pending { holder, again, .. } if holder != state.me && state.debt => {
+            let new = record.in_phase(Phase::Pending { holder, again: true, password_known: false });
             if again && new.phase == record.phase {
                 // its holder will write after my write was acknowledged
                 return decide(State { debt: false, ..state }, record, overdue);
             }
             state.replace(new, Life::Remaining, Then::PayDebt)
         }
-        Phase::Pending { claim, again, password_known } if claim == state.me => {
+        Phase::Pending { holder, again, password_known } if holder == state.me => {
             if again || !met {
                 let new = state.raised(&record, state.mine(password_known));
-                return state.replace(new, Life::Claim, Then::Decide);
+                return state.replace(new, Life::Lease, Then::Decide);
             }
             // pending, mine, with the password to be written: that pays a debt too
             inspect(State { debt: false, ..state }, record)
@@ -93,10 +93,10 @@ fn decide(mut state: State, record: Record, overdue: bool) -> (State, Action) {
         Phase::Pending { .. } if !same_owner => wait(State { debt: false, ..state }),
         Phase::Pending { password_known, .. } if overdue => {
             let new = record.in_phase(state.mine(password_known));
-            state.replace(new, Life::Claim, Then::Decide)
+            state.replace(new, Life::Lease, Then::Decide)
         }
-        Phase::Pending { claim, password_known, .. } if !met => {
-            let new = state.raised(&record, Phase::Pending { claim, again: true, password_known });
+        Phase::Pending { holder, password_known, .. } if !met => {
+            let new = state.raised(&record, Phase::Pending { holder, again: true, password_known });
             state.replace(new, Life::Remaining, Then::Decide)
         }
         Phase::Pending { .. } => wait(state),
@@ -110,7 +110,7 @@ fn wait(mut state: State) -> (State, Action) {
 
 fn inspect(mut state: State, record: Record) -> (State, Action) {
     let owner = record.owner.clone();
-    let or_callers = state.overtook && owner != state.want.owner;
+    let or_callers = state.overtook && owner != state.entitlement.owner;
     state.step = Step::Inspecting(record);
     (state, Action::Inspect { owner, or_callers })
 }
@@ -120,17 +120,19 @@ fn replaced(mut state: State, new: Record, then: Then, outcome: Swap) -> (State,
         Swap::Yes => match then {
             Then::Finish => {
                 state.acknowledged = false;
-                let own = new.owner == state.want.owner;
+                let own = new.owner == state.entitlement.owner;
                 state.finish(if own { Outcome::Ready(new) } else { Outcome::OtherOwner })
             }
             Then::Deny(refused) => state.finish(Outcome::Refused(refused)),
             Then::Write => write(state, new),
-            Then::Adopt if new.owner != state.want.owner || state.want.is_met_by(&new) => write(state, new),
+            Then::Adopt if new.owner != state.entitlement.owner || state.entitlement.is_satisfied_by(&new) => {
+                write(state, new)
+            }
             Then::Decide | Then::Adopt => decide(state, new, false),
             Then::PayDebt => {
                 state.debt = false;
                 state.acknowledged = false;
-                state.overtook |= new.owner != state.want.owner;
+                state.overtook |= new.owner != state.entitlement.owner;
                 decide(state, new, false)
             }
         },
@@ -152,8 +154,8 @@ fn overwrote(mut state: State, before: Option<Record>) -> (State, Action) {
     state.made = false;
     state.previous = None;
     state.renewed = None;
-    if let Some(before) = before.filter(|before| before.owner == state.want.owner) {
-        state.want.take_over(&before);
+    if let Some(before) = before.filter(|before| before.owner == state.entitlement.owner) {
+        state.entitlement.take_over(&before);
     }
     state.get()
 }
@@ -165,7 +167,7 @@ fn inspected(mut state: State, record: Record, result: Result<Existing, Failure>
     match result {
         Ok(Existing::Absent) if password_known => {
             let new = record.in_phase(state.mine(false));
-            state.replace(new, Life::Claim, Then::Decide)
+            state.replace(new, Life::Lease, Then::Decide)
         }
         Ok(Existing::Absent | Existing::Ours(None)) => write(state, record),
         Ok(Existing::Ours(Some(stamp))) => match state.outranking(&record, &stamp) {
@@ -186,7 +188,7 @@ fn adopt(mut state: State, record: Record, stands: Standing) -> (State, Action) 
     // an outage must not put back what Elasticsearch has not any more
     state.renewed = None;
     let made = state.made;
-    let (state, action) = state.replace(record.standing_so(stands), Life::Claim, Then::Adopt);
+    let (state, action) = state.replace(record.standing_so(stands), Life::Lease, Then::Adopt);
     (State { made, ..state }, action)
 }
 
@@ -205,7 +207,7 @@ fn written(mut state: State, record: &Record, result: Result<(), WriteFailure>) 
         }
         Err(WriteFailure::Missing) => {
             let new = record.in_phase(state.mine(false));
-            state.replace(new, Life::Claim, Then::Decide)
+            state.replace(new, Life::Lease, Then::Decide)
         }
         // the look of this flight is out of date
         Err(WriteFailure::Outranked) => inspect(state, record.clone()),
@@ -229,8 +231,7 @@ fn refuse(mut state: State, refused: Refused) -> (State, Action) {
     if let Some(previous) = state.previous.take() {
         return state.replace(previous, Life::Ready, Then::Deny(refused));
     }
-    let own =
-        matches!(&state.step, Step::Inspecting(record) | Step::Writing(record) if record.owner == state.want.owner);
+    let own = matches!(&state.step, Step::Inspecting(record) | Step::Writing(record) if record.owner == state.entitlement.owner);
     if state.made || !own {
         state.step = Step::Removing(own.then_some(refused));
         return (state, Action::Remove);

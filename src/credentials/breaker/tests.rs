@@ -55,7 +55,7 @@ impl Store for Arc<Fickle> {
     async fn remove(&self, _: &CacheKey, _: &[u8]) -> Result<bool, StoreError> {
         self.write().await.map(|()| true)
     }
-    async fn watch(&self, _: Arc<Link>) {}
+    async fn watch(&self, _: Arc<Invalidations>) {}
     async fn reachable(&self) -> Result<(), StoreError> {
         self.answer().await
     }
@@ -116,7 +116,7 @@ async fn a_store_that_tells_of_a_change_is_asked_before_the_next_probe_by_whoeve
     tokio::time::sleep(Duration::from_secs(30)).await;
     *store.mode.lock().unwrap() = Mode::Answers;
     assert!(breaker.get_if_alive(&key).await.is_err(), "it has told nothing");
-    breaker.shared.link.changed(b"elastauth-anybody");
+    breaker.shared.invalidations.changed(b"elastauth-anybody");
     assert!(breaker.get(&key).await.is_err(), "who can be served does not wait for it");
     assert!(breaker.get_if_alive(&key).await.is_ok());
     assert!(breaker.get(&key).await.is_ok(), "it is closed for all");
@@ -129,11 +129,11 @@ async fn one_sign_of_life_is_good_for_one_failure_and_the_background_goes_on_alo
     assert!(breaker.get(&key).await.is_err());
     for _ in 0..20 {
         *store.mode.lock().unwrap() = Mode::Answers;
-        breaker.shared.link.begun();
+        breaker.shared.invalidations.begun();
         assert!(breaker.get_if_alive(&key).await.is_ok());
         *store.mode.lock().unwrap() = Mode::Fails;
         assert!(breaker.get(&key).await.is_err());
-        breaker.shared.link.begun();
+        breaker.shared.invalidations.begun();
         let asked = store.asked.load(SeqCst);
         for _ in 0..100 {
             assert!(breaker.get_if_alive(&key).await.is_err());

@@ -3,38 +3,38 @@
 use tracing::field::Empty;
 
 use super::*;
-use crate::credentials::near::Ticket;
+use crate::credentials::invalidation::ReadVersion;
 use crate::credentials::{Existing, outcome};
 use crate::identity::Owner;
 use crate::roles::Version;
 
 /// The state of a run.
-pub(super) struct Flight<'a, S, P> {
-    pub(super) core: &'a Core<S, P>,
+pub(super) struct AgreementRun<'a, S, P> {
+    pub(super) shared: &'a Shared<S, P>,
     pub(super) key: CacheKey,
     pub(super) identity: Identity,
     /// The request that began it.
-    pub(super) origin: Origin,
+    pub(super) context: RequestContext,
     pub(super) current: Option<Current>,
     /// The key's line before it was last read.
-    pub(super) ticket: Ticket,
+    pub(super) read_version: ReadVersion,
     /// The last failure of Elasticsearch, for the log.
     pub(super) why: String,
     /// Leave to write; kept to the end.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Permit>,
 }
 
-impl<S: Store, P: Provisioner> Flight<'_, S, P> {
+impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
     pub(super) async fn run(mut self, state: State, known: Option<Peek>) -> Result<Record, Error> {
-        if self.core.provisioner.cluster().uuid.is_none() {
+        if self.shared.provisioner.cluster().uuid.is_none() {
             // Elasticsearch is asked about the user anyway, and the record is to say which cluster it is for
-            self.core.ask_cluster().await;
+            self.shared.ask_cluster().await;
         }
         let (mut state, mut action) = step(state, Event::Start);
         // A pending record of ours is written without another look at the store, and another flight may have finished it
         // since it was read.
-        let me = self.core.me;
-        let ours = |peek: &Peek| matches!(peek, Peek::Record(current) if current.written.record.is_claimed_by(me));
+        let me = self.shared.me;
+        let ours = |peek: &Peek| matches!(peek, Peek::Record(current) if current.written.record.is_leased_by(me));
         if let Some(peek) = known.filter(|peek| !ours(peek)) {
             let event = self.seen(peek)?;
             (state, action) = step(state, event);
@@ -69,19 +69,19 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             Peek::Broken(entry) => {
                 let fresh = fresh()?;
                 let record = placeholder(&self.identity, &fresh);
-                let cluster = self.core.provisioner.cluster();
+                let cluster = self.shared.provisioner.cluster();
                 let written = Written { record, life: entry.remaining, aged: Duration::ZERO, cluster };
                 let (bytes, remaining) = (entry.bytes, entry.remaining);
                 self.current = Some(Current { bytes, written, remaining, at: Instant::now() });
                 Ok(Event::Broken(fresh))
             }
             Peek::Record(current) => {
-                let overdue = current.written.age(current.remaining) > self.core.claim_time();
+                let overdue = current.written.age(current.remaining) > self.shared.lease_time();
                 let changed_since = current.changed_since(self.identity.as_of);
-                let sight = Sight { now: now_ms(), changed_since, mapping: self.core.running.version() };
+                let observation = Observation { now: now_ms(), changed_since, mapping: self.shared.running.version() };
                 let record = current.written.record.clone();
                 self.current = Some(*current);
-                Ok(Event::Found { record, overdue, sight })
+                Ok(Event::Found { record, overdue, observation })
             }
         }
     }
@@ -90,11 +90,11 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
     fn admitted(&mut self, action: &Action) -> Result<(), Error> {
         let begins = match action {
             Action::Create(_) | Action::Inspect { .. } | Action::Write { .. } => true,
-            Action::Replace(record, _) => record.is_claimed_by(self.core.me),
+            Action::Replace(record, _) => record.is_leased_by(self.shared.me),
             Action::Get | Action::Remove | Action::Wait | Action::Finish(_) => false,
         };
         if begins && self.place.is_none() {
-            self.place = Some(self.core.admission.enter(&self.key, self.core.provisioner.pace())?);
+            self.place = Some(self.shared.admission.enter(&self.key, self.shared.provisioner.pace())?);
         }
         Ok(())
     }
@@ -103,8 +103,8 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
         self.admitted(&action)?;
         match action {
             Action::Get => {
-                self.ticket = self.core.near.ticket(&self.key);
-                let peek = self.core.peek(&self.key).await?;
+                self.read_version = self.shared.near.read_version(&self.key);
+                let peek = self.shared.peek(&self.key).await?;
                 self.seen(peek)
             }
             Action::Create(record) => self.create(record).await,
@@ -114,15 +114,15 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             }
             Action::Remove => {
                 if let Some(current) = &self.current {
-                    self.core.store.remove(&self.key, &current.bytes).await?;
-                    self.core.near.forget(&self.key);
+                    self.shared.store.remove(&self.key, &current.bytes).await?;
+                    self.shared.near.forget(&self.key);
                 }
                 Ok(Event::Removed)
             }
             Action::Inspect { owner, or_callers } => Ok(Event::Inspected(self.inspect(&owner, or_callers).await)),
             Action::Write { record, with_password } => Ok(self.write(record, with_password).await),
             Action::Wait => {
-                self.core.near.link().wait(&self.ticket, POLL, TOLD_POLL).await;
+                self.shared.near.invalidations().wait(&self.read_version, POLL, TOLD_POLL).await;
                 Ok(Event::Waited)
             }
             Action::Finish(_) => Err(Error::Internal("the loop had ended".into())),
@@ -131,18 +131,18 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
 
     fn seal(&self, written: &Written) -> Result<Vec<u8>, Error> {
         let plain = written.encode().map_err(|e| Error::Internal(e.to_string()))?;
-        Ok(self.core.seal.seal(&self.key, &plain)?)
+        Ok(self.shared.seal.seal(&self.key, &plain)?)
     }
 
     async fn create(&mut self, record: Record) -> Result<Event, Error> {
-        let life = self.core.claim_time() + PENDING_MARGIN;
-        let written = Written { record, life, aged: Duration::ZERO, cluster: self.core.provisioner.cluster() };
+        let life = self.shared.lease_time() + PENDING_MARGIN;
+        let written = Written { record, life, aged: Duration::ZERO, cluster: self.shared.provisioner.cluster() };
         let bytes = self.seal(&written)?;
         let at = Instant::now();
-        if self.core.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
+        if self.shared.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
             return Ok(Event::Existed);
         }
-        self.core.near.forget(&self.key);
+        self.shared.near.forget(&self.key);
         self.current = Some(Current { bytes, written, remaining: life, at });
         Ok(Event::Created)
     }
@@ -152,18 +152,18 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             return Ok(Replaced::Missing);
         };
         let (life, remaining) = match life {
-            Life::Claim => (self.core.claim_time() + PENDING_MARGIN, None),
-            Life::Ready => (self.core.ready_life(record.born), None),
+            Life::Lease => (self.shared.lease_time() + PENDING_MARGIN, None),
+            Life::Ready => (self.shared.ready_life(record.born), None),
             // the same claim goes on ageing
             Life::Remaining => (current.written.life, Some(current.remaining.saturating_sub(current.at.elapsed()))),
         };
         let remaining = remaining.unwrap_or(life).max(Duration::from_millis(1));
-        let cluster = self.core.provisioner.cluster().or_as(&current.written.cluster);
+        let cluster = self.shared.provisioner.cluster().or_as(&current.written.cluster);
         let written = Written { record, life, aged: Duration::ZERO, cluster };
         let bytes = self.seal(&written)?;
         let at = Instant::now();
-        let replaced = self.core.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;
-        self.core.near.forget(&self.key);
+        let replaced = self.shared.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;
+        self.shared.near.forget(&self.key);
         if matches!(replaced, Replaced::Yes | Replaced::Overwrote(_)) {
             self.current = Some(Current { bytes, written, remaining, at });
         }
@@ -176,22 +176,22 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             Replaced::Changed => Swap::Changed,
             Replaced::Missing => Swap::Missing,
             Replaced::Overwrote(bytes) => {
-                let plain = self.core.seal.open(&self.key, &bytes).ok();
+                let plain = self.shared.seal.open(&self.key, &bytes).ok();
                 Swap::Overwrote(plain.and_then(|plain| Written::decode(&plain).ok()).map(|written| written.record))
             }
         }
     }
 
     async fn inspect(&mut self, owner: &Owner, or_callers: bool) -> Result<Existing, Failure> {
-        let (username, provisioner) = (&self.identity.username, &self.core.provisioner);
-        let look = |owner| provisioner.inspect(username, owner, &self.origin).instrument(spans::span!("inspect user"));
+        let (username, provisioner) = (&self.identity.username, &self.shared.provisioner);
+        let look = |owner| provisioner.inspect(username, owner, &self.context).instrument(spans::span!("inspect user"));
         let mut found = look(owner).await;
         if or_callers && matches!(found, Err(InspectError::Refused(Refused::OtherOwner))) {
             // what stands there of the caller's says nothing about the other's roles
             found = look(&self.identity.owner).await.map(|_callers| Existing::Ours(None));
         }
         if let Ok(Existing::Ours(Some(stamp))) = &found {
-            self.core.running.saw(stamp.mapping);
+            self.shared.running.saw(stamp.mapping);
         }
         found.map_err(|error| match error {
             InspectError::Refused(refused) => Failure::Refused(refused),
@@ -204,14 +204,14 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
 
     /// Sends the write only if it will have ended, one way or the other, before the claim does: an overdue one is taken over.
     async fn write(&mut self, record: Record, with_password: bool) -> Event {
-        let (claim, limit) = (self.core.claim_time(), self.core.settings.write_timeout);
-        let left = self.current.as_ref().map_or(Duration::ZERO, |current| claim.saturating_sub(current.age()));
+        let (holder, limit) = (self.shared.lease_time(), self.shared.settings.write_timeout);
+        let left = self.current.as_ref().map_or(Duration::ZERO, |current| holder.saturating_sub(current.age()));
         if left < limit {
             return Event::Expired;
         }
         let spec = self.spec(&record);
         let span = spans::span!("write user", elastauth.outcome = Empty);
-        let write = self.core.provisioner.write(&spec, with_password.then_some(&record.password));
+        let write = self.shared.provisioner.write(&spec, with_password.then_some(&record.password));
         let late = |_| Err(WriteError::Unknown(format!("no answer within {limit:?}")));
         let result = tokio::time::timeout(limit, write.instrument(span.clone())).await.unwrap_or_else(late);
         span.record("elastauth.outcome", outcome(result.as_ref().copied()));
@@ -220,7 +220,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             self.why = error.to_string();
         } else {
             let (user, roles) = (spec.username.as_str(), spec.roles.to_string());
-            let request_id = self.origin.request_id();
+            let request_id = self.context.request_id();
             tracing::info!(user, roles, password = with_password, request_id, "User provisioned");
         }
         Event::Written(result.map_err(|error| match error {
@@ -239,7 +239,7 @@ impl<S: Store, P: Provisioner> Flight<'_, S, P> {
             Outcome::Ready(record) => Ok(record),
             Outcome::OtherOwner => Err(Error::OtherOwner),
             Outcome::Refused(refused) => {
-                self.core.refusals.remember(&self.identity, refused);
+                self.shared.refusals.remember(&self.identity, refused);
                 Err(Error::Refused(refused))
             }
             Outcome::Unavailable => Err(Error::Elasticsearch(self.why)),

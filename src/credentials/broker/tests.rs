@@ -4,6 +4,6 @@ mod admission;
 mod bench;
 mod clusters;
 mod headers;
+mod maintenance;
 mod roles;
 mod speed;
-mod upkeep;

@@ -3,7 +3,7 @@
 use axum::response::IntoResponse as _;
 
 use super::*;
-use crate::nodes::foreign::{FOREIGN, Foreign};
+use crate::cluster_client::foreign::{FOREIGN, Foreign};
 use crate::users::Directory as _;
 
 /// One address, and what answers there now: everything so, but Elasticsearch itself at this path.
@@ -45,7 +45,7 @@ impl Place {
 async fn a_look_that_something_else_answers_finds_neither_a_user_nor_that_there_is_none() {
     let place = place(None).await;
     let check = async |elastic: &Elastic, foreign| {
-        let found = elastic.inspect(&name("ann"), &owner(), &Origin::default()).await;
+        let found = elastic.inspect(&name("ann"), &owner(), &RequestContext::default()).await;
         assert!(
             matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("in its place")),
             "{foreign:?}: {found:?}"
@@ -137,7 +137,7 @@ async fn once_the_product_was_named_an_answer_without_the_name_is_not_elasticsea
         let place = place(own).await;
         *place.now.lock().unwrap() = (404, "application/json", "{}");
         let _ = place.elastic.log_in(&name("ann"), &Password::generate().unwrap()).await;
-        let found = place.elastic.inspect(&name("ann"), &owner(), &Origin::default()).await;
+        let found = place.elastic.inspect(&name("ann"), &owner(), &RequestContext::default()).await;
         if own.is_some() {
             let told = matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("x-elastic-product"));
             assert!(told, "{found:?}");
@@ -150,7 +150,7 @@ async fn once_the_product_was_named_an_answer_without_the_name_is_not_elasticsea
     let own = ("/_security/user/bob", r#"{"bob":{"username":"bob","roles":[],"metadata":{},"enabled":true}}"#);
     let place = place(Some(own)).await;
     *place.now.lock().unwrap() = (401, "application/json", rejected);
-    let found = place.elastic.inspect(&name("bob"), &owner(), &Origin::default()).await;
+    let found = place.elastic.inspect(&name("bob"), &owner(), &RequestContext::default()).await;
     assert!(matches!(found, Err(InspectError::Refused(Refused::NotOurs))), "{found:?}");
     let rejected = place.elastic.log_in(&name("ann"), &Password::generate().unwrap()).await;
     assert_eq!(rejected.unwrap(), Login::Rejected);

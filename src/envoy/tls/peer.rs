@@ -37,16 +37,16 @@ impl fmt::Display for Name {
 
 /// A client with a good certificate that may not ask; its names, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stranger(pub String);
+pub struct UnlistedPeer(pub String);
 
 /// An empty list admits whoever got through the handshake.
-pub(super) fn admit(certificate: Option<&CertificateDer<'_>>, allowed: &[Name]) -> Result<(), Stranger> {
+pub(super) fn admit(certificate: Option<&CertificateDer<'_>>, allowed: &[Name]) -> Result<(), UnlistedPeer> {
     if allowed.is_empty() {
         return Ok(());
     }
     // the handshake has parsed it before
     let Some(Ok(certificate)) = certificate.map(EndEntityCert::try_from) else {
-        return Err(Stranger("no certificate".into()));
+        return Err(UnlistedPeer("no certificate".into()));
     };
     let uris = certificate.valid_uri_names().map(|uri| Name::Uri(uri.to_owned()));
     let hosts = certificate.valid_dns_names().map(|host| Name::Dns(host.to_ascii_lowercase()));
@@ -55,7 +55,7 @@ pub(super) fn admit(certificate: Option<&CertificateDer<'_>>, allowed: &[Name]) 
         return Ok(());
     }
     let shown = names.iter().take(8).map(|name| name.to_string().chars().take(256).collect::<String>());
-    Err(Stranger(shown.collect::<Vec<_>>().join(", ")))
+    Err(UnlistedPeer(shown.collect::<Vec<_>>().join(", ")))
 }
 
 #[cfg(test)]

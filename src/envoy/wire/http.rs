@@ -5,7 +5,7 @@ use bytes::Bytes;
 use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use crate::identity::presented::Header;
+use crate::identity::attributes::Header;
 
 /// The numbers of the fields that are read.
 mod field {

@@ -10,7 +10,7 @@ use ring::rand::SystemRandom;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
-use crate::identity::presented::{Presented, Wanted};
+use crate::identity::attributes::{AttributeSelection, RequestAttributes};
 
 /// The key of `context_extensions` under which Envoy's operator writes the secret.
 pub const EXTENSION: &str = "elastauth-secret";
@@ -63,18 +63,18 @@ impl Anchors {
         Ok(Self { key, tags, peers })
     }
 
-    pub(super) fn wanted(&self) -> Wanted {
+    pub(super) fn wanted(&self) -> AttributeSelection {
         let extension = (!self.tags.is_empty()).then_some(EXTENSION);
-        Wanted { principal: !self.peers.is_empty(), extension, ..Wanted::default() }
+        AttributeSelection { principal: !self.peers.is_empty(), extension, ..AttributeSelection::default() }
     }
 
     /// All that are set hold.
-    pub(super) fn hold(&self, presented: &Presented) -> Result<(), Error> {
-        let known = |tag: &hmac::Tag| hmac::verify(&self.key, &presented.extension, tag.as_ref()).is_ok();
+    pub(super) fn hold(&self, attributes: &RequestAttributes) -> Result<(), Error> {
+        let known = |tag: &hmac::Tag| hmac::verify(&self.key, &attributes.extension, tag.as_ref()).is_ok();
         if !self.tags.is_empty() && !self.tags.iter().any(known) {
             return Err(Error::Secret);
         }
-        if !self.peers.is_empty() && !self.peers.contains(&presented.principal[..]) {
+        if !self.peers.is_empty() && !self.peers.contains(&attributes.principal[..]) {
             return Err(Error::Peer);
         }
         Ok(())
@@ -112,10 +112,10 @@ mod tests {
 
     #[test]
     fn every_anchor_that_is_set_must_hold() {
-        let presented = |extension: &'static str, principal: &'static str| Presented {
+        let attributes = |extension: &'static str, principal: &'static str| RequestAttributes {
             extension: extension.into(),
             principal: principal.into(),
-            ..Presented::default()
+            ..RequestAttributes::default()
         };
         let secret = settings(&["new", "old"], &[]);
         let peers = settings(&[], &["spiffe://td/proxy", "other"]);
@@ -136,7 +136,7 @@ mod tests {
             (&both, "", "other", Err(Error::Secret)),
         ] {
             let anchors = Anchors::new(settings.clone()).unwrap();
-            assert_eq!(anchors.hold(&presented(extension, principal)), expected, "{extension} {principal}");
+            assert_eq!(anchors.hold(&attributes(extension, principal)), expected, "{extension} {principal}");
         }
     }
 

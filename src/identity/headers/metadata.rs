@@ -33,7 +33,7 @@ impl Settings {
             None => metadata,
             Some(payload) => metadata.get(payload).and_then(Value::as_object).ok_or(Error::Missing)?,
         };
-        let claims = Claims::found(fields);
+        let claims = Claims::from_metadata(fields);
         // the filter checks signature, issuer, audience and times, and not what the token is for
         token::kind(&claims)?;
         let claims::Mapped { username, email, full_name, groups, kept } = self.claims.apply(&claims)?;

@@ -28,8 +28,9 @@ fn header(value: &'static [u8]) -> Header {
 
 /// Username, groups, e-mail, name.
 fn by(headers: [Header; 4]) -> Result<Identity, Error> {
-    let presented = Presented { headers: headers.to_vec(), extension: SECRET.into(), ..Presented::default() };
-    Reader::new(settings()).unwrap().identify(&presented, UNIX_EPOCH)
+    let attributes =
+        RequestAttributes { headers: headers.to_vec(), extension: SECRET.into(), ..RequestAttributes::default() };
+    Reader::new(settings()).unwrap().identify(&attributes, UNIX_EPOCH)
 }
 
 #[test]
@@ -81,8 +82,8 @@ fn without_the_anchor_nothing_is_looked_at() {
     let reader = Reader::new(settings()).unwrap();
     assert_eq!(reader.wanted().headers, settings().names.all());
     assert_eq!(reader.wanted().extension, Some(anchor::EXTENSION));
-    let presented = Presented { headers: vec![header(b"ann"); 4], ..Presented::default() };
-    assert_eq!(reader.identify(&presented, UNIX_EPOCH), Err(Error::Secret));
+    let attributes = RequestAttributes { headers: vec![header(b"ann"); 4], ..RequestAttributes::default() };
+    assert_eq!(reader.identify(&attributes, UNIX_EPOCH), Err(Error::Secret));
 }
 
 fn by_metadata(payload: Option<&str>, metadata: serde_json::Value) -> Result<Identity, Error> {
@@ -95,14 +96,14 @@ fn by_metadata(payload: Option<&str>, metadata: serde_json::Value) -> Result<Ide
     };
     let reader = Reader::new(Settings { metadata: Some(metadata_settings), ..settings() }).unwrap();
     assert!(reader.wanted().headers.is_empty(), "headers do not count beside metadata");
-    let presented = Presented {
+    let attributes = RequestAttributes {
         // whatever a client sends
         headers: vec![header(b"mallory")],
         extension: SECRET.into(),
         metadata: serde_json::from_value(metadata).unwrap(),
-        ..Presented::default()
+        ..RequestAttributes::default()
     };
-    reader.identify(&presented, UNIX_EPOCH + Duration::from_secs(1000))
+    reader.identify(&attributes, UNIX_EPOCH + Duration::from_secs(1000))
 }
 
 #[test]

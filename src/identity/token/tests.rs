@@ -10,7 +10,7 @@ mod forgery;
 mod kinds;
 mod properties;
 mod rfc;
-mod turns;
+mod verification_limit;
 mod wycheproof;
 
 const ISSUER: &str = "https://id.example.com/realms/main";

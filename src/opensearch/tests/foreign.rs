@@ -1,7 +1,7 @@
 //! Answers of something else: from none of them anything is concluded, by whatever call.
 
 use super::*;
-use crate::nodes::foreign::{FOREIGN, Foreign};
+use crate::cluster_client::foreign::{FOREIGN, Foreign};
 use crate::users::Directory as _;
 
 /// Does this with each of the answers that something else was seen to give, to every request or to writes alone.
@@ -26,7 +26,7 @@ async fn each(writes_alone: bool, check: impl AsyncFn(&OpenSearch, Foreign)) {
 #[tokio::test]
 async fn a_look_and_a_login_that_something_else_answers_tell_nothing() {
     each(false, async |opensearch, foreign| {
-        let found = opensearch.inspect(&name("ann"), &owner(), &Origin::default()).await;
+        let found = opensearch.inspect(&name("ann"), &owner(), &RequestContext::default()).await;
         let told = matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("in its place"));
         assert!(told, "{foreign:?}: {found:?}");
         let found = opensearch.log_in(&name("ann"), &Password::generate().unwrap()).await;

@@ -25,13 +25,13 @@ pub(crate) fn act(setup: &Setup, world: &World, turn: Turn) -> World {
             let replica = &mut world.replicas[i];
             let goal = setup.goal(i, replica, replica.begun).unwrap();
             replica.begun += 1;
-            replica.run = Some(setup.loops.begin(replica.claim(i), goal));
+            replica.run = Some(setup.loops.begin(replica.holder(i), goal));
         }
         Turn::Repair(i) => {
             let record = world.wrong.take().unwrap();
             let replica = &mut world.replicas[i];
             replica.repairs = true;
-            replica.run = Some(setup.loops.begin(replica.claim(i), Goal::Repair(record)));
+            replica.run = Some(setup.loops.begin(replica.holder(i), Goal::Repair(record)));
         }
         Turn::Go(i) => world.go(setup, i, Badly::No),
         Turn::GoJustNow(i) => world.go(setup, i, Badly::JustNow),
@@ -51,7 +51,7 @@ pub(crate) fn act(setup: &Setup, world: &World, turn: Turn) -> World {
         }
         Turn::Pause => {
             world.left.pauses -= 1;
-            world.overdue = world.stored.and_then(Rec::claim).is_some();
+            world.overdue = world.stored.and_then(Rec::holder).is_some();
             world.time_passes();
         }
         Turn::Overdue => world.overdue = true,
@@ -262,7 +262,7 @@ impl World {
         if let (End::Ready(record), false) = (end, replica.repairs) {
             let request = setup.request(i, begun - 1).unwrap();
             self.early |= self.acknowledged & bit(record) == 0;
-            self.unmet |= !request.is_met_by(record, setup.mapping(i, &replica));
+            self.unmet |= !request.is_satisfied_by(record, setup.mapping(i, &replica));
             self.served |= 1 << record.owner;
         }
     }

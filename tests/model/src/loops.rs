@@ -5,9 +5,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::RwLock;
 
 use elastauth::credentials::agreement::{
-    Action, Event, Failure, Fresh, Life, Outcome, Sight, State, Swap, Want, WriteFailure, step,
+    Action, Entitlement, Event, Failure, Fresh, Life, Observation, Outcome, State, Swap, WriteFailure, step,
 };
-use elastauth::credentials::record::Claim;
+use elastauth::credentials::record::LeaseHolder;
 use elastauth::credentials::{Existing, Refused};
 use elastauth::identity::{AsOf, Millis};
 use elastauth::roles::Version;
@@ -127,13 +127,16 @@ impl Loops {
         if let Some(run) = self.0.read().unwrap().begun.get(&(me, goal)) {
             return *run;
         }
-        let claim = Claim(me.into());
+        let holder = LeaseHolder(me.into());
         let state = match goal {
             Goal::Obtain { owner: who, roles: which, as_of, mapping } => {
                 let as_of = as_of.map_or(AsOf::Now, |at| AsOf::At(at.into()));
-                State::new(claim, Want { owner: owner(who), roles: roles(which), as_of, mapping: version(mapping) })
+                State::new(
+                    holder,
+                    Entitlement { owner: owner(who), roles: roles(which), as_of, mapping: version(mapping) },
+                )
             }
-            Goal::Repair(record) => State::repair(claim, record.record()),
+            Goal::Repair(record) => State::repair(holder, record.record()),
         };
         let mut known = self.0.write().unwrap();
         let run = known.run(step(state, Event::Start));
@@ -175,7 +178,7 @@ fn act(action: &Action) -> Act {
     match action {
         Action::Get => Act::Get,
         Action::Create(record) => Act::Create(Rec::of(record)),
-        Action::Replace(record, life) => Act::Replace { new: Rec::of(record), claim_begins: *life == Life::Claim },
+        Action::Replace(record, life) => Act::Replace { new: Rec::of(record), claim_begins: *life == Life::Lease },
         Action::Remove => Act::Remove,
         Action::Inspect { owner, or_callers } => Act::Inspect { owner: Rec::owned_by(owner), or_callers: *or_callers },
         Action::Write { record, with_password } => {
@@ -196,8 +199,8 @@ fn event(heard: Heard) -> Event {
         Heard::Absent { password: n } => Event::Absent(Fresh { password: password(n), born: NOW }),
         Heard::Found { record, overdue, just_now } => {
             // what this process has heard of other starts is what its goal says
-            let sight = Sight { now: NOW, changed_since: just_now, mapping: Version::default() };
-            Event::Found { record: record.record(), overdue, sight }
+            let observation = Observation { now: NOW, changed_since: just_now, mapping: Version::default() };
+            Event::Found { record: record.record(), overdue, observation }
         }
         Heard::Created => Event::Created,
         Heard::Existed => Event::Existed,

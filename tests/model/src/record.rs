@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use elastauth::credentials::Password;
 use elastauth::credentials::agreement::Standing;
-use elastauth::credentials::record::{Claim, Phase, Record};
+use elastauth::credentials::record::{LeaseHolder, Phase, Record};
 use elastauth::digest::Digest;
 use elastauth::identity::Owner;
 use elastauth::roles::{Roles, Version};
@@ -52,7 +52,7 @@ pub enum Stage {
     /// See [`Phase::Pending`].
     Pending {
         /// Whose turn it is.
-        claim: u8,
+        holder: u8,
         /// The holder writes once more.
         again: bool,
         /// Roles alone are to be written.
@@ -109,8 +109,8 @@ impl Rec {
         let phase = match self.stage {
             Stage::Ready => Phase::Ready,
             Stage::Confirmed => Phase::Confirmed,
-            Stage::Pending { claim, again, known } => {
-                Phase::Pending { claim: Claim(claim.into()), again, password_known: known }
+            Stage::Pending { holder, again, known } => {
+                Phase::Pending { holder: LeaseHolder(holder.into()), again, password_known: known }
             }
         };
         let (password, roles, owner) = (password(self.password), roles(self.roles), owner(self.owner));
@@ -123,8 +123,8 @@ impl Rec {
         let stage = match record.phase {
             Phase::Ready => Stage::Ready,
             Phase::Confirmed => Stage::Confirmed,
-            Phase::Pending { claim, again, password_known } => {
-                Stage::Pending { claim: claim.0.try_into().unwrap(), again, known: password_known }
+            Phase::Pending { holder, again, password_known } => {
+                Stage::Pending { holder: holder.0.try_into().unwrap(), again, known: password_known }
             }
         };
         Self {
@@ -149,8 +149,8 @@ impl Rec {
 
     /// Whose turn it is to write it.
     #[must_use]
-    pub fn claim(self) -> Option<u8> {
-        if let Stage::Pending { claim, .. } = self.stage { Some(claim) } else { None }
+    pub fn holder(self) -> Option<u8> {
+        if let Stage::Pending { holder, .. } = self.stage { Some(holder) } else { None }
     }
 
     /// The order in which roles count.

@@ -135,7 +135,7 @@ impl Setup {
         let last = u8::try_from(last).unwrap();
         replica.begun = last + 1;
         let goal = self.goal(i, replica, last).unwrap();
-        replica.run = Some(self.loops.begin(replica.claim(i), goal));
+        replica.run = Some(self.loops.begin(replica.holder(i), goal));
         for _ in 0..50 {
             let mut next = Vec::new();
             turns(self, &world, &mut next);

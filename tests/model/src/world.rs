@@ -206,7 +206,7 @@ impl Setup {
 
 impl Request {
     /// Whether this record may serve it at a replica of this configuration: it has its roles, or later ones.
-    pub(crate) fn is_met_by(self, record: Rec, mapping: u8) -> bool {
+    pub(crate) fn is_satisfied_by(self, record: Rec, mapping: u8) -> bool {
         let Self { owner, roles, as_of } = self;
         let less = record.roles & !roles == 0;
         let met = match as_of {
@@ -222,7 +222,7 @@ impl Request {
 
 impl Replica {
     /// A process's name in records.
-    pub(crate) fn claim(&self, i: usize) -> u8 {
+    pub(crate) fn holder(&self, i: usize) -> u8 {
         u8::try_from(i).unwrap() + 10 * self.restarts
     }
 
@@ -264,13 +264,13 @@ impl World {
 
     /// The claim's holder does nothing about it, so that its time passes.
     pub(crate) fn abandoned(&self) -> bool {
-        let Some(claim) = self.stored.and_then(Rec::claim) else { return false };
+        let Some(holder) = self.stored.and_then(Rec::holder) else { return false };
         let acts = |replica: &Replica| match replica.run.map(|run| run.act) {
             None => false,
             Some(Act::Wait) => replica.wakes(self),
             Some(_) => true,
         };
-        !(0..).zip(&self.replicas).any(|(i, replica)| replica.claim(i) == claim && acts(replica))
+        !(0..).zip(&self.replicas).any(|(i, replica)| replica.holder(i) == holder && acts(replica))
     }
 
     /// The stored record that is due to be tried, and what will be found: none as long as nothing can be known.

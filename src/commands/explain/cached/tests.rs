@@ -1,6 +1,6 @@
 use elastauth::credentials::broker;
-use elastauth::credentials::record::Claim;
-use elastauth::credentials::{CacheKey, Day, Origin, Refused, UserSpec};
+use elastauth::credentials::record::LeaseHolder;
+use elastauth::credentials::{CacheKey, Day, Refused, RequestContext, UserSpec};
 use elastauth::identity::Username;
 use elastauth::roles::Version;
 use serde_json::json;
@@ -15,8 +15,8 @@ fn roles(names: &str) -> Roles {
     Roles::new(names.split(','))
 }
 
-fn held(which: Which, seen: Option<(Phase, u64, &str, &str)>) -> Held {
-    let seen = seen.map(|(phase, age, subject, names)| Seen {
+fn held(which: Which, seen: Option<(Phase, u64, &str, &str)>) -> StoredRecord {
+    let seen = seen.map(|(phase, age, subject, names)| ObservedUser {
         phase,
         age: Duration::from_secs(age),
         owner: owner(subject),
@@ -25,27 +25,28 @@ fn held(which: Which, seen: Option<(Phase, u64, &str, &str)>) -> Held {
         other_mapping: None,
     });
     let sealed_by = SealedBy { which, id: 0xa1b2_c3d4 };
-    Held { sealed_by, remaining: Duration::from_millis(3_000_900), seen }
+    StoredRecord { sealed_by, remaining: Duration::from_millis(3_000_900), seen }
 }
 
-fn write(with_password: bool) -> Next {
-    let (username, origin, seen) = (Username::parse("ann").unwrap(), Origin::default(), Day::of(0));
+fn write(with_password: bool) -> PlannedWrite {
+    let (username, context, seen) = (Username::parse("ann").unwrap(), RequestContext::default(), Day::of(0));
     let (owner, roles) = (owner("s"), roles("dev"));
     let (mapping, cluster_uuid, full_name, email) = (Version::default(), None, None, None);
-    let user = UserSpec { username, owner, roles, as_of: 7, mapping, full_name, email, cluster_uuid, seen, origin };
-    Next::Written { user: Box::new(user), with_password }
+    let user = UserSpec { username, owner, roles, as_of: 7, mapping, full_name, email, cluster_uuid, seen, context };
+    PlannedWrite::Written { user: Box::new(user), with_password }
 }
 
 fn said(
-    held: Option<Held>,
+    held: Option<StoredRecord>,
     user: Result<Existing, InspectError>,
-    next: Result<Next, broker::Error>,
+    next: Result<PlannedWrite, broker::Error>,
     unseen: Option<&'static str>,
 ) -> String {
     let key = CacheKey::of(&Username::parse("ann").unwrap());
-    let written = matches!(next, Ok(Next::Written { .. })).then(|| ("/user/ann".to_owned(), json!({"roles": ["dev"]})));
-    let foreseen = Foreseen { outlook: Outlook { key, held, user, next }, unseen, written };
-    lines(&foreseen, &owner("s"), &roles("dev"))
+    let written =
+        matches!(next, Ok(PlannedWrite::Written { .. })).then(|| ("/user/ann".to_owned(), json!({"roles": ["dev"]})));
+    let previewed = UserPreview { preview: Preview { key, held, user, next }, unseen, written };
+    lines(&previewed, &owner("s"), &roles("dev"))
 }
 
 #[test]
@@ -63,12 +64,12 @@ fn a_first_request_writes_the_user_with_a_password() {
 
 #[test]
 fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
-    let pending = Phase::Pending { claim: Claim(1), again: false, password_known: false };
+    let pending = Phase::Pending { holder: LeaseHolder(1), again: false, password_known: false };
     for (record, user, next, expected) in [
         (
             held(Which::Current, Some((Phase::Confirmed, 61, "s", "dev"))),
             Ok(Existing::Ours(None)),
-            Ok(Next::Served),
+            Ok(PlannedWrite::Served),
             "confirmed for 1m 1s, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n           \
              of the same subject\n           with the same roles, true at 2026-11-25T00:00:00Z\n\
              user       is there, elastauth's, of the same subject, and enabled\n\
@@ -86,7 +87,7 @@ fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
         (
             held(Which::Current, Some((pending, 1, "t", "dev"))),
             Err(InspectError::Refused(Refused::OtherOwner)),
-            Ok(Next::Waits),
+            Ok(PlannedWrite::Waits),
             "pending for 1s, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n           \
              of another subject, t of https://i\n           with the same roles, true at 2026-11-25T00:00:00Z\n\
              user       is to be left alone: the Elasticsearch user belongs to another subject\n\

@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 use super::super::url;
+use crate::cluster_client::Account;
+use crate::cluster_client::account::Scheme;
 use crate::config::values::Values;
-use crate::nodes::Account;
-use crate::nodes::account::Scheme;
 use crate::outbound::{self, Authorities, ClientIdentity, Tls};
 
 const CLOUD_ID: &str = "elasticsearch.cloud_id";

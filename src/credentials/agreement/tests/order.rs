@@ -8,16 +8,16 @@ use crate::digest::Digest;
 use crate::identity::{Millis, Owner};
 use crate::roles::{Roles, Version};
 
-pub(super) const ME: Claim = Claim(1);
-const SOMEBODY: Claim = Claim(2);
+pub(super) const ME: LeaseHolder = LeaseHolder(1);
+const SOMEBODY: LeaseHolder = LeaseHolder(2);
 pub(super) const THIS: Version = Version { since: 10, digest: Digest(1) };
 
 fn owner(subject: &str) -> Owner {
     Owner { issuer: Arc::from("i"), subject: Arc::from(subject) }
 }
 
-pub(super) fn want(role: &str, as_of: AsOf) -> Want {
-    Want { owner: owner("s"), roles: Roles::new([role]), as_of, mapping: THIS }
+pub(super) fn entitlement(role: &str, as_of: AsOf) -> Entitlement {
+    Entitlement { owner: owner("s"), roles: Roles::new([role]), as_of, mapping: THIS }
 }
 
 pub(super) fn record(role: &str, as_of: Millis, phase: Phase) -> Record {
@@ -32,23 +32,23 @@ pub(super) fn record(role: &str, as_of: Millis, phase: Phase) -> Record {
     }
 }
 
-fn pending(claim: Claim) -> Phase {
-    Phase::Pending { claim, again: false, password_known: false }
+fn pending(holder: LeaseHolder) -> Phase {
+    Phase::Pending { holder, again: false, password_known: false }
 }
 
 /// What the loop does when it finds this record.
-pub(super) fn meets(want: Want, record: Record, sight: Sight) -> (State, Action) {
-    let (state, action) = step(State::new(ME, want), Event::Start);
+pub(super) fn meets(entitlement: Entitlement, record: Record, observation: Observation) -> (State, Action) {
+    let (state, action) = step(State::new(ME, entitlement), Event::Start);
     assert_eq!(action, Action::Get);
-    step(state, Event::Found { record, overdue: false, sight })
+    step(state, Event::Found { record, overdue: false, observation })
 }
 
-pub(super) fn at(now: Millis) -> Sight {
-    Sight { now, changed_since: false, mapping: THIS }
+pub(super) fn at(now: Millis) -> Observation {
+    Observation { now, changed_since: false, mapping: THIS }
 }
 
-fn just_now(now: Millis) -> Sight {
-    Sight { now, changed_since: true, mapping: THIS }
+fn just_now(now: Millis) -> Observation {
+    Observation { now, changed_since: true, mapping: THIS }
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn of_two_tokens_the_later_one_counts_and_of_one_second_always_the_same() {
         ("b", 5, ("a", 5), false),
     ] {
         let found = record(found.0, found.1, Phase::Ready);
-        assert_eq!(want(role, AsOf::At(as_of)).is_met_by(&found), met, "{role} {as_of}");
+        assert_eq!(entitlement(role, AsOf::At(as_of)).is_satisfied_by(&found), met, "{role} {as_of}");
     }
 }
 
@@ -70,38 +70,38 @@ fn of_two_tokens_the_later_one_counts_and_of_one_second_always_the_same() {
 fn roles_without_a_time_are_true_now_and_newer_than_what_is_there() {
     // the record's clock may be ahead of ours
     for (now, there, expected) in [(1000, 500, 1000), (500, 1000, 1001)] {
-        let (_, action) = meets(want("b", AsOf::Now), record("a", there, Phase::Ready), at(now));
-        let Action::Replace(new, Life::Claim) = action else { panic!("{action:?}") };
+        let (_, action) = meets(entitlement("b", AsOf::Now), record("a", there, Phase::Ready), at(now));
+        let Action::Replace(new, Life::Lease) = action else { panic!("{action:?}") };
         assert_eq!((new.roles, new.as_of), (Roles::new(["b"]), expected));
-        assert_eq!(new.phase, Phase::Pending { claim: ME, again: false, password_known: true });
+        assert_eq!(new.phase, Phase::Pending { holder: ME, again: false, password_known: true });
     }
 }
 
 #[test]
 fn roles_without_a_time_leave_alone_what_has_just_changed() {
-    let (_, action) = meets(want("b", AsOf::Now), record("a", 500, Phase::Ready), just_now(1000));
+    let (_, action) = meets(entitlement("b", AsOf::Now), record("a", 500, Phase::Ready), just_now(1000));
     assert_eq!(action, Action::Finish(Outcome::Ready(record("a", 500, Phase::Ready))));
-    let (_, action) = meets(want("b", AsOf::Now), record("a", 500, pending(SOMEBODY)), just_now(1000));
+    let (_, action) = meets(entitlement("b", AsOf::Now), record("a", 500, pending(SOMEBODY)), just_now(1000));
     assert_eq!(action, Action::Wait, "the write of the other roles is awaited, and nobody is asked for another");
 }
 
 #[test]
 fn a_token_never_waits_for_the_second_to_pass() {
-    let (_, action) = meets(want("b", AsOf::At(501)), record("a", 500, Phase::Ready), just_now(1000));
+    let (_, action) = meets(entitlement("b", AsOf::At(501)), record("a", 500, Phase::Ready), just_now(1000));
     assert!(matches!(action, Action::Replace(..)), "{action:?}");
 }
 
 #[test]
 fn two_callers_without_a_time_cannot_take_turns_at_one_record() {
     let start = record("a", 500, pending(SOMEBODY));
-    let (first, action) = meets(want("b", AsOf::Now), start.clone(), at(1000));
+    let (first, action) = meets(entitlement("b", AsOf::Now), start.clone(), at(1000));
     let Action::Replace(by_first, Life::Remaining) = action else { panic!("{action:?}") };
-    let (second, action) = meets(want("c", AsOf::Now), start, at(1001));
+    let (second, action) = meets(entitlement("c", AsOf::Now), start, at(1001));
     assert!(matches!(action, Action::Replace(..)), "{action:?}");
     // the second one comes too late, meets the first one's roles, and is the newer one
     let (second, action) = step(second, Event::Replaced(Swap::Changed));
     assert_eq!(action, Action::Get);
-    let (second, action) = step(second, Event::Found { record: by_first, overdue: false, sight: at(1002) });
+    let (second, action) = step(second, Event::Found { record: by_first, overdue: false, observation: at(1002) });
     let Action::Replace(by_second, Life::Remaining) = action else { panic!("{action:?}") };
     let (_, action) = step(second, Event::Replaced(Swap::Yes));
     assert_eq!(action, Action::Wait);
@@ -109,13 +109,13 @@ fn two_callers_without_a_time_cannot_take_turns_at_one_record() {
     let (first, action) = step(first, Event::Replaced(Swap::Yes));
     assert_eq!(action, Action::Wait);
     let (first, _) = step(first, Event::Waited);
-    let (_, action) = step(first, Event::Found { record: by_second, overdue: false, sight: at(9000) });
+    let (_, action) = step(first, Event::Found { record: by_second, overdue: false, observation: at(9000) });
     assert_eq!(action, Action::Wait);
 }
 
 #[test]
 fn roles_without_a_time_begin_with_the_record() {
-    let (state, _) = step(State::new(ME, want("a", AsOf::Now)), Event::Start);
+    let (state, _) = step(State::new(ME, entitlement("a", AsOf::Now)), Event::Start);
     let fresh = Fresh { password: Password::known("p".into()), born: 77 };
     let (_, action) = step(state, Event::Absent(fresh));
     assert!(matches!(&action, Action::Create(record) if record.as_of == 77), "{action:?}");
@@ -128,7 +128,7 @@ fn a_renewal_writes_no_password_and_a_repair_does() {
         (State::repair(ME, record("a", 1, Phase::Ready)), true),
     ] {
         let (state, _) = step(state, Event::Start);
-        let found = Event::Found { record: record("a", 1, Phase::Ready), overdue: false, sight: at(5) };
+        let found = Event::Found { record: record("a", 1, Phase::Ready), overdue: false, observation: at(5) };
         let (state, action) = step(state, found);
         assert!(matches!(action, Action::Replace(..)), "it is announced first: {action:?}");
         let (state, action) = step(state, Event::Replaced(Swap::Yes));
@@ -145,7 +145,7 @@ fn an_outage_in_the_middle_of_a_renewal_leaves_the_record_in_use() {
     let ready = || record("a", 1, Phase::Ready);
     let announced = |state: State| {
         let (state, _) = step(state, Event::Start);
-        let (state, _) = step(state, Event::Found { record: ready(), overdue: false, sight: at(5) });
+        let (state, _) = step(state, Event::Found { record: ready(), overdue: false, observation: at(5) });
         step(state, Event::Replaced(Swap::Yes)).0
     };
     let no_look = step(announced(State::renew(ME, ready())), Event::Inspected(Err(Failure::Unavailable)));

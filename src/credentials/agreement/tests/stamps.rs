@@ -13,7 +13,7 @@ fn stamp(role: &str, as_of: Millis) -> Event {
 
 /// A caller whose record is gone looks at the user.
 fn looking(as_of: AsOf) -> State {
-    let (state, _) = step(State::new(ME, want("admins", as_of)), Event::Start);
+    let (state, _) = step(State::new(ME, entitlement("admins", as_of)), Event::Start);
     let (state, _) = step(state, Event::Absent(Fresh { password: Password::known("p".into()), born: 50 }));
     let (state, action) = step(state, Event::Created);
     assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
@@ -23,7 +23,7 @@ fn looking(as_of: AsOf) -> State {
 #[test]
 fn newer_roles_that_stand_there_are_agreed_and_then_written() {
     let (state, action) = step(looking(AsOf::At(10)), stamp("developers", 20));
-    let Action::Replace(agreed, Life::Claim) = action else { panic!("{action:?}") };
+    let Action::Replace(agreed, Life::Lease) = action else { panic!("{action:?}") };
     assert_eq!((agreed.roles.to_string().as_str(), agreed.as_of), ("developers", 20));
     let (_, action) = step(state, Event::Replaced(Swap::Yes));
     assert_eq!(action, Action::Write { record: agreed, with_password: true }, "without another look");
@@ -40,7 +40,7 @@ fn what_stands_there_and_is_as_old_or_older_is_written_over() {
 #[test]
 fn roles_without_a_time_are_dated_after_what_stands_there() {
     let (_, action) = step(looking(AsOf::Now), stamp("developers", 70));
-    let Action::Replace(agreed, Life::Claim) = action else { panic!("{action:?}") };
+    let Action::Replace(agreed, Life::Lease) = action else { panic!("{action:?}") };
     assert_eq!((agreed.roles.to_string().as_str(), agreed.as_of), ("admins", 71));
 }
 
@@ -56,7 +56,7 @@ fn a_write_that_was_outranked_while_it_waited_looks_again() {
 #[test]
 fn an_outage_after_newer_roles_were_agreed_does_not_put_the_old_record_back() {
     let (state, _) = step(State::renew(ME, record("admins", 10, Phase::Ready)), Event::Start);
-    let found = Event::Found { record: record("admins", 10, Phase::Ready), overdue: false, sight: at(50) };
+    let found = Event::Found { record: record("admins", 10, Phase::Ready), overdue: false, observation: at(50) };
     let (state, _) = step(state, found);
     let (state, _) = step(state, Event::Replaced(Swap::Yes));
     let (state, _) = step(state, stamp("developers", 20));
@@ -78,8 +78,8 @@ fn a_record_that_another_changed_meanwhile_is_not_removed_by_a_refusal() {
     let (state, _) = step(looking(AsOf::At(10)), stamp("developers", 20));
     let (state, action) = step(state, Event::Replaced(Swap::Changed));
     assert_eq!(action, Action::Get);
-    let mine = Phase::Pending { claim: ME, again: false, password_known: false };
-    let found = Event::Found { record: record("developers", 20, mine), overdue: false, sight: at(60) };
+    let mine = Phase::Pending { holder: ME, again: false, password_known: false };
+    let found = Event::Found { record: record("developers", 20, mine), overdue: false, observation: at(60) };
     let (state, _) = step(state, found);
     let (_, action) = step(state, Event::Inspected(Err(Failure::Refused(Refused::Rejected))));
     assert_eq!(action, Action::Finish(Outcome::Refused(Refused::Rejected)));

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::bench::*;
-use crate::credentials::Pace;
+use crate::credentials::Throughput;
 use crate::credentials::broker::*;
 use crate::identity::AsOf;
 
@@ -14,14 +14,14 @@ const TAKES: Duration = Duration::from_millis(100);
 
 async fn ask_as(replica: &Replica, name: &str, roles: &str) -> Result<Obtained, Error> {
     let as_of = AsOf::At(if roles == "a" { 1000 } else { 2000 });
-    replica.obtain(&Caller::new(named(name, as_of), Roles::new([roles])), Origin::default).await
+    replica.obtain(&Caller::new(named(name, as_of), Roles::new([roles])), RequestContext::default).await
 }
 
 /// Two may write, and what is told beyond is as fast as they do.
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.elastic.take(Duration::ZERO, TAKES);
-    bench.elastic.admit(Pace { writers: 2, most: 2, each: TAKES / 2 });
+    bench.elastic.admit(Throughput { writers: 2, most: 2, each: TAKES / 2 });
     bench
 }
 

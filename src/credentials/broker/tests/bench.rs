@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use crate::credentials::agreement::Standing;
 use crate::credentials::broker::*;
-use crate::credentials::near::{self, Link};
 use crate::credentials::seal::{self, Key};
-use crate::credentials::{Cluster, Entry, Existing, Login, Pace};
+use crate::credentials::{Cluster, Entry, Existing, Login, Throughput};
+use crate::credentials::{Invalidations, near_cache};
 use crate::digest::Digest;
 use crate::identity::{AsOf, Owner, Username};
 use crate::memory::{self, MemoryStore};
@@ -32,7 +32,7 @@ impl Bench {
             extend: false,
             settling: Duration::from_secs(90),
             confirm_interval: Duration::from_secs(15 * 60),
-            near: near::Settings { max_entries: 100, max_stale: hour },
+            near: near_cache::Settings { max_entries: 100, max_stale: hour },
             mapping: Digest(1),
             store_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(5),
@@ -66,7 +66,7 @@ impl Bench {
 }
 
 pub(super) async fn try_ask(replica: &Replica) -> Result<Obtained, Error> {
-    replica.obtain(&Caller::new(ann(AsOf::At(1000)), Roles::new(["a"])), Origin::default).await
+    replica.obtain(&Caller::new(ann(AsOf::At(1000)), Roles::new(["a"])), RequestContext::default).await
 }
 
 pub(super) async fn ask(replica: &Replica) -> Obtained {
@@ -100,7 +100,7 @@ pub(super) struct SharedStore(Arc<Shared>);
 
 struct Shared {
     memory: MemoryStore,
-    links: Mutex<Vec<Arc<Link>>>,
+    links: Mutex<Vec<Arc<Invalidations>>>,
     trips: AtomicUsize,
     changes: AtomicUsize,
     hangs: AtomicBool,
@@ -133,8 +133,8 @@ impl SharedStore {
     /// Nothing is answered from now on, and everybody's line is lost.
     pub(super) fn die(&self) {
         self.0.down.store(true, SeqCst);
-        for link in &*self.0.links.lock().unwrap() {
-            link.lost();
+        for invalidations in &*self.0.links.lock().unwrap() {
+            invalidations.lost();
         }
     }
 
@@ -156,8 +156,8 @@ impl SharedStore {
     fn told<T>(&self, key: &CacheKey, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         let outcome = outcome?;
         self.0.changes.fetch_add(1, SeqCst);
-        for link in &*self.0.links.lock().unwrap() {
-            link.changed(key.as_str().as_bytes());
+        for invalidations in &*self.0.links.lock().unwrap() {
+            invalidations.changed(key.as_str().as_bytes());
         }
         Ok(outcome)
     }
@@ -188,9 +188,9 @@ impl Store for SharedStore {
         self.told(key, self.memory()?.remove(key, expected).await)
     }
 
-    async fn watch(&self, link: Arc<Link>) {
-        link.begun();
-        self.0.links.lock().unwrap().push(link);
+    async fn watch(&self, invalidations: Arc<Invalidations>) {
+        invalidations.begun();
+        self.0.links.lock().unwrap().push(invalidations);
     }
 
     async fn reachable(&self) -> Result<(), StoreError> {
@@ -223,7 +223,7 @@ struct Directory {
     /// How long a look and a write take.
     times: Mutex<(Duration, Duration)>,
     /// None is unlimited.
-    pace: Mutex<Option<Pace>>,
+    pace: Mutex<Option<Throughput>>,
     cluster: Mutex<Cluster>,
 }
 
@@ -249,7 +249,7 @@ impl Elastic {
         *self.0.times.lock().unwrap() = (look, write);
     }
 
-    pub(super) fn admit(&self, pace: Pace) {
+    pub(super) fn admit(&self, pace: Throughput) {
         *self.0.pace.lock().unwrap() = Some(pace);
     }
 
@@ -272,7 +272,7 @@ impl Elastic {
 }
 
 impl Provisioner for Elastic {
-    async fn inspect(&self, username: &Username, _: &Owner, _: &Origin) -> Result<Existing, InspectError> {
+    async fn inspect(&self, username: &Username, _: &Owner, _: &RequestContext) -> Result<Existing, InspectError> {
         self.0.inspections.fetch_add(1, SeqCst);
         tokio::time::sleep(self.times().0).await;
         let users = self.0.users.lock().unwrap();
@@ -314,7 +314,7 @@ impl Provisioner for Elastic {
         self.0.cluster.lock().unwrap().clone()
     }
 
-    fn pace(&self) -> Pace {
-        self.0.pace.lock().unwrap().unwrap_or(Pace::UNLIMITED)
+    fn pace(&self) -> Throughput {
+        self.0.pace.lock().unwrap().unwrap_or(Throughput::UNLIMITED)
     }
 }

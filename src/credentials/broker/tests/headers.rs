@@ -7,7 +7,7 @@ use crate::credentials::broker::*;
 use crate::identity::AsOf;
 
 async fn ask(replica: &Replica, role: &str) -> Obtained {
-    replica.obtain(&Caller::new(ann(AsOf::Now), Roles::new([role])), Origin::default).await.unwrap()
+    replica.obtain(&Caller::new(ann(AsOf::Now), Roles::new([role])), RequestContext::default).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use crate::identity::AsOf;
 
 async fn ask_at(replica: &Replica, as_of: AsOf, role: &str) -> Obtained {
     let roles = Roles::new(role.split(',').filter(|role| !role.is_empty()));
-    replica.obtain(&Caller::new(ann(as_of), roles), Origin::default).await.unwrap()
+    replica.obtain(&Caller::new(ann(as_of), roles), RequestContext::default).await.unwrap()
 }
 
 fn roles(bench: &Bench) -> String {
@@ -103,13 +103,13 @@ async fn what_is_foreseen_for_another_configuration_is_what_happens() {
     ask_at(&*bench.replica_by(1).await, token, "a,b").await;
     let replica = bench.replica_by(2).await;
     let caller = Caller::new(ann(token), Roles::new(["a"]));
-    let Outlook { held, next, .. } = replica.foresee(&caller).await.unwrap();
+    let Preview { held, next, .. } = replica.preview(&caller).await.unwrap();
     assert!(held.unwrap().seen.unwrap().other_mapping.is_some());
-    let Ok(Next::Written { user, with_password: false }) = next else { panic!("{next:?}") };
+    let Ok(PlannedWrite::Written { user, with_password: false }) = next else { panic!("{next:?}") };
     assert_eq!(user.roles, Roles::new(["a"]));
     bench.store.delete().await;
     let older = Caller::new(ann(AsOf::At(500)), Roles::new(["a", "c"]));
-    let Ok(Next::Written { user, with_password: true }) = replica.foresee(&older).await.unwrap().next else {
+    let Ok(PlannedWrite::Written { user, with_password: true }) = replica.preview(&older).await.unwrap().next else {
         panic!("the record is gone");
     };
     assert_eq!((user.roles.to_string().as_str(), user.as_of), ("a", 999), "what an older token has does not come back");

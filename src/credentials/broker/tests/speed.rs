@@ -68,7 +68,7 @@ async fn hits_go_on_while_a_miss_of_the_same_user_hangs() {
     ask(&replica).await;
     bench.store.hang();
     let newer = Caller::new(ann(AsOf::At(2000)), Roles::new(["b"]));
-    let miss = replica.obtain(&newer, Origin::default);
+    let miss = replica.obtain(&newer, RequestContext::default);
     tokio::pin!(miss);
     assert!(futures_util::poll!(miss.as_mut()).is_pending(), "it waits for the store");
     for _ in 0..1000 {
@@ -86,7 +86,7 @@ async fn a_newer_token_changes_roles_alone_from_its_first_request_on_and_an_olde
     let replicas = [bench.replica().await, bench.replica().await];
     let first = ask(&replicas[0]).await.credential;
     let newer = Caller::new(ann(AsOf::At(2000)), Roles::new(["b"]));
-    let got = replicas[1].obtain(&newer, Origin::default).await.unwrap().credential;
+    let got = replicas[1].obtain(&newer, RequestContext::default).await.unwrap().credential;
     assert_eq!(got.expose_header(), first.expose_header(), "no new password");
     assert_eq!((bench.elastic.user().roles, bench.elastic.passwords()), (Roles::new(["b"]), 1));
     advance(Duration::from_secs(5)).await;
@@ -123,7 +123,7 @@ async fn a_second_subject_cannot_take_the_name() {
     ask(&replica).await;
     let mut other = ann(AsOf::At(9000));
     other.owner.subject = "another".into();
-    let refused = replica.obtain(&Caller::new(other, Roles::new(["a"])), Origin::default).await;
+    let refused = replica.obtain(&Caller::new(other, Roles::new(["a"])), RequestContext::default).await;
     assert!(matches!(refused, Err(Error::OtherOwner)), "{refused:?}");
     assert_eq!(bench.elastic.writes(), 1);
 }
@@ -134,9 +134,9 @@ async fn a_kept_record_has_nothing_twice_that_its_caller_has() {
     let replica = bench.replica().await;
     ask(&replica).await;
     let caller = Caller::new(ann(AsOf::At(1000)), Roles::new(["a"]));
-    replica.obtain(&caller, Origin::default).await.unwrap();
-    let Look::Fresh(kept) = replica.core.near.look(&caller.key) else { panic!("it is kept") };
+    replica.obtain(&caller, RequestContext::default).await.unwrap();
+    let Lookup::Fresh(kept) = replica.shared.near.look(&caller.key) else { panic!("it is kept") };
     let (kept, own) = (&kept.current.written.record, caller.identity());
     assert!(Arc::ptr_eq(&kept.owner.subject, &own.owner.subject) && Arc::ptr_eq(&kept.owner.issuer, &own.owner.issuer));
-    assert!(std::ptr::eq(kept.roles.iter().next().unwrap(), caller.want.roles.iter().next().unwrap()));
+    assert!(std::ptr::eq(kept.roles.iter().next().unwrap(), caller.entitlement.roles.iter().next().unwrap()));
 }

@@ -76,7 +76,7 @@ proptest! {
     #[test]
     fn an_object_reads_as_serde_json_reads_it(members in proptest::collection::btree_map(".{0,6}", json_value(), 0..6)) {
         let text = json!(members).to_string();
-        let object: Object = serde_json::from_str(&text).unwrap();
+        let object: StrictObject = serde_json::from_str(&text).unwrap();
         let plain: Value = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(Value::Object(object.members().clone()), plain);
     }

@@ -8,9 +8,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Turns at checking signatures, shared by everything that does. Those who wait are served in the order in which they came, each
 /// as long as its request lives.
 #[derive(Clone, Debug)]
-pub(super) struct Turns(Arc<Semaphore>);
+pub(super) struct VerificationLimit(Arc<Semaphore>);
 
-impl Turns {
+impl VerificationLimit {
     /// So many at once.
     pub(super) fn new(most: usize) -> Self {
         Self(Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))))

@@ -1,6 +1,6 @@
 //! What the driver is to do, and what it answers.
 
-use super::Sight;
+use super::Observation;
 use crate::credentials::record::Record;
 use crate::credentials::{Existing, Password, Refused};
 use crate::identity::{Millis, Owner};
@@ -40,7 +40,7 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Life {
     /// A claim begins.
-    Claim,
+    Lease,
     /// The same claim goes on: what remains of its life.
     Remaining,
     /// A ready record's.
@@ -63,7 +63,7 @@ pub enum Event {
         /// Whether a pending record's claim has lasted too long.
         overdue: bool,
         /// When.
-        sight: Sight,
+        observation: Observation,
     },
     /// The created record is in place.
     Created,

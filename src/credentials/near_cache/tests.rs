@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::credentials::near::link::UNTRACKED;
+use crate::credentials::invalidation::UNTRACKED;
 use crate::credentials::record::{Phase, Record, Written};
 use crate::credentials::seal::{self, Seal};
 use crate::credentials::{Cluster, Password};
@@ -13,8 +13,8 @@ use tokio::time::{Instant, advance};
 const LIFE: Duration = Duration::from_secs(3600);
 const MAX_STALE: Duration = Duration::from_secs(60);
 
-fn near() -> Near {
-    Near::new(Settings { max_entries: 100, max_stale: MAX_STALE })
+fn near() -> NearCache {
+    NearCache::new(Settings { max_entries: 100, max_stale: MAX_STALE })
 }
 
 fn key() -> CacheKey {
@@ -39,7 +39,7 @@ fn current() -> Current {
     }
 }
 
-fn upkeep(current: &Current) -> Upkeep {
+fn maintenance(current: &Current) -> MaintenanceSchedule {
     let settings = crate::credentials::Settings {
         expiration: LIFE,
         extend: false,
@@ -52,43 +52,43 @@ fn upkeep(current: &Current) -> Upkeep {
     };
     let key = seal::Key::Given(Box::new([1; 32]).into());
     let seal = Seal::new(&seal::Settings { key, previous: Vec::new(), cluster: "c".into() }).unwrap();
-    Upkeep::of(current, &settings, None, &seal)
+    MaintenanceSchedule::of(current, &settings, None, &seal)
 }
 
-fn keep(near: &Near, ticket: Ticket) -> Arc<Kept> {
+fn keep(near: &NearCache, read_version: ReadVersion) -> Arc<CachedCredential> {
     let current = current();
     let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
-    let upkeep = upkeep(&current);
-    near.keep(&key(), ticket, current, credential, upkeep)
+    let maintenance = maintenance(&current);
+    near.keep(&key(), read_version, current, credential, maintenance)
 }
 
-fn look(near: &Near) -> &'static str {
+fn look(near: &NearCache) -> &'static str {
     match near.look(&key()) {
-        Look::Nothing => "nothing",
-        Look::Fresh(_) => "fresh",
-        Look::Suspect(_) => "suspect",
+        Lookup::Nothing => "nothing",
+        Lookup::Fresh(_) => "fresh",
+        Lookup::Suspect(_) => "suspect",
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_is_fresh_until_a_change_is_told() {
     let near = near();
-    near.link().begun();
+    near.invalidations().begun();
     assert_eq!(look(&near), "nothing");
-    keep(&near, near.ticket(&key()));
+    keep(&near, near.read_version(&key()));
     assert_eq!(look(&near), "fresh");
-    near.link().changed(b"elastauth-somebody-else");
-    near.link().changed(key().as_str().as_bytes());
+    near.invalidations().changed(b"elastauth-somebody-else");
+    near.invalidations().changed(key().as_str().as_bytes());
     assert_eq!(look(&near), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_that_is_told_between_the_read_and_the_keeping_wins() {
     let near = near();
-    near.link().begun();
-    let ticket = near.ticket(&key());
-    near.link().changed(key().as_str().as_bytes());
-    let kept = keep(&near, ticket);
+    near.invalidations().begun();
+    let read_version = near.read_version(&key());
+    near.invalidations().changed(key().as_str().as_bytes());
+    let kept = keep(&near, read_version);
     assert!(!near.may_serve(&kept));
     assert_eq!(look(&near), "nothing");
 }
@@ -96,40 +96,40 @@ async fn a_change_that_is_told_between_the_read_and_the_keeping_wins() {
 #[tokio::test(start_paused = true)]
 async fn a_flush_drops_everything_and_so_does_a_write_of_our_own() {
     let near = near();
-    near.link().begun();
-    keep(&near, near.ticket(&key()));
-    near.link().all_changed();
+    near.invalidations().begun();
+    keep(&near, near.read_version(&key()));
+    near.invalidations().all_changed();
     assert_eq!(look(&near), "nothing");
-    let ticket = near.ticket(&key());
+    let read_version = near.read_version(&key());
     near.forget(&key());
-    keep(&near, ticket);
+    keep(&near, read_version);
     assert_eq!(look(&near), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_line_makes_entries_suspect_and_they_may_serve_for_so_long() {
     let near = near();
-    near.link().begun();
-    let kept = keep(&near, near.ticket(&key()));
+    near.invalidations().begun();
+    let kept = keep(&near, near.read_version(&key()));
     advance(MAX_STALE * 2).await;
     assert_eq!(look(&near), "fresh", "age alone makes nothing suspect");
-    near.link().lost();
-    near.link().lost();
+    near.invalidations().lost();
+    near.invalidations().lost();
     assert_eq!(look(&near), "suspect");
     advance(MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
     assert!(near.may_serve(&kept));
-    near.link().begun();
+    near.invalidations().begun();
     assert_eq!(look(&near), "suspect", "nobody told of changes in between");
     advance(Duration::from_millis(1)).await;
     assert!(!near.may_serve(&kept), "the time counts from the loss, whatever began since");
-    keep(&near, near.ticket(&key()));
+    keep(&near, near.read_version(&key()));
     assert_eq!(look(&near), "fresh");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_while_the_line_was_down_is_suspect_at_once() {
     let near = near();
-    let kept = keep(&near, near.ticket(&key()));
+    let kept = keep(&near, near.read_version(&key()));
     assert_eq!(look(&near), "suspect");
     advance(MAX_STALE).await;
     assert!(!near.may_serve(&kept));
@@ -138,8 +138,8 @@ async fn what_was_read_while_the_line_was_down_is_suspect_at_once() {
 #[tokio::test(start_paused = true)]
 async fn where_nobody_tells_of_changes_entries_live_a_few_seconds() {
     let near = near();
-    near.link().unavailable();
-    keep(&near, near.ticket(&key()));
+    near.invalidations().unavailable();
+    keep(&near, near.read_version(&key()));
     assert_eq!(look(&near), "fresh");
     advance(UNTRACKED).await;
     assert_eq!(look(&near), "suspect");
@@ -148,8 +148,8 @@ async fn where_nobody_tells_of_changes_entries_live_a_few_seconds() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_never_lives_longer_than_its_record() {
     let near = near();
-    near.link().begun();
-    let kept = keep(&near, near.ticket(&key()));
+    near.invalidations().begun();
+    let kept = keep(&near, near.read_version(&key()));
     advance(LIFE).await;
     assert!(!near.may_serve(&kept));
     assert_eq!(look(&near), "nothing");
@@ -158,32 +158,32 @@ async fn an_entry_never_lives_longer_than_its_record() {
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_a_change_wakes_when_it_is_told() {
     let near = near();
-    near.link().begun();
+    near.invalidations().begun();
     let (poll, told) = (Duration::from_secs(1), Duration::from_secs(100));
-    let ticket = near.ticket(&key());
-    let waiting = near.link().wait(&ticket, poll, told);
+    let read_version = near.read_version(&key());
+    let waiting = near.invalidations().wait(&read_version, poll, told);
     tokio::pin!(waiting);
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-    near.link().changed(key().as_str().as_bytes());
+    near.invalidations().changed(key().as_str().as_bytes());
     let began = Instant::now();
     waiting.await;
-    near.link().wait(&ticket, poll, told).await;
+    near.invalidations().wait(&read_version, poll, told).await;
     assert_eq!(began.elapsed(), Duration::ZERO, "a change before the wait counts too");
-    near.link().lost();
-    near.link().wait(&near.ticket(&key()), poll, told).await;
+    near.invalidations().lost();
+    near.invalidations().wait(&near.read_version(&key()), poll, told).await;
     assert_eq!(began.elapsed(), poll, "where nobody tells, it looks again by itself");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_entries_is_bounded() {
     let near = near();
-    near.link().begun();
+    near.invalidations().begun();
     for n in 0..1000 {
         let key = CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
         let current = current();
         let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
-        let upkeep = upkeep(&current);
-        near.keep(&key, near.ticket(&key), current, credential, upkeep);
+        let maintenance = maintenance(&current);
+        near.keep(&key, near.read_version(&key), current, credential, maintenance);
     }
     assert!(near.kept.len() <= 100, "{}", near.kept.len());
 }
@@ -193,18 +193,18 @@ async fn what_will_not_be_served_any_more_goes_with_its_password_without_being_l
     for unavailable in [false, true] {
         let near = near();
         if unavailable {
-            near.link().unavailable();
+            near.invalidations().unavailable();
         } else {
-            near.link().begun();
+            near.invalidations().begun();
         }
-        keep(&near, near.ticket(&key()));
+        keep(&near, near.read_version(&key()));
         near.sweep();
         assert_eq!(near.kept.len(), 1, "it is fresh");
         if !unavailable {
             advance(MAX_STALE * 2).await;
             near.sweep();
             assert_eq!(near.kept.len(), 1, "age alone makes nothing suspect");
-            near.link().lost();
+            near.invalidations().lost();
         }
         advance(MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
         near.sweep();
@@ -214,12 +214,12 @@ async fn what_will_not_be_served_any_more_goes_with_its_password_without_being_l
         assert_eq!(near.kept.len(), 0);
     }
     let near = near();
-    near.link().begun();
-    keep(&near, near.ticket(&key()));
-    near.link().changed(key().as_str().as_bytes());
+    near.invalidations().begun();
+    keep(&near, near.read_version(&key()));
+    near.invalidations().changed(key().as_str().as_bytes());
     near.sweep();
     assert_eq!(near.kept.len(), 0, "it has changed in the store");
-    keep(&near, near.ticket(&key()));
+    keep(&near, near.read_version(&key()));
     advance(LIFE).await;
     near.sweep();
     assert_eq!(near.kept.len(), 0, "its record has ended");
@@ -228,15 +228,15 @@ async fn what_will_not_be_served_any_more_goes_with_its_password_without_being_l
 #[tokio::test(start_paused = true)]
 async fn a_record_of_many_roles_takes_the_room_of_several() {
     let near = near();
-    near.link().begun();
+    near.invalidations().begun();
     let roles = Roles::new((0..1000).map(|n| format!("role-{n}")));
     for n in 0..100 {
         let key = CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
         let mut current = current();
         current.written.record.roles = roles.clone();
         let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
-        let upkeep = upkeep(&current);
-        near.keep(&key, near.ticket(&key), current, credential, upkeep);
+        let maintenance = maintenance(&current);
+        near.keep(&key, near.read_version(&key), current, credential, maintenance);
     }
     assert!((1..=4).contains(&near.kept.len()), "{} of 40 kB in 150 kB", near.kept.len());
 }

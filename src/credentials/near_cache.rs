@@ -4,16 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::agreement::Want;
-use super::broker::{Current, Upkeep};
+use super::agreement::Entitlement;
+use super::broker::{Current, MaintenanceSchedule};
 use super::{CacheKey, Credential};
-use crate::kept::{self, Size};
+use crate::bounded_cache::{self, Size};
 use crate::roles::Version;
 
-mod link;
-
-pub use link::Link;
-pub(super) use link::Ticket;
+use super::invalidation::{Invalidations, ReadVersion};
 
 /// `cache.near_max_entries`, `cache.max_stale`
 #[derive(Clone, Copy, Debug)]
@@ -32,33 +29,33 @@ const REPLY: usize = 512;
 
 /// A ready record and its credential.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct CachedCredential {
     pub(super) current: Current,
     pub(super) credential: Credential,
-    pub(super) upkeep: Upkeep,
-    ticket: Ticket,
+    pub(super) maintenance: MaintenanceSchedule,
+    read_version: ReadVersion,
 }
 
 /// What is known of a key.
-pub(super) enum Look {
+pub(super) enum Lookup {
     /// Nothing.
     Nothing,
     /// What the store holds.
-    Fresh(Arc<Kept>),
+    Fresh(Arc<CachedCredential>),
     /// What the store held; it may have changed.
-    Suspect(Arc<Kept>),
+    Suspect(Arc<CachedCredential>),
 }
 
 /// The kept credentials.
-pub(super) struct Near {
-    kept: kept::Kept<CacheKey, Arc<Kept>>,
-    link: Arc<Link>,
+pub(super) struct NearCache {
+    kept: bounded_cache::BoundedCache<CacheKey, Arc<CachedCredential>>,
+    invalidations: Arc<Invalidations>,
     settings: Settings,
 }
 
-impl Kept {
-    pub(super) fn serves(&self, want: &Want, running: impl FnOnce() -> Version) -> bool {
-        self.current.serves(want, running)
+impl CachedCredential {
+    pub(super) fn serves(&self, entitlement: &Entitlement, running: impl FnOnce() -> Version) -> bool {
+        self.current.serves(entitlement, running)
     }
 
     /// Never longer than the record itself.
@@ -68,13 +65,13 @@ impl Kept {
 }
 
 /// With the record as the store holds it, and the reply, which has the credential once more.
-impl Size for Arc<Kept> {
+impl Size for Arc<CachedCredential> {
     fn size(&self) -> usize {
-        let Kept { current, credential, .. } = &**self;
+        let CachedCredential { current, credential, .. } = &**self;
         let record = &current.written.record;
         let names = [credential.username().as_str(), &record.owner.issuer, &record.owner.subject].map(str::len);
         let roles: usize = record.roles.iter().map(|role| size_of::<(&str, [usize; 2])>() + role.len()).sum();
-        size_of::<(Kept, CacheKey, [usize; 8])>()
+        size_of::<(CachedCredential, CacheKey, [usize; 8])>()
             + current.bytes.capacity()
             + names.iter().sum::<usize>()
             + roles
@@ -83,35 +80,40 @@ impl Size for Arc<Kept> {
     }
 }
 
-impl Near {
+impl NearCache {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { kept: kept::bounded(settings.max_entries, BYTES_EACH), link: Arc::default(), settings }
+        Self { kept: bounded_cache::bounded(settings.max_entries, BYTES_EACH), invalidations: Arc::default(), settings }
     }
 
     /// For the store to tell of changes.
-    pub(super) fn link(&self) -> &Arc<Link> {
-        &self.link
+    pub(super) fn invalidations(&self) -> &Arc<Invalidations> {
+        &self.invalidations
     }
 
     /// To be taken before the key is read from the store.
-    pub(super) fn ticket(&self, key: &CacheKey) -> Ticket {
-        self.link.ticket(key)
+    pub(super) fn read_version(&self, key: &CacheKey) -> ReadVersion {
+        self.invalidations.read_version(key)
     }
 
-    pub(super) fn look(&self, key: &CacheKey) -> Look {
-        let Some(kept) = self.kept.get(key) else { return Look::Nothing };
-        if kept.ended() || !self.link.unchanged(&kept.ticket) {
+    pub(super) fn look(&self, key: &CacheKey) -> Lookup {
+        let Some(kept) = self.kept.get(key) else { return Lookup::Nothing };
+        if kept.ended() || !self.invalidations.unchanged(&kept.read_version) {
             self.kept.remove(key);
-            return Look::Nothing;
+            return Lookup::Nothing;
         }
-        if self.link.trusts(&kept.ticket, kept.current.at) { Look::Fresh(kept) } else { Look::Suspect(kept) }
+        if self.invalidations.trusts(&kept.read_version, kept.current.at) {
+            Lookup::Fresh(kept)
+        } else {
+            Lookup::Suspect(kept)
+        }
     }
 
     /// Drops what will not be served any more, with its password: what has ended, what has changed in the store, and what is suspect
     /// for too long.
     pub(super) fn sweep(&self) {
-        let lives = |kept: &Kept| !kept.ended() && self.link.unchanged(&kept.ticket);
-        let fresh = |kept: &Kept| lives(kept) && self.link.trusts(&kept.ticket, kept.current.at);
+        let lives = |kept: &CachedCredential| !kept.ended() && self.invalidations.unchanged(&kept.read_version);
+        let fresh =
+            |kept: &CachedCredential| lives(kept) && self.invalidations.trusts(&kept.read_version, kept.current.at);
         self.kept.retain(|_, kept| fresh(kept) || self.may_serve(kept));
     }
 
@@ -121,10 +123,10 @@ impl Near {
     }
 
     /// Whether a suspect entry may serve, now that the store does not answer.
-    pub(super) fn may_serve(&self, kept: &Kept) -> bool {
+    pub(super) fn may_serve(&self, kept: &CachedCredential) -> bool {
         !kept.ended()
-            && self.link.unchanged(&kept.ticket)
-            && self.link.suspect_for(&kept.ticket, kept.current.at) < self.settings.max_stale
+            && self.invalidations.unchanged(&kept.read_version)
+            && self.invalidations.suspect_for(&kept.read_version, kept.current.at) < self.settings.max_stale
     }
 
     /// Keeps what was read after the ticket was taken. A change that was told in between wins: the ticket is compared
@@ -132,12 +134,12 @@ impl Near {
     pub(super) fn keep(
         &self,
         key: &CacheKey,
-        ticket: Ticket,
+        read_version: ReadVersion,
         current: Current,
         credential: Credential,
-        upkeep: Upkeep,
-    ) -> Arc<Kept> {
-        let kept = Arc::new(Kept { current, credential, upkeep, ticket });
+        maintenance: MaintenanceSchedule,
+    ) -> Arc<CachedCredential> {
+        let kept = Arc::new(CachedCredential { current, credential, maintenance, read_version });
         self.kept.insert(key.clone(), Arc::clone(&kept));
         kept
     }
@@ -147,7 +149,7 @@ impl Near {
     /// push says which key changed, not who changed it; `NOLOOP` covers only the connection that tracks, which writes nothing; and
     /// whoever takes the next push for his own misses another's change that came before it.
     pub(super) fn forget(&self, key: &CacheKey) {
-        self.link.changed(key.as_str().as_bytes());
+        self.invalidations.changed(key.as_str().as_bytes());
         self.kept.remove(key);
     }
 }

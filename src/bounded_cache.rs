@@ -19,11 +19,11 @@ pub(crate) trait Size {
 pub(crate) struct Share(u64);
 
 /// The cache that [`bounded`] makes.
-pub(crate) type Kept<K, V> = Cache<K, V, Share>;
+pub(crate) type BoundedCache<K, V> = Cache<K, V, Share>;
 
 /// A cache of at most so many entries, which take no more than so many bytes each on average. Where entries are larger it holds
 /// fewer of them.
-pub(crate) fn bounded<K: Eq + Hash, V: Clone + Size>(entries: usize, bytes_each: usize) -> Kept<K, V> {
+pub(crate) fn bounded<K: Eq + Hash, V: Clone + Size>(entries: usize, bytes_each: usize) -> BoundedCache<K, V> {
     let share = weight(bytes_each);
     Cache::with_weighter(entries, weight(entries).saturating_mul(share), Share(share))
 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::nodes::answer::made;
-use crate::nodes::foreign::FOREIGN;
+use crate::cluster_client::answer::made;
+use crate::cluster_client::foreign::FOREIGN;
 
 const SHAPES: [Shape<'_>; 8] = [
     Shape::User("ann"),

@@ -42,7 +42,7 @@ impl FromIterator<Bytes> for Header {
 /// What is to be read of a request beside `authorization`. The settings name it, so that nobody pays for what is not
 /// looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct AttributeSelection {
     /// Headers.
     pub headers: Vec<HeaderName>,
     /// `cookie` headers.
@@ -57,10 +57,10 @@ pub struct Wanted {
 
 /// What was presented.
 #[derive(Clone, Default)]
-pub struct Presented {
+pub struct RequestAttributes {
     /// The caller's credentials.
     pub authorization: Header,
-    /// The headers that [`Wanted`] names, in its order.
+    /// The headers that [`AttributeSelection`] names, in its order.
     pub headers: Vec<Header>,
     /// Every `cookie` header, where they are wanted.
     pub cookies: Vec<Bytes>,
@@ -74,9 +74,9 @@ pub struct Presented {
 }
 
 /// Nothing of it belongs into a log.
-impl fmt::Debug for Presented {
+impl fmt::Debug for RequestAttributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presented").field("authorization", &self.authorization).finish_non_exhaustive()
+        f.debug_struct("RequestAttributes").field("authorization", &self.authorization).finish_non_exhaustive()
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_was_presented_is_never_shown() {
         let one = || Header::One(Bytes::from_static(b"Bearer secret"));
-        let presented = Presented {
+        let attributes = RequestAttributes {
             authorization: one(),
             headers: vec![one()],
             cookies: vec!["secret".into()],
@@ -95,6 +95,6 @@ mod tests {
             extension: "secret".into(),
             metadata: Map::from_iter([("secret".to_owned(), Value::Null)]),
         };
-        assert!(!format!("{presented:?} {:?}", one()).contains("secret"));
+        assert!(!format!("{attributes:?} {:?}", one()).contains("secret"));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
-use crate::credentials::Pace;
+use crate::credentials::Throughput;
 
 /// How long a write takes before one was seen.
 const USUAL: Duration = Duration::from_millis(100);
@@ -28,12 +28,12 @@ pub struct Limits {
 impl Limits {
     /// What to expect where a write takes so long. Half of the patience is left for what a write needs beside its turn, and for
     /// turns that come late; as many as write at once may come in any case.
-    fn pace(&self, mean: Duration) -> Pace {
+    fn pace(&self, mean: Duration) -> Throughput {
         let each = mean / u32::try_from(self.concurrent).unwrap_or(u32::MAX);
         let each = self.between().map_or(each, |between| between.max(each));
         let waiting = (self.patience / 2).as_nanos() / each.as_nanos().max(1);
         let most = usize::try_from(waiting).unwrap_or(usize::MAX).max(self.concurrent);
-        Pace { writers: self.concurrent, most, each }
+        Throughput { writers: self.concurrent, most, each }
     }
 
     /// The least time from one write to the next.
@@ -43,7 +43,7 @@ impl Limits {
 
     /// Before a write was seen.
     #[must_use]
-    pub fn usual_pace(&self) -> Pace {
+    pub fn usual_pace(&self) -> Throughput {
         self.pace(USUAL)
     }
 }
@@ -86,7 +86,7 @@ impl Writes {
     }
 
     /// How fast writes go at present.
-    pub fn pace(&self) -> Pace {
+    pub fn pace(&self) -> Throughput {
         self.limits.pace(*self.mean.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -183,7 +183,7 @@ mod tests {
         let writes = writes(4, None);
         assert_eq!(
             writes.pace(),
-            Pace { writers: 4, most: 60, each: Duration::from_millis(25) },
+            Throughput { writers: 4, most: 60, each: Duration::from_millis(25) },
             "100 ms until one was seen"
         );
         for (takes, most) in [(50, 120), (1000, 6), (60_000, 4)] {
@@ -196,6 +196,10 @@ mod tests {
             assert!(pace.each.as_millis().abs_diff(u128::from(takes) / 4) <= 1, "{pace:?}");
         }
         let limited = self::writes(4, Some(10)).pace();
-        assert_eq!(limited, Pace { writers: 4, most: 15, each: Duration::from_millis(100) }, "the rate is slower");
+        assert_eq!(
+            limited,
+            Throughput { writers: 4, most: 15, each: Duration::from_millis(100) },
+            "the rate is slower"
+        );
     }
 }

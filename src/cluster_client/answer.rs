@@ -35,28 +35,28 @@ impl Content {
 
 /// There is no answer, or none of the system that was asked.
 #[derive(Debug)]
-pub struct Lost {
+pub struct NoResponse {
     /// Why.
     pub why: String,
     /// Whether the request may have reached a node.
     pub sent: bool,
 }
 
-impl Lost {
+impl NoResponse {
     pub(super) fn unsent(why: String) -> Self {
         Self { why, sent: false }
     }
 }
 
 pub(super) enum Failed {
-    Broken(Lost),
+    Broken(NoResponse),
     Oversize(String),
 }
 
 pub(super) async fn read(request: RequestBuilder, limit: usize) -> Result<Answer, Failed> {
     let response = request.send().await.map_err(|error| {
         let sent = !error.is_connect();
-        Failed::Broken(Lost { why: outbound::chain(error), sent })
+        Failed::Broken(NoResponse { why: outbound::chain(error), sent })
     })?;
     let (status, headers) = (response.status(), response.headers().clone());
     let code = status.as_u16();
@@ -64,7 +64,7 @@ pub(super) async fn read(request: RequestBuilder, limit: usize) -> Result<Answer
         Ok(body) => Ok(Answer { status, headers, content: Content::of(&body), after_unknown: false }),
         Err(outbound::BodyError::Oversize(why)) => Err(Failed::Oversize(format!("{code}, then: {why}"))),
         Err(outbound::BodyError::Broken(why)) => {
-            Err(Failed::Broken(Lost { why: format!("{code}, then: {why}"), sent: true }))
+            Err(Failed::Broken(NoResponse { why: format!("{code}, then: {why}"), sent: true }))
         }
     }
 }

@@ -19,7 +19,7 @@ const SLOTS: usize = 65_536;
 /// Keys share so many lists of who waits for a change; whoever is woken for another's looks again.
 const WAITERS: usize = 4096;
 /// How long an entry is trusted where nobody tells of changes.
-pub(super) const UNTRACKED: Duration = Duration::from_secs(2);
+pub(in crate::credentials) const UNTRACKED: Duration = Duration::from_secs(2);
 /// Ends of sessions that are remembered. Entries of older ones are too old to be served.
 const SESSIONS: usize = 64;
 
@@ -36,7 +36,7 @@ enum Mode {
 
 /// The line over which a store tells of changes. Written by the store, read by the near cache.
 #[derive(Debug)]
-pub struct Link {
+pub struct Invalidations {
     /// Session number in the upper bits, mode in the lower two.
     state: AtomicU64,
     changes: Box<[AtomicU64]>,
@@ -50,13 +50,13 @@ pub struct Link {
 
 /// The state of a key's line before the key was read: what is read after it is good as long as nothing has moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::credentials) struct Ticket {
+pub(in crate::credentials) struct ReadVersion {
     slot: usize,
     changes: u64,
     state: u64,
 }
 
-impl Default for Link {
+impl Default for Invalidations {
     fn default() -> Self {
         let changes = std::iter::repeat_with(AtomicU64::default).take(SLOTS).collect();
         let waiters = std::iter::repeat_with(Notify::default).take(WAITERS).collect();
@@ -71,7 +71,7 @@ impl Default for Link {
     }
 }
 
-impl Link {
+impl Invalidations {
     /// From now on every change is told.
     pub fn begun(&self) {
         self.signs.fetch_add(1, Ordering::AcqRel);
@@ -145,37 +145,39 @@ impl Link {
         &self.waiters[slot % WAITERS]
     }
 
-    pub(in crate::credentials) fn ticket(&self, key: &CacheKey) -> Ticket {
+    pub(in crate::credentials) fn read_version(&self, key: &CacheKey) -> ReadVersion {
         let slot = self.slot(key.as_str().as_bytes());
         let changes = self.changes.get(slot).map_or(0, |changes| changes.load(Ordering::Acquire));
-        Ticket { slot, changes, state: self.state.load(Ordering::Acquire) }
+        ReadVersion { slot, changes, state: self.state.load(Ordering::Acquire) }
     }
 
     /// Nobody told of a change since the ticket was taken.
-    pub(super) fn unchanged(&self, ticket: &Ticket) -> bool {
-        self.changes.get(ticket.slot).is_some_and(|changes| changes.load(Ordering::Acquire) == ticket.changes)
+    pub(in crate::credentials) fn unchanged(&self, read_version: &ReadVersion) -> bool {
+        self.changes
+            .get(read_version.slot)
+            .is_some_and(|changes| changes.load(Ordering::Acquire) == read_version.changes)
     }
 
     /// Nobody can have missed one either. `read` is when the entry was read.
-    pub(super) fn trusts(&self, ticket: &Ticket, read: Instant) -> bool {
+    pub(in crate::credentials) fn trusts(&self, read_version: &ReadVersion, read: Instant) -> bool {
         let state = self.state.load(Ordering::Acquire);
         match mode_of(state) {
-            Mode::Tracked => ticket.state == state,
+            Mode::Tracked => read_version.state == state,
             Mode::Untracked => read.elapsed() < UNTRACKED,
             Mode::Lost => false,
         }
     }
 
     /// How long a change may have been missed.
-    pub(super) fn suspect_for(&self, ticket: &Ticket, read: Instant) -> Duration {
-        if mode_of(ticket.state) != Mode::Tracked {
+    pub(in crate::credentials) fn suspect_for(&self, read_version: &ReadVersion, read: Instant) -> Duration {
+        if mode_of(read_version.state) != Mode::Tracked {
             return read.elapsed();
         }
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = ended.iter().find(|(state, _)| *state == ticket.state).map(|(_, at)| *at);
+        let end = ended.iter().find(|(state, _)| *state == read_version.state).map(|(_, at)| *at);
         match end {
             Some(at) => at.elapsed(),
-            None if ticket.state == self.state.load(Ordering::Acquire) => Duration::ZERO,
+            None if read_version.state == self.state.load(Ordering::Acquire) => Duration::ZERO,
             None => Duration::MAX,
         }
     }
@@ -190,12 +192,12 @@ impl Link {
 
     /// Waits until the key may have changed since the ticket was taken, at most `told`, or `poll`
     /// where nobody tells.
-    pub(in crate::credentials) async fn wait(&self, ticket: &Ticket, poll: Duration, told: Duration) {
-        let changed = self.waiters(ticket.slot).notified();
+    pub(in crate::credentials) async fn wait(&self, read_version: &ReadVersion, poll: Duration, told: Duration) {
+        let changed = self.waiters(read_version.slot).notified();
         tokio::pin!(changed);
         // from here on no wake-up is missed
         changed.as_mut().enable();
-        if !self.unchanged(ticket) {
+        if !self.unchanged(read_version) {
             return;
         }
         let tracked = mode_of(self.state.load(Ordering::Acquire)) == Mode::Tracked;

@@ -10,7 +10,7 @@ use url::Url;
 use super::MAX_ANSWER;
 use super::account;
 use super::genuine::Shape;
-use crate::credentials::Origin;
+use crate::credentials::RequestContext;
 use crate::telemetry::traces;
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.
@@ -23,7 +23,7 @@ pub struct Call<'a> {
     query: Option<&'a str>,
     body: Option<Vec<u8>>,
     own: Option<HeaderValue>,
-    origin: Option<&'a Origin>,
+    context: Option<&'a RequestContext>,
     /// Bytes of the answer.
     pub(super) most: usize,
     /// What the answer has to be where it is no error.
@@ -35,7 +35,7 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn new(method: Method, path: &[&'a str]) -> Self {
         let (path, most, shape) = (path.to_vec(), MAX_ANSWER, Shape::Object);
-        Self { method, path, query: None, body: None, own: None, origin: None, most, shape }
+        Self { method, path, query: None, body: None, own: None, context: None, most, shape }
     }
 
     /// A read.
@@ -76,8 +76,8 @@ impl<'a> Call<'a> {
 
     /// For the server's own logs and traces: `X-Opaque-Id` and `traceparent`.
     #[must_use]
-    pub fn on_behalf_of(self, origin: &'a Origin) -> Self {
-        Self { origin: Some(origin), ..self }
+    pub fn on_behalf_of(self, context: &'a RequestContext) -> Self {
+        Self { context: Some(context), ..self }
     }
 
     pub(super) fn is_administrators(&self) -> bool {
@@ -117,16 +117,16 @@ impl<'a> Call<'a> {
     }
 
     /// `span` is that of the attempt: where it is exported, the server's own spans belong under it.
-    pub(super) fn dress(&self, request: RequestBuilder, span: &Span) -> RequestBuilder {
+    pub(super) fn apply_to(&self, request: RequestBuilder, span: &Span) -> RequestBuilder {
         let header = |request: RequestBuilder, name: &str, value: &str| {
             if value.is_empty() { request } else { request.header(name, value) }
         };
-        let context = traces::context_of(span);
-        let request = self.origin.into_iter().fold(request, |request, origin| {
-            let request = header(request, "x-opaque-id", origin.request_id());
-            header(request, "traceparent", if context.is_empty() { origin.traceparent() } else { "" })
+        let trace = traces::context_of(span);
+        let request = self.context.into_iter().fold(request, |request, context| {
+            let request = header(request, "x-opaque-id", context.request_id());
+            header(request, "traceparent", if trace.is_empty() { context.traceparent() } else { "" })
         });
-        let request = context.iter().fold(request, |request, (name, value)| header(request, name, value));
+        let request = trace.iter().fold(request, |request, (name, value)| header(request, name, value));
         match &self.body {
             Some(body) => request.body(body.clone()),
             None => request,

@@ -5,15 +5,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::maintenance::{BROKEN_JUST_NOW, Maintenance};
 use super::refusals::Refusals;
 use super::running::Running;
-use super::upkeep::{BROKEN_JUST_NOW, Repairs};
 use super::{Broker, Error, now_ms};
 use crate::credentials::admission::Admission;
-use crate::credentials::agreement::Want;
+use crate::credentials::agreement::Entitlement;
 use crate::credentials::breaker::Breaker;
-use crate::credentials::near::Near;
-use crate::credentials::record::{Claim, Phase, Written};
+use crate::credentials::near_cache::NearCache;
+use crate::credentials::record::{LeaseHolder, Phase, Written};
 use crate::credentials::seal::{OpenError, Seal};
 use crate::credentials::{Belongs, CacheKey, Cluster, Entry, Provisioner, Settings, Store};
 use crate::identity::{AsOf, Millis};
@@ -21,7 +21,7 @@ use crate::roles::Version;
 use crate::spans;
 
 /// Beyond `write_timeout`: how much longer a claim lasts.
-const CLAIM_MARGIN: Duration = Duration::from_secs(2);
+const LEASE_MARGIN: Duration = Duration::from_secs(2);
 /// No record lives longer than this, however often it is used.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -29,17 +29,17 @@ pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
 
 /// What all flights of this process share.
-pub(super) struct Core<S, P> {
+pub(super) struct Shared<S, P> {
     pub(super) store: Breaker<S>,
     pub(super) provisioner: P,
     pub(super) seal: Seal,
-    pub(super) near: Near,
+    pub(super) near: NearCache,
     pub(super) settings: Settings,
-    pub(super) me: Claim,
+    pub(super) me: LeaseHolder,
     pub(super) running: Running,
     pub(super) admission: Admission,
     pub(super) refusals: Refusals,
-    pub(super) repairs: Repairs,
+    pub(super) maintenance: Maintenance,
 }
 
 /// What was last read from, or written to, the store.
@@ -62,17 +62,18 @@ pub(super) enum Peek {
 
 impl Current {
     /// A ready record that fits, for a caller by this configuration.
-    pub(in crate::credentials) fn serves(&self, want: &Want, running: impl FnOnce() -> Version) -> bool {
+    pub(in crate::credentials) fn serves(&self, entitlement: &Entitlement, running: impl FnOnce() -> Version) -> bool {
         let record = &self.written.record;
         record.phase.is_ready()
-            && record.owner == want.owner
+            && record.owner == entitlement.owner
             // what nearly every hit ends with
-            && (record.roles == want.roles || self.counts_for_more(&Want { mapping: running(), ..want.clone() }))
+            && (record.roles == entitlement.roles || self.counts_for_more(&Entitlement { mapping: running(), ..entitlement.clone() }))
     }
 
-    fn counts_for_more(&self, want: &Want) -> bool {
+    fn counts_for_more(&self, entitlement: &Entitlement) -> bool {
         let record = &self.written.record;
-        want.is_met_by(record) || (!want.mapping.is_later_than(record.mapping) && self.changed_since(want.as_of))
+        entitlement.is_satisfied_by(record)
+            || (!entitlement.mapping.is_later_than(record.mapping) && self.changed_since(entitlement.as_of))
     }
 
     /// Whether roles that carry no time of the provider's must leave this record as it is: they are older than it by the
@@ -86,13 +87,13 @@ impl Current {
     }
 
     /// With the caller's own copies of what is equal, so that both are kept once.
-    pub(super) fn sharing(mut self, want: &Want) -> Self {
+    pub(super) fn sharing(mut self, entitlement: &Entitlement) -> Self {
         let record = &mut self.written.record;
-        if record.owner == want.owner {
-            record.owner = want.owner.clone();
+        if record.owner == entitlement.owner {
+            record.owner = entitlement.owner.clone();
         }
-        if record.roles == want.roles {
-            record.roles = want.roles.clone();
+        if record.roles == entitlement.roles {
+            record.roles = entitlement.roles.clone();
         }
         self
     }
@@ -110,15 +111,15 @@ impl Current {
 impl<S: Store, P: Provisioner> Broker<S, P> {
     /// Drops what this process keeps and nobody will be served with any more.
     pub fn sweep(&self) {
-        let Core { near, admission, refusals, repairs, settings, .. } = &*self.core;
+        let Shared { near, admission, refusals, maintenance, settings, .. } = &*self.shared;
         near.sweep();
         admission.sweep();
         refusals.sweep();
-        repairs.sweep(settings);
+        maintenance.sweep(settings);
     }
 }
 
-impl<S: Store, P: Provisioner> Core<S, P> {
+impl<S: Store, P: Provisioner> Shared<S, P> {
     pub(super) async fn peek(&self, key: &CacheKey) -> Result<Peek, Error> {
         let at = Instant::now();
         self.found(key, self.store.get(key).await?, at).await
@@ -144,7 +145,7 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             Ok(Ok(written)) => written,
             Err(OpenError::UnknownKey) => return Err(Error::Unreadable(OpenError::UnknownKey)),
             Ok(Err(_)) | Err(OpenError::Broken) => {
-                if self.repairs.broken.may(key, BROKEN_JUST_NOW) {
+                if self.maintenance.broken.may(key, BROKEN_JUST_NOW) {
                     tracing::warn!(cacheKey = key.as_str(), "the cached record is broken and will be replaced");
                 }
                 return Ok(Peek::Broken(entry));
@@ -181,8 +182,8 @@ impl<S: Store, P: Provisioner> Core<S, P> {
     }
 
     /// The caller's roles, as the configuration of this process gives them.
-    pub(super) fn wanted(&self, want: &Want) -> Want {
-        Want { mapping: self.running.version(), ..want.clone() }
+    pub(super) fn wanted(&self, entitlement: &Entitlement) -> Entitlement {
+        Entitlement { mapping: self.running.version(), ..entitlement.clone() }
     }
 
     /// Forgets the users of a cluster that was replaced, for as long as the process lives.
@@ -194,8 +195,8 @@ impl<S: Store, P: Provisioner> Core<S, P> {
     }
 
     /// How long a claim lasts.
-    pub(super) fn claim_time(&self) -> Duration {
-        self.settings.write_timeout + CLAIM_MARGIN
+    pub(super) fn lease_time(&self) -> Duration {
+        self.settings.write_timeout + LEASE_MARGIN
     }
 
     /// `cache.expiration`, less up to 10 % so that what was written together does not end together, and never past the

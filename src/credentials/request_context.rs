@@ -2,12 +2,12 @@
 
 /// Passed on with each call, so that the logs and traces of Elasticsearch can be joined with Envoy's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct RequestContext {
     request_id: String,
     traceparent: String,
 }
 
-impl Origin {
+impl RequestContext {
     /// Both come from the client, and what does not fit into a header, or is no `traceparent` (W3C Trace Context §3.2),
     /// is left out.
     #[must_use]
@@ -44,15 +44,15 @@ mod tests {
     #[test]
     fn only_what_is_well_formed_is_passed_on() {
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let origin = Origin::new("7c2f", trace);
-        assert_eq!((origin.request_id(), origin.traceparent()), ("7c2f", trace));
+        let context = RequestContext::new("7c2f", trace);
+        assert_eq!((context.request_id(), context.traceparent()), ("7c2f", trace));
         for (id, trace) in [
             ("a\u{fffd}b", ""),
             ("a b", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"),
             (&*"x".repeat(129), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"),
             ("", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x"),
         ] {
-            assert_eq!(Origin::new(id, trace), Origin::default(), "{id} {trace}");
+            assert_eq!(RequestContext::new(id, trace), RequestContext::default(), "{id} {trace}");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::roles::{Roles, Version};
 
 /// What a caller is entitled to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Want {
+pub struct Entitlement {
     /// Who asks.
     pub owner: Owner,
     /// The roles of the caller's token.
@@ -18,11 +18,11 @@ pub struct Want {
     pub mapping: Version,
 }
 
-impl Want {
+impl Entitlement {
     /// The record may serve the caller: it has the caller's roles, or roles that count for more by the rule of [`join`]. Roles
     /// without a time of their own are later than whatever stands, but not under a later configuration.
     #[must_use]
-    pub fn is_met_by(&self, record: &Record) -> bool {
+    pub fn is_satisfied_by(&self, record: &Record) -> bool {
         record.roles == self.roles
             || match self.as_of {
                 AsOf::At(as_of) => self.raises(record, as_of).is_none(),
@@ -55,25 +55,25 @@ impl Want {
     /// stay: where a login proxy's instances disagree about a user's groups, each of their requests would otherwise be a
     /// write. A caller that comes within that second gets the roles in force. A later configuration does not wait: it
     /// changes a record once.
-    pub(super) fn meet(&mut self, record: &Record, sight: Sight) {
+    pub(super) fn date_against(&mut self, record: &Record, observation: Observation) {
         // replicas of one configuration are as late as the one that was started last
-        self.mapping = self.mapping.or_later(sight.mapping).or_later(record.mapping);
+        self.mapping = self.mapping.or_later(observation.mapping).or_later(record.mapping);
         if matches!(self.as_of, AsOf::At(_)) || record.owner != self.owner {
             return;
         }
-        self.as_of = AsOf::At(if self.is_met_by(record) {
+        self.as_of = AsOf::At(if self.is_satisfied_by(record) {
             record.as_of
-        } else if sight.changed_since && !self.mapping.is_later_than(record.mapping) {
+        } else if observation.changed_since && !self.mapping.is_later_than(record.mapping) {
             record.as_of.saturating_sub(1)
         } else {
-            sight.now.max(record.as_of.saturating_add(1))
+            observation.now.max(record.as_of.saturating_add(1))
         });
     }
 }
 
 /// When a record is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Sight {
+pub struct Observation {
     /// By this process's clock.
     pub now: Millis,
     /// By the store's clock: what it holds is younger than the provider's answer about the caller, or so young that roles

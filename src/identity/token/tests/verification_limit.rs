@@ -8,7 +8,7 @@ use super::*;
 async fn no_more_signatures_are_checked_at_once_than_there_are_turns() {
     let bench = Bench::new();
     let token = bench.sign(&claims().to_string());
-    let turns = Turns::new(2);
+    let turns = VerificationLimit::new(2);
     let verifier = bench.verifier.in_turns(turns.clone());
     verifier.verify(&token, now()).await.unwrap();
     let (one, other) = (turns.take().await, turns.take().await);
@@ -23,7 +23,7 @@ async fn no_more_signatures_are_checked_at_once_than_there_are_turns() {
 async fn no_turn_is_taken_by_who_waits_for_keys_nor_needed_to_refuse_what_no_key_fits() {
     let signer = Signer::for_algorithm(Algorithm::ES256);
     let provider = Provider::new([Ok(key_set(&[signer.jwk(Some("k"))]))]);
-    let turns = Turns::new(1);
+    let turns = VerificationLimit::new(1);
     let verifier = verifier_over(provider.clone(), &algorithm::ALL).in_turns(turns.clone());
     let token = signer.sign(Algorithm::ES256, &header(Algorithm::ES256), &claims().to_string());
     provider.hold();

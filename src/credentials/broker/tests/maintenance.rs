@@ -3,7 +3,7 @@
 use tokio::time::{advance, sleep};
 
 use super::bench::*;
-use crate::credentials::broker::core::MAX_AGE;
+use crate::credentials::broker::shared::MAX_AGE;
 use crate::credentials::broker::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -74,15 +74,15 @@ async fn a_record_that_nobody_uses_ends_and_without_extension_every_one_does() {
 #[tokio::test]
 async fn lives_differ_by_up_to_a_tenth_and_end_at_the_hard_maximum() {
     let bench = Bench::new();
-    let core = &bench.replica().await.core;
-    let lives: Vec<Duration> = (0..300).map(|_| core.ready_life(now_ms())).collect();
+    let shared = &bench.replica().await.shared;
+    let lives: Vec<Duration> = (0..300).map(|_| shared.ready_life(now_ms())).collect();
     assert!(lives.iter().all(|life| *life <= HOUR && *life >= 54 * MINUTE), "{lives:?}");
     let (least, most) = (lives.iter().min().unwrap(), lives.iter().max().unwrap());
     assert!(*most > *least + 3 * MINUTE, "what was written together does not end together: {least:?} to {most:?}");
     let born = |ago: Duration| now_ms() - u64::try_from(ago.as_millis()).unwrap();
-    let last = core.ready_life(born(MAX_AGE.saturating_sub(10 * MINUTE)));
+    let last = shared.ready_life(born(MAX_AGE.saturating_sub(10 * MINUTE)));
     assert!(last <= 10 * MINUTE && last > 9 * MINUTE, "{last:?}");
-    assert_eq!(core.ready_life(born(MAX_AGE + HOUR)), SECOND);
+    assert_eq!(shared.ready_life(born(MAX_AGE + HOUR)), SECOND);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,9 +17,9 @@ struct User<W, T> {
 }
 
 /// The flights under way.
-pub(super) struct Flights<W, T>(Arc<Mutex<HashMap<CacheKey, User<W, T>>>>);
+pub(super) struct SingleFlight<W, T>(Arc<Mutex<HashMap<CacheKey, User<W, T>>>>);
 
-impl<W, T> Clone for Flights<W, T> {
+impl<W, T> Clone for SingleFlight<W, T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -29,7 +29,7 @@ impl<W, T> Clone for Flights<W, T> {
 #[derive(Debug)]
 pub(super) struct Lost;
 
-impl<W, T> Flights<W, T>
+impl<W, T> SingleFlight<W, T>
 where
     W: PartialEq + Send + 'static,
     T: Clone + Send + Sync + 'static,
@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hundred_concurrent_callers_share_one_flight() {
-        let flights = Flights::<u8, usize>::new();
+        let flights = SingleFlight::<u8, usize>::new();
         let runs = Arc::new(AtomicUsize::new(0));
         let callers = (0..100).map(|_| {
             let runs = Arc::clone(&runs);
@@ -133,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_caller_does_not_cancel_the_flight() {
-        let flights = Flights::<u8, ()>::new();
+        let flights = SingleFlight::<u8, ()>::new();
         let (done, finished) = tokio::sync::oneshot::channel();
         let (go, started) = tokio::sync::oneshot::channel::<()>();
         {
@@ -151,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_flight_is_an_error_and_leaves_nothing_behind() {
-        let flights = Flights::<u8, ()>::new();
+        let flights = SingleFlight::<u8, ()>::new();
         let result = flights.join(&key(), 1, |_| async { panic!("in flight") }).await;
         assert!(result.is_err());
         assert!(flights.0.lock().unwrap().is_empty());

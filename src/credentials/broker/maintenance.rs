@@ -12,14 +12,14 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::core::{Core, Current};
 use super::recent::Recent;
+use super::shared::{Current, Shared};
 use super::{Error, Purpose, now_ms};
-use crate::credentials::near::Kept;
+use crate::credentials::near_cache::CachedCredential;
 use crate::credentials::record::{Phase, Record, Written};
 use crate::credentials::seal::Seal;
 use crate::credentials::{
-    CacheKey, Day, Existing, InspectError, Login, Origin, OtherWriter, Provisioner, Settings, Store,
+    CacheKey, Day, Existing, InspectError, Login, OtherWriter, Provisioner, RequestContext, Settings, Store,
 };
 use crate::identity::Identity;
 
@@ -40,14 +40,14 @@ pub(super) const BROKEN_JUST_NOW: Duration = Duration::from_secs(60);
 
 /// When something is due, in milliseconds after the record was read.
 #[derive(Debug)]
-pub(in crate::credentials) struct Upkeep {
+pub(in crate::credentials) struct MaintenanceSchedule {
     extend: AtomicU64,
     confirm: AtomicU64,
     /// Never for a record that the present key sealed.
     seal: AtomicU64,
 }
 
-impl Upkeep {
+impl MaintenanceSchedule {
     /// `told_since`: when the store began to tell of changes again, after a time when it did not. What was confirmed
     /// before that may have been rolled back since.
     pub(in crate::credentials) fn of(
@@ -85,7 +85,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Bounds on confirmations, repairs and new seals.
-pub(super) struct Repairs {
+pub(super) struct Maintenance {
     permits: Semaphore,
     repaired: Recent,
     sealed: Recent,
@@ -93,14 +93,14 @@ pub(super) struct Repairs {
     pub(super) broken: Recent,
 }
 
-impl Default for Repairs {
+impl Default for Maintenance {
     fn default() -> Self {
         let (repaired, sealed, broken) = (Recent::default(), Recent::default(), Recent::default());
         Self { permits: Semaphore::new(CONFIRMATIONS), repaired, sealed, broken }
     }
 }
 
-impl Repairs {
+impl Maintenance {
     /// Forgets what was done long ago.
     pub(super) fn sweep(&self, settings: &Settings) {
         self.repaired.sweep(between_repairs(settings));
@@ -124,12 +124,12 @@ enum Verdict {
     Open,
 }
 
-impl<S: Store, P: Provisioner> Core<S, P> {
+impl<S: Store, P: Provisioner> Shared<S, P> {
     /// Starts what is due. `fly` makes the flights that write the record once more.
-    pub(super) fn upkeep<F>(
+    pub(super) fn maintenance<F>(
         self: &Arc<Self>,
         key: &CacheKey,
-        kept: &Arc<Kept>,
+        kept: &Arc<CachedCredential>,
         identity: &Identity,
         fly: impl Fn(Purpose) -> F,
     ) where
@@ -137,31 +137,31 @@ impl<S: Store, P: Provisioner> Core<S, P> {
     {
         let elapsed = kept.current.at.elapsed();
         let retry = self.settings.settling / ATTEMPTS;
-        if due(&kept.upkeep.extend, elapsed, retry) {
-            let (core, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
+        if due(&kept.maintenance.extend, elapsed, retry) {
+            let (shared, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
             tokio::spawn(async move {
-                let life = core.ready_life(kept.current.written.record.born);
-                core.rewrite(&key, &kept.current, None, life).await;
+                let life = shared.ready_life(kept.current.written.record.born);
+                shared.rewrite(&key, &kept.current, None, life).await;
             });
         }
-        if due(&kept.upkeep.seal, elapsed, retry) && self.repairs.sealed.may(key, SEALED_JUST_NOW) {
-            let (core, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
+        if due(&kept.maintenance.seal, elapsed, retry) && self.maintenance.sealed.may(key, SEALED_JUST_NOW) {
+            let (shared, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
             tokio::spawn(async move {
                 let left = kept.current.remaining.saturating_sub(kept.current.at.elapsed());
-                core.rewrite(&key, &kept.current, None, left).await;
+                shared.rewrite(&key, &kept.current, None, left).await;
             });
         }
-        if due(&kept.upkeep.confirm, elapsed, retry) {
+        if due(&kept.maintenance.confirm, elapsed, retry) {
             let record = &kept.current.written.record;
             let (repair, touch) = (fly(Purpose::Repair(record.clone())), fly(Purpose::Touch(record.clone())));
-            let (core, key, kept, identity) = (Arc::clone(self), key.clone(), Arc::clone(kept), identity.clone());
+            let (shared, key, kept, identity) = (Arc::clone(self), key.clone(), Arc::clone(kept), identity.clone());
             tokio::spawn(async move {
-                let Ok(_permit) = core.repairs.permits.try_acquire() else {
+                let Ok(_permit) = shared.maintenance.permits.try_acquire() else {
                     // somebody's turn comes with the next use
-                    kept.upkeep.confirm.store(0, Ordering::Relaxed);
+                    kept.maintenance.confirm.store(0, Ordering::Relaxed);
                     return;
                 };
-                match core.confirm(&kept.current, &identity).await {
+                match shared.confirm(&kept.current, &identity).await {
                     Verdict::Unseen => {
                         if let Err(error) = touch.await {
                             tracing::debug!(user = identity.username.as_str(), %error, "The day was not written");
@@ -169,9 +169,9 @@ impl<S: Store, P: Provisioner> Core<S, P> {
                     }
                     Verdict::Right => {
                         let left = kept.current.remaining.saturating_sub(kept.current.at.elapsed());
-                        core.rewrite(&key, &kept.current, Some(Phase::Confirmed), left).await;
+                        shared.rewrite(&key, &kept.current, Some(Phase::Confirmed), left).await;
                     }
-                    Verdict::Wrong => core.mismatch(&key, &identity, repair).await,
+                    Verdict::Wrong => shared.mismatch(&key, &identity, repair).await,
                     Verdict::Open => {}
                 }
             });
@@ -184,7 +184,7 @@ impl<S: Store, P: Provisioner> Core<S, P> {
         F: Future<Output = Result<Record, Error>>,
     {
         let user = identity.username.as_str();
-        let first = self.repairs.repaired.may(key, between_repairs(&self.settings));
+        let first = self.maintenance.repaired.may(key, between_repairs(&self.settings));
         match self.provisioner.other_writer(&identity.username).await {
             Ok(Some(OtherWriter { theirs, ours })) => tracing::error!(
                 user,
@@ -227,7 +227,7 @@ impl<S: Store, P: Provisioner> Core<S, P> {
             // Elasticsearch also answers 401 while its security index is unavailable: the administrator must see the user,
             // or see that it is gone
             Ok(Login::Rejected) => {
-                match self.provisioner.inspect(&identity.username, &record.owner, &Origin::default()).await {
+                match self.provisioner.inspect(&identity.username, &record.owner, &RequestContext::default()).await {
                     Ok(Existing::Ours(_) | Existing::Absent) => Verdict::Wrong,
                     Err(InspectError::Refused(refused)) => {
                         tracing::warn!(user = identity.username.as_str(), error = %refused, "Not confirmed");
@@ -268,7 +268,7 @@ impl<S: Store, P: Provisioner> Core<S, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::near;
+    use crate::credentials::near_cache;
     use crate::digest::Digest;
     use crate::identity::Username;
 
@@ -278,20 +278,20 @@ mod tests {
         let settings = Settings {
             expiration: minute,
             extend: false,
-            near: near::Settings { max_entries: 1, max_stale: minute },
+            near: near_cache::Settings { max_entries: 1, max_stale: minute },
             settling: minute,
             confirm_interval: minute,
             mapping: Digest(1),
             store_timeout: minute,
             write_timeout: minute,
         };
-        let (repairs, key) = (Repairs::default(), CacheKey::of(&Username::parse("ann").unwrap()));
-        let all = || [&repairs.repaired, &repairs.sealed, &repairs.broken];
+        let (maintenance, key) = (Maintenance::default(), CacheKey::of(&Username::parse("ann").unwrap()));
+        let all = || [&maintenance.repaired, &maintenance.sealed, &maintenance.broken];
         assert!(all().into_iter().all(|done| done.may(&key, minute)));
-        repairs.sweep(&settings);
+        maintenance.sweep(&settings);
         assert_eq!(all().map(Recent::len), [1, 1, 1]);
         tokio::time::advance(between_repairs(&settings).max(SEALED_JUST_NOW).max(BROKEN_JUST_NOW)).await;
-        repairs.sweep(&settings);
+        maintenance.sweep(&settings);
         assert_eq!(all().map(Recent::len), [0, 0, 0]);
     }
 }

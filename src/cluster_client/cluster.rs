@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{Answer, Call, Nodes};
+use super::{Answer, Call, ClusterClient};
 use crate::credentials::Cluster;
 use crate::digest::Digest;
 
@@ -52,7 +52,7 @@ impl ClusterId {
     }
 
     /// What is known after asking, unless that was done a moment ago.
-    pub async fn ask(&self, nodes: &Nodes, limit: Duration) -> Cluster {
+    pub async fn ask(&self, nodes: &ClusterClient, limit: Duration) -> Cluster {
         let mut pause = self.pause.lock().await;
         if pause.is_none_or(|end| Instant::now() >= end) {
             let answered = self.read(nodes, limit).await;
@@ -63,7 +63,7 @@ impl ClusterId {
     }
 
     /// Asks; says whether there was an answer. What was known stays where there was none, or one that names no cluster.
-    pub async fn read(&self, nodes: &Nodes, limit: Duration) -> bool {
+    pub async fn read(&self, nodes: &ClusterClient, limit: Duration) -> bool {
         let Ok(answer) = nodes.send(&Call::get(&[]), limit).await else { return false };
         self.heard(&answer);
         true

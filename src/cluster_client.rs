@@ -30,7 +30,7 @@ mod limit;
 mod trace;
 
 pub use account::Account;
-pub use answer::{Answer, Lost};
+pub use answer::{Answer, NoResponse};
 pub use call::Call;
 pub use cluster::ClusterId;
 pub use condition::Condition;
@@ -67,7 +67,7 @@ pub struct Settings {
 }
 
 /// The HTTP client and what is known of the nodes.
-pub struct Nodes {
+pub struct ClusterClient {
     http: reqwest::Client,
     ring: Ring,
     system: System,
@@ -80,12 +80,12 @@ pub struct Nodes {
 enum Next {
     Done(Answer),
     /// Certainly or harmlessly repeatable; with the time that the node asked for.
-    Again(Result<Answer, Lost>, Option<Duration>),
-    Stop(Lost),
+    Again(Result<Answer, NoResponse>, Option<Duration>),
+    Stop(NoResponse),
 }
 
-impl Nodes {
-    /// Connects on first use. Answers of either system count until [`Nodes::of`] says which.
+impl ClusterClient {
+    /// Connects on first use. Answers of either system count until [`ClusterClient::of`] says which.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let Settings { hosts, account, tls, media_type } = settings;
         let http = outbound::client_with(&tls, &hosts)?.connect_timeout(CONNECT_TIMEOUT).build()?;
@@ -102,7 +102,7 @@ impl Nodes {
     /// repeated, and 429 unless it will last; no other status is. A write whose connection broke after it was sent is
     /// not repeated: its outcome is unknown. What something else answers in the system's place is never given back, but lost:
     /// a read goes on to the next node, and of a write the outcome is unknown.
-    pub async fn send(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, Lost> {
+    pub async fn send(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, NoResponse> {
         let ends = Instant::now() + limit;
         let mut answer = self.attempts(call, ends, limit).await?;
         if answer.status == StatusCode::UNAUTHORIZED && call.is_administrators() {
@@ -118,20 +118,20 @@ impl Nodes {
         Ok(answer)
     }
 
-    async fn attempts(&self, call: &Call<'_>, ends: Instant, limit: Duration) -> Result<Answer, Lost> {
+    async fn attempts(&self, call: &Call<'_>, ends: Instant, limit: Duration) -> Result<Answer, NoResponse> {
         let authorization = match (call.own_credential(), &self.administrator) {
             (Some(own), _) => Some(own),
-            (None, Some(administrator)) => Some(administrator.header().await.map_err(Lost::unsent)?),
+            (None, Some(administrator)) => Some(administrator.header().await.map_err(NoResponse::unsent)?),
             (None, None) => None,
         };
         let plan = self.ring.plan(ATTEMPTS);
-        let (mut sent, mut last) = (false, Err(Lost::unsent("no node".into())));
+        let (mut sent, mut last) = (false, Err(NoResponse::unsent("no node".into())));
         for (turn, node) in plan.iter().enumerate() {
             let Some(url) = call.url(&node.base) else {
-                return Err(Lost::unsent("the name does not fit into a URL".into()));
+                return Err(NoResponse::unsent("the name does not fit into a URL".into()));
             };
             let span = trace::attempt(call, &url, turn);
-            let request = call.dress(self.http.request(call.method.clone(), url), &span);
+            let request = call.apply_to(self.http.request(call.method.clone(), url), &span);
             let request = request.header(ACCEPT, self.media_type.as_str());
             let request =
                 if call.has_body() { request.header(CONTENT_TYPE, self.media_type.as_str()) } else { request };
@@ -140,7 +140,7 @@ impl Nodes {
             let Ok(next) = tokio::time::timeout_at(ends, answered).await else {
                 node.failed("no answer in time");
                 spans::failed(&span, "timeout");
-                return Err(Lost { why: format!("no answer within {limit:?}"), sent: true });
+                return Err(NoResponse { why: format!("no answer within {limit:?}"), sent: true });
             };
             drop(span);
             match next {
@@ -163,7 +163,7 @@ impl Nodes {
         }
         match last {
             Ok(answer) => Ok(answer.after(sent)),
-            Err(lost) => Err(Lost { sent, ..lost }),
+            Err(lost) => Err(NoResponse { sent, ..lost }),
         }
     }
 
@@ -189,7 +189,7 @@ impl Nodes {
             Err(failed) => {
                 spans::failed(span, "connection");
                 return match failed {
-                    answer::Failed::Oversize(why) => Next::Stop(Lost { why, sent: true }),
+                    answer::Failed::Oversize(why) => Next::Stop(NoResponse { why, sent: true }),
                     answer::Failed::Broken(lost) => {
                         node.failed(&lost.why);
                         if lost.sent && call.is_write() { Next::Stop(lost) } else { Next::Again(Err(lost), None) }
@@ -235,8 +235,8 @@ impl Nodes {
     }
 }
 
-fn given(answer: Answer, foreign: Option<String>) -> Result<Answer, Lost> {
-    foreign.map_or(Ok(answer), |why| Err(Lost { why, sent: true }))
+fn given(answer: Answer, foreign: Option<String>) -> Result<Answer, NoResponse> {
+    foreign.map_or(Ok(answer), |why| Err(NoResponse { why, sent: true }))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::account::Scheme;
 use super::*;
-use crate::credentials::Origin;
+use crate::credentials::RequestContext;
 
 /// A node that gives these answers in turn, the last one for ever; 99 is no status: the connection closes without a word.
 struct Scripted {
@@ -49,9 +49,9 @@ async fn closed() -> Url {
     Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap()
 }
 
-fn nodes_as(hosts: Vec<Url>, account: Account) -> Nodes {
+fn nodes_as(hosts: Vec<Url>, account: Account) -> ClusterClient {
     let media_type = "application/json".into();
-    Nodes::new(Settings { hosts, account: Some(account), tls: Tls::default(), media_type }).unwrap()
+    ClusterClient::new(Settings { hosts, account: Some(account), tls: Tls::default(), media_type }).unwrap()
 }
 
 fn account() -> Account {
@@ -113,7 +113,7 @@ async fn what_passes_ends_well_on_the_same_node_or_on_another() {
     assert_eq!(asked, (1, 6), "the failing one rests, and nothing else is asked: requirement 30");
 }
 
-async fn one(answers: &[(u16, &'static str)]) -> (Scripted, Nodes) {
+async fn one(answers: &[(u16, &'static str)]) -> (Scripted, ClusterClient) {
     let node = scripted(answers).await;
     let nodes = nodes_as(vec![node.url.clone()], account());
     (node, nodes)
@@ -192,9 +192,9 @@ async fn a_rejected_secret_is_read_anew_and_the_call_repeated_once() {
 async fn a_call_says_on_whose_behalf_it_is_made() {
     let (node, nodes) = one(&[(200, "{}")]).await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let origin = Origin::new("7c2f", trace);
-    nodes.send(&put().on_behalf_of(&origin), LIMIT).await.unwrap();
-    nodes.send(&Call::get(&["a"]).on_behalf_of(&Origin::default()), LIMIT).await.unwrap();
+    let context = RequestContext::new("7c2f", trace);
+    nodes.send(&put().on_behalf_of(&context), LIMIT).await.unwrap();
+    nodes.send(&Call::get(&["a"]).on_behalf_of(&RequestContext::default()), LIMIT).await.unwrap();
     let headers = node.headers.lock().unwrap();
     let [first, second] = headers.as_slice() else { panic!("two calls") };
     assert_eq!((&first["x-opaque-id"], &first["traceparent"]), (&"7c2f".parse().unwrap(), &trace.parse().unwrap()));

@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 
 /// A JSON object in which no name occurs twice, at any depth.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Object(Map<String, Value>);
+pub struct StrictObject(Map<String, Value>);
 
-impl Object {
+impl StrictObject {
     /// The members.
     #[must_use]
     pub fn members(&self) -> &Map<String, Value> {
@@ -27,7 +27,7 @@ impl Object {
     }
 }
 
-impl<'de> Deserialize<'de> for Object {
+impl<'de> Deserialize<'de> for StrictObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Strict::deserialize(deserializer)? {
             Strict(Value::Object(members)) => Ok(Self(members)),
@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Object, serde_json::Error> {
+    fn parse(text: &str) -> Result<StrictObject, serde_json::Error> {
         serde_json::from_str(text)
     }
 
