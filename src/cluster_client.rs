@@ -4,9 +4,9 @@
 //! Nodes are asked in turn; one that fails rests for a while, and when all rest the one whose rest ends first is tried.
 //! Nothing is asked only to see whether a node lives. A call has one deadline for all its attempts.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{RequestBuilder, StatusCode};
 use tokio::time::Instant;
@@ -176,7 +176,7 @@ impl ClusterClient {
 
     /// Trouble with the administrator's account is for a person, now; said at most once a minute.
     pub fn alert(&self, what: &str) {
-        let mut alerted = self.alerted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut alerted = self.alerted.lock();
         if alerted.is_none_or(|at| at.elapsed() >= ALERTS) {
             *alerted = Some(Instant::now());
             tracing::error!(answer = what, "The administrator's account does not work: nobody new can be let in");

@@ -1,9 +1,9 @@
 //! Provisioner over Elasticsearch's security API: `GET` and `PUT /_security/user/{name}`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -107,8 +107,7 @@ impl Elastic {
     fn reserved(&self, username: &Username) -> bool {
         let account = self.settings.nodes.account.as_ref().map(|account| &account.scheme);
         let own = matches!(account, Some(Scheme::Basic { username: own }) if own == username.as_str());
-        let learned =
-            || self.own_name.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(username.as_str());
+        let learned = || self.own_name.lock().as_deref() == Some(username.as_str());
         RESERVED.contains(&username.as_str()) || own || learned()
     }
 

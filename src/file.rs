@@ -7,11 +7,12 @@
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use redb::{Database, ReadableDatabase as _, Table, TableDefinition};
 use tokio::sync::Semaphore;
 
+use crate::clock::{millis, now_millis};
 use crate::credentials::Invalidations;
 use crate::credentials::{CacheKey, Cursor, Entry, Keys, MAX_RECORD, Replaced, Store, StoreError};
 
@@ -123,7 +124,7 @@ impl FileStore {
     /// Removes what has expired, and answers how much that was.
     pub async fn purge(&self) -> Result<usize, StoreError> {
         self.change(|records| {
-            let now = now_ms();
+            let now = now_millis();
             let mut gone = 0;
             records.retain(|_, (ends, _)| {
                 gone += usize::from(ends <= now);
@@ -140,7 +141,7 @@ fn held(
     records: &impl redb::ReadableTable<&'static str, (u64, &'static [u8])>,
     key: &str,
 ) -> Result<Option<Entry>, redb::Error> {
-    let now = now_ms();
+    let now = now_millis();
     let found = records.get(key)?;
     Ok(found.and_then(|found| {
         let (ends, bytes) = found.value();
@@ -150,17 +151,12 @@ fn held(
     }))
 }
 
+/// The end is by the wall clock, since the file outlives the process. A clock that is set back makes lives longer, which the
+/// agreement takes for a restored record.
 fn put(records: &mut Records<'_>, key: &str, bytes: &[u8], life: Duration) -> Result<(), redb::Error> {
-    let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
-    records.insert(key, (now_ms().saturating_add(life), bytes))?;
+    let ends = now_millis().saturating_add(millis(life).max(1));
+    records.insert(key, (ends, bytes))?;
     Ok(())
-}
-
-/// Wall time, since the file outlives the process. Set back it makes lives longer, which the agreement takes for a
-/// restored record.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Store for FileStore {
@@ -237,7 +233,7 @@ impl Keys for FileStore {
     async fn keys(&self, cursor: Option<Cursor>) -> Result<(Vec<CacheKey>, Option<Cursor>), StoreError> {
         let from = cursor.map_or_else(String::new, |cursor| cursor.0);
         self.read(move |records| {
-            let (mut page, now) = (Vec::new(), now_ms());
+            let (mut page, now) = (Vec::new(), now_millis());
             for record in records.range::<&str>((Bound::Excluded(from.as_str()), Bound::Unbounded))? {
                 let (key, value) = record?;
                 let (ends, _) = value.value();

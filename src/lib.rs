@@ -33,6 +33,7 @@
 pub mod app;
 pub mod authz;
 mod bounded_cache;
+mod clock;
 pub mod cluster_client;
 pub mod config;
 pub mod credentials;

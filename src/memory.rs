@@ -1,9 +1,10 @@
 //! Store for one process: bounded, with expiry.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::credentials::Invalidations;
@@ -48,7 +49,7 @@ impl MemoryStore {
 
     /// Runs on the map with the key's entry removed if it has expired.
     fn with<T>(&self, key: &CacheKey, run: impl FnOnce(&mut HashMap<CacheKey, Held>) -> T) -> T {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         if entries.get(key).is_some_and(|held| held.ends <= Instant::now()) {
             entries.remove(key);
         }
@@ -123,7 +124,7 @@ impl Store for MemoryStore {
         let entries = Arc::clone(&self.entries);
         sweep::every_pause(move || {
             let now = Instant::now();
-            let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut entries = entries.lock();
             entries.retain(|_, held| held.ends > now);
         })
         .await;
@@ -147,7 +148,7 @@ mod tests {
         store.put_if_absent(&key("bob"), b"x", sweep::PAUSE * 10).await.unwrap();
         let watching = store.watch(Arc::default());
         assert!(tokio::time::timeout(sweep::PAUSE * 3 / 2, watching).await.is_err(), "it goes on");
-        assert!(store.entries.lock().unwrap().keys().eq([&key("bob")]));
+        assert!(store.entries.lock().keys().eq([&key("bob")]));
     }
 
     #[tokio::test(start_paused = true)]
@@ -156,7 +157,7 @@ mod tests {
         let key = |n: u64| CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
         for n in 0..100 {
             store.put_if_absent(&key(n), b"x", Duration::from_secs(100 + n)).await.unwrap();
-            assert!(store.entries.lock().unwrap().len() <= 20);
+            assert!(store.entries.lock().len() <= 20);
         }
         assert!(store.get(&key(99)).await.unwrap().is_some());
         assert!(store.get(&key(0)).await.unwrap().is_none());

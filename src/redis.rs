@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd, pipe};
 
+use crate::clock::millis;
 use crate::credentials::Invalidations;
 use crate::credentials::{CacheKey, Entry, MAX_RECORD, Replaced, Store, StoreError};
 
@@ -120,8 +121,8 @@ fn as_record(bytes: Vec<u8>) -> Vec<u8> {
     if bytes.len() > MAX_RECORD { Vec::new() } else { bytes }
 }
 
-fn millis(life: Duration) -> u64 {
-    u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1)
+fn px(life: Duration) -> u64 {
+    millis(life).max(1)
 }
 
 impl Store for RedisStore {
@@ -150,7 +151,7 @@ impl Store for RedisStore {
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
         let mut set = cmd("SET");
-        set.arg(key.as_str()).arg(bytes).arg("NX").arg("GET").arg("PX").arg(millis(life));
+        set.arg(key.as_str()).arg(bytes).arg("NX").arg("GET").arg("PX").arg(px(life));
         match self.write::<Option<Vec<u8>>>(key, set).await {
             Ok(before) => Ok(before.map(as_record)),
             Err(failed) if failed.is_wrong_type() => Ok(Some(Vec::new())),
@@ -165,7 +166,7 @@ impl Store for RedisStore {
         new: &[u8],
         life: Duration,
     ) -> Result<Replaced, StoreError> {
-        let px = millis(life).to_string();
+        let px = px(life).to_string();
         match self.script(REPLACE, key, &[expected, new, px.as_bytes()]).await? {
             Some(1) => return Ok(Replaced::Yes),
             Some(0) => return Ok(Replaced::Changed),

@@ -132,7 +132,8 @@ impl Visit for Fields<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use parking_lot::Mutex;
+    use std::sync::Arc;
 
     use super::*;
     use crate::spans;
@@ -142,7 +143,7 @@ mod tests {
 
     impl io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend(bytes);
+            self.0.lock().extend(bytes);
             Ok(bytes.len())
         }
 
@@ -175,7 +176,7 @@ mod tests {
                     tracing::info!("news");
                     tracing::info!(target: "h2", "a library's");
                 });
-                let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+                let text = String::from_utf8(lines.0.lock().clone()).unwrap();
                 assert_eq!(text.contains("detail"), level >= Level::DEBUG, "{level}: {text}");
                 assert_eq!(text.contains("news"), level >= Level::INFO, "{level}: {text}");
                 assert!(!text.contains("a span") && !text.contains("a library's"), "{text}");
@@ -203,7 +204,7 @@ mod tests {
                 let sub = "\u{1b}[2J\u{9b}1A\u{202e}\n2026-01-01 INFO forged";
                 tracing::info!(user = sub, shown = %sub, debugged = ?sub, "of {sub}");
             });
-            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            let text = String::from_utf8(lines.0.lock().clone()).unwrap();
             let line = text.strip_suffix('\n').unwrap();
             assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{format:?}: {line:?}");
             assert!(line.contains("forged") && line.contains("[2J"), "{format:?}: {line}");
@@ -218,7 +219,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(cacheKey = "elastauth-x", n = 3_u64, ok = true, shown = %"a \"quoted\" b", "Cache\nhit");
         });
-        let bytes = lines.0.lock().unwrap().clone();
+        let bytes = lines.0.lock().clone();
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(text.lines().count(), 1);
         let line: Value = serde_json::from_str(&text).unwrap();

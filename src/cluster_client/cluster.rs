@@ -1,9 +1,10 @@
 //! Which cluster it is that answers: by the id that it gave itself, and by the addresses under which it is asked.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::StatusCode;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -47,7 +48,7 @@ impl ClusterId {
 
     /// What is known; asks nobody.
     pub fn known(&self) -> Cluster {
-        let uuid = self.uuid.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let uuid = self.uuid.lock().clone();
         Cluster { uuid, hosts: Some(self.hosts) }
     }
 
@@ -78,7 +79,7 @@ impl ClusterId {
         let uuid = body["cluster_uuid"].as_str().filter(|uuid| !uuid.is_empty() && *uuid != NOT_YET);
         let Some(uuid) = uuid.filter(|_| answer.status == StatusCode::OK) else { return };
         let before = {
-            let mut known = self.uuid.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.uuid.lock();
             if known.as_deref() == Some(uuid) {
                 return;
             }

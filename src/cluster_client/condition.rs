@@ -1,6 +1,6 @@
 //! What the last look at the cluster found, for whoever asks.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 /// Set in the background, read by readiness at no cost to the cluster.
 #[derive(Debug)]
@@ -15,12 +15,12 @@ impl Default for Condition {
 impl Condition {
     /// What was found last.
     pub fn get(&self) -> Result<(), String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     /// Takes the new finding; answers whether it differs from the one before.
     pub fn set(&self, found: Result<(), String>) -> bool {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.0.lock();
         let changed = *held != found;
         *held = found;
         changed

@@ -1,9 +1,9 @@
 //! Which node is asked next.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
@@ -59,7 +59,7 @@ impl Ring {
 
 impl Node {
     fn health(&self) -> Health {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.health.lock()
     }
 
     /// To be told of each answer that is no error (errors do not always have the header: elasticsearch#73434). Answers
@@ -72,14 +72,14 @@ impl Node {
     }
 
     pub(super) fn answered(&self) {
-        let before = std::mem::take(&mut *self.health.lock().unwrap_or_else(PoisonError::into_inner));
+        let before = std::mem::take(&mut *self.health.lock());
         if before.failures > 0 {
             tracing::info!(node = outbound::shown(&self.base), "The node answers again");
         }
     }
 
     pub(super) fn failed(&self, why: &str) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut health = self.health.lock();
         let rest = BACK_OFF.saturating_mul(1 << health.failures.min(5)).min(MAX_BACK_OFF);
         health.failures = health.failures.saturating_add(1);
         health.rests_until = Some(Instant::now() + rest);

@@ -1,9 +1,9 @@
 //! How many writes are sent at once, and how fast they go: a write makes the cluster hash a password, so more of them at once
 //! only take longer.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
@@ -72,7 +72,7 @@ pub struct Full;
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut mean = self.writes.mean.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mean = self.writes.mean.lock();
         *mean = (*mean * (NEWEST - 1) + self.since.elapsed()) / NEWEST;
     }
 }
@@ -87,7 +87,7 @@ impl Writes {
 
     /// How fast writes go at present.
     pub fn pace(&self) -> Throughput {
-        self.limits.pace(*self.mean.lock().unwrap_or_else(PoisonError::into_inner))
+        self.limits.pace(*self.mean.lock())
     }
 
     /// Waits for a turn.
@@ -105,7 +105,7 @@ impl Writes {
     /// The moment that the rate allows; taken only if it comes in time.
     fn turn(&self, ends: Instant) -> Result<Option<Instant>, Full> {
         let Some(between) = self.limits.between() else { return Ok(None) };
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = self.due.lock();
         let now = Instant::now();
         let turn = due.map_or(now, |due| due.max(now));
         if turn > ends {

@@ -34,7 +34,7 @@ async fn scripted(answers: &[(u16, &'static str)]) -> Scripted {
     let script = Script { answers: answers.into(), asked: Arc::clone(&asked), headers: Arc::clone(&headers) };
     let answer = |State(script): State<Script>, headers: HeaderMap| async move {
         let turn = script.asked.fetch_add(1, Ordering::SeqCst);
-        script.headers.lock().unwrap().push(headers);
+        script.headers.lock().push(headers);
         let (status, body) = script.answers[turn.min(script.answers.len() - 1)];
         // a handler that panics closes the connection
         (StatusCode::from_u16(status).unwrap(), body).into_response()
@@ -182,7 +182,7 @@ async fn a_rejected_secret_is_read_anew_and_the_call_repeated_once() {
     let account = Account { scheme: Scheme::ApiKey, secret: "id:one".to_owned().into(), file: Some(file) };
     let nodes = nodes_as(vec![node.url], account);
     assert!(nodes.send(&put(), LIMIT).await.unwrap().status.is_success());
-    let headers = node.headers.lock().unwrap();
+    let headers = node.headers.lock();
     let shown: Vec<_> = headers.iter().map(|headers| headers["authorization"].to_str().unwrap().to_owned()).collect();
     assert_eq!(shown, ["ApiKey aWQ6b25l", "ApiKey aWQ6dHdv"]);
 }
@@ -195,7 +195,7 @@ async fn a_call_says_on_whose_behalf_it_is_made() {
     let context = RequestContext::new("7c2f", trace);
     nodes.send(&put().on_behalf_of(&context), LIMIT).await.unwrap();
     nodes.send(&Call::get(&["a"]).on_behalf_of(&RequestContext::default()), LIMIT).await.unwrap();
-    let headers = node.headers.lock().unwrap();
+    let headers = node.headers.lock();
     let [first, second] = headers.as_slice() else { panic!("two calls") };
     assert_eq!((&first["x-opaque-id"], &first["traceparent"]), (&"7c2f".parse().unwrap(), &trace.parse().unwrap()));
     assert_eq!(

@@ -6,9 +6,10 @@
 //! few are left nobody waits for those who are through.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::CacheKey;
@@ -152,7 +153,7 @@ impl Drop for Permit {
 }
 
 fn lock(line: &Mutex<WaitQueue>) -> MutexGuard<'_, WaitQueue> {
-    line.lock().unwrap_or_else(PoisonError::into_inner)
+    line.lock()
 }
 
 #[cfg(test)]

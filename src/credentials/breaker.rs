@@ -2,9 +2,10 @@
 //! again in the background, and by whoever has nothing else when it has shown signs of life.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::timeout;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -148,7 +149,7 @@ fn span<S: Store>(name: &'static str) -> Span {
 
 impl<S> Shared<S> {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// It answered, to the background or to somebody else.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -22,7 +22,8 @@ use super::{
     CacheKey, Caller, Credential, InspectError, Obtained, Password, Provisioner, Refused, Replaced, RequestContext,
     Settings, Source, Store, StoreError, UserSpec, WriteError,
 };
-use crate::identity::{Identity, Millis};
+use crate::clock::now_millis;
+use crate::identity::Identity;
 use crate::roles::Roles;
 use crate::spans;
 
@@ -255,12 +256,7 @@ fn random_holder() -> Result<LeaseHolder, Error> {
 
 fn fresh() -> Result<Fresh, Error> {
     let password = Password::generate().map_err(|e| Error::Internal(e.to_string()))?;
-    Ok(Fresh { password, born: now_ms() })
-}
-
-fn now_ms() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    Ok(Fresh { password, born: now_millis() })
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -89,7 +89,7 @@ impl Invalidations {
     }
 
     fn enter(&self, mode: u64) {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ended = self.ended.lock();
         let before = self.state.load(Ordering::Acquire);
         if mode_of(before) == mode_of(mode) && mode != 1 {
             return;
@@ -173,7 +173,7 @@ impl Invalidations {
         if mode_of(read_version.state) != Mode::Tracked {
             return read.elapsed();
         }
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.lock();
         let end = ended.iter().find(|(state, _)| *state == read_version.state).map(|(_, at)| *at);
         match end {
             Some(at) => at.elapsed(),
@@ -184,7 +184,7 @@ impl Invalidations {
 
     /// When the present session began, if changes are told.
     pub(in crate::credentials) fn tracked_since(&self) -> Option<Instant> {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.lock();
         let tracked = mode_of(self.state.load(Ordering::Acquire)) == Mode::Tracked;
         // the first session has nobody before it whose changes could have been missed
         ended.back().filter(|(before, _)| tracked && *before != 0).map(|(_, at)| *at)

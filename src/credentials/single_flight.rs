@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::CacheKey;
@@ -47,7 +48,7 @@ where
         W: Clone,
     {
         let mut landing = {
-            let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut map = self.0.lock();
             let user = map.entry(key.clone()).or_insert_with(|| User { turn: Arc::default(), running: Vec::new() });
             match user.running.iter().find(|(running, _)| *running == want) {
                 Some((_, landing)) => landing.clone(),
@@ -88,7 +89,7 @@ struct Leave<W: PartialEq, T> {
 
 impl<W: PartialEq, T> Drop for Leave<W, T> {
     fn drop(&mut self) {
-        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.map.lock();
         if let Some(user) = map.get_mut(&self.key) {
             user.running.retain(|(running, _)| *running != self.want);
             if user.running.is_empty() {
@@ -128,7 +129,7 @@ mod tests {
         let results = futures_util::future::join_all(callers).await;
         assert!(results.into_iter().all(|r| matches!(r, Ok(0))));
         assert_eq!(runs.load(SeqCst), 1);
-        assert!(flights.0.lock().unwrap().is_empty(), "nothing is left behind");
+        assert!(flights.0.lock().is_empty(), "nothing is left behind");
     }
 
     #[tokio::test]
@@ -154,6 +155,6 @@ mod tests {
         let flights = SingleFlight::<u8, ()>::new();
         let result = flights.join(&key(), 1, |_| async { panic!("in flight") }).await;
         assert!(result.is_err());
-        assert!(flights.0.lock().unwrap().is_empty());
+        assert!(flights.0.lock().is_empty());
     }
 }

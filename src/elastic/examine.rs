@@ -1,7 +1,6 @@
 //! Whether the administrator's account can do its work, and whether the mapped roles exist: at start and now and then, in
 //! the background, so that readiness costs Elasticsearch nothing.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -69,7 +68,7 @@ impl Elastic {
     pub(super) async fn account(&self) -> Result<(), String> {
         let who = self.json(&Call::get(&["_security", "_authenticate"]).expecting(Shape::Account)).await?;
         let name = who["username"].as_str().ok_or("_authenticate names nobody")?;
-        *self.own_name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
+        *self.own_name.lock() = Some(name.to_owned());
         let call = Call::new(Method::POST, &["_security", "user", "_has_privileges"]);
         let may = self.json(&call.json(&json!({ "cluster": NEEDED })).expecting(Shape::Privileges)).await?;
         let lacks: Vec<_> = NEEDED.into_iter().filter(|action| may["cluster"][*action] != true).collect();

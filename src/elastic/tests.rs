@@ -1,11 +1,12 @@
 //! How each answer is read. The wire itself is tested against the stand-in, in `tests/process`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{Method, Uri};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -32,7 +33,7 @@ async fn server(status: u16, body: &str) -> Server {
     let body = body.to_owned();
     let answer = move |State(requests): State<Requests>, method: Method, uri: Uri, sent: Bytes| async move {
         let sent = String::from_utf8_lossy(&sent).into_owned();
-        requests.lock().unwrap().push((method, uri.to_string(), sent));
+        requests.lock().push((method, uri.to_string(), sent));
         (status, body)
     };
     let router = Router::new().fallback(answer).with_state(Arc::clone(&requests));
@@ -146,7 +147,7 @@ async fn a_write_sends_roles_stamp_and_enabled_and_the_password_only_when_told_t
     let password = Password::generate().unwrap();
     elastic.write(&spec(), Some(&password)).await.unwrap();
     elastic.write(&spec(), None).await.unwrap();
-    let requests = server.requests.lock().unwrap().clone();
+    let requests = server.requests.lock().clone();
     let (method, uri, body) = &requests[0];
     assert_eq!((method.as_str(), uri.as_str()), ("PUT", "/_security/user/ann?refresh=false"));
     let body: Value = serde_json::from_str(body).unwrap();
@@ -170,7 +171,7 @@ async fn reserved_names_and_the_administrator_are_refused_without_a_request() {
         let found = elastic.inspect(&name(reserved), &owner(), &RequestContext::default()).await;
         assert!(matches!(found, Err(InspectError::Refused(Refused::Reserved))), "{reserved}");
     }
-    assert!(server.requests.lock().unwrap().is_empty());
+    assert!(server.requests.lock().is_empty());
 }
 
 #[tokio::test]
@@ -206,7 +207,7 @@ async fn the_next_node_is_asked_when_one_cannot_be_reached_and_the_dead_one_rest
     for _ in 0..4 {
         elastic.write(&spec(), None).await.unwrap();
     }
-    assert_eq!(live.requests.lock().unwrap().len(), 4);
+    assert_eq!(live.requests.lock().len(), 4);
     let alone = super::tests::elastic(vec![dead]);
     let found = alone.write(&spec(), None).await;
     assert!(matches!(found, Err(WriteError::Unavailable(_))), "certainly not applied: {found:?}");
@@ -264,7 +265,7 @@ async fn scripted(answer: impl Fn(&str, &Value) -> (u16, Value) + Clone + Send +
         let sent = String::from_utf8_lossy(&sent).into_owned();
         let body = serde_json::from_str(&sent).unwrap_or_default();
         let (status, answer) = answer(uri.path(), &body);
-        requests.lock().unwrap().push((method, uri.to_string(), sent));
+        requests.lock().push((method, uri.to_string(), sent));
         (axum::http::StatusCode::from_u16(status).unwrap(), axum::Json(answer))
     };
     let router = Router::new().fallback(handle).with_state(Arc::clone(&requests));
@@ -278,7 +279,7 @@ fn hashing_here(server: &Server) -> Elastic {
 }
 
 fn bodies(server: &Server) -> Vec<Value> {
-    server.requests.lock().unwrap().iter().map(|(_, _, body)| serde_json::from_str(body).unwrap()).collect()
+    server.requests.lock().iter().map(|(_, _, body)| serde_json::from_str(body).unwrap()).collect()
 }
 
 /// Requirement 37.
@@ -322,7 +323,7 @@ async fn refresh_is_what_the_setting_says() {
         let server = server(200, CREATED).await;
         let elastic = Elastic::new(Settings { refresh, ..settings(vec![server.url]) }).unwrap();
         elastic.write(&spec(), None).await.unwrap();
-        assert!(server.requests.lock().unwrap()[0].1.ends_with(query), "{query}");
+        assert!(server.requests.lock()[0].1.ends_with(query), "{query}");
     }
 }
 

@@ -23,6 +23,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service as _;
 
+use crate::clock::jittered;
 use crate::inbound::{Connections, Place};
 
 use super::gate::Gate;
@@ -202,10 +203,7 @@ impl Refused {
 /// Ends 10 % before or after `max_age`: connections that were made together do not end together (gRPC proposal A9).
 async fn old_age(max_age: Option<Duration>) {
     let Some(max_age) = max_age else { return future::pending().await };
-    let mut byte = [0_u8; 1];
-    // without randomness there is no jitter; nothing else depends on it
-    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
-    sleep(max_age.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)).await;
+    sleep(jittered(max_age, 0.9..=1.1)).await;
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use redb::Database;
 
 use super::open::{self, Error};
@@ -28,7 +28,7 @@ impl Slot {
     pub(super) fn run<T>(&self, operation: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, String> {
         self.reopen().map_err(|error| error.to_string())?;
         let outcome = {
-            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let database = self.database.read();
             let Some(database) = database.as_ref() else {
                 return Err(format!("{} has just failed", self.path.display()));
             };
@@ -44,10 +44,10 @@ impl Slot {
     }
 
     fn reopen(&self) -> Result<(), Error> {
-        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self.database.read().is_some() {
             return Ok(());
         }
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut database = self.database.write();
         if database.is_none() {
             *database = Some(open::database(&self.path)?);
         }
@@ -56,6 +56,6 @@ impl Slot {
 
     /// Waits for the operations that are under way.
     fn close(&self) {
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.database.write() = None;
     }
 }

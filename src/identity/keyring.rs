@@ -10,16 +10,19 @@
 //! verifications that somebody keeps ([`Validity::holds`](super::Validity::holds)).
 
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::KeySource;
 use super::jwks::{self, Key};
+use crate::clock::jittered;
 
 mod shared;
 
@@ -62,6 +65,9 @@ pub struct Keyring<K> {
 /// Tokens with unknown key ids that wait for a fetch at once. Anybody can make them up, and each that waits is one of the
 /// requests in flight: a quarter of the default of `grpc.max_in_flight`.
 const MAX_UNKNOWN: usize = 1024;
+/// The part of `oidc.keys_refresh` after which keys are fetched in the background: ahead of the age at which a request would start a
+/// fetch, and not by all replicas at once.
+const EARLY: RangeInclusive<f64> = 0.8..=0.95;
 
 /// Between two rounds of the watch, however the times are set.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -171,7 +177,7 @@ impl<K: KeySource> Keyring<K> {
     fn pause(&self) -> Duration {
         let Settings { refresh, cooldown, .. } = self.shared.settings;
         match self.age().filter(|_| self.shared.fetches().failure.is_none()) {
-            Some(age) => refresh.mul_f64(early()).saturating_sub(age),
+            Some(age) => jittered(refresh, EARLY).saturating_sub(age),
             None => cooldown,
         }
     }
@@ -239,14 +245,6 @@ impl<K> Clone for Keyring<K> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
     }
-}
-
-/// From 0.8 to 0.95: ahead of the age at which a request would start a fetch, and not all replicas at once.
-fn early() -> f64 {
-    let mut byte = [0; 1];
-    // without randomness there is no jitter; nothing else depends on it
-    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
-    0.8 + f64::from(byte[0]) / 255.0 * 0.15
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! What the tests of this part share: keys that sign, and a provider that follows a script.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
+use parking_lot::Mutex;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
@@ -152,7 +153,7 @@ impl Provider {
 
     /// With answers about tokens.
     pub(super) fn saying(self, answers: impl IntoIterator<Item = Result<Answer, KeySourceError>>) -> Self {
-        self.0.said.lock().unwrap().extend(answers);
+        self.0.said.lock().extend(answers);
         self
     }
 
@@ -163,7 +164,7 @@ impl Provider {
     }
 
     pub(super) fn questions(&self) -> Vec<(Question, String)> {
-        self.0.questions.lock().unwrap().clone()
+        self.0.questions.lock().clone()
     }
 
     pub(super) fn asked(&self) -> usize {
@@ -171,11 +172,11 @@ impl Provider {
     }
 
     pub(super) fn hold(&self) {
-        *self.0.held.lock().unwrap() = true;
+        *self.0.held.lock() = true;
     }
 
     pub(super) fn release(&self) {
-        *self.0.held.lock().unwrap() = false;
+        *self.0.held.lock() = false;
         self.0.released.notify_waiters();
     }
 }
@@ -183,7 +184,7 @@ impl Provider {
 impl Script {
     async fn released(&self) {
         let released = self.released.notified();
-        if *self.held.lock().unwrap() {
+        if *self.held.lock() {
             released.await;
         }
     }
@@ -191,7 +192,7 @@ impl Script {
 
 /// The next line, the last one for ever.
 fn next<T: Clone>(lines: &Mutex<VecDeque<T>>) -> T {
-    let mut lines = lines.lock().unwrap();
+    let mut lines = lines.lock();
     if lines.len() > 1 { lines.pop_front().unwrap() } else { lines.front().unwrap().clone() }
 }
 
@@ -203,7 +204,7 @@ impl KeySource for Provider {
     }
 
     async fn ask(&self, question: Question, token: &str) -> Result<Answer, KeySourceError> {
-        self.0.questions.lock().unwrap().push((question, token.to_owned()));
+        self.0.questions.lock().push((question, token.to_owned()));
         self.0.released().await;
         next(&self.0.said)
     }

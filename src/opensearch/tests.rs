@@ -2,13 +2,13 @@
 //! makes of it all: `tests/opensearch`.)
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -40,7 +40,7 @@ async fn server(script: impl Fn(&Method, &str, &Value) -> Option<(u16, String)> 
             Method::GET => (404, format!(r#"{{"status":"NOT_FOUND","message":"user '{last}' not found."}}"#)),
             _ => (200, r#"{"status":"OK","message":"Resource updated."}"#.into()),
         });
-        requests.lock().unwrap().push((method, last, body));
+        requests.lock().push((method, last, body));
         (StatusCode::from_u16(told.0).unwrap(), told.1)
     };
     let router = Router::new().fallback(answer).with_state((Arc::clone(&requests), script));
@@ -51,7 +51,7 @@ async fn server(script: impl Fn(&Method, &str, &Value) -> Option<(u16, String)> 
 impl Server {
     /// Methods and last segments of the requests.
     fn asked(&self) -> Vec<String> {
-        self.requests.lock().unwrap().iter().map(|(method, last, _)| format!("{method} {last}")).collect()
+        self.requests.lock().iter().map(|(method, last, _)| format!("{method} {last}")).collect()
     }
 }
 
@@ -197,7 +197,7 @@ async fn a_write_that_does_not_wait_is_one_request_and_sends_what_the_user_is_to
     write(&server, true).await.unwrap();
     write(&server, false).await.unwrap();
     assert_eq!(server.asked(), ["PUT ann", "PUT ann"]);
-    let requests = server.requests.lock().unwrap();
+    let requests = server.requests.lock();
     assert_eq!(requests[0].2["backend_roles"], json!(["r"]));
     assert_eq!(requests[0].2["password"].as_str().unwrap().len(), 43);
     assert!(requests[1].2.get("password").is_none() && requests[1].2.get("hash").is_none());
@@ -209,7 +209,7 @@ async fn a_write_that_does_not_wait_is_one_request_and_sends_what_the_user_is_to
 async fn after_a_conflict_the_user_is_looked_at_again_and_the_write_repeated() {
     let left = Mutex::new(3);
     let server = server(move |method, _, _| {
-        let mut left = left.lock().unwrap();
+        let mut left = left.lock();
         let now = *method == Method::PUT && *left > 0;
         *left -= i32::from(now);
         now.then(|| (409, CONFLICT.to_owned()))
@@ -270,7 +270,7 @@ async fn what_waits_goes_out_together_after_a_look_at_each_and_never_two_at_once
     for written in crowd(&server, 45, Duration::from_millis(400)).await {
         written.unwrap();
     }
-    let requests = server.requests.lock().unwrap();
+    let requests = server.requests.lock();
     let patches: Vec<_> = requests.iter().filter(|(method, ..)| *method == Method::PATCH).collect();
     assert_eq!(patches.len(), 3, "the first that came, and twice all that waited, twenty at most");
     let mut written = HashSet::new();
@@ -322,7 +322,7 @@ async fn six_that_wait(server: &Server) -> Result<(), WriteError> {
     for written in written {
         written.unwrap();
     }
-    let requests = server.requests.lock().unwrap();
+    let requests = server.requests.lock();
     let (_, _, patch) = requests.iter().find(|(method, ..)| *method == Method::PATCH).unwrap();
     assert!(!named(patch).contains("u3") && named(patch).len() == 5);
     left_out
@@ -367,7 +367,7 @@ async fn a_hash_is_sent_instead_of_the_password_and_the_account_itself_is_reserv
     opensearch.write(&spec("ann"), Some(&password)).await.unwrap();
     let found = opensearch.inspect(&name("provisioner"), &owner(), &RequestContext::default()).await;
     assert!(matches!(found, Err(InspectError::Refused(Refused::Reserved))));
-    let requests = server.requests.lock().unwrap();
+    let requests = server.requests.lock();
     let (method, _, body) = &requests[0];
     assert_eq!(*method, Method::PUT);
     assert!(body.get("password").is_none() && body["hash"].as_str().unwrap().starts_with("$2y$04$"), "{body}");
@@ -380,7 +380,7 @@ async fn the_first_hash_is_tried_and_where_it_does_not_work_opensearch_hashes_lo
     for works in [true, false] {
         let in_the_clear = Mutex::new(false);
         let server = server(move |method, last, body| {
-            let mut in_the_clear = in_the_clear.lock().unwrap();
+            let mut in_the_clear = in_the_clear.lock();
             *in_the_clear |= *method == Method::PUT && body.get("password").is_some();
             match (last, works || *in_the_clear) {
                 ("authinfo", true) => told(200, r#"{"user_name":"ann","backend_roles":["r"],"roles":[]}"#),
@@ -395,7 +395,7 @@ async fn the_first_hash_is_tried_and_where_it_does_not_work_opensearch_hashes_lo
         for _ in 0..2 {
             opensearch.write(&spec("ann"), Some(&password)).await.unwrap();
         }
-        let requests = server.requests.lock().unwrap();
+        let requests = server.requests.lock();
         let sent = |field: &str| requests.iter().filter(|(_, _, body)| body.get(field).is_some()).count();
         assert_eq!((sent("hash"), sent("password")), if works { (2, 0) } else { (1, 2) });
         let logins = requests.iter().filter(|(_, last, _)| last == "authinfo").count();

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 use super::answers::Written;
 use super::api::Api;
 use super::queue::Job;
+use crate::clock::jittered;
 use crate::credentials::{Existing, InspectError, WriteError};
 
 /// A look at a user holds this long; after waiting for other writes, or for a hash, the user is looked at again.
@@ -60,7 +61,7 @@ impl Writer {
                     return None;
                 }
                 Written::Conflict(why) => {
-                    let pause = back_off.mul_f64(chance());
+                    let pause = jittered(back_off, 0.5..=1.0);
                     if Instant::now() + pause + self.least > ends {
                         // certainly not applied: the number of the document had moved on
                         finish(jobs, &Err(WriteError::Unavailable(why)));
@@ -122,11 +123,4 @@ fn in_time(jobs: Vec<Job>, least: Duration) -> Vec<Job> {
     let (late, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.is_late(least));
     finish(late, &Err(WriteError::Unavailable("too many writes came before this one".into())));
     jobs
-}
-
-/// From a half to one. Without randomness there is no spread; nothing else depends on it.
-fn chance() -> f64 {
-    let mut byte = [255_u8];
-    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
-    0.5 + f64::from(byte[0]) / 510.0
 }

@@ -3,9 +3,10 @@
 //! the pool and the time-outs of a single server.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use redis::{ErrorKind, FromRedisValue, Pipeline, ServerErrorKind, Value, pipe};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -103,12 +104,12 @@ impl Cluster {
             .map_or_else(|| Err(CommandError::Timeout("no node is configured".into())), |address| self.node(address))
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
-        self.map.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> parking_lot::RwLockReadGuard<'_, Map> {
+        self.map.read()
     }
 
     pub(super) fn node(&self, address: &Address) -> Result<Arc<Member>, CommandError> {
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.map.write();
         if let Some(member) = map.members.get(address) {
             return Ok(Arc::clone(member));
         }
@@ -125,7 +126,7 @@ impl Cluster {
     /// A slot has another owner than we thought.
     fn moved(&self, slot: usize, to: &Address) -> Result<Arc<Member>, CommandError> {
         let member = self.node(to)?;
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.map.write();
         let before = masters(&map.owners);
         map.owners.resize(slots::SLOTS, None);
         if let Some(owner) = map.owners.get_mut(slot) {
@@ -176,7 +177,7 @@ impl Cluster {
     }
 
     fn learn(&self, ranges: &[slots::Range]) -> Result<(), CommandError> {
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.map.write();
         let mut members = HashMap::new();
         let named = ranges.iter().flat_map(|range| &range.nodes).chain(&self.settings.nodes);
         for address in named.collect::<HashSet<_>>() {

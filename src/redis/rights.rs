@@ -1,8 +1,8 @@
 //! What the ACL lets this user do, beyond reading and writing records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value, cmd};
 
@@ -59,7 +59,7 @@ impl Rights {
 
     /// Once, what to grant for the full guarantees.
     fn tell(&self, grant: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         if *told == grant {
             return;
         }

@@ -2,10 +2,11 @@
 //! which narrow ACLs refuse; `HELLO` says as much.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::future::select_ok;
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, cmd};
 use tokio::sync::watch;
@@ -52,7 +53,7 @@ impl Sentinels {
         connector: &Connector,
         config: &AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, ConnectError> {
-        let known = self.master.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.master.lock().clone();
         let first = match known {
             Some(master) => master,
             None => self.ask().await?,
@@ -76,7 +77,7 @@ impl Sentinels {
             return Ok(self.publish(master));
         }
         *line = None;
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.known.lock().clone();
         let asked = known.into_iter().map(|sentinel| Box::pin(self.ask_one(sentinel)));
         let ((connection, master), _) = select_ok(asked).await?;
         *line = Some(connection);
@@ -84,7 +85,7 @@ impl Sentinels {
     }
 
     fn publish(&self, master: Address) -> Address {
-        let before = self.master.lock().unwrap_or_else(PoisonError::into_inner).replace(master.clone());
+        let before = self.master.lock().replace(master.clone());
         if before.as_ref() != Some(&master) {
             self.changes.send_modify(|count| *count += 1);
         }
@@ -144,7 +145,7 @@ impl Sentinels {
         });
         let mut known = self.configured.clone();
         known.extend(others.filter(|other| !self.configured.contains(other)));
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        *self.known.lock() = known;
     }
 }
 

@@ -1,7 +1,9 @@
 use std::collections::HashMap;
 use std::future::{Pending, pending, ready};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::credentials::{CacheKey, Store as _};
@@ -48,31 +50,31 @@ impl Book {
         let book = Arc::clone(self);
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
-            let mut accounts = book.accounts.lock().unwrap();
+            let mut accounts = book.accounts.lock();
             accounts.retain(|there| there.name != account.name);
             accounts.push(account);
         });
     }
 
     fn change(&self, name: &Username, how: impl FnOnce(&mut Account)) {
-        let mut accounts = self.accounts.lock().unwrap();
+        let mut accounts = self.accounts.lock();
         how(accounts.iter_mut().find(|account| account.name == name.as_str()).unwrap());
     }
 
     fn get(&self, name: &str) -> Option<Account> {
-        self.accounts.lock().unwrap().iter().find(|account| account.name == name).cloned()
+        self.accounts.lock().iter().find(|account| account.name == name).cloned()
     }
 }
 
 impl Directory for Book {
     async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
-        let mut lists = self.lists.lock().unwrap();
+        let mut lists = self.lists.lock();
         match lists.as_mut() {
             Some(0) => return Err(DirectoryError("503".into())),
             Some(left) => *left -= 1,
             None => {}
         }
-        Ok(self.accounts.lock().unwrap().clone())
+        Ok(self.accounts.lock().clone())
     }
 
     async fn find(&self, name: &Username) -> Result<Option<Account>, DirectoryError> {
@@ -80,14 +82,14 @@ impl Directory for Book {
     }
 
     async fn disable(&self, name: &Username) -> Result<(), DirectoryError> {
-        let mut enables = self.enables.lock().unwrap();
+        let mut enables = self.enables.lock();
         self.change(name, |account| account.enabled = *enables > 0);
         *enables = enables.saturating_sub(1);
         Ok(())
     }
 
     async fn delete(&self, name: &Username) -> Result<(), DirectoryError> {
-        self.accounts.lock().unwrap().retain(|account| account.name != name.as_str());
+        self.accounts.lock().retain(|account| account.name != name.as_str());
         Ok(())
     }
 
@@ -150,11 +152,11 @@ async fn only_this_cluster_s_users_are_touched_and_who_is_named_is_told_why_not(
         let lines = act(&book, &task(action.clone(), &names)).await;
         assert_eq!(lines.len(), 5, "{action:?}");
         assert!(lines.iter().all(|(_, outcome)| matches!(outcome, Outcome::Refused(_))), "{action:?}: {lines:?}");
-        assert_eq!(*book.accounts.lock().unwrap(), before, "{action:?}");
+        assert_eq!(*book.accounts.lock(), before, "{action:?}");
         let rule = Selection { matching: Some(Pattern::new("*")), ..Selection::default() };
         let lines = act(&book, &Task { selection: rule, ..task(action.clone(), &[]) }).await;
         assert_eq!(lines, [], "a rule means nobody whom it may not touch");
-        assert_eq!(*book.accounts.lock().unwrap(), before, "{action:?}");
+        assert_eq!(*book.accounts.lock(), before, "{action:?}");
     }
 }
 
@@ -203,7 +205,7 @@ async fn inactivity_counts_from_the_last_day_seen() {
     assert!(book.get("long").unwrap().enabled, "a dry run changes nothing");
     act(&book, &task).await;
     let out: Vec<String> =
-        book.accounts.lock().unwrap().iter().filter(|account| !account.enabled).map(|a| a.name.clone()).collect();
+        book.accounts.lock().iter().filter(|account| !account.enabled).map(|a| a.name.clone()).collect();
     assert_eq!(out, ["day30", "long"]);
 }
 
@@ -211,7 +213,7 @@ async fn inactivity_counts_from_the_last_day_seen() {
 async fn an_elastauth_that_was_just_writing_does_not_undo_it() {
     for (enables, expected) in [(1, true), (9, false)] {
         let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
-        *book.enables.lock().unwrap() = enables;
+        *book.enables.lock() = enables;
         let lines = act(&book, &task(Action::Disable, &["ann"])).await;
         assert_eq!(lines[0].1 == Outcome::Done, expected, "{lines:?}");
         assert_eq!(!book.get("ann").unwrap().enabled, expected);
@@ -282,7 +284,7 @@ async fn a_second_look_that_did_not_take_place_is_told_of() {
     assert!(!book.get("ann").unwrap().enabled);
 
     let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
-    *book.lists.lock().unwrap() = Some(1);
+    *book.lists.lock() = Some(1);
     let lines = act(&book, &task(Action::Disable, &["ann"])).await;
     assert!(matches!(&lines[0].1, Outcome::Failed(why) if why.contains("503")), "{lines:?}");
 }

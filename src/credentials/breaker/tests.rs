@@ -25,7 +25,7 @@ enum Mode {
 impl Fickle {
     async fn answer(&self) -> Result<(), StoreError> {
         self.asked.fetch_add(1, SeqCst);
-        let mode = *self.mode.lock().unwrap();
+        let mode = *self.mode.lock();
         match mode {
             Mode::Answers | Mode::RefusesWrites => Ok(()),
             Mode::Fails => Err(StoreError::Unavailable("refused".into())),
@@ -37,7 +37,7 @@ impl Fickle {
 impl Fickle {
     async fn write(&self) -> Result<(), StoreError> {
         self.answer().await?;
-        let refused = matches!(*self.mode.lock().unwrap(), Mode::RefusesWrites);
+        let refused = matches!(*self.mode.lock(), Mode::RefusesWrites);
         if refused { Err(StoreError::WriteRefused("OOM".into())) } else { Ok(()) }
     }
 }
@@ -75,7 +75,7 @@ fn breaker() -> (Arc<Fickle>, Breaker<Arc<Fickle>>, CacheKey) {
 #[tokio::test(start_paused = true)]
 async fn a_silent_store_costs_one_time_out_and_then_nothing() {
     let (store, breaker, key) = breaker();
-    *store.mode.lock().unwrap() = Mode::Hangs;
+    *store.mode.lock() = Mode::Hangs;
     let began = tokio::time::Instant::now();
     assert!(breaker.get(&key).await.is_err());
     assert_eq!(began.elapsed(), LIMIT);
@@ -88,12 +88,12 @@ async fn a_silent_store_costs_one_time_out_and_then_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_down_is_asked_in_the_background_at_a_bounded_rate_until_it_answers() {
     let (store, breaker, key) = breaker();
-    *store.mode.lock().unwrap() = Mode::Fails;
+    *store.mode.lock() = Mode::Fails;
     assert!(breaker.put_if_absent(&key, b"", LIMIT).await.is_err());
     tokio::time::sleep(Duration::from_secs(60)).await;
     let asked = store.asked.load(SeqCst);
     assert!((60..70).contains(&asked), "{asked}");
-    *store.mode.lock().unwrap() = Mode::Answers;
+    *store.mode.lock() = Mode::Answers;
     tokio::time::sleep(MAX_BACK_OFF).await;
     assert!(breaker.get(&key).await.is_ok());
 }
@@ -101,9 +101,9 @@ async fn a_store_that_is_down_is_asked_in_the_background_at_a_bounded_rate_until
 #[tokio::test(start_paused = true)]
 async fn one_lost_connection_opens_it_for_a_moment_only() {
     let (store, breaker, key) = breaker();
-    *store.mode.lock().unwrap() = Mode::Fails;
+    *store.mode.lock() = Mode::Fails;
     assert!(breaker.get(&key).await.is_err());
-    *store.mode.lock().unwrap() = Mode::Answers;
+    *store.mode.lock() = Mode::Answers;
     tokio::task::yield_now().await;
     assert!(breaker.get(&key).await.is_ok());
 }
@@ -111,10 +111,10 @@ async fn one_lost_connection_opens_it_for_a_moment_only() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_tells_of_a_change_is_asked_before_the_next_probe_by_whoever_has_nothing_else() {
     let (store, breaker, key) = breaker();
-    *store.mode.lock().unwrap() = Mode::Fails;
+    *store.mode.lock() = Mode::Fails;
     assert!(breaker.get(&key).await.is_err());
     tokio::time::sleep(Duration::from_secs(30)).await;
-    *store.mode.lock().unwrap() = Mode::Answers;
+    *store.mode.lock() = Mode::Answers;
     assert!(breaker.get_if_alive(&key).await.is_err(), "it has told nothing");
     breaker.shared.invalidations.changed(b"elastauth-anybody");
     assert!(breaker.get(&key).await.is_err(), "who can be served does not wait for it");
@@ -125,13 +125,13 @@ async fn a_store_that_tells_of_a_change_is_asked_before_the_next_probe_by_whoeve
 #[tokio::test(start_paused = true)]
 async fn one_sign_of_life_is_good_for_one_failure_and_the_background_goes_on_alone() {
     let (store, breaker, key) = breaker();
-    *store.mode.lock().unwrap() = Mode::Fails;
+    *store.mode.lock() = Mode::Fails;
     assert!(breaker.get(&key).await.is_err());
     for _ in 0..20 {
-        *store.mode.lock().unwrap() = Mode::Answers;
+        *store.mode.lock() = Mode::Answers;
         breaker.shared.invalidations.begun();
         assert!(breaker.get_if_alive(&key).await.is_ok());
-        *store.mode.lock().unwrap() = Mode::Fails;
+        *store.mode.lock() = Mode::Fails;
         assert!(breaker.get(&key).await.is_err());
         breaker.shared.invalidations.begun();
         let asked = store.asked.load(SeqCst);
@@ -144,12 +144,12 @@ async fn one_sign_of_life_is_good_for_one_failure_and_the_background_goes_on_alo
     tokio::time::sleep(Duration::from_secs(60)).await;
     let asked = store.asked.load(SeqCst) - asked;
     assert!((55..70).contains(&asked), "one asks in the background: {asked}");
-    *store.mode.lock().unwrap() = Mode::Answers;
+    *store.mode.lock() = Mode::Answers;
     tokio::time::sleep(MAX_BACK_OFF).await;
     assert!(breaker.get(&key).await.is_ok());
-    *store.mode.lock().unwrap() = Mode::Fails;
+    *store.mode.lock() = Mode::Fails;
     assert!(breaker.get(&key).await.is_err());
-    *store.mode.lock().unwrap() = Mode::Answers;
+    *store.mode.lock() = Mode::Answers;
     tokio::time::sleep(MAX_BACK_OFF).await;
     assert!(breaker.get(&key).await.is_ok(), "and again later");
 }
@@ -157,16 +157,16 @@ async fn one_sign_of_life_is_good_for_one_failure_and_the_background_goes_on_alo
 #[tokio::test(start_paused = true)]
 async fn a_store_that_refuses_writes_is_read_on_and_readiness_tells_the_two_apart() {
     let (store, breaker, key) = breaker();
-    *store.mode.lock().unwrap() = Mode::RefusesWrites;
+    *store.mode.lock() = Mode::RefusesWrites;
     for _ in 0..10 {
         assert!(matches!(breaker.put_if_absent(&key, b"", LIMIT).await, Err(StoreError::WriteRefused(_))));
         assert!(matches!(breaker.remove(&key, b"").await, Err(StoreError::WriteRefused(_))));
         assert!(breaker.get(&key).await.is_ok() && !breaker.is_open());
     }
     assert!(matches!(breaker.reachable().await, Err(StoreError::WriteRefused(_))));
-    *store.mode.lock().unwrap() = Mode::Fails;
+    *store.mode.lock() = Mode::Fails;
     assert!(breaker.get(&key).await.is_err());
-    *store.mode.lock().unwrap() = Mode::RefusesWrites;
+    *store.mode.lock() = Mode::RefusesWrites;
     tokio::time::sleep(MAX_BACK_OFF).await;
     assert!(breaker.get(&key).await.is_ok(), "it is closed for reads");
 }

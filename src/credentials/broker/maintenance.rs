@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use super::recent::Recent;
 use super::shared::{Current, Shared};
-use super::{Error, Purpose, now_ms};
+use super::{Error, Purpose};
+use crate::clock::{millis, now_millis};
 use crate::credentials::near_cache::CachedCredential;
 use crate::credentials::record::{Phase, Record, Written};
 use crate::credentials::seal::Seal;
@@ -78,10 +79,6 @@ impl MaintenanceSchedule {
 fn due(at: &AtomicU64, elapsed: Duration, retry: Duration) -> bool {
     let (at_ms, now) = (at.load(Ordering::Relaxed), millis(elapsed));
     now >= at_ms && at.compare_exchange(at_ms, now + millis(retry), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Bounds on confirmations, repairs and new seals.
@@ -220,7 +217,7 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
                     && as_of.is_none_or(|as_of| as_of == record.as_of)
                     && mapping.is_none_or(|mapping| mapping == record.mapping) =>
             {
-                let passed = seen.is_some_and(|day| day < Day::of(now_ms()));
+                let passed = seen.is_some_and(|day| day < Day::of(now_millis()));
                 if passed && self.outlives_the_day(current) { Verdict::Unseen } else { Verdict::Right }
             }
             Ok(Login::Accepted { .. }) => Verdict::Wrong,

@@ -5,8 +5,10 @@ use tokio::time::Instant;
 use super::run::AgreementRun;
 use super::shared::Peek;
 use super::*;
+use crate::clock::now_millis;
 use crate::credentials::seal::SealedBy;
 use crate::credentials::{Day, Existing};
+use crate::identity::Millis;
 use crate::identity::Owner;
 
 /// What stands where, and what would be done.
@@ -161,7 +163,7 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
             as_of: record.as_of,
             mapping: record.mapping,
             cluster_uuid: self.shared.provisioner.cluster().uuid,
-            seen: Day::of(now_ms()),
+            seen: Day::of(now_millis()),
             context: self.context.clone(),
         }
     }

@@ -1,9 +1,9 @@
 //! What was done for a user a while ago, and is not done again so soon.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::credentials::CacheKey;
@@ -19,7 +19,7 @@ impl Recent {
     /// Whether it may be done for this user, who counts as done then. Not where it was done within the `pause`, nor for
     /// more users than are remembered.
     pub(super) fn may(&self, key: &CacheKey, pause: Duration) -> bool {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.0.lock();
         if recent.len() >= MOST {
             recent.retain(|_, at| at.elapsed() < pause);
         }
@@ -33,12 +33,12 @@ impl Recent {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.0.lock().len()
     }
 
     /// Drops what was done before the `pause`.
     pub(super) fn sweep(&self, pause: Duration) {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.0.lock();
         recent.retain(|_, at| at.elapsed() < pause);
         recent.shrink_to_fit();
     }
@@ -72,9 +72,9 @@ mod tests {
         tokio::time::advance(pause / 2).await;
         assert!(recent.may(&key(1), pause));
         recent.sweep(pause);
-        assert_eq!(recent.0.lock().unwrap().len(), 2);
+        assert_eq!(recent.0.lock().len(), 2);
         tokio::time::advance(pause / 2).await;
         recent.sweep(pause);
-        assert!(recent.0.lock().unwrap().keys().eq([&key(1)]));
+        assert!(recent.0.lock().keys().eq([&key(1)]));
     }
 }

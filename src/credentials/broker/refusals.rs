@@ -1,9 +1,9 @@
 //! Refusals by Elasticsearch, remembered for a while, so that they are not asked for again on every request.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::credentials::Refused;
@@ -43,7 +43,7 @@ impl Refusals {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Id, (Refused, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -3,6 +3,7 @@
 use tracing::field::Empty;
 
 use super::*;
+use crate::clock::now_millis;
 use crate::credentials::invalidation::ReadVersion;
 use crate::credentials::{Existing, outcome};
 use crate::identity::Owner;
@@ -78,7 +79,8 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
             Peek::Record(current) => {
                 let overdue = current.written.age(current.remaining) > self.shared.lease_time();
                 let changed_since = current.changed_since(self.identity.as_of);
-                let observation = Observation { now: now_ms(), changed_since, mapping: self.shared.running.version() };
+                let observation =
+                    Observation { now: now_millis(), changed_since, mapping: self.shared.running.version() };
                 let record = current.written.record.clone();
                 self.current = Some(*current);
                 Ok(Event::Found { record, overdue, observation })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::now_ms;
+use crate::clock::now_millis;
 use crate::digest::Digest;
 use crate::identity::Millis;
 use crate::roles::Version;
@@ -23,7 +23,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(digest: Digest) -> Self {
-        Self { digest, since: AtomicU64::new(now_ms()), started: Instant::now() }
+        Self { digest, since: AtomicU64::new(now_millis()), started: Instant::now() }
     }
 
     pub(super) fn version(&self) -> Version {

@@ -8,7 +8,8 @@ use tracing::Instrument as _;
 use super::maintenance::{BROKEN_JUST_NOW, Maintenance};
 use super::refusals::Refusals;
 use super::running::Running;
-use super::{Broker, Error, now_ms};
+use super::{Broker, Error};
+use crate::clock::{jittered, now_millis};
 use crate::credentials::admission::Admission;
 use crate::credentials::agreement::Entitlement;
 use crate::credentials::breaker::Breaker;
@@ -202,11 +203,8 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
     /// `cache.expiration`, less up to 10 % so that what was written together does not end together, and never past the
     /// hard maximum from `born`.
     pub(super) fn ready_life(&self, born: Millis) -> Duration {
-        let mut byte = [0_u8; 1];
-        // without randomness there is no jitter; nothing else depends on it
-        let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut byte);
-        let life = self.settings.expiration.mul_f64(1.0 - 0.1 * f64::from(byte[0]) / 255.0);
-        let left = MAX_AGE.saturating_sub(Duration::from_millis(now_ms().saturating_sub(born)));
+        let life = jittered(self.settings.expiration, 0.9..=1.0);
+        let left = MAX_AGE.saturating_sub(Duration::from_millis(now_millis().saturating_sub(born)));
         life.min(left).max(Duration::from_secs(1))
     }
 }

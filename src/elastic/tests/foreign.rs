@@ -20,7 +20,7 @@ async fn place(own: Option<(&'static str, &'static str)>) -> Place {
         if let Some((_, own)) = own.filter(|(path, _)| *path == uri.path()) {
             return ([("x-elastic-product", "Elasticsearch")], own).into_response();
         }
-        let (status, kind, body) = *now.lock().unwrap();
+        let (status, kind, body) = *now.lock();
         (axum::http::StatusCode::from_u16(status).unwrap(), [("content-type", kind)], body).into_response()
     };
     let router = Router::new().fallback(answer).with_state(Arc::clone(&now));
@@ -35,7 +35,7 @@ impl Place {
     /// Does this with each of the answers that something else was seen to give.
     async fn each(&self, check: impl AsyncFn(&Elastic, Foreign)) {
         for foreign in FOREIGN {
-            *self.now.lock().unwrap() = *foreign;
+            *self.now.lock() = *foreign;
             check(&self.elastic, *foreign).await;
         }
     }
@@ -135,7 +135,7 @@ async fn once_the_product_was_named_an_answer_without_the_name_is_not_elasticsea
     let who = ("/_security/_authenticate", r#"{"username":"ann","roles":["r"]}"#);
     for own in [Some(who), None] {
         let place = place(own).await;
-        *place.now.lock().unwrap() = (404, "application/json", "{}");
+        *place.now.lock() = (404, "application/json", "{}");
         let _ = place.elastic.log_in(&name("ann"), &Password::generate().unwrap()).await;
         let found = place.elastic.inspect(&name("ann"), &owner(), &RequestContext::default()).await;
         if own.is_some() {
@@ -149,7 +149,7 @@ async fn once_the_product_was_named_an_answer_without_the_name_is_not_elasticsea
     let rejected = r#"{"error":{"type":"security_exception","reason":"r"},"status":401}"#;
     let own = ("/_security/user/bob", r#"{"bob":{"username":"bob","roles":[],"metadata":{},"enabled":true}}"#);
     let place = place(Some(own)).await;
-    *place.now.lock().unwrap() = (401, "application/json", rejected);
+    *place.now.lock() = (401, "application/json", rejected);
     let found = place.elastic.inspect(&name("bob"), &owner(), &RequestContext::default()).await;
     assert!(matches!(found, Err(InspectError::Refused(Refused::NotOurs))), "{found:?}");
     let rejected = place.elastic.log_in(&name("ann"), &Password::generate().unwrap()).await;

@@ -1,7 +1,8 @@
 //! The configuration that is in force, and its replacement when a file has changed.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use ring::digest::Digest;
 use rustls::server::ServerConfig;
 use tokio::time::{MissedTickBehavior, interval};
@@ -30,7 +31,7 @@ impl Watched {
     }
 
     pub(in crate::envoy) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read())
     }
 
     /// Looks at the files again and again. By their content: a mounted secret changes by an exchange of links, which
@@ -47,7 +48,7 @@ impl Watched {
             match reading.await {
                 Ok(Ok(None)) | Err(_) => {}
                 Ok(Ok(Some((config, digest)))) => {
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                    *self.current.write() = Arc::new(config);
                     (seen, failure) = (digest, None);
                     tracing::info!("TLS files read again");
                 }

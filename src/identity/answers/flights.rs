@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::Digest;
@@ -100,5 +101,5 @@ impl<T> Drop for Flight<T> {
 }
 
 fn lock<T>(list: &List<T>) -> MutexGuard<'_, HashMap<Digest, Weak<watch::Sender<Option<T>>>>> {
-    list.lock().unwrap_or_else(PoisonError::into_inner)
+    list.lock()
 }

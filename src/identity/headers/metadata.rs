@@ -1,12 +1,13 @@
 //! Identity by `metadata_context`: what a filter before this one found out, such as Envoy's `jwt_authn`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
 use super::Error;
+use crate::clock::unix_millis;
 use crate::identity::claims::{self, Claims};
-use crate::identity::{AsOf, Identity, Millis, Owner, token};
+use crate::identity::{AsOf, Identity, Owner, token};
 
 /// `authelia.metadata_*`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +44,8 @@ impl Settings {
             _ => Owner::of_headers(issuer, &username),
         };
         // a moment to come would keep the roles as they are until then
-        let as_of = claims.time("iat")?.map_or(AsOf::Now, |(_, issued)| AsOf::At(issued.min(millis(now))));
+        let as_of = claims.time("iat")?.map_or(AsOf::Now, |(_, issued)| AsOf::At(issued.min(unix_millis(now))));
         let expires = claims.time("exp")?.map_or(now, |(end, _)| end);
         Ok(Identity { username, owner, email, full_name, groups, claims: kept, as_of, expires })
     }
-}
-
-fn millis(now: SystemTime) -> Millis {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }

@@ -1,9 +1,10 @@
 //! What readers and fetches of one keyring share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -107,7 +108,7 @@ impl<K: KeySource> Shared<K> {
     }
 
     pub(super) fn fetches(&self) -> MutexGuard<'_, Fetches> {
-        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fetches.lock()
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 
 /// What a request looked like: its `Authorization` and its body.
-type Seen = Arc<std::sync::Mutex<Vec<(String, String)>>>;
+type Seen = Arc<parking_lot::Mutex<Vec<(String, String)>>>;
 
 /// A provider whose endpoints answer this, and what they were sent.
 async fn provider(status: u16, kind: &'static str, answer: &'static str) -> (OidcProvider, Seen) {
@@ -26,7 +26,7 @@ async fn challenging(
         axum::routing::any(move |request: axum::extract::Request| async move {
             let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
             let body = axum::body::to_bytes(request.into_body(), 1024).await.unwrap();
-            seen.lock().unwrap().push((authorization.unwrap_or_default(), String::from_utf8(body.to_vec()).unwrap()));
+            seen.lock().push((authorization.unwrap_or_default(), String::from_utf8(body.to_vec()).unwrap()));
             let response = Response::builder().status(status).header("content-type", kind);
             let response =
                 challenge.iter().fold(response, |response, value| response.header("www-authenticate", *value));
@@ -58,7 +58,7 @@ async fn userinfo_is_asked_with_the_token_and_introspection_as_the_client() {
         let answer = provider.ask(question, "to.ken+1").await.unwrap();
         assert_eq!(answer, Answer::Document(GOOD.into()));
     }
-    let seen = seen.lock().unwrap().clone();
+    let seen = seen.lock().clone();
     assert_eq!(seen[0], ("Bearer to.ken+1".into(), String::new()));
     // el%3Aast:s+e%26cret
     let basic = "Basic ZWwlM0Fhc3Q6cytlJTI2Y3JldA==".to_owned();
@@ -90,7 +90,7 @@ async fn a_no_is_told_from_an_outage_and_from_a_client_that_is_not_let_in() {
             let error = answer.unwrap_err();
             assert!(error.contains(&status.to_string()) && !error.contains("SECRET"), "{error}");
         }
-        assert_eq!(seen.lock().unwrap().len(), 1, "no redirect takes the token elsewhere");
+        assert_eq!(seen.lock().len(), 1, "no redirect takes the token elsewhere");
     }
 }
 
@@ -214,7 +214,7 @@ async fn the_secret_goes_into_the_body_where_the_provider_announces_only_that() 
     ] {
         let (provider, seen) = challenging(200, "application/json", GOOD, None, more.clone()).await;
         provider.ask(Question::Introspection, "to.ken+1").await.unwrap();
-        let (authorization, body) = seen.lock().unwrap()[0].clone();
+        let (authorization, body) = seen.lock()[0].clone();
         let token = "token=to.ken%2B1&token_type_hint=access_token";
         if in_the_body {
             let secret = "&client_id=el%3Aast&client_secret=s+e%26cret";

@@ -9,7 +9,7 @@ async fn each(writes_alone: bool, check: impl AsyncFn(&OpenSearch, Foreign)) {
     let now = Arc::new(Mutex::new(FOREIGN[0]));
     let script = Arc::clone(&now);
     let server = server(move |method, _, _| {
-        let (status, _, body) = *script.lock().unwrap();
+        let (status, _, body) = *script.lock();
         if writes_alone && *method == Method::GET { None } else { told(status, body) }
     })
     .await;
@@ -18,7 +18,7 @@ async fn each(writes_alone: bool, check: impl AsyncFn(&OpenSearch, Foreign)) {
     let settings = Settings { timeout: patient, write_timeout: patient, ..settings(server.url.clone()) };
     let opensearch = OpenSearch::new(settings).unwrap();
     for foreign in FOREIGN {
-        *now.lock().unwrap() = *foreign;
+        *now.lock() = *foreign;
         check(&opensearch, *foreign).await;
     }
 }

@@ -23,11 +23,11 @@ async fn answered(encodings: &[&'static str], sent: Vec<u8>) -> (Result<Vec<u8>,
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let (asked, asking) = tokio::sync::oneshot::channel();
-    let asked = std::sync::Arc::new(std::sync::Mutex::new(Some(asked)));
+    let asked = std::sync::Arc::new(parking_lot::Mutex::new(Some(asked)));
     let encodings = encodings.to_vec();
     let answer = move |headers: Headers| async move {
         let accepted = headers.get_all("accept-encoding").iter().map(|value| value.to_str().unwrap().to_owned());
-        let _ = asked.lock().unwrap().take().unwrap().send(accepted.collect());
+        let _ = asked.lock().take().unwrap().send(accepted.collect());
         let answer = Answer::builder();
         let answer = encodings.iter().fold(answer, |answer, encoding| answer.header("content-encoding", *encoding));
         answer.body(axum::body::Body::from(sent)).unwrap()

@@ -1,13 +1,13 @@
 //! The way to the collector, and the line in the log when it is not there.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry_otlp::{SpanExporter as Otlp, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
@@ -108,7 +108,7 @@ struct Told {
 impl Collector {
     /// At most one line a minute that spans are lost, and one after it that they are not any more.
     fn tell(&self, result: &OTelSdkResult) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         match result {
             Ok(()) if told.open => {
                 told.open = false;

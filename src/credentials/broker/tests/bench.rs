@@ -1,8 +1,11 @@
 //! Any number of replicas over one store and one Elasticsearch, all in memory.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use parking_lot::Mutex;
+
+use std::time::SystemTime;
 
 use crate::credentials::agreement::Standing;
 use crate::credentials::broker::*;
@@ -10,6 +13,7 @@ use crate::credentials::seal::{self, Key};
 use crate::credentials::{Cluster, Entry, Existing, Login, Throughput};
 use crate::credentials::{Invalidations, near_cache};
 use crate::digest::Digest;
+use crate::identity::Millis;
 use crate::identity::{AsOf, Owner, Username};
 use crate::memory::{self, MemoryStore};
 use crate::roles::Version;
@@ -133,7 +137,7 @@ impl SharedStore {
     /// Nothing is answered from now on, and everybody's line is lost.
     pub(super) fn die(&self) {
         self.0.down.store(true, SeqCst);
-        for invalidations in &*self.0.links.lock().unwrap() {
+        for invalidations in &*self.0.links.lock() {
             invalidations.lost();
         }
     }
@@ -156,7 +160,7 @@ impl SharedStore {
     fn told<T>(&self, key: &CacheKey, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         let outcome = outcome?;
         self.0.changes.fetch_add(1, SeqCst);
-        for invalidations in &*self.0.links.lock().unwrap() {
+        for invalidations in &*self.0.links.lock() {
             invalidations.changed(key.as_str().as_bytes());
         }
         Ok(outcome)
@@ -190,7 +194,7 @@ impl Store for SharedStore {
 
     async fn watch(&self, invalidations: Arc<Invalidations>) {
         invalidations.begun();
-        self.0.links.lock().unwrap().push(invalidations);
+        self.0.links.lock().push(invalidations);
     }
 
     async fn reachable(&self) -> Result<(), StoreError> {
@@ -246,16 +250,16 @@ impl Elastic {
     }
 
     pub(super) fn take(&self, look: Duration, write: Duration) {
-        *self.0.times.lock().unwrap() = (look, write);
+        *self.0.times.lock() = (look, write);
     }
 
     pub(super) fn admit(&self, pace: Throughput) {
-        *self.0.pace.lock().unwrap() = Some(pace);
+        *self.0.pace.lock() = Some(pace);
     }
 
     /// Calls itself so, at these addresses.
     pub(super) fn be(&self, uuid: Option<&str>, hosts: u64) {
-        *self.0.cluster.lock().unwrap() = Cluster { uuid: uuid.map(Arc::from), hosts: Some(Digest(hosts)) };
+        *self.0.cluster.lock() = Cluster { uuid: uuid.map(Arc::from), hosts: Some(Digest(hosts)) };
     }
 
     pub(super) fn lose_answers(&self, next: usize) {
@@ -263,11 +267,11 @@ impl Elastic {
     }
 
     fn times(&self) -> (Duration, Duration) {
-        *self.0.times.lock().unwrap()
+        *self.0.times.lock()
     }
 
     pub(super) fn user(&self) -> User {
-        self.0.users.lock().unwrap()[&ann(AsOf::Now).username].clone()
+        self.0.users.lock()[&ann(AsOf::Now).username].clone()
     }
 }
 
@@ -275,7 +279,7 @@ impl Provisioner for Elastic {
     async fn inspect(&self, username: &Username, _: &Owner, _: &RequestContext) -> Result<Existing, InspectError> {
         self.0.inspections.fetch_add(1, SeqCst);
         tokio::time::sleep(self.times().0).await;
-        let users = self.0.users.lock().unwrap();
+        let users = self.0.users.lock();
         Ok(users.get(username).map_or(Existing::Absent, |user| {
             let User { as_of, mapping, ref roles, .. } = *user;
             Existing::Ours(Some(Standing { mapping, as_of, roles: roles.clone() }))
@@ -284,7 +288,7 @@ impl Provisioner for Elastic {
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         self.0.logins.fetch_add(1, SeqCst);
-        let users = self.0.users.lock().unwrap();
+        let users = self.0.users.lock();
         let user = users.get(username).filter(|user| user.password == *password);
         Ok(user.map_or(Login::Rejected, |user| Login::Accepted {
             roles: user.roles.clone(),
@@ -298,7 +302,7 @@ impl Provisioner for Elastic {
         self.0.writes.fetch_add(1, SeqCst);
         self.0.passwords.fetch_add(usize::from(password.is_some()), SeqCst);
         tokio::time::sleep(self.times().1).await;
-        let mut users = self.0.users.lock().unwrap();
+        let mut users = self.0.users.lock();
         let known = users.get(&user.username).map(|user| user.password.clone());
         let password = password.cloned().or(known).ok_or(WriteError::Missing)?;
         let UserSpec { as_of, mapping, .. } = *user;
@@ -311,10 +315,10 @@ impl Provisioner for Elastic {
     }
 
     fn cluster(&self) -> Cluster {
-        self.0.cluster.lock().unwrap().clone()
+        self.0.cluster.lock().clone()
     }
 
     fn pace(&self) -> Throughput {
-        self.0.pace.lock().unwrap().unwrap_or(Throughput::UNLIMITED)
+        self.0.pace.lock().unwrap_or(Throughput::UNLIMITED)
     }
 }

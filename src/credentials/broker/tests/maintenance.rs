@@ -75,11 +75,11 @@ async fn a_record_that_nobody_uses_ends_and_without_extension_every_one_does() {
 async fn lives_differ_by_up_to_a_tenth_and_end_at_the_hard_maximum() {
     let bench = Bench::new();
     let shared = &bench.replica().await.shared;
-    let lives: Vec<Duration> = (0..300).map(|_| shared.ready_life(now_ms())).collect();
+    let lives: Vec<Duration> = (0..300).map(|_| shared.ready_life(now_millis())).collect();
     assert!(lives.iter().all(|life| *life <= HOUR && *life >= 54 * MINUTE), "{lives:?}");
     let (least, most) = (lives.iter().min().unwrap(), lives.iter().max().unwrap());
     assert!(*most > *least + 3 * MINUTE, "what was written together does not end together: {least:?} to {most:?}");
-    let born = |ago: Duration| now_ms() - u64::try_from(ago.as_millis()).unwrap();
+    let born = |ago: Duration| now_millis() - u64::try_from(ago.as_millis()).unwrap();
     let last = shared.ready_life(born(MAX_AGE.saturating_sub(10 * MINUTE)));
     assert!(last <= 10 * MINUTE && last > 9 * MINUTE, "{last:?}");
     assert_eq!(shared.ready_life(born(MAX_AGE + HOUR)), SECOND);

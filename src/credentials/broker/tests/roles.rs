@@ -37,7 +37,7 @@ async fn an_older_token_brings_no_roles_back_when_the_record_is_gone() {
 async fn roles_without_a_time_are_later_than_whatever_stands_when_the_record_is_gone() {
     let bench = Bench::new();
     let replica = bench.replica().await;
-    let ahead = now_ms() + 600_000;
+    let ahead = now_millis() + 600_000;
     ask_at(&replica, AsOf::At(ahead), "admins").await;
     bench.store.delete().await;
     ask_at(&replica, AsOf::Now, "developers").await;
@@ -139,7 +139,7 @@ async fn what_the_provider_answers_later_counts_and_an_older_answer_brings_nothi
 #[tokio::test(start_paused = true)]
 async fn a_record_that_a_clock_ahead_dated_keeps_no_role_that_the_provider_has_revoked() {
     let bench = Bench::new();
-    ask_at(&*bench.replica().await, AsOf::At(now_ms() + 600_000), "admins").await;
+    ask_at(&*bench.replica().await, AsOf::At(now_millis() + 600_000), "admins").await;
     advance(Duration::from_secs(2)).await;
     ask_at(&*bench.replica().await, AsOf::Answered(Instant::now()), "developers").await;
     assert_eq!(roles(&bench), "developers");
