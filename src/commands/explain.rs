@@ -155,13 +155,13 @@ fn claims(settings: &Settings, identity: &Identity) {
         return;
     };
     let names = &issuer.token.claims;
-    say!("username   {}, of the holder {}", identity.username, names.username);
-    say!("groups     {}, of the holder {}", list(&identity.groups), names.groups);
+    say!("username   {}, of the claim {}", identity.username, names.username);
+    say!("groups     {}, of the claim {}", list(&identity.groups), names.groups);
     for (what, value, name) in
         [("full name ", &identity.full_name, &names.full_name), ("email     ", &identity.email, &names.email)]
     {
         if let Some(value) = value {
-            say!("{what} {}, of the holder {name}", value);
+            say!("{what} {}, of the claim {name}", value);
         }
     }
 }

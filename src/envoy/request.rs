@@ -11,7 +11,7 @@ use crate::authz::{Request, Text};
 use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
 
 /// What is read of every request.
-const ALWAYS: [&str; 5] = ["authorization", "x-request-id", "traceparent", "context", "access-control-request-method"];
+const ALWAYS: [&str; 5] = ["authorization", "x-request-id", "traceparent", "origin", "access-control-request-method"];
 
 /// Reads requests.
 pub(super) struct Reader {
