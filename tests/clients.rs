@@ -3,10 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::process::Command;
 
 use elastauth_support::check::Checker;
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{free_port, run_unsearched, until};
@@ -29,7 +29,7 @@ impl Bench {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let upstream = Upstream::start().await;
         let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+        let elastauth = Elastauth::start(elastauth!(), &yaml);
         let envoy = Envoy::start(&elastauth.grpc, &upstream.address, true).await?;
         Some(Self { issuer, upstream, _elastauth: elastauth, envoy, _elasticsearch: elasticsearch })
     }
@@ -180,7 +180,7 @@ async fn grpcurl_lists_describes_and_asks() {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
     let listen = format!("127.0.0.1:{}", free_port());
-    let binary = Path::new(env!("CARGO_BIN_EXE_elastauth"));
+    let binary = elastauth!();
     let elastauth = Elastauth::start_at(binary, &yaml, &listen, "  reflection: true\n");
     let run = async |arguments: &[&str]| {
         let mut command = Command::new(&grpcurl);
@@ -221,7 +221,7 @@ async fn grpcurl_lists_describes_and_asks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reflection_speaks_both_versions_and_only_when_it_is_switched_on() {
     let yaml = config("http://127.0.0.1:1", "http://127.0.0.1:1", "  type: memory");
-    let binary = Path::new(env!("CARGO_BIN_EXE_elastauth"));
+    let binary = elastauth!();
     for (grpc, on) in [("", false), ("  reflection: true\n", true)] {
         let elastauth = Elastauth::start_at(binary, &yaml, &format!("127.0.0.1:{}", free_port()), grpc);
         let checker = Checker::connect(&elastauth.grpc).await;

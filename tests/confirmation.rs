@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use elastauth::credentials::{Day, StoreName};
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
-use elastauth_support::issuer::Issuer;
+use elastauth_support::fixture::{Fixture, with_elasticsearch};
 use elastauth_support::process::until;
 use elastauth_support::servers::{Elastauth, config};
 use elastauth_support::users::User;
@@ -19,64 +19,51 @@ fn today() -> String {
     Day::at(SystemTime::now()).to_string()
 }
 
-struct Bench {
-    issuer: Issuer,
-    elasticsearch: Elasticsearch,
-    elastauth: Elastauth,
-    checker: Checker,
+async fn start(settling: &str) -> Fixture {
+    start_with(settling, "").await
 }
 
-impl Bench {
-    async fn start(settling: &str) -> Self {
-        Self::start_with(settling, "").await
-    }
+async fn start_with(settling: &str, more: &str) -> Fixture {
+    let settling = format!("  settling: {settling}\n");
+    Fixture::start(elastauth!(), |yaml| with_elasticsearch(&yaml, &settling) + more).await
+}
 
-    async fn start_with(settling: &str, more: &str) -> Self {
-        let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-        let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
-        let yaml = yaml.replace("  username: prov", &format!("  settling: {settling}\n  username: prov")) + more;
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
-        let checker = Checker::connect(&elastauth.grpc).await;
-        Self { issuer, elasticsearch, elastauth, checker }
-    }
+fn password(elasticsearch: &Elasticsearch, user: &str) -> String {
+    elasticsearch.user(user).unwrap().password
+}
 
-    fn password(&self, user: &str) -> String {
-        self.elasticsearch.user(user).unwrap().password
-    }
+fn change(elasticsearch: &Elasticsearch, user: &str, change: impl FnOnce(&mut User)) {
+    let mut changed = elasticsearch.user(user).unwrap();
+    change(&mut changed);
+    elasticsearch.seed(user, changed);
+}
 
-    fn change(&self, user: &str, change: impl FnOnce(&mut User)) {
-        let mut changed = self.elasticsearch.user(user).unwrap();
-        change(&mut changed);
-        self.elasticsearch.seed(user, changed);
-    }
-
-    fn writes(&self) -> usize {
-        self.elasticsearch.history().len()
-    }
+fn writes_of(elasticsearch: &Elasticsearch) -> usize {
+    elasticsearch.history().len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_elasticsearch_lost_is_written_again_without_a_new_one() {
-    let bench = Bench::start("50ms").await;
+    let bench = start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     let made = bench.checker.ask(&token).await;
     // as a late write, or a person, would
-    bench.change("ann", |user| user.password = "another".into());
+    change(&bench.elasticsearch, "ann", |user| user.password = "another".into());
     until("the repair", || async {
         assert_eq!(bench.checker.ask(&token).await, made, "what was agreed stays");
-        Some(bench.password("ann").as_str()) == made.password()
+        Some(password(&bench.elasticsearch, "ann").as_str()) == made.password()
     })
     .await;
     bench.elastauth.process.wait_for_line(0, &["written again", "ann"]);
-    assert_eq!(bench.writes(), 2);
+    assert_eq!(writes_of(&bench.elasticsearch), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_elasticsearch_lost_is_written_again() {
-    let bench = Bench::start("50ms").await;
+    let bench = start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     bench.checker.ask(&token).await;
-    bench.change("ann", |user| user.roles.truncate(1));
+    change(&bench.elasticsearch, "ann", |user| user.roles.truncate(1));
     until("the repair", || async {
         bench.checker.ask(&token).await;
         bench.elasticsearch.user("ann").unwrap().roles.len() == 2
@@ -86,7 +73,7 @@ async fn a_role_that_elasticsearch_lost_is_written_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_that_was_deleted_is_made_again() {
-    let bench = Bench::start("50ms").await;
+    let bench = start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     let made = bench.checker.ask(&token).await;
     bench.elasticsearch.delete("ann");
@@ -99,11 +86,11 @@ async fn a_user_that_was_deleted_is_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_that_a_late_write_gave_back_are_taken_away() {
-    let bench = Bench::start("50ms").await;
+    let bench = start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     let made = bench.checker.ask(&token).await;
     // an older token's write, whose sender gave up, lands after the newer one
-    bench.change("ann", |user| {
+    change(&bench.elasticsearch, "ann", |user| {
         user.roles.push("superuser".into());
         user.metadata["elastauth"]["as_of"] = 1.into();
     });
@@ -116,10 +103,10 @@ async fn roles_that_a_late_write_gave_back_are_taken_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_roles_are_no_mismatch_and_a_confirmed_record_is_left_alone() {
-    let bench = Bench::start("50ms").await;
+    let bench = start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     let made = bench.checker.ask(&token).await;
-    bench.change("ann", |user| user.roles.push("anonymous".into()));
+    change(&bench.elasticsearch, "ann", |user| user.roles.push("anonymous".into()));
     until("the confirmation", || async {
         bench.checker.ask(&token).await;
         bench.elasticsearch.logins("ann") > 0
@@ -128,44 +115,45 @@ async fn more_roles_are_no_mismatch_and_a_confirmed_record_is_left_alone() {
     for _ in 0..50 {
         assert_eq!(bench.checker.ask(&token).await, made);
     }
-    assert_eq!((bench.elasticsearch.logins("ann"), bench.writes()), (1, 1));
+    assert_eq!((bench.elasticsearch.logins("ann"), writes_of(&bench.elasticsearch)), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_401_rotates_nothing_while_the_administrator_cannot_see_the_user() {
-    let bench = Bench::start("50ms").await;
+    let bench = start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     let made = bench.checker.ask(&token).await;
-    bench.change("ann", |user| user.password = "another".into());
+    change(&bench.elasticsearch, "ann", |user| user.password = "another".into());
     bench.elasticsearch.fail(Faults { get_status: Some(503), ..Faults::default() });
     until("an attempt", || async {
         assert_eq!(bench.checker.ask(&token).await, made, "the record stays in use");
         bench.elasticsearch.logins("ann") > 0
     })
     .await;
-    assert_eq!(bench.writes(), 1);
+    assert_eq!(writes_of(&bench.elasticsearch), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_mismatch_straight_after_a_repair_is_an_error_for_a_person() {
     // what was confirmed is tried again soon: the second change may come after a confirmation of the repair
-    let bench = Bench::start("50ms\n  confirm_interval: 50ms").await;
+    let bench = start("50ms\n  confirm_interval: 50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     bench.checker.ask(&token).await;
     for (text, writes) in [("written again", 2), ("who else writes this user", 2)] {
-        bench.change("ann", |user| user.password = "another".into());
+        change(&bench.elasticsearch, "ann", |user| user.password = "another".into());
         until(text, || async {
             assert!(matches!(bench.checker.ask(&token).await, Answer::Allowed { .. }));
-            bench.writes() == writes && bench.elastauth.process.lines().iter().any(|line| line.contains(text))
+            writes_of(&bench.elasticsearch) == writes
+                && bench.elastauth.process.lines().iter().any(|line| line.contains(text))
         })
         .await;
     }
-    assert_eq!(bench.writes(), 2, "no loop");
+    assert_eq!(writes_of(&bench.elasticsearch), 2, "no loop");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_settling_time_nothing_is_tried() {
-    let bench = Bench::start("1h").await;
+    let bench = start("1h").await;
     let token = bench.issuer.token("ann", &["admins"]);
     for _ in 0..20 {
         bench.checker.ask(&token).await;
@@ -175,12 +163,12 @@ async fn before_the_settling_time_nothing_is_tried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_day_of_an_active_user_is_written_once_without_a_password() {
-    let bench = Bench::start_with("50ms", "extend_cache: true\n").await;
+    let bench = start_with("50ms", "extend_cache: true\n").await;
     let token = bench.issuer.token("ann", &["admins"]);
     let made = bench.checker.ask(&token).await;
     let last_seen = || bench.elasticsearch.user("ann").unwrap().metadata["elastauth"]["last_seen"].clone();
     assert_eq!(last_seen(), today());
-    bench.change("ann", |user| user.metadata["elastauth"]["last_seen"] = "2001-09-09".into());
+    change(&bench.elasticsearch, "ann", |user| user.metadata["elastauth"]["last_seen"] = "2001-09-09".into());
     until("the day", || async {
         assert_eq!(bench.checker.ask(&token).await, made);
         last_seen() == today().as_str()
@@ -199,10 +187,10 @@ async fn the_day_of_an_active_user_is_written_once_without_a_password() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_ends_soon_costs_no_write_for_the_day() {
-    let bench = Bench::start("50ms").await;
+    let bench = start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     bench.checker.ask(&token).await;
-    bench.change("ann", |user| user.metadata["elastauth"]["last_seen"] = "2001-09-09".into());
+    change(&bench.elasticsearch, "ann", |user| user.metadata["elastauth"]["last_seen"] = "2001-09-09".into());
     until("the confirmation", || async {
         bench.checker.ask(&token).await;
         bench.elasticsearch.logins("ann") > 0
@@ -211,14 +199,14 @@ async fn a_record_that_ends_soon_costs_no_write_for_the_day() {
     for _ in 0..50 {
         bench.checker.ask(&token).await;
     }
-    assert_eq!(bench.writes(), 1, "the hour's end writes it anyway");
+    assert_eq!(writes_of(&bench.elasticsearch), 1, "the hour's end writes it anyway");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_with_a_cache_of_their_own_are_told_that_they_lock_each_other_s_users_out() {
-    let bench = Bench::start("50ms").await;
+    let bench = start("50ms").await;
     let yaml = config(&bench.issuer.url, &bench.elasticsearch.url, "  type: memory");
-    let other = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let other = Elastauth::start(elastauth!(), &yaml);
     let token = bench.issuer.token("ann", &["admins"]);
     let ours = bench.checker.ask(&token).await;
     let theirs = Checker::connect(&other.grpc).await.ask(&token).await;

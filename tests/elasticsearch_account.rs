@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch, Faults};
+use elastauth_support::fixture::{serve, with_elasticsearch};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{run_beside, until};
 use elastauth_support::puts;
@@ -27,21 +28,19 @@ impl Bench {
     async fn new(settings: &str) -> Self {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
-        let yaml = yaml.replace("  username: prov", &format!("{settings}  username: prov"));
+        let yaml = with_elasticsearch(&yaml, settings);
         Self { issuer, elasticsearch, yaml }
     }
 
     async fn serve(&self) -> (Elastauth, Checker) {
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &self.yaml);
-        let checker = Checker::connect(&elastauth.grpc).await;
-        (elastauth, checker)
+        serve(elastauth!(), &self.yaml).await
     }
 
     async fn check_online(&self) -> Output {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
         std::fs::write(&file, &self.yaml).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
+        let mut command = Command::new(elastauth!());
         command.env_clear().arg("--config").arg(&file).args(["check", "--online"]);
         run_beside(command, "").await
     }

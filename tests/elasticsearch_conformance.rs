@@ -6,13 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use elastauth::identity::Username;
 use elastauth_support::check::Checker;
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch, Exchange, Faults};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{run, run_beside, until};
@@ -48,7 +49,7 @@ async fn everything(settings: &str) -> (Vec<Exchange>, String) {
     elastauth_support::http().put(url).basic_auth(ADMIN.0, Some(ADMIN.1)).json(&person).send().await.unwrap();
     let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
     let yaml = yaml.replace("  username: prov", &format!("  settling: 50ms\n{settings}  username: prov"));
-    let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let elastauth = Elastauth::start(elastauth!(), &yaml);
     let checker = Checker::connect(&elastauth.grpc).await;
     let made = checker.ask(&issuer.sign(&issuer.claims("ann", &["developers"], 9))).await;
     let token = issuer.token("ann", &["admins"]);

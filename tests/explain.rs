@@ -6,6 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use elastauth_support::check::Checker;
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::{CLIENT, Issuer};
 use elastauth_support::process::{run_beside, said};
@@ -24,7 +25,7 @@ async fn explain(yaml: &str, token: &str, flags: &[&str]) -> (i32, String) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("config.yml");
     fs::write(&file, yaml).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
+    let mut command = Command::new(elastauth!());
     command.env_clear().arg("--config").arg(&file).arg("explain").args(flags);
     let output = run_beside(command, token).await;
     (output.status.code().unwrap(), said(&output))

@@ -3,13 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use elastauth::credentials::{CacheKey, Store as _};
 use elastauth::file::{FileStore, Settings};
 use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{Process, free_port};
@@ -42,7 +42,7 @@ impl Bench {
     }
 
     fn start(&self) -> Elastauth {
-        Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &self.config())
+        Elastauth::start(elastauth!(), &self.config())
     }
 }
 
@@ -56,7 +56,7 @@ async fn a_restart_keeps_the_passwords_and_a_second_process_is_refused() {
     let file = bench.folder.path().join("second.yml");
     let ports = format!("listen: \"127.0.0.1:{}\"\ngrpc: {{listen: \"127.0.0.1:{}\"}}\n", free_port(), free_port());
     fs::write(&file, ports + &bench.config()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
+    let mut command = Command::new(elastauth!());
     let mut second = Process::start("second", command.env_clear().arg("--config").arg(&file));
     assert!(!second.wait().success());
     second.wait_for_line(0, &["is in use by another process", "cache.type: redis"]);

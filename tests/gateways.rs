@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::process::{Command, Output};
 
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch};
+use elastauth_support::fixture::{serve, with_elasticsearch};
 use elastauth_support::gateway::{Gateway, Own};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{run_beside, until};
@@ -29,20 +30,18 @@ impl Bench {
 
     fn config(&self, settings: &str) -> String {
         let yaml = config(&self.issuer.url, &self.gateway.url, "  type: memory");
-        yaml.replace("  username: prov", &format!("{settings}  username: prov"))
+        with_elasticsearch(&yaml, settings)
     }
 
     async fn serve(&self, settings: &str) -> (Elastauth, Checker) {
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &self.config(settings));
-        let checker = Checker::connect(&elastauth.grpc).await;
-        (elastauth, checker)
+        serve(elastauth!(), &self.config(settings)).await
     }
 
     async fn users(&self, words: &[&str]) -> Output {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
         std::fs::write(&file, self.config("")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
+        let mut command = Command::new(elastauth!());
         command.env_clear().arg("--config").arg(&file).arg("users").args(words);
         run_beside(command, "").await
     }
@@ -195,7 +194,7 @@ async fn what_is_compressed_on_the_way_is_read_all_the_same() {
         let (_, secret) = elastauth_support::issuer::CLIENT;
         let more = format!("{paths}  token_validation: {validation}\n  client_secret: {secret}\n  client_id:");
         let yaml = config(&issuer.url, &before_it.url, "  type: memory").replace("  client_id:", &more);
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+        let elastauth = Elastauth::start(elastauth!(), &yaml);
         let checker = Checker::connect(&elastauth.grpc).await;
         let user = format!("ann-{validation}");
         let token = issuer.token(&user, &["developers"]);

@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use elastauth_support::check::Checker;
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::servers::{Elastauth, headers_config};
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue, Metadata};
@@ -16,10 +16,6 @@ use envoy_types::pb::google::protobuf::{ListValue, Struct, Value, value::Kind};
 use prost::Message as _;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_elastauth"))
-}
 
 fn secret(value: &str) -> AttributeContext {
     let context_extensions = HashMap::from([("elastauth-secret".to_owned(), value.to_owned())]);
@@ -74,7 +70,7 @@ async fn answer(elastauth: &Elastauth, checker: &Checker, request: &CheckRequest
 async fn headers_count_only_with_the_secret_and_only_when_they_are_unambiguous_in_both_encodings() {
     let elasticsearch = Elasticsearch::start().await;
     let provider = format!("  shared_secret: \"{SECRET}\"\n  header_groups: X-Teams");
-    let elastauth = Elastauth::start(binary(), &headers_config(&elasticsearch.url, &provider));
+    let elastauth = Elastauth::start(elastauth!(), &headers_config(&elasticsearch.url, &provider));
     let checker = Checker::connect(&elastauth.grpc).await;
     let (good, wrong) = (secret(SECRET), secret("0123456789abcdef0123456789abcdee"));
     let user: (&str, &[u8]) = ("remote-user", b"ann");
@@ -119,7 +115,7 @@ async fn metadata_of_a_filter_counts_instead_of_headers_and_the_peer_must_be_kno
         "  shared_secret: \"{SECRET}\"\n  trusted_peers: [\"spiffe://td/proxy\"]\n  \
          metadata_namespace: envoy.filters.http.jwt_authn\n  metadata_payload: jwt"
     );
-    let elastauth = Elastauth::start(binary(), &headers_config(&elasticsearch.url, &provider));
+    let elastauth = Elastauth::start(elastauth!(), &headers_config(&elasticsearch.url, &provider));
     let checker = Checker::connect(&elastauth.grpc).await;
     let value = |kind| Value { kind: Some(kind) };
     let string = |text: &str| value(Kind::StringValue(text.to_owned()));

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::servers::{Elastauth, config, root};
@@ -22,7 +22,7 @@ impl World {
     async fn start(more: &str) -> Self {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory") + more;
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+        let elastauth = Elastauth::start(elastauth!(), &yaml);
         let checker = Checker::connect(&elastauth.grpc).await;
         Self { issuer, elasticsearch, elastauth, checker }
     }

@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::envoy::{Envoy, exchange};
 use elastauth_support::issuer::Issuer;
@@ -30,7 +30,7 @@ impl Bench {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let upstream = Upstream::start().await;
         let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+        let elastauth = Elastauth::start(elastauth!(), &yaml);
         let edit = |text| exchange(text, from, to);
         let envoy = Envoy::start_edited(&[&elastauth.grpc], &upstream.address, edit).await?;
         Some(Self { issuer, upstream, elastauth, envoy, elasticsearch })

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use elastauth::credentials::CacheKey;
 use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::until;
@@ -40,7 +40,7 @@ impl Bench {
             let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(address));
             let yaml =
                 yaml.replace("cache:\n", cache).replace("  username: prov", "  write_timeout: 500ms\n  username: prov");
-            Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml)
+            Elastauth::start(elastauth!(), &yaml)
         };
         let (near, far) = (start(&to_redis.address), start(&redis.address));
         for replica in [&near, &far] {
@@ -173,7 +173,7 @@ async fn without_the_identity_provider_the_keys_in_hand_verify() {
     assert!(bench.first.ask(&bench.token("bob")).await.password().is_some(), "a new token");
     // keys are fetched at start, so only a replica that starts now has none
     let yaml = config(&bench.issuer.url, &bench.elasticsearch.url, &redis_cache(&bench.redis.address));
-    let late = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let late = Elastauth::start(elastauth!(), &yaml);
     let asked = Checker::connect(&late.grpc).await.ask(&bench.token("carol")).await;
     assert_eq!(asked, Answer::Denied(503), "no keys yet");
     bench.issuer.set_down(false);
@@ -285,7 +285,7 @@ async fn redis_that_is_too_old_is_said_at_start_and_by_ready_with_the_version_th
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let redis = greets_with(&hello("6.2.14"));
     let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis));
-    let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let elastauth = Elastauth::start(elastauth!(), &yaml);
     let needed = "Redis 7.0 or later is needed: the server says that it is 6.2.14";
     elastauth.process.wait_for_line(0, &["\"level\":\"error\"", &redis, needed]);
     let (status, body) = ready(&elastauth).await;

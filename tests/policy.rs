@@ -2,58 +2,46 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
-use elastauth_support::check::Checker;
-use elastauth_support::elasticsearch::Elasticsearch;
-use elastauth_support::issuer::Issuer;
-use elastauth_support::servers::{Elastauth, config};
+use elastauth_support::elastauth;
+use elastauth_support::fixture::Fixture;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse, OkHttpResponse};
 use prost::Message as _;
 
-struct Bench {
-    issuer: Issuer,
-    elasticsearch: Elasticsearch,
-    elastauth: Elastauth,
-    checker: Checker,
+async fn start(policy: &str) -> Fixture {
+    Fixture::start(elastauth!(), |yaml| format!("{yaml}policy:\n{policy}")).await
 }
 
-impl Bench {
-    async fn start(policy: &str) -> Self {
-        let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-        let yaml = format!("{}policy:\n{policy}", config(&issuer.url, &elasticsearch.url, "  type: memory"));
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
-        let checker = Checker::connect(&elastauth.grpc).await;
-        Self { issuer, elasticsearch, elastauth, checker }
-    }
-
-    /// What goes on, or the status and the reason of the refusal.
-    async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Result<OkHttpResponse, (i32, String)> {
-        let (host, path) = target.split_at(target.find('/').unwrap_or(target.len()));
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (method, host, path) = (method.to_owned(), host.to_owned(), path.to_owned());
-        let http = HttpRequest { method, host, path, headers, ..HttpRequest::default() };
-        let request = Some(Request { time: None, http: Some(http) });
-        let check = CheckRequest { attributes: Some(AttributeContext { request, ..AttributeContext::default() }) };
-        let from = self.elastauth.process.lines().len();
-        let reply = CheckResponse::decode(self.checker.check(check.encode_to_vec()).await.unwrap()).unwrap();
-        match reply.http_response.unwrap() {
-            HttpResponse::OkResponse(ok) => Ok(ok),
-            HttpResponse::DeniedResponse(denied) => {
-                let line = self.elastauth.process.wait_for_line(from, &["Request denied"]);
-                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-                Err((denied.status.unwrap().code, line["reason"].as_str().unwrap().to_owned()))
-            }
-            HttpResponse::ErrorResponse(_) => panic!("an error would let failure_mode_allow decide"),
+/// What goes on, or the status and the reason of the refusal.
+async fn ask(
+    bench: &Fixture,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> Result<OkHttpResponse, (i32, String)> {
+    let (host, path) = target.split_at(target.find('/').unwrap_or(target.len()));
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let (method, host, path) = (method.to_owned(), host.to_owned(), path.to_owned());
+    let http = HttpRequest { method, host, path, headers, ..HttpRequest::default() };
+    let request = Some(Request { time: None, http: Some(http) });
+    let check = CheckRequest { attributes: Some(AttributeContext { request, ..AttributeContext::default() }) };
+    let from = bench.elastauth.process.lines().len();
+    let reply = CheckResponse::decode(bench.checker.check(check.encode_to_vec()).await.unwrap()).unwrap();
+    match reply.http_response.unwrap() {
+        HttpResponse::OkResponse(ok) => Ok(ok),
+        HttpResponse::DeniedResponse(denied) => {
+            let line = bench.elastauth.process.wait_for_line(from, &["Request denied"]);
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            Err((denied.status.unwrap().code, line["reason"].as_str().unwrap().to_owned()))
         }
+        HttpResponse::ErrorResponse(_) => panic!("an error would let failure_mode_allow decide"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_judged_before_anybody_gets_a_credential() {
-    let bench = Bench::start(
+    let bench = start(
         "  allow:
   - {name: admins, groups: [admins]}
   - {name: logs, groups: [developers], hosts: [es.example.org], paths: [/logs-*], methods: [GET]}
@@ -81,7 +69,7 @@ async fn rules_are_judged_before_anybody_gets_a_credential() {
         (&cid, "POST", "x/wiki/page", Ok("one department")),
     ] {
         let from = bench.elastauth.process.lines().len();
-        let answer = bench.ask(method, target, &[("authorization", who)]).await.map(|_| ());
+        let answer = ask(&bench, method, target, &[("authorization", who)]).await.map(|_| ());
         let expected = expected.map(|rule| {
             let line = bench.elastauth.process.wait_for_line(from, &["Policy allows"]);
             assert!(line.contains(&format!("\"rule\":\"{rule}\"")), "{line}");
@@ -97,8 +85,8 @@ async fn preflight_requests_pass_only_when_allowed_and_never_with_a_credential()
     let preflight =
         [("origin", "https://app"), ("access-control-request-method", "GET"), ("authorization", "Basic eA==")];
     for (setting, passes) in [("deny", false), ("allow", true)] {
-        let bench = Bench::start(&format!("  preflight: {setting}\n")).await;
-        match bench.ask("OPTIONS", "es/x", &preflight).await {
+        let bench = start(&format!("  preflight: {setting}\n")).await;
+        match ask(&bench, "OPTIONS", "es/x", &preflight).await {
             Ok(ok) => {
                 assert!(passes && ok.headers.is_empty());
                 assert!(ok.headers_to_remove.iter().any(|name| name == "authorization"));
@@ -111,24 +99,24 @@ async fn preflight_requests_pass_only_when_allowed_and_never_with_a_credential()
             ("GET", &preflight[..]),
             ("options", &preflight[..]),
         ] {
-            assert_eq!(bench.ask(method, "es/x", headers).await.unwrap_err().0, 401, "{method} {headers:?}");
+            assert_eq!(ask(&bench, method, "es/x", headers).await.unwrap_err().0, 401, "{method} {headers:?}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_that_comes_back_is_told_from_a_password_guess() {
-    let bench = Bench::start("  preflight: deny\n").await;
+    let bench = start("  preflight: deny\n").await;
     let bearer = format!("Bearer {}", bench.issuer.token("ann", &["admins"]));
     let mut injected = String::new();
     for _ in 0..2 {
-        let ok = bench.ask("GET", "es/x", &[("authorization", &bearer)]).await.unwrap();
+        let ok = ask(&bench, "GET", "es/x", &[("authorization", &bearer)]).await.unwrap();
         injected = ok.headers[0].header.clone().unwrap().value;
     }
-    let back = bench.ask("GET", "es/x", &[("authorization", &injected)]).await;
+    let back = ask(&bench, "GET", "es/x", &[("authorization", &injected)]).await;
     assert_eq!(back.unwrap_err(), (403, "credentials_ours".into()));
     for guess in ["Basic YW5uOmd1ZXNz", "Basic YW5u", "Basic !", "Basic Ym9iOmd1ZXNz"] {
-        let answer = bench.ask("GET", "es/x", &[("authorization", guess)]).await;
+        let answer = ask(&bench, "GET", "es/x", &[("authorization", guess)]).await;
         assert_eq!(answer.unwrap_err(), (401, "credentials_not_bearer".into()), "{guess}");
     }
     assert!(!bench.elastauth.process.lines().join("\n").contains(injected.strip_prefix("Basic ").unwrap()));

@@ -2,16 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use elastauth_support::check::{Answer, Checker, bearer};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
+use elastauth_support::fixture::{Fixture, with_elasticsearch};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::load::Load;
-use elastauth_support::process::{PATIENCE, free_port, until};
+use elastauth_support::process::{PATIENCE, until};
 use elastauth_support::servers::{Elastauth, Envoy, config};
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use prost::Message as _;
@@ -20,76 +21,61 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tonic::Request;
 
-struct Bench {
-    issuer: Issuer,
-    elasticsearch: Elasticsearch,
-    elastauth: Elastauth,
-    checker: Checker,
+/// With more lines of the section `grpc`, and at the top.
+async fn start(grpc: &str, top: &str) -> Fixture {
+    start_with(grpc, top, "").await
 }
 
-impl Bench {
-    /// With more lines of the section `grpc`, and at the top.
-    async fn start(grpc: &str, top: &str) -> Self {
-        Self::start_with(grpc, top, "").await
-    }
+/// And with more lines of the section `elasticsearch`.
+async fn start_with(grpc: &str, top: &str, elasticsearch: &str) -> Fixture {
+    Fixture::start_with(elastauth!(), grpc, |yaml| with_elasticsearch(&yaml, elasticsearch) + top).await
+}
 
-    /// And with more lines of the section `elasticsearch`.
-    async fn start_with(grpc: &str, top: &str, back_end: &str) -> Self {
-        let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-        let yaml = format!("{}{top}", config(&issuer.url, &elasticsearch.url, "  type: memory"));
-        let yaml = yaml.replace("secret_key:", &format!("{back_end}secret_key:"));
-        let listen = format!("127.0.0.1:{}", free_port());
-        let elastauth = Elastauth::start_at(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml, &listen, grpc);
-        let checker = Checker::connect(&elastauth.grpc).await;
-        Self { issuer, elasticsearch, elastauth, checker }
-    }
+fn delay(bench: &Fixture, delay: Duration) {
+    bench.elasticsearch.fail(Faults { delay, ..Faults::default() });
+}
 
-    fn delay(&self, delay: Duration) {
-        self.elasticsearch.fail(Faults { delay, ..Faults::default() });
-    }
-
-    /// So many calls on one connection at the same time: how many were let through, and how many were told 503.
-    async fn at_once(&self, calls: usize) -> (usize, usize) {
-        let request = bearer(&self.issuer.token("ann", &["admins"]));
-        let calls: Vec<_> = (0..calls).map(|_| tokio::spawn(self.checker.check(request.clone()))).collect();
-        let (mut through, mut unavailable) = (0, 0);
-        for call in calls {
-            match Answer::read(&call.await.unwrap().unwrap()) {
-                Answer::Allowed { .. } => through += 1,
-                Answer::Denied(503) => unavailable += 1,
-                Answer::Denied(other) => panic!("{other}"),
-            }
+/// So many calls on one connection at the same time: how many were let through, and how many were told 503.
+async fn at_once(bench: &Fixture, calls: usize) -> (usize, usize) {
+    let request = bearer(&bench.issuer.token("ann", &["admins"]));
+    let calls: Vec<_> = (0..calls).map(|_| tokio::spawn(bench.checker.check(request.clone()))).collect();
+    let (mut through, mut unavailable) = (0, 0);
+    for call in calls {
+        match Answer::read(&call.await.unwrap().unwrap()) {
+            Answer::Allowed { .. } => through += 1,
+            Answer::Denied(503) => unavailable += 1,
+            Answer::Denied(other) => panic!("{other}"),
         }
-        (through, unavailable)
     }
+    (through, unavailable)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_calls_wait_together_on_one_connection() {
-    let bench = Bench::start("  deadline: 20s\n", "").await;
-    bench.delay(Duration::from_secs(1));
-    assert_eq!(bench.at_once(2000).await, (2000, 0));
+    let bench = start("  deadline: 20s\n", "").await;
+    delay(&bench, Duration::from_secs(1));
+    assert_eq!(at_once(&bench, 2000).await, (2000, 0));
     assert_eq!(bench.elasticsearch.history().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_over_the_limit_are_denied_with_503_before_memory_grows() {
-    let bench = Bench::start("  deadline: 20s\n  max_in_flight: 200\n", "").await;
-    bench.delay(Duration::from_secs(3));
+    let bench = start("  deadline: 20s\n  max_in_flight: 200\n", "").await;
+    delay(&bench, Duration::from_secs(3));
     let before = bench.elastauth.process.memory();
-    assert_eq!(bench.at_once(2000).await, (200, 1800), "a denial, and not a gRPC error that Envoy would judge");
+    assert_eq!(at_once(&bench, 2000).await, (200, 1800), "a denial, and not a gRPC error that Envoy would judge");
     bench.elastauth.process.wait_for_line(0, &["overloaded", "Request denied"]);
     let grown = bench.elastauth.process.memory().saturating_sub(before);
     println!("2000 calls at once, 200 of them taken on: {} KiB more at the peak", grown / 1024);
     assert!(grown < 64 << 20, "{grown}");
-    assert_eq!(bench.at_once(100).await, (100, 0), "and it goes on");
+    assert_eq!(at_once(&bench, 100).await, (100, 0), "and it goes on");
 }
 
 /// Streams of one connection send their messages side by side, so that all of them grow at the same time.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_over_the_limit_are_thrown_away_as_they_come() {
     const SIZE: usize = 256 * 1024;
-    let bench = Bench::start("  deadline: 20s\n  max_in_flight: 20\n", "").await;
+    let bench = start("  deadline: 20s\n  max_in_flight: 20\n", "").await;
     let token = bench.issuer.token("ann", &["admins"]);
     assert!(bench.checker.ask(&token).await.password().is_some());
     // field 1000, which nobody knows, so long (tag and length are varints)
@@ -121,8 +107,7 @@ async fn requests_that_wait_hold_nothing_of_their_messages_but_what_is_needed() 
     const AT_ONCE: usize = 20;
     const SIZE: usize = 56 * 1024;
     let bench =
-        Bench::start_with("  deadline: 60s\n", "enable_metrics: true\n", "  timeout: 60s\n  write_timeout: 60s\n")
-            .await;
+        start_with("  deadline: 60s\n", "enable_metrics: true\n", "  timeout: 60s\n  write_timeout: 60s\n").await;
     let request = beside_a_large_header(&bench.issuer.token("ann", &["admins"]), SIZE);
     let in_flight = async || {
         let page = elastauth_support::http().get(format!("{}/metrics", bench.elastauth.http)).send().await.unwrap();
@@ -130,7 +115,7 @@ async fn requests_that_wait_hold_nothing_of_their_messages_but_what_is_needed() 
         let line = page.lines().find_map(|line| line.strip_prefix("elastauth_in_flight ")).unwrap();
         line.parse::<usize>().unwrap()
     };
-    bench.delay(PATIENCE);
+    delay(&bench, PATIENCE);
     let mut waiting = Vec::new();
     let mut before = 0;
     while waiting.len() < WAITING {
@@ -158,7 +143,7 @@ fn beside_a_large_header(token: &str, size: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_never_ends_keeps_no_place() {
-    let bench = Bench::start("  deadline: 2s\n  max_in_flight: 1\n", "").await;
+    let bench = start("  deadline: 2s\n  max_in_flight: 1\n", "").await;
     let token = bench.issuer.token("ann", &["admins"]);
     let (begun, has_begun) = oneshot::channel();
     let stuck = tokio::spawn(bench.checker.clone().never_ending(begun));
@@ -174,12 +159,12 @@ async fn a_message_that_never_ends_keeps_no_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_known_is_let_through_while_nobody_else_is_taken_on() {
-    let bench = Bench::start("  deadline: 20s\n  max_in_flight: 5\n", "").await;
+    let bench = start("  deadline: 20s\n  max_in_flight: 5\n", "").await;
     let ann = bench.issuer.token("ann", &["admins"]);
     for _ in 0..3 {
         assert!(bench.checker.ask(&ann).await.password().is_some());
     }
-    bench.delay(Duration::from_secs(2));
+    delay(&bench, Duration::from_secs(2));
     let new = |n: usize| {
         let (checker, token) = (bench.checker.clone(), bench.issuer.token(&format!("user{n}"), &["admins"]));
         tokio::spawn(async move { checker.ask(&token).await })
@@ -206,7 +191,7 @@ async fn made_up_tokens_keep_neither_a_known_caller_nor_a_new_person_waiting_for
         elastauth_support::issuer::CLIENT.1
     );
     let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory").replacen("oidc:\n", &asked, 1);
-    let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let elastauth = Elastauth::start(elastauth!(), &yaml);
     let checker = Checker::connect(&elastauth.grpc).await;
     for person in ["known", "new"] {
         let claims = json!({"sub": person, "aud": "elastauth", "preferred_username": person, "groups": ["admins"]});
@@ -252,8 +237,8 @@ async fn made_up_tokens_keep_neither_a_known_caller_nor_a_new_person_waiting_for
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_in_a_hurry_is_answered_before_his_time_is_up_and_what_he_began_goes_on() {
-    let bench = Bench::start("", "").await;
-    bench.delay(Duration::from_secs(1));
+    let bench = start("", "").await;
+    delay(&bench, Duration::from_secs(1));
     let mut ours = 0;
     for user in ["u1", "u2", "u3", "u4", "u5"] {
         let mut request = Request::new(bearer(&bench.issuer.token(user, &["admins"])));
@@ -274,8 +259,8 @@ async fn a_caller_in_a_hurry_is_answered_before_his_time_is_up_and_what_he_began
 
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_cap_counts_when_the_caller_has_all_the_time() {
-    let bench = Bench::start("  deadline: 200ms\n", "").await;
-    bench.delay(Duration::from_secs(5));
+    let bench = start("  deadline: 200ms\n", "").await;
+    delay(&bench, Duration::from_secs(5));
     let (began, mut request) = (Instant::now(), Request::new(bearer(&bench.issuer.token("ann", &["admins"]))));
     request.set_timeout(Duration::from_secs(600));
     let reply = bench.checker.call("/envoy.service.auth.v3.Authorization/Check", request).await.unwrap();
@@ -285,7 +270,7 @@ async fn our_own_cap_counts_when_the_caller_has_all_the_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_end_at_their_age_and_no_request_notices() {
-    let bench = Bench::start("  max_connection_age: 300ms\n", "").await;
+    let bench = start("  max_connection_age: 300ms\n", "").await;
     let (grpc, behind) = (bench.elastauth.grpc.as_str(), bench.elasticsearch.address());
     let Some(envoy) = Envoy::start(grpc, behind, true).await else { return };
     let tokens: Vec<_> = (0..8).map(|_| bench.issuer.token("ann", &["admins"])).collect();
@@ -299,7 +284,7 @@ async fn connections_end_at_their_age_and_no_request_notices() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_watches_health_sees_the_end_coming_and_does_not_hold_it_up() {
-    let mut bench = Bench::start("", "drain: 200ms\n").await;
+    let mut bench = start("", "drain: 200ms\n").await;
     for service in ["", "envoy.service.auth.v3.Authorization"] {
         assert!(bench.checker.serving(service).await.unwrap());
     }
@@ -316,7 +301,7 @@ async fn who_watches_health_sees_the_end_coming_and_does_not_hold_it_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_the_process_at_once() {
-    let mut bench = Bench::start("", "drain: 10m\n").await;
+    let mut bench = start("", "drain: 10m\n").await;
     bench.elastauth.process.terminate();
     bench.elastauth.process.wait_for_line(0, &["Draining"]);
     bench.elastauth.process.terminate();

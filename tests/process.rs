@@ -8,15 +8,12 @@ use std::time::Duration;
 
 use elastauth_support::certificates::Authority;
 use elastauth_support::check::Checker;
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{free_port, run, run_unread, said, until};
 use elastauth_support::servers::{Elastauth, Envoy, Redis, config, redis_cache};
 use elastauth_support::users::User;
-
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_elastauth"))
-}
 
 async fn status(url: &str, token: Option<&str>) -> (u16, serde_json::Value) {
     let mut request = elastauth_support::http().get(format!("{url}/_search?q=secret"));
@@ -29,7 +26,7 @@ async fn status(url: &str, token: Option<&str>) -> (u16, serde_json::Value) {
 
 async fn main_job(raw_headers: bool) {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-    let elastauth = Elastauth::start(binary(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
+    let elastauth = Elastauth::start(elastauth!(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
     let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), raw_headers).await else { return };
     assert_eq!(status(&envoy.url, None).await.0, 401);
     let forged = issuer.forge(&issuer.claims("ann", &["admins"], 0));
@@ -63,7 +60,7 @@ async fn two_replicas_that_miss_at_once_end_in_one_password() {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let Some(redis) = Redis::start(&[]) else { return };
     let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis.address));
-    let (one, two) = (Elastauth::start(binary(), &yaml), Elastauth::start(binary(), &yaml));
+    let (one, two) = (Elastauth::start(elastauth!(), &yaml), Elastauth::start(elastauth!(), &yaml));
     let Some(first) = Envoy::start(&one.grpc, elasticsearch.address(), true).await else { return };
     let Some(second) = Envoy::start(&two.grpc, elasticsearch.address(), true).await else { return };
     elasticsearch.fail(Faults { delay: Duration::from_millis(60), ..Faults::default() });
@@ -87,7 +84,7 @@ async fn without_redis_nothing_is_written_and_the_client_is_told_to_come_back() 
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let Some(mut redis) = Redis::start(&[]) else { return };
     let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis.address));
-    let elastauth = Elastauth::start(binary(), &yaml);
+    let elastauth = Elastauth::start(elastauth!(), &yaml);
     let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else { return };
     redis.process.kill();
     assert_eq!(status(&envoy.url, Some(&issuer.token("ann", &["admins"]))).await.0, 503);
@@ -105,7 +102,7 @@ async fn the_documented_acl_line_is_enough_and_the_log_says_what_to_grant() {
         redis.address
     );
     let yaml = config(&issuer.url, &elasticsearch.url, &cache);
-    let (one, two) = (Elastauth::start(binary(), &yaml), Elastauth::start(binary(), &yaml));
+    let (one, two) = (Elastauth::start(elastauth!(), &yaml), Elastauth::start(elastauth!(), &yaml));
     let Some(first) = Envoy::start(&one.grpc, elasticsearch.address(), true).await else { return };
     let Some(second) = Envoy::start(&two.grpc, elasticsearch.address(), true).await else { return };
     for (envoy, groups, age) in [(&first, "developers", 9), (&second, "developers", 8), (&second, "admins", 1)] {
@@ -132,7 +129,7 @@ async fn users_that_are_not_ours_or_disabled_are_left_exactly_as_they_are() {
         enabled: true,
     };
     elasticsearch.seed("person", person.clone());
-    let elastauth = Elastauth::start(binary(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
+    let elastauth = Elastauth::start(elastauth!(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
     let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else { return };
     assert_eq!(status(&envoy.url, Some(&issuer.token("person", &["admins"]))).await.0, 403);
     elastauth.process.wait_for_line(0, &["user_not_managed"]);
@@ -162,7 +159,7 @@ async fn health_says_that_the_process_lives_and_readiness_that_it_can_serve() {
     let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis.address));
     // the shorter the wait between two tries, the sooner the test sees the provider again
     let yaml = yaml.replace("  client_id:", "  keys_cooldown: 10ms\n  client_id:");
-    let elastauth = Elastauth::start(binary(), &yaml);
+    let elastauth = Elastauth::start(elastauth!(), &yaml);
     let get = async |path: &str| {
         let answer = elastauth_support::http().get(format!("{}{path}", elastauth.http)).send().await.unwrap();
         (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap())
@@ -185,7 +182,7 @@ async fn health_says_that_the_process_lives_and_readiness_that_it_can_serve() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_told_to_end_says_so_serves_on_and_ends() {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-    let mut elastauth = Elastauth::start(binary(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
+    let mut elastauth = Elastauth::start(elastauth!(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
     let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else { return };
     elastauth.process.terminate();
     elastauth.process.wait_for_line(0, &["Draining"]);
@@ -201,7 +198,7 @@ async fn a_broken_configuration_is_a_readable_list_and_exit_code_78() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.yml");
     std::fs::write(&file, "oidc:\n  isuer: x\n  client_id: a\nlog_level: loud\nsecret_key: my-secret-value\n").unwrap();
-    let mut command = std::process::Command::new(binary());
+    let mut command = std::process::Command::new(elastauth!());
     let run = run(command.arg("--config").arg(&file).arg("check").env_clear(), "").unwrap();
     assert_eq!(run.status.code(), Some(78));
     let text = String::from_utf8(run.stderr).unwrap();
@@ -219,7 +216,7 @@ async fn a_broken_configuration_is_a_readable_list_and_exit_code_78() {
 /// Both commands over one configuration: the exit code, and what is said. `serve` is given a while to end, and no longer.
 fn judged(command: &str, file: &Path, env: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut process = std::process::Command::new("timeout");
-    process.env_clear().envs(env.iter().copied()).args(["--signal=KILL", "30"]).arg(binary());
+    process.env_clear().envs(env.iter().copied()).args(["--signal=KILL", "30"]).arg(elastauth!());
     let output = run(process.args([command, "--config"]).arg(file), "").unwrap();
     (output.status.code(), said(&output))
 }
@@ -323,7 +320,7 @@ fn a_variable_that_is_not_utf_8_is_an_error_and_not_unset() {
         (base.replace("  client_id:", "  groups_prefix: \"${DEPT}\"\n  client_id:"), "DEPT"),
     ] {
         std::fs::write(&file, yaml).unwrap();
-        let mut command = std::process::Command::new(binary());
+        let mut command = std::process::Command::new(elastauth!());
         let run = run(command.env_clear().env(name, latin).args(["check", "--config"]).arg(&file), "").unwrap();
         let text = said(&run);
         assert!(
@@ -336,7 +333,7 @@ fn a_variable_that_is_not_utf_8_is_an_error_and_not_unset() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_told_to_hang_up_serves_on_and_says_what_it_reads_again() {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-    let mut elastauth = Elastauth::start(binary(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
+    let mut elastauth = Elastauth::start(elastauth!(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
     let checker = Checker::connect(&elastauth.grpc).await;
     for user in ["ann", "bob"] {
         let from = elastauth.process.lines().len();
@@ -366,7 +363,7 @@ async fn a_reader_that_has_seen_enough_ends_a_command_quietly() {
         &["users", "disable", "ann"],
         &["--help"],
     ] {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(elastauth!());
         command.env_clear().arg("--config").arg(&file).args(words);
         let run = tokio::task::spawn_blocking(move || run_unread(&mut command).unwrap()).await.unwrap();
         let said = String::from_utf8(run.stderr).unwrap();
@@ -380,7 +377,7 @@ async fn a_reader_that_has_seen_enough_ends_a_command_quietly() {
 #[test]
 fn a_result_that_cannot_be_written_is_an_error() {
     let mut shell = Command::new("sh");
-    let run = run(shell.env_clear().args(["-c", "exec \"$0\" keys > /dev/full"]).arg(binary()), "").unwrap();
+    let run = run(shell.env_clear().args(["-c", "exec \"$0\" keys > /dev/full"]).arg(elastauth!()), "").unwrap();
     assert_eq!(run.status.code(), Some(1));
     assert!(String::from_utf8(run.stderr).unwrap().starts_with("elastauth: the result cannot be written: No space"));
 }

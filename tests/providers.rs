@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use elastauth_support::browser::{OidcClient, Tokens};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::process::until;
 use elastauth_support::providers::{Keycloak, OidcProvider, PASSWORD};
@@ -27,7 +27,7 @@ impl Bench {
         // a new key may be asked for as soon as one was: the test changes keys more often than a provider does
         let yaml = config(&client.issuer, &elasticsearch.url, "  type: memory")
             .replace("  client_id:", "  keys_cooldown: 50ms\n  client_id:");
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+        let elastauth = Elastauth::start(elastauth!(), &yaml);
         let envoy = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await?;
         Some(Self { elasticsearch, elastauth, envoy })
     }

@@ -2,10 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
 use elastauth_support::authelia::{Authelia, PORTAL};
 use elastauth_support::certificates::{Authority, client};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::envoy::{Envoy, exchange};
 use elastauth_support::issuer::Issuer;
@@ -14,10 +13,6 @@ use serde_json::Value;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NAMES: [&str; 4] = ["remote-user", "remote-groups", "remote-email", "remote-name"];
-
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_elastauth"))
-}
 
 async fn ask(url: &str, headers: &[(&str, &str)]) -> reqwest::Response {
     let mut request = elastauth_support::http().get(format!("{url}/_search"));
@@ -40,7 +35,7 @@ async fn envoy(elastauth: &Elastauth, authelia: &Authelia, to: &str, secret: &st
 async fn only_authelia_names_the_caller(raw_headers: bool) {
     let (authelia, elasticsearch) = (Authelia::start().await, Elasticsearch::start().await);
     let provider = format!("  shared_secret: \"{SECRET}\"");
-    let elastauth = Elastauth::start(binary(), &headers_config(&elasticsearch.url, &provider));
+    let elastauth = Elastauth::start(elastauth!(), &headers_config(&elasticsearch.url, &provider));
     let address = elasticsearch.address();
     let Some(envoy_) = envoy(&elastauth, &authelia, address, SECRET, raw_headers).await else { return };
     let posing =
@@ -83,7 +78,7 @@ async fn only_authelia_names_the_caller_raw_headers_off() {
 async fn an_envoy_without_the_secret_gets_nobodys_credential() {
     let (authelia, elasticsearch) = (Authelia::start().await, Elasticsearch::start().await);
     let provider = format!("  shared_secret: \"{SECRET}\"");
-    let elastauth = Elastauth::start(binary(), &headers_config(&elasticsearch.url, &provider));
+    let elastauth = Elastauth::start(elastauth!(), &headers_config(&elasticsearch.url, &provider));
     let other = "another-envoy-with-another-secret";
     let Some(envoy) = envoy(&elastauth, &authelia, elasticsearch.address(), other, true).await else { return };
     let answer = ask(&envoy.url, &[("cookie", "authelia_session=bob:developers")]).await;
@@ -100,7 +95,7 @@ async fn envoys_jwt_authn_filter_names_the_caller_over_a_unix_socket() {
     let listen = format!("unix:{}", folder.path().join("grpc.sock").display());
     let provider = "  metadata_namespace: envoy.filters.http.jwt_authn\n  metadata_payload: jwt";
     let config = headers_config(&elasticsearch.url, provider);
-    let elastauth = Elastauth::start_at(binary(), &config, &listen, "");
+    let elastauth = Elastauth::start_at(elastauth!(), &config, &listen, "");
     let keys: Value =
         elastauth_support::http().get(format!("{}/keys", issuer.url)).send().await.unwrap().json().await.unwrap();
     let filter = format!(
@@ -147,7 +142,7 @@ async fn only_a_login_proxy_with_a_certificate_on_the_list_names_the_caller() {
     let folder = tempfile::tempdir().unwrap();
     let listen = format!("unix:{}", folder.path().join("grpc.sock").display());
     let config = headers_config(&elasticsearch.url, "  trusted_peers: [\"spiffe://company/login-proxy\"]");
-    let elastauth = Elastauth::start_at(binary(), &config, &listen, "");
+    let elastauth = Elastauth::start_at(elastauth!(), &config, &listen, "");
     let authority = Authority::new("company");
     let server = authority.server();
     for (name, content) in [("ca.pem", &authority.pem), ("cert.pem", &server.cert), ("key.pem", &server.key)] {

@@ -6,12 +6,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::{CLIENT, Issuer};
 use elastauth_support::process::{Process, run};
@@ -50,7 +50,7 @@ async fn everything(validation: &str, format: &str) -> Option<String> {
         .replace("  client_id: elastauth\n", &oidc)
         .replace("log_level: debug", "log_level: trace");
     let yaml = format!("{yaml}log_format: {format}\nenable_metrics: true\nprevious_secret_keys: [\"{OLD_KEY}\"]\n");
-    let mut elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let mut elastauth = Elastauth::start(elastauth!(), &yaml);
     let checker = Checker::connect(&elastauth.grpc).await;
     secrets::keep("the query", QUERY);
 

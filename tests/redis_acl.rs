@@ -1,9 +1,9 @@
 //! The lines of ACL in the README are enough for what they promise, on every shape of Redis.
 
-use std::path::Path;
 use std::process::Command;
 
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::fleets::{Cluster, Elected};
 use elastauth_support::issuer::Issuer;
@@ -23,15 +23,11 @@ fn cache(host: &str) -> String {
     )
 }
 
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_elastauth"))
-}
-
 /// Two replicas agree on a user, and a deletion is noticed.
 async fn serves(cache: &str, delete: impl Fn(&str)) -> Vec<Elastauth> {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let yaml = config(&issuer.url, &elasticsearch.url, cache);
-    let replicas = vec![Elastauth::start(binary(), &yaml), Elastauth::start(binary(), &yaml)];
+    let replicas = vec![Elastauth::start(elastauth!(), &yaml), Elastauth::start(elastauth!(), &yaml)];
     let mut checkers = Vec::new();
     for replica in &replicas {
         checkers.push(Checker::connect(&replica.grpc).await);
@@ -93,7 +89,7 @@ async fn a_database_needs_select_or_elastauth_does_not_start() {
     let file = folder.path().join("config.yml");
     let yaml = config("http://127.0.0.1:1", "http://127.0.0.1:1", &with_db(&redis.address));
     std::fs::write(&file, format!("{yaml}\nlisten: \"127.0.0.1:0\"\ngrpc: {{listen: \"127.0.0.1:0\"}}\n")).unwrap();
-    let mut elastauth = Process::start("elastauth", Command::new(binary()).env_clear().arg("--config").arg(&file));
+    let mut elastauth = Process::start("elastauth", Command::new(elastauth!()).env_clear().arg("--config").arg(&file));
     let error = elastauth.wait_for_line(0, &["error", "select"]);
     assert!(
         error.contains("+select") && error.contains("cache.redis_db") && !error.contains("of-elastauth"),

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::fleets::{Cluster, Elected};
 use elastauth_support::issuer::Issuer;
@@ -56,8 +56,7 @@ impl Bench {
         let cache = format!("{cache}\n  redis_command_timeout: 1s");
         let yaml = config(&issuer.url, &elasticsearch.url, &cache);
         let yaml = yaml.replace("  username: prov", "  settling: 50ms\n  username: prov");
-        let replicas: Vec<_> =
-            (0..2).map(|_| Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml)).collect();
+        let replicas: Vec<_> = (0..2).map(|_| Elastauth::start(elastauth!(), &yaml)).collect();
         let mut checkers = Vec::new();
         for replica in &replicas {
             replica.process.wait_for_line(0, &["Redis tells of changes"]);

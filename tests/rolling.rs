@@ -1,9 +1,9 @@
 //! No request is lost when replicas come and go: three of them behind a real Envoy with the shipped configuration, under
 //! load.
 
-use std::path::Path;
 use std::time::Instant;
 
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::load::Load;
@@ -54,7 +54,7 @@ impl Fleet {
 }
 
 fn start(yaml: &str, listen: &str) -> Elastauth {
-    Elastauth::start_at(Path::new(env!("CARGO_BIN_EXE_elastauth")), yaml, listen, "")
+    Elastauth::start_at(elastauth!(), yaml, listen, "")
 }
 
 #[tokio::test(flavor = "multi_thread")]

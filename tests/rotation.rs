@@ -9,7 +9,9 @@ use std::process::Command;
 use elastauth::credentials::CacheKey;
 use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
+use elastauth_support::fixture::serve;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{self, until};
 use elastauth_support::resp::{Reply, Resp};
@@ -43,9 +45,7 @@ impl Bench {
 
     async fn start(&self, current: &str, previous: &[&str]) -> (Elastauth, Checker) {
         let yaml = self.config(current, previous);
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
-        let checker = Checker::connect(&elastauth.grpc).await;
-        (elastauth, checker)
+        serve(elastauth!(), &yaml).await
     }
 
     /// Version and key id: what says which key sealed a record.
@@ -79,7 +79,7 @@ impl Bench {
 }
 
 fn run(config: &Path, words: &[&str]) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
+    let mut command = Command::new(elastauth!());
     let output = process::run(command.env_clear().arg("--config").arg(config).args(words), "").unwrap();
     (output.status.success(), process::said(&output))
 }

@@ -3,11 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::time::Duration;
 
 use elastauth_support::authelia::Authelia;
 use elastauth_support::certificates::Authority;
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::envoy::{Envoy, exchange};
 use elastauth_support::issuer::{Issuer, SigningKey};
@@ -15,10 +15,6 @@ use elastauth_support::proxy::{Mode, Proxy};
 use elastauth_support::servers::{Elastauth, Redis, config, headers_config, redis_cache};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_elastauth"))
-}
 
 const AUTHELIA: &str = "authelia.yaml";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -48,7 +44,7 @@ impl Bench {
             let tokens = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis.address));
             exchange(tokens, "  client_id:", &keys)
         };
-        let replicas = [(); 2].map(|()| Elastauth::start(binary(), &yaml));
+        let replicas = [(); 2].map(|()| Elastauth::start(elastauth!(), &yaml));
         let addresses = [replicas[0].grpc.as_str(), replicas[1].grpc.as_str()];
         let edit = |text: String| {
             let port = authelia.address.rsplit(':').next().unwrap();
@@ -224,7 +220,7 @@ async fn a_host_that_is_not_named_is_404_and_nobody_is_asked_with_the_file_for_c
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_go_only_to_the_elasticsearch_that_the_file_names() {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-    let elastauth = Elastauth::start(binary(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
+    let elastauth = Elastauth::start(elastauth!(), &config(&issuer.url, &elasticsearch.url, "  type: memory"));
     let (ours, other, folder) = (Authority::new("ours"), Authority::new("other"), tempfile::tempdir().unwrap());
     let file = folder.path().join("authorities.pem");
     std::fs::write(&file, &ours.pem).unwrap();

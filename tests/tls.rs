@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use elastauth_support::certificates::{Authority, Pair, client};
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::envoy::exchange;
 use elastauth_support::issuer::Issuer;
@@ -22,10 +23,6 @@ use tonic::Code;
 
 const ENVOY: &str = "spiffe://cluster.local/ns/gateway/sa/envoy";
 const SERVICE: &str = "envoy.service.auth.v3.Authorization";
-
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_elastauth"))
-}
 
 /// The files of one elastauth, to be written again.
 struct Files(TempDir);
@@ -83,7 +80,7 @@ impl Bench {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
         let listen = format!("127.0.0.1:{}", free_port());
-        let elastauth = Elastauth::start_at(binary(), &yaml, &listen, &files.section());
+        let elastauth = Elastauth::start_at(elastauth!(), &yaml, &listen, &files.section());
         Self { authority, files, issuer, elasticsearch, elastauth }
     }
 
@@ -226,7 +223,7 @@ async fn envoy_asks_over_a_unix_socket_which_outlives_crashes_and_restarts() {
     let listen = format!("unix:{}", path.display());
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let yaml = format!("{}drain: 10ms\n", config(&issuer.url, &elasticsearch.url, "  type: memory"));
-    let start = || Elastauth::start_at(binary(), &yaml, &listen, "  socket_mode: \"0600\"\n");
+    let start = || Elastauth::start_at(elastauth!(), &yaml, &listen, "  socket_mode: \"0600\"\n");
     let mut first = start();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let Some(envoy) = Envoy::start_edited(&[&listen], elasticsearch.address(), |text| text).await else { return };
@@ -235,7 +232,7 @@ async fn envoy_asks_over_a_unix_socket_which_outlives_crashes_and_restarts() {
 
     let file = folder.path().join("second.yml");
     fs::write(&file, format!("listen: \"127.0.0.1:{}\"\ngrpc: {{listen: \"{listen}\"}}\n{yaml}", free_port())).unwrap();
-    let mut command = std::process::Command::new(binary());
+    let mut command = std::process::Command::new(elastauth!());
     let second = run(command.arg("--config").arg(&file).env_clear(), "").unwrap();
     assert!(!second.status.success());
     let said = said(&second);

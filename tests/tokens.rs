@@ -2,16 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::servers::{Elastauth, Envoy, config};
 use serde_json::{Value, json};
-
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_elastauth"))
-}
 
 /// The status, and what came to Elasticsearch.
 async fn ask(envoy: &Envoy, headers: &[(&str, &str)]) -> (u16, Value) {
@@ -34,7 +29,7 @@ fn with(issuer: &Issuer, elasticsearch: &Elasticsearch, more: &str) -> String {
 async fn named_places(raw_headers: bool) {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let yaml = with(&issuer, &elasticsearch, "  token_cookie: session\n  token_header: X-Token\n");
-    let elastauth = Elastauth::start(binary(), &yaml);
+    let elastauth = Elastauth::start(elastauth!(), &yaml);
     let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), raw_headers).await else { return };
     let token = issuer.token("ann", &["admins"]);
     let cookie = |before: &str, after: &str| format!("{before}session={token}{after}");
@@ -88,7 +83,7 @@ async fn the_provider_is_asked_about_opaque_tokens_and_its_outage_is_no_401() {
     ] {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let way = format!("{way}  introspection_ttl: 1s\n");
-        let elastauth = Elastauth::start(binary(), &with(&issuer, &elasticsearch, &way));
+        let elastauth = Elastauth::start(elastauth!(), &with(&issuer, &elasticsearch, &way));
         let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else { return };
         issuer.grant("opaque-1", claims.clone());
         issuer.grant("opaque-2", claims.clone());
@@ -121,7 +116,7 @@ async fn each_issuer_names_its_own_users_and_its_outage_is_its_own() {
     let single = config("", &elasticsearch.url, "  type: memory");
     let yaml = format!("{list}{}", &single[single.find("cache:").unwrap()..]);
     partners.set_down(true);
-    let elastauth = Elastauth::start(binary(), &yaml);
+    let elastauth = Elastauth::start(elastauth!(), &yaml);
     let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else { return };
     assert_eq!(user(&envoy, &staff.token("ann", &["admins"])).await, (200, "ann".to_owned()));
     assert_eq!(user(&envoy, &partners.token("ann", &["admins"])).await.0, 503);

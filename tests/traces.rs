@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use elastauth_support::certificates::Authority;
 use elastauth_support::check::{Answer, Checker, bearer};
 use elastauth_support::collector::{Collector, Span, SpanKind};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch, Faults};
 use elastauth_support::envoy::exchange;
 use elastauth_support::issuer::Issuer;
@@ -58,7 +58,7 @@ impl World {
 fn start(yaml: &str, env: &[(&str, &str)]) -> Elastauth {
     // nobody is to wait for Envoy to move on
     let yaml = format!("{yaml}drain: 0\n");
-    Elastauth::start_under(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml, env)
+    Elastauth::start_under(elastauth!(), &yaml, env)
 }
 
 fn traced(collector: &Collector) -> String {

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,10 @@ use std::time::Duration;
 use elastauth::credentials::CacheKey;
 use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::faults::{Ending, Fate};
+use elastauth_support::fixture::serve;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{Process, run_beside, until};
 use elastauth_support::resp::{Reply, Resp};
@@ -46,9 +48,7 @@ impl Bench {
     }
 
     async fn start(&self) -> (Elastauth, Checker) {
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &self.config());
-        let checker = Checker::connect(&elastauth.grpc).await;
-        (elastauth, checker)
+        serve(elastauth!(), &self.config()).await
     }
 
     fn file(&self, config: &str) -> PathBuf {
@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn command(&self, config: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
+        let mut command = Command::new(elastauth!());
         command.env_clear().arg("--config").arg(self.file(config)).arg("users").args(words);
         command
     }

@@ -3,53 +3,34 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
+use elastauth_support::fixture::Fixture;
+use std::convert::identity;
 
-use elastauth_support::check::Checker;
-use elastauth_support::elasticsearch::Elasticsearch;
-use elastauth_support::issuer::Issuer;
-use elastauth_support::servers::{Elastauth, config};
+use elastauth_support::elastauth;
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use prost::Message as _;
 
-struct Bench {
-    issuer: Issuer,
-    elasticsearch: Elasticsearch,
-    elastauth: Elastauth,
-    checker: Checker,
-}
-
-impl Bench {
-    async fn start() -> Self {
-        let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-        let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
-        let checker = Checker::connect(&elastauth.grpc).await;
-        Self { issuer, elasticsearch, elastauth, checker }
-    }
-
-    /// The HTTP status of the denial and the reason in the log; 200 for an allow, which has none.
-    async fn answer(&self, request: &CheckRequest) -> (i32, String) {
-        let from = self.elastauth.process.lines().len();
-        let reply = self.checker.check(request.encode_to_vec()).await.unwrap();
-        let reply = CheckResponse::decode(reply).unwrap();
-        let code = reply.status.unwrap().code;
-        match reply.http_response.unwrap() {
-            HttpResponse::OkResponse(_) => {
-                assert_eq!(code, 0);
-                (200, String::new())
-            }
-            HttpResponse::DeniedResponse(denied) => {
-                assert_ne!(code, 0, "an unset status means allow");
-                let line = self.elastauth.process.wait_for_line(from, &["Request denied"]);
-                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-                (denied.status.unwrap().code, line["reason"].as_str().unwrap().to_owned())
-            }
-            HttpResponse::ErrorResponse(_) => panic!("an error would let failure_mode_allow decide"),
+/// The HTTP status of the denial and the reason in the log; 200 for an allow, which has none.
+async fn answer(bench: &Fixture, request: &CheckRequest) -> (i32, String) {
+    let from = bench.elastauth.process.lines().len();
+    let reply = bench.checker.check(request.encode_to_vec()).await.unwrap();
+    let reply = CheckResponse::decode(reply).unwrap();
+    let code = reply.status.unwrap().code;
+    match reply.http_response.unwrap() {
+        HttpResponse::OkResponse(_) => {
+            assert_eq!(code, 0);
+            (200, String::new())
         }
+        HttpResponse::DeniedResponse(denied) => {
+            assert_ne!(code, 0, "an unset status means allow");
+            let line = bench.elastauth.process.wait_for_line(from, &["Request denied"]);
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            (denied.status.unwrap().code, line["reason"].as_str().unwrap().to_owned())
+        }
+        HttpResponse::ErrorResponse(_) => panic!("an error would let failure_mode_allow decide"),
     }
 }
 
@@ -78,7 +59,7 @@ fn raw(values: &[&[u8]]) -> CheckRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_without_a_usable_credential_are_refused_with_their_reason() {
-    let bench = Bench::start().await;
+    let bench = Fixture::start(elastauth!(), identity).await;
     let token = bench.issuer.token("ann", &["admins"]);
     let bearer = format!("Bearer {token}");
     let both = {
@@ -116,16 +97,16 @@ async fn requests_without_a_usable_credential_are_refused_with_their_reason() {
         (joined(cut), 401, "token_signature"),
         (joined(&format!("Bearer {}", "a".repeat(20_000))), 401, "token_too_long"),
     ] {
-        assert_eq!(bench.answer(&request).await, (status, reason.to_owned()));
+        assert_eq!(answer(&bench, &request).await, (status, reason.to_owned()));
     }
     assert!(bench.elasticsearch.history().is_empty(), "nobody was provisioned");
-    assert_eq!(bench.answer(&joined(&bearer)).await.0, 200, "and the service goes on");
-    assert_eq!(bench.answer(&raw(&[bearer.as_bytes()])).await.0, 200);
+    assert_eq!(answer(&bench, &joined(&bearer)).await.0, 200, "and the service goes on");
+    assert_eq!(answer(&bench, &raw(&[bearer.as_bytes()])).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_elasticsearch_would_refuse_are_forbidden_and_never_rewritten() {
-    let bench = Bench::start().await;
+    let bench = Fixture::start(elastauth!(), identity).await;
     for (name, reason) in [
         ("", "username_refused"),
         ("_all", "username_refused"),
@@ -138,14 +119,14 @@ async fn names_that_elasticsearch_would_refuse_are_forbidden_and_never_rewritten
         (elastauth_support::elasticsearch::ADMIN.0, "username_reserved"),
     ] {
         let token = bench.issuer.token(name, &["admins"]);
-        assert_eq!(bench.answer(&joined(&format!("Bearer {token}"))).await, (403, reason.to_owned()), "{name}");
+        assert_eq!(answer(&bench, &joined(&format!("Bearer {token}"))).await, (403, reason.to_owned()), "{name}");
     }
     assert!(bench.elasticsearch.history().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_are_no_check_are_a_grpc_error_with_a_line_in_the_log() {
-    let bench = Bench::start().await;
+    let bench = Fixture::start(elastauth!(), identity).await;
     let good = joined(&format!("Bearer {}", bench.issuer.token("ann", &["admins"])));
     let log = &bench.elastauth.process;
 
@@ -165,5 +146,5 @@ async fn bytes_that_are_no_check_are_a_grpc_error_with_a_line_in_the_log() {
     let mut unknown_fields = good.encode_to_vec();
     unknown_fields.extend([0xba, 0x3e, 0x03, 1, 2, 3]);
     assert!(bench.checker.check(unknown_fields).await.is_ok(), "a later Envoy may say more");
-    assert_eq!(bench.answer(&good).await.0, 200);
+    assert_eq!(answer(&bench, &good).await.0, 200);
 }

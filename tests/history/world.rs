@@ -1,10 +1,10 @@
 //! What runs: three replicas over one Redis and one stand-in for Elasticsearch, and users with tokens of different age.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use elastauth_support::check::Checker;
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::random::Random;
@@ -163,7 +163,7 @@ async fn replica(
             "elasticsearch:\n",
             &format!("elasticsearch:\n  write_timeout: {}ms\n{confirm}", WRITE_TIMEOUT.as_millis()),
         );
-    let start = move || Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+    let start = move || Elastauth::start(elastauth!(), &yaml);
     let process = tokio::task::spawn_blocking(start).await.unwrap();
     let checker = Checker::connect(&process.grpc).await;
     Replica { name, checker, process: Some(process) }

@@ -1,8 +1,7 @@
 //! elastauth as a process, from a token to a login at OpenSearch.
 
-use std::path::Path;
-
 use elastauth_support::check::{Answer, Checker};
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::ADMIN;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::until;
@@ -27,7 +26,7 @@ impl Bench {
         let yaml =
             yaml.replace("  username: prov", &format!("{}  settling: {settling}\n  username: prov", node.yaml()));
         let yaml = yaml.replace(ADMIN.1, password);
-        let elastauth = Elastauth::start(Path::new(env!("CARGO_BIN_EXE_elastauth")), &yaml);
+        let elastauth = Elastauth::start(elastauth!(), &yaml);
         let checker = Checker::connect(&elastauth.grpc).await;
         Self { issuer, elastauth, checker }
     }

@@ -15,6 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use elastauth_support::check::Checker;
+use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{free_port, run};
@@ -29,7 +30,7 @@ use hits::Hits;
 const PUT: Duration = Duration::from_millis(60);
 
 fn binary() -> PathBuf {
-    std::env::var_os("SCALE_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_elastauth").into(), PathBuf::from)
+    std::env::var_os("SCALE_BINARY").map_or_else(|| elastauth!().into(), PathBuf::from)
 }
 
 /// Has the system run this thread so, by a policy and priority of `chrt`: clients are on other machines in truth, and here they share
