@@ -8,7 +8,7 @@ use crate::authz::{Authorizer, Callers};
 use crate::config::{Cache, Problems, Settings};
 use crate::credentials::broker::{self, Broker};
 use crate::credentials::seal::SealError;
-use crate::credentials::{Provisioner, Store, StoreError};
+use crate::credentials::{BackendStatus as _, Store, StoreError};
 use crate::file::{self, FileStore};
 use crate::identity::headers::anchor;
 use crate::identity::issuer::{self, Issuer};

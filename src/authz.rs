@@ -157,7 +157,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         if let Some(rule) = self.policy.judge(caller.identity(), request).map_err(Refusal::Policy)? {
             tracing::debug!(user = caller.identity().username.as_str(), %rule, "Policy allows");
         }
-        Ok(self.broker.recall(caller))
+        Ok(self.broker.recall(caller).ok())
     }
 
     /// The caller that this token stands for, which is not known yet.

@@ -13,8 +13,8 @@ use crate::cluster_client::{
     self, Answer, Call, ClusterClient, ClusterId, Condition, Limits, NoResponse, Shape, System, Writes,
 };
 use crate::credentials::{
-    Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext, StoreName,
-    Throughput, UserSpec, WriteError,
+    BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext,
+    StoreName, Throughput, UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
 use crate::outbound::Error;
@@ -221,8 +221,10 @@ impl Provisioner for Elastic {
             _ => outcome(sent),
         }
     }
+}
 
-    fn pace(&self) -> Throughput {
+impl BackendStatus for Elastic {
+    fn throughput(&self) -> Throughput {
         self.writes.pace()
     }
 

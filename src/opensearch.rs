@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use crate::cluster_client::account::Scheme;
 use crate::cluster_client::{self, Condition};
 use crate::credentials::{
-    Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext, StoreName,
-    UserSpec, WriteError,
+    BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext,
+    StoreName, UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
 use crate::outbound::Error;
@@ -169,7 +169,9 @@ impl Provisioner for OpenSearch {
             None => Ok(()),
         }
     }
+}
 
+impl BackendStatus for OpenSearch {
     fn cluster(&self) -> Cluster {
         self.writer.api.cluster_id.known()
     }

@@ -139,7 +139,7 @@ async fn a_second_mismatch_straight_after_a_repair_is_an_error_for_a_person() {
     let bench = start("50ms\n  confirm_interval: 50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     bench.checker.ask(&token).await;
-    for (text, writes) in [("written again", 2), ("who else writes this user", 2)] {
+    for (text, writes) in [("written again", 2), ("also writes this user", 2)] {
         change(&bench.elasticsearch, "ann", |user| user.password = "another".into());
         until(text, || async {
             assert!(matches!(bench.checker.ask(&token).await, Answer::Allowed { .. }));

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use elastauth::credentials::broker::Broker;
 use elastauth::credentials::seal::{self, Key, Seal};
 use elastauth::credentials::{
-    CacheKey, Caller, Entry, Existing, InspectError, Login, Password, Provisioner, Replaced, RequestContext, Settings,
-    Store, StoreError, UserSpec, WriteError,
+    BackendStatus, CacheKey, Caller, Entry, Existing, InspectError, Login, Password, Provisioner, Replaced,
+    RequestContext, Settings, Store, StoreError, UserSpec, WriteError,
 };
 use elastauth::credentials::{Invalidations, near_cache};
 use elastauth::digest::Digest;
@@ -94,6 +94,8 @@ impl Provisioner for Users {
         Ok(())
     }
 }
+
+impl BackendStatus for Users {}
 
 fn ann() -> Identity {
     Identity {

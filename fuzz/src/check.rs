@@ -13,7 +13,8 @@ use elastauth::authz::{Authorizer, Callers};
 use elastauth::credentials::broker::Broker;
 use elastauth::credentials::seal::{self, Seal};
 use elastauth::credentials::{
-    self, Existing, InspectError, Login, Password, Provisioner, RequestContext, Store, UserSpec, WriteError, near_cache,
+    self, BackendStatus, Existing, InspectError, Login, Password, Provisioner, RequestContext, Store, UserSpec,
+    WriteError, near_cache,
 };
 use elastauth::digest::Digest;
 use elastauth::envoy::wire::{Call, Unread, auth};
@@ -54,6 +55,8 @@ impl Provisioner for Users {
         Ok(())
     }
 }
+
+impl BackendStatus for Users {}
 
 /// A whole service without its network.
 pub type Checks<S> = Service<OneKey, S, Users>;

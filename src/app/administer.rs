@@ -6,7 +6,7 @@ use super::{Backend, Error};
 use crate::config::{Cache, Settings};
 use crate::credentials::purge::{self, Found};
 use crate::credentials::seal::Seal;
-use crate::credentials::{Cluster, Day, Keys, Provisioner as _};
+use crate::credentials::{BackendStatus as _, Cluster, Day, Keys};
 use crate::file::{self, FileStore};
 use crate::memory::MemoryStore;
 use crate::redis::RedisStore;

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::cluster_client::{ClusterClient, ClusterId};
 use crate::config::Settings;
 use crate::credentials::{
-    Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, RequestContext, Throughput, UserSpec,
-    WriteError,
+    BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, RequestContext,
+    Throughput, UserSpec, WriteError,
 };
 use crate::elastic::{self, Elastic};
 use crate::flavor::{self, Flavor};
@@ -181,10 +181,12 @@ impl Provisioner for Backend {
         }
         outcome
     }
+}
 
-    fn pace(&self) -> Throughput {
+impl BackendStatus for Backend {
+    fn throughput(&self) -> Throughput {
         match self.known.get() {
-            Some(Known::Elasticsearch(elastic)) => elastic.pace(),
+            Some(Known::Elasticsearch(elastic)) => elastic.throughput(),
             // its queue sends away itself whom it cannot write in time
             Some(Known::OpenSearch(_)) => Throughput::UNLIMITED,
             None => self.elastic.writes.usual_pace(),

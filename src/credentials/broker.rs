@@ -1,33 +1,26 @@
-//! Drives the loop of [`super::agreement`] over a store and a provisioner.
+//! Gives each caller the credential that all replicas agree on: from the near cache, from the store, or after a run of the
+//! protocol ([`super::agreement`]) that writes the user.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::admission::{Admission, Permit};
-use super::agreement::{
-    Action, Entitlement, Event, Failure, Fresh, Life, Observation, Outcome, State, Swap, WriteFailure, step,
-};
+use super::admission::Admission;
 use super::breaker::Breaker;
 use super::credential::user_of;
 use super::invalidation::ReadVersion;
 use super::near_cache::{CachedCredential, Lookup, NearCache};
-use super::record::{LeaseHolder, Phase, Record, Written};
+use super::record::{LeaseHolder, Record};
+use super::schedule::MaintenanceSchedule;
 use super::seal::Seal;
 use super::single_flight::SingleFlight;
-use super::{
-    CacheKey, Caller, Credential, InspectError, Obtained, Password, Provisioner, Refused, Replaced, RequestContext,
-    Settings, Source, Store, StoreError, UserSpec, WriteError,
-};
-use crate::clock::now_millis;
+use super::{CacheKey, Caller, Credential, Obtained, Provisioner, RequestContext, Settings, Source, Store, StoreError};
 use crate::identity::Identity;
-use crate::roles::Roles;
 use crate::spans;
 
 mod error;
+mod limits;
 mod maintenance;
 mod preview;
 mod recent;
@@ -37,61 +30,45 @@ mod running;
 mod shared;
 
 pub use error::Error;
-use maintenance::Maintenance;
-pub(super) use maintenance::MaintenanceSchedule;
 pub use preview::{ObservedUser, PlannedWrite, Preview, StoredRecord};
-use refusals::Refusals;
-use run::AgreementRun;
-use running::Running;
-pub(super) use shared::Current;
-use shared::{Peek, Shared};
 
-/// Beyond a claim: how long a pending record can still be finished. As long as a PUT of it may still be applied (a minute is
-/// Elasticsearch's own time-out of a write): if the record went before, nobody would know whose that PUT was.
-const PENDING_MARGIN: Duration = Duration::from_secs(60);
-/// Between two looks at a record that another replica is writing, where nobody tells of changes.
-const POLL: Duration = Duration::from_millis(25);
-/// The same where changes are told: only a safety net.
-const TOLD_POLL: Duration = Duration::from_millis(500);
-/// How long a flight that owes a write goes on trying to reach the store, and at what interval.
-const DEBT_PATIENCE: Duration = Duration::from_secs(60);
-const DEBT_RETRY: Duration = Duration::from_millis(500);
+use limits::MaintenanceLimits;
+use refusals::Refusals;
+use run::{AgreementRun, Purpose};
+use running::Running;
+use shared::{Peek, Shared};
 
 /// Gives each caller the one credential that all replicas agree on.
 pub struct Broker<S, P> {
     shared: Arc<Shared<S, P>>,
-    flights: SingleFlight<Purpose, Result<Record, Error>>,
+    runs: SingleFlight<Purpose, Result<Record, Error>>,
 }
 
-/// What a flight is for.
-#[derive(Clone, PartialEq)]
-enum Purpose {
-    Obtain(Entitlement),
-    /// Elasticsearch does not have this ready record.
-    Repair(Record),
-    /// Elasticsearch has it, with a day that has passed.
-    Touch(Record),
+/// That the near cache has no credential that may be served without asking the store: [`Broker::obtain_after`] goes on from
+/// here, without another look-up.
+pub struct Miss {
+    /// Serves if the store does not answer.
+    suspect: Option<Arc<CachedCredential>>,
 }
 
 impl<S: Store, P: Provisioner> Broker<S, P> {
-    /// Settles on a claim of its own.
+    /// Chooses a random lease holder for this process. Asks neither the store nor Elasticsearch yet.
     pub fn new(store: S, provisioner: P, seal: Seal, settings: Settings) -> Result<Self, Error> {
-        let me = random_holder()?;
-        let (near, running) = (NearCache::new(settings.near), Running::new(settings.mapping));
-        let store = Breaker::new(store, Arc::clone(near.invalidations()), settings.store_timeout);
+        let near_cache = NearCache::new(settings.near);
+        let store = Breaker::new(store, Arc::clone(near_cache.invalidations()), settings.store_timeout);
         let shared = Arc::new(Shared {
             store,
             provisioner,
             seal,
-            near,
+            near_cache,
+            me: random_holder()?,
+            running: Running::new(settings.mapping),
             settings,
-            me,
-            running,
             admission: Admission::default(),
             refusals: Refusals::default(),
-            maintenance: Maintenance::default(),
+            limits: MaintenanceLimits::default(),
         });
-        Ok(Self { shared, flights: SingleFlight::new() })
+        Ok(Self { shared, runs: SingleFlight::new() })
     }
 
     /// Whether the store answers and takes writes, for readiness.
@@ -99,95 +76,110 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         self.shared.store.reachable().await
     }
 
-    /// Whether the store is asked at all: not while its breaker is open.
+    /// Whether the store is asked at all, which it is not while its breaker is open.
     pub fn store_answers(&self) -> bool {
         !self.shared.store.is_open()
     }
 
-    /// Lets the store tell of changes, and the provisioner look after itself, for as long as the process lives.
+    /// Receives the store's reports of changes, and lets the provisioner check its back end, for as long as the process lives.
+    /// To be run as a task.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + use<S, P> {
         let shared = Arc::clone(&self.shared);
         async move {
-            let store = shared.store.watch(Arc::clone(shared.near.invalidations()));
+            let store = shared.store.watch(Arc::clone(shared.near_cache.invalidations()));
             tokio::join!(store, shared.provisioner.watch(), shared.follow_cluster());
         }
     }
 
-    /// What the provisioner last found in the background.
+    /// The result of the provisioner's last check in the background.
     pub fn condition(&self) -> Result<(), String> {
         self.shared.provisioner.condition()
     }
 
-    /// Whether this value of an `Authorization` header was handed out by this process, as far as it is still known.
+    /// Drops what this process keeps and will not use any more.
+    pub fn sweep(&self) {
+        let Shared { near_cache, admission, refusals, limits, settings, .. } = &*self.shared;
+        near_cache.sweep();
+        admission.sweep();
+        refusals.sweep();
+        limits.sweep(settings);
+    }
+
+    /// Whether this value of an `Authorization` header is a credential in the near cache.
     pub fn issued(&self, basic: &str) -> bool {
         let key = basic.strip_prefix("Basic ").and_then(user_of).map(|username| CacheKey::of(&username));
-        match key.map(|key| self.shared.near.look(&key)) {
-            Some(Lookup::Fresh(kept) | Lookup::Suspect(kept)) => kept.credential.is(basic),
+        match key.map(|key| self.shared.near_cache.look_up(&key)) {
+            Some(Lookup::Fresh(cached) | Lookup::Suspect(cached)) => cached.credential.is(basic),
             Some(Lookup::Nothing) | None => false,
         }
     }
 
-    /// The caller's credential, if it is kept here and nobody needs to be asked.
-    pub fn recall(&self, caller: &Caller) -> Option<Obtained> {
-        match self.shared.near.look(&caller.key) {
-            Lookup::Fresh(kept) if self.serves(&kept, &caller.entitlement) => {
-                Some(self.hit(caller, &kept, Source::Near))
-            }
-            Lookup::Fresh(_) | Lookup::Suspect(_) | Lookup::Nothing => None,
+    /// The caller's credential, if it is in the near cache and may be served without asking the store. Waits for nothing.
+    pub fn recall(&self, caller: &Caller) -> Result<Obtained, Miss> {
+        match self.shared.near_cache.look_up(&caller.key) {
+            Lookup::Fresh(cached) if self.serves(caller, &cached) => Ok(self.serve(caller, &cached, Source::Near)),
+            Lookup::Suspect(cached) => Err(Miss { suspect: Some(cached) }),
+            Lookup::Fresh(_) | Lookup::Nothing => Err(Miss { suspect: None }),
         }
     }
 
-    /// The caller's credential: kept here, out of the store, or after a write that Elasticsearch acknowledged. May be
-    /// cancelled at any time: what it began goes on. A hit does not need to know on whose behalf it is.
+    /// The caller's credential: from the near cache, or as [`Self::obtain_after`] gets it.
     pub async fn obtain(&self, caller: &Caller, context: impl FnOnce() -> RequestContext) -> Result<Obtained, Error> {
-        let Caller { entitlement, key, .. } = caller;
-        let suspect = match self.shared.near.look(key) {
-            Lookup::Fresh(kept) if self.serves(&kept, entitlement) => return Ok(self.hit(caller, &kept, Source::Near)),
-            Lookup::Suspect(kept) => Some(kept),
-            _ => None,
-        };
-        let read_version = self.shared.near.read_version(key);
+        match self.recall(caller) {
+            Ok(obtained) => Ok(obtained),
+            Err(miss) => self.obtain_after(miss, caller, context).await,
+        }
+    }
+
+    /// The caller's credential after a miss: out of the store, or after a write that Elasticsearch acknowledged. May be
+    /// cancelled at any time: a run that it began goes on. `context` is asked for only where a run is needed.
+    pub async fn obtain_after(
+        &self,
+        Miss { suspect }: Miss,
+        caller: &Caller,
+        context: impl FnOnce() -> RequestContext,
+    ) -> Result<Obtained, Error> {
+        let (shared, Caller { entitlement, key, .. }) = (&self.shared, caller);
+        let read_version = shared.near_cache.read_version(key);
         let read = match &suspect {
-            Some(_) => self.shared.peek(key).await,
-            None => self.shared.peek_if_alive(key).await,
+            Some(_) => shared.peek(key).await,
+            None => shared.peek_if_alive(key).await,
         };
         let peek = match (read, suspect) {
             (Ok(peek), _) => peek,
-            (Err(Error::Store(error)), Some(kept))
-                if self.serves(&kept, entitlement) && self.shared.near.may_serve(&kept) =>
+            (Err(Error::Store(error)), Some(cached))
+                if self.serves(caller, &cached) && shared.near_cache.may_serve(&cached) =>
             {
                 tracing::debug!(cacheKey = key.as_str(), %error, "Served although the cache does not answer");
-                return Ok(self.hit(caller, &kept, Source::Stale));
+                return Ok(self.serve(caller, &cached, Source::Stale));
             }
             (Err(error), _) => return Err(error),
         };
         let peek = match peek {
-            Peek::Record(current) if current.serves(entitlement, || self.shared.running.version()) => {
+            Peek::Record(current) if current.serves(entitlement, || shared.running.version()) => {
                 let credential = Credential::new(caller.identity().username.clone(), &current.written.record.password);
-                let told_since = self.shared.near.invalidations().tracked_since();
-                let maintenance =
-                    MaintenanceSchedule::of(&current, &self.shared.settings, told_since, &self.shared.seal);
-                let kept =
-                    self.shared.near.keep(key, read_version, current.sharing(entitlement), credential, maintenance);
-                return Ok(self.hit(caller, &kept, Source::Store));
+                let tracked_since = shared.near_cache.invalidations().tracked_since();
+                let schedule = MaintenanceSchedule::of(&current, &shared.settings, tracked_since, &shared.seal);
+                let current = current.sharing(entitlement);
+                let cached = shared.near_cache.insert(key, read_version, current, credential, schedule);
+                return Ok(self.serve(caller, &cached, Source::Store));
             }
             other => other,
         };
         let (identity, context) = (caller.identity(), context());
         let (user, request_id) = (identity.username.as_str(), context.request_id());
         tracing::debug!(cacheKey = key.as_str(), user, request_id, "Cache miss");
-        if let Some(refused) = self.shared.refusals.of(identity) {
+        if let Some(refused) = shared.refusals.get(identity) {
             return Err(Error::Refused(refused));
         }
-        let record = self
-            .fly(key, Purpose::Obtain(self.shared.wanted(entitlement)), identity, &context, Some((peek, read_version)))
-            .await?;
+        let purpose = Purpose::Obtain(shared.dated(entitlement));
+        let record = self.join_run(key, purpose, identity, &context, Some((peek, read_version))).await?;
         let credential = Credential::new(identity.username.clone(), &record.password);
         Ok(Obtained { credential, source: Source::Provisioned })
     }
 
-    /// One flight of a user at a time; `known` is what was just read.
-    fn fly(
+    /// Joins the run of this user and purpose, or starts one; a user has one run at a time. `known` is what was just read.
+    fn join_run(
         &self,
         key: &CacheKey,
         purpose: Purpose,
@@ -195,55 +187,39 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         context: &RequestContext,
         known: Option<(Peek, ReadVersion)>,
     ) -> impl Future<Output = Result<Record, Error>> + Send + use<S, P> {
-        let state = match &purpose {
-            Purpose::Obtain(entitlement) => State::new(self.shared.me, entitlement.clone()),
-            Purpose::Repair(record) => State::repair(self.shared.me, record.clone()),
-            Purpose::Touch(record) => State::renew(self.shared.me, record.clone()),
-        };
-        let (shared, flights) = (Arc::clone(&self.shared), self.flights.clone());
+        let state = purpose.state(self.shared.me);
+        let (shared, runs) = (Arc::clone(&self.shared), self.runs.clone());
         let (key, identity, context) = (key.clone(), identity.clone(), context.clone());
         async move {
             let name = key.clone();
-            // whoever joins a flight has a span of the wait; what the flight does is under the one that began it
+            // a request that joins a run has a span of its wait; the spans of the run are below that of the request that began it
             let span = spans::span!("provision");
             let within = span.clone();
-            let flight = move |waited: bool| {
+            let run = move |waited: bool| {
                 let run = async move {
-                    // what was read before waiting for another flight of this user is out of date
+                    // what was read before waiting for another run of this user is out of date
                     let (peek, read_version) = known.filter(|_| !waited).unzip();
-                    let read_version = read_version.unwrap_or_else(|| shared.near.read_version(&key));
-                    let why = String::new();
-                    AgreementRun {
-                        shared: &shared,
-                        key,
-                        identity,
-                        context,
-                        current: None,
-                        read_version,
-                        why,
-                        place: None,
-                    }
-                    .run(state, peek)
-                    .await
+                    let read_version = read_version.unwrap_or_else(|| shared.near_cache.read_version(&key));
+                    AgreementRun::new(&shared, key, identity, context, read_version).run(state, peek).await
                 };
                 run.instrument(within)
             };
-            let landed = flights.join(&name, purpose, flight).instrument(span).await;
-            landed.unwrap_or_else(|_lost| Err(Error::Internal("the provisioning task was lost".into())))
+            let ended = runs.join(&name, purpose, run).instrument(span).await;
+            ended.unwrap_or_else(|_lost| Err(Error::Internal("the provisioning task was lost".into())))
         }
     }
 
-    fn serves(&self, kept: &CachedCredential, entitlement: &Entitlement) -> bool {
-        kept.serves(entitlement, || self.shared.running.version())
+    fn serves(&self, caller: &Caller, cached: &CachedCredential) -> bool {
+        cached.serves(&caller.entitlement, || self.shared.running.version())
     }
 
-    fn hit(&self, caller: &Caller, kept: &Arc<CachedCredential>, source: Source) -> Obtained {
+    fn serve(&self, caller: &Caller, cached: &Arc<CachedCredential>, source: Source) -> Obtained {
         let (key, identity) = (&caller.key, caller.identity());
-        tracing::debug!(cacheKey = key.as_str(), user = kept.credential.username().as_str(), ?source, "Cache hit");
-        self.shared.maintenance(key, kept, identity, |purpose| {
-            self.fly(key, purpose, identity, &RequestContext::default(), None)
+        tracing::debug!(cacheKey = key.as_str(), user = cached.credential.username().as_str(), ?source, "Cache hit");
+        self.shared.maintain(key, cached, identity, |purpose| {
+            self.join_run(key, purpose, identity, &RequestContext::default(), None)
         });
-        Obtained { credential: kept.credential.clone(), source }
+        Obtained { credential: cached.credential.clone(), source }
     }
 }
 
@@ -252,11 +228,6 @@ fn random_holder() -> Result<LeaseHolder, Error> {
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
         .map_err(|_| Error::Internal("the operating system gave no randomness".into()))?;
     Ok(LeaseHolder(u128::from_be_bytes(bytes)))
-}
-
-fn fresh() -> Result<Fresh, Error> {
-    let password = Password::generate().map_err(|e| Error::Internal(e.to_string()))?;
-    Ok(Fresh { password, born: now_millis() })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A username and its password, as Envoy injects them.
+//! A username with its password, as Envoy injects it, and where it was found.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -10,14 +10,36 @@ use zeroize::Zeroizing;
 use super::Password;
 use crate::identity::Username;
 
-/// What Envoy injects. Its `Debug` shows the name only.
+/// The credential that Envoy injects. Its `Debug` shows the name only.
 #[derive(Clone)]
 pub struct Credential(Arc<Parts>);
+
+/// A credential and where it was found.
+#[derive(Clone, Debug)]
+pub struct Obtained {
+    /// The credential to inject.
+    pub credential: Credential,
+    /// Where it was found, for logs and metrics.
+    pub source: Source,
+}
+
+/// Where a credential was found, for logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The near cache had it.
+    Near,
+    /// The near cache had it, and the store, which may hold something else by now, did not answer.
+    Stale,
+    /// The store held it in a ready record that satisfies the caller.
+    Store,
+    /// This request had to write to Elasticsearch, or to wait for another replica that did.
+    Provisioned,
+}
 
 struct Parts {
     username: Username,
     basic: SecretString,
-    /// What the edge made of it, once.
+    /// The encoded reply that injects it, made once by the edge.
     reply: OnceLock<Bytes>,
 }
 
@@ -31,7 +53,7 @@ impl Credential {
         Self(Arc::new(Parts { username, basic: basic.into(), reply: OnceLock::new() }))
     }
 
-    /// Whose credential it is.
+    /// The user that the credential is for.
     #[must_use]
     pub fn username(&self) -> &Username {
         &self.0.username
@@ -43,14 +65,14 @@ impl Credential {
         self.0.basic.expose_secret()
     }
 
-    /// Whether that is the value of the header. Digests are compared, so that the time it takes says nothing.
+    /// Whether this is the value of the header. Digests are compared, so that the time it takes shows nothing of the password.
     #[must_use]
     pub fn is(&self, header: &str) -> bool {
         let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
         digest(header).as_ref() == digest(self.expose_header()).as_ref()
     }
 
-    /// The encoded reply that injects it: made at the first use, and kept as long as the credential.
+    /// The encoded reply that injects it: made at the first use, and cached as long as the credential.
     pub fn reply(&self, make: impl FnOnce(&str) -> Bytes) -> Bytes {
         self.0.reply.get_or_init(|| make(self.expose_header())).clone()
     }

@@ -1,30 +1,26 @@
-//! Credentials kept in this process, unsealed once. An entry is used as long as the store would have told of a change;
-//! after that it is suspect, and serves only when the store cannot be asked.
+//! This process's cache of credentials, already unsealed, which answers nearly every request.
+//!
+//! An entry is served as long as the store would have reported a change of its record. After that it is suspect: it serves
+//! only while the store does not answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::agreement::Entitlement;
-use super::broker::{Current, MaintenanceSchedule};
+use super::invalidation::{Invalidations, ReadVersion};
+use super::schedule::MaintenanceSchedule;
+use super::stored::Current;
 use super::{CacheKey, Credential};
-use crate::bounded_cache::{self, Size};
+use crate::bounded_cache::{self, BoundedCache, Size};
 use crate::roles::Version;
 
-use super::invalidation::{Invalidations, ReadVersion};
+mod settings;
 
-/// `cache.near_max_entries`, `cache.max_stale`
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Credentials kept in this process, and 1.5 KiB for each. Default 100,000; 0 keeps none.
-    pub max_entries: usize,
-    /// How long a suspect entry serves while the store does not answer. Default 15 min.
-    pub max_stale: Duration,
-}
+pub use settings::Settings;
 
-/// Bytes that a credential takes on average, at most: about 1,300 with a few roles.
+/// The most bytes that a credential takes on average: about 1,300 with a few roles.
 const BYTES_EACH: usize = 1536;
 
-/// What the encoded reply takes beside the credential: the names of the headers that it removes.
+/// The bytes of the encoded reply beside the credential: the names of the headers that it removes.
 const REPLY: usize = 512;
 
 /// A ready record and its credential.
@@ -36,19 +32,19 @@ pub(super) struct CachedCredential {
     read_version: ReadVersion,
 }
 
-/// What is known of a key.
+/// The result of a look-up.
 pub(super) enum Lookup {
-    /// Nothing.
+    /// Nothing is cached under the key, or what was cached has ended or changed.
     Nothing,
     /// What the store holds.
     Fresh(Arc<CachedCredential>),
-    /// What the store held; it may have changed.
+    /// What the store held when changes were last reported; it may have changed since.
     Suspect(Arc<CachedCredential>),
 }
 
-/// The kept credentials.
+/// The cached credentials, bounded in number and in bytes.
 pub(super) struct NearCache {
-    kept: bounded_cache::BoundedCache<CacheKey, Arc<CachedCredential>>,
+    entries: BoundedCache<CacheKey, Arc<CachedCredential>>,
     invalidations: Arc<Invalidations>,
     settings: Settings,
 }
@@ -58,13 +54,13 @@ impl CachedCredential {
         self.current.serves(entitlement, running)
     }
 
-    /// Never longer than the record itself.
+    /// An entry never outlives its record.
     fn ended(&self) -> bool {
         self.current.at.elapsed() >= self.current.remaining
     }
 }
 
-/// With the record as the store holds it, and the reply, which has the credential once more.
+/// Counts the record as the store holds it, and the reply, which contains the credential once more.
 impl Size for Arc<CachedCredential> {
     fn size(&self) -> usize {
         let CachedCredential { current, credential, .. } = &**self;
@@ -82,10 +78,11 @@ impl Size for Arc<CachedCredential> {
 
 impl NearCache {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { kept: bounded_cache::bounded(settings.max_entries, BYTES_EACH), invalidations: Arc::default(), settings }
+        let entries = bounded_cache::bounded(settings.max_entries, BYTES_EACH);
+        Self { entries, invalidations: Arc::default(), settings }
     }
 
-    /// For the store to tell of changes.
+    /// What the store reports changes to.
     pub(super) fn invalidations(&self) -> &Arc<Invalidations> {
         &self.invalidations
     }
@@ -95,43 +92,44 @@ impl NearCache {
         self.invalidations.read_version(key)
     }
 
-    pub(super) fn look(&self, key: &CacheKey) -> Lookup {
-        let Some(kept) = self.kept.get(key) else { return Lookup::Nothing };
-        if kept.ended() || !self.invalidations.unchanged(&kept.read_version) {
-            self.kept.remove(key);
+    pub(super) fn look_up(&self, key: &CacheKey) -> Lookup {
+        let Some(cached) = self.entries.get(key) else { return Lookup::Nothing };
+        if cached.ended() || !self.invalidations.unchanged(&cached.read_version) {
+            self.entries.remove(key);
             return Lookup::Nothing;
         }
-        if self.invalidations.trusts(&kept.read_version, kept.current.at) {
-            Lookup::Fresh(kept)
+        if self.invalidations.trusts(&cached.read_version, cached.current.at) {
+            Lookup::Fresh(cached)
         } else {
-            Lookup::Suspect(kept)
+            Lookup::Suspect(cached)
         }
     }
 
-    /// Drops what will not be served any more, with its password: what has ended, what has changed in the store, and what is suspect
-    /// for too long.
+    /// Drops what will not be served any more, with its password: what has ended, what has changed in the store, and what has
+    /// been suspect for too long.
     pub(super) fn sweep(&self) {
-        let lives = |kept: &CachedCredential| !kept.ended() && self.invalidations.unchanged(&kept.read_version);
-        let fresh =
-            |kept: &CachedCredential| lives(kept) && self.invalidations.trusts(&kept.read_version, kept.current.at);
-        self.kept.retain(|_, kept| fresh(kept) || self.may_serve(kept));
+        let lives = |cached: &CachedCredential| !cached.ended() && self.invalidations.unchanged(&cached.read_version);
+        let fresh = |cached: &CachedCredential| {
+            lives(cached) && self.invalidations.trusts(&cached.read_version, cached.current.at)
+        };
+        self.entries.retain(|_, cached| fresh(cached) || self.may_serve(cached));
     }
 
-    /// Forgets everybody.
+    /// Drops every entry.
     pub(super) fn clear(&self) {
-        self.kept.clear();
+        self.entries.clear();
     }
 
     /// Whether a suspect entry may serve, now that the store does not answer.
-    pub(super) fn may_serve(&self, kept: &CachedCredential) -> bool {
-        !kept.ended()
-            && self.invalidations.unchanged(&kept.read_version)
-            && self.invalidations.suspect_for(&kept.read_version, kept.current.at) < self.settings.max_stale
+    pub(super) fn may_serve(&self, cached: &CachedCredential) -> bool {
+        !cached.ended()
+            && self.invalidations.unchanged(&cached.read_version)
+            && self.invalidations.suspect_for(&cached.read_version, cached.current.at) < self.settings.max_stale
     }
 
-    /// Keeps what was read after the ticket was taken. A change that was told in between wins: the ticket is compared
-    /// at every look, so that it does not matter which of the two comes first.
-    pub(super) fn keep(
+    /// Caches what was read after `read_version` was taken. A change that was reported in between prevails: the version is
+    /// compared at every look-up, so that it does not matter which of the two comes first.
+    pub(super) fn insert(
         &self,
         key: &CacheKey,
         read_version: ReadVersion,
@@ -139,18 +137,19 @@ impl NearCache {
         credential: Credential,
         maintenance: MaintenanceSchedule,
     ) -> Arc<CachedCredential> {
-        let kept = Arc::new(CachedCredential { current, credential, maintenance, read_version });
-        self.kept.insert(key.clone(), Arc::clone(&kept));
-        kept
+        let cached = Arc::new(CachedCredential { current, credential, maintenance, read_version });
+        self.entries.insert(key.clone(), Arc::clone(&cached));
+        cached
     }
 
-    /// This process changed the key itself. The store will tell of that change too, a moment later, and then what was read in
-    /// between is dropped once more: one more round trip for the request after a provisioning. It cannot be spared. A
-    /// push says which key changed, not who changed it; `NOLOOP` covers only the connection that tracks, which writes nothing; and
-    /// whoever takes the next push for his own misses another's change that came before it.
-    pub(super) fn forget(&self, key: &CacheKey) {
+    /// Drops the entry of a key that this process itself has changed. The store will report that change too, a moment later,
+    /// and what was read in between is then dropped once more: one more round trip for the request after a provisioning. This
+    /// cannot be avoided. A push says which key changed, not which connection changed it; `NOLOOP` covers only the connection
+    /// that tracks, which writes nothing; and a process that took the next push for its own would miss another replica's
+    /// change that came before it.
+    pub(super) fn invalidate(&self, key: &CacheKey) {
         self.invalidations.changed(key.as_str().as_bytes());
-        self.kept.remove(key);
+        self.entries.remove(key);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::OpenSearch;
-use crate::credentials::{InspectError, Provisioner as _, RequestContext};
+use crate::credentials::{BackendStatus as _, InspectError, RequestContext};
 use crate::identity::Username;
 
 /// Between two looks, and after one that found trouble.

@@ -1,15 +1,15 @@
-//! Why a caller gets no credential.
+//! The reasons for which a caller gets no credential.
 
 use crate::credentials::seal::{OpenError, SealError};
 use crate::credentials::{Busy, Refused, StoreError};
 
-/// Why there is no credential.
+/// Why a caller gets no credential.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The username serves another (issuer, subject).
+    /// The username belongs to another (issuer, subject).
     #[error("the username belongs to another subject")]
     OtherOwner,
-    /// Elasticsearch's user is to be left alone.
+    /// Elasticsearch's user must be left as it is.
     #[error("{0}")]
     Refused(Refused),
     /// The store does not answer. Without it nothing is written to Elasticsearch.
@@ -24,13 +24,13 @@ pub enum Error {
          `cluster` or a cache.redis_db of its own"
     )]
     OtherCluster,
-    /// Elasticsearch did not acknowledge.
+    /// Elasticsearch did not acknowledge the write.
     #[error("Elasticsearch is unavailable: {0}")]
     Elasticsearch(String),
-    /// It would take too long to write the user now.
+    /// Too many users are to be written to write this one in time.
     #[error("{0}")]
     Busy(#[from] Busy),
-    /// Something of ours.
+    /// A fault within this process, such as a lack of randomness.
     #[error("{0}")]
     Internal(String),
 }

@@ -1,187 +1,107 @@
-//! What is done in the background for records in use: their life is extended, and their password tried.
+//! Background work for records in use: their life is extended, their password is tried, and they are sealed with the present
+//! key.
 //!
-//! A write whose sender gave up can still land, even after a newer one; a fail-over may bring back an older record; an
-//! administrator may change a password by hand. So a ready record is not trusted for ever: it is confirmed at its first use
-//! after the settling time, and again at intervals.
+//! A write that its sender gave up can still be applied, even after a newer one; a fail-over may bring back an older record;
+//! an administrator may change a password by hand. So a ready record is confirmed by a login at its first use after the
+//! settling time, and again at intervals.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-
-use super::recent::Recent;
-use super::shared::{Current, Shared};
-use super::{Error, Purpose};
-use crate::clock::{millis, now_millis};
+use super::Error;
+use super::limits::{SEALED_JUST_NOW, between_repairs};
+use super::run::Purpose;
+use super::shared::Shared;
+use crate::clock::now_millis;
 use crate::credentials::near_cache::CachedCredential;
 use crate::credentials::record::{Phase, Record, Written};
-use crate::credentials::seal::Seal;
+use crate::credentials::stored::Current;
 use crate::credentials::{
-    CacheKey, Day, Existing, InspectError, Login, OtherWriter, Provisioner, RequestContext, Settings, Store,
+    CacheKey, Day, Existing, InspectError, Login, OtherWriter, Provisioner, RequestContext, Store,
 };
 use crate::identity::Identity;
 
-/// Two attempts are a third of the settling time apart (30 s).
-const ATTEMPTS: u32 = 3;
-/// Confirmations of this process at once: a login costs Elasticsearch a hash.
-const CONFIRMATIONS: usize = 4;
-/// A mismatch so few settling times after a repair (ten minutes) is no late write: somebody else writes the user.
-const REPAIRED_JUST_NOW: f64 = 20.0 / 3.0;
-/// And never sooner, so that a short settling time makes no loop.
-const LEAST_BETWEEN_REPAIRS: Duration = Duration::from_secs(5);
-/// A record with no more than this left is written anew soon, and the day with it.
+/// A failed task is repeated after this part of the settling time: after 30 s by default.
+const RETRIES_PER_SETTLING: u32 = 3;
+/// A record with no more than this left is soon written anew, and the day with it.
 const RENEWED_ANYWAY: Duration = Duration::from_secs(3600);
-/// While keys are exchanged, replicas may seal with different ones: without a pause they would seal a record back and forth.
-const SEALED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
-/// A broken record that cannot be replaced, or that something breaks again and again, is told of once in this time.
-pub(super) const BROKEN_JUST_NOW: Duration = Duration::from_secs(60);
 
-/// When something is due, in milliseconds after the record was read.
-#[derive(Debug)]
-pub(in crate::credentials) struct MaintenanceSchedule {
-    extend: AtomicU64,
-    confirm: AtomicU64,
-    /// Never for a record that the present key sealed.
-    seal: AtomicU64,
-}
-
-impl MaintenanceSchedule {
-    /// `told_since`: when the store began to tell of changes again, after a time when it did not. What was confirmed
-    /// before that may have been rolled back since.
-    pub(in crate::credentials) fn of(
-        current: &Current,
-        settings: &Settings,
-        told_since: Option<Instant>,
-        seal: &Seal,
-    ) -> Self {
-        let age = current.written.age(current.remaining);
-        let rolled_back = || told_since.is_some_and(|since| age > current.at.saturating_duration_since(since));
-        let confirm = match current.written.record.phase {
-            Phase::Confirmed if rolled_back() => Duration::ZERO,
-            Phase::Confirmed => settings.confirm_interval.saturating_sub(age),
-            Phase::Ready => settings.settling.saturating_sub(age),
-            Phase::Pending { .. } => Duration::MAX,
-        };
-        let half = current.remaining.saturating_sub(current.written.life / 2);
-        let extend = if settings.extend { half } else { Duration::MAX };
-        Self {
-            extend: AtomicU64::new(millis(extend)),
-            confirm: AtomicU64::new(millis(confirm)),
-            seal: AtomicU64::new(if seal.is_current(&current.bytes) { u64::MAX } else { 0 }),
-        }
-    }
-}
-
-/// Whether it is time, for one caller only; the next one is let in later.
-fn due(at: &AtomicU64, elapsed: Duration, retry: Duration) -> bool {
-    let (at_ms, now) = (at.load(Ordering::Relaxed), millis(elapsed));
-    now >= at_ms && at.compare_exchange(at_ms, now + millis(retry), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-}
-
-/// Bounds on confirmations, repairs and new seals.
-pub(super) struct Maintenance {
-    permits: Semaphore,
-    repaired: Recent,
-    sealed: Recent,
-    /// Whose broken record the log has told of.
-    pub(super) broken: Recent,
-}
-
-impl Default for Maintenance {
-    fn default() -> Self {
-        let (repaired, sealed, broken) = (Recent::default(), Recent::default(), Recent::default());
-        Self { permits: Semaphore::new(CONFIRMATIONS), repaired, sealed, broken }
-    }
-}
-
-impl Maintenance {
-    /// Forgets what was done long ago.
-    pub(super) fn sweep(&self, settings: &Settings) {
-        self.repaired.sweep(between_repairs(settings));
-        self.sealed.sweep(SEALED_JUST_NOW);
-        self.broken.sweep(BROKEN_JUST_NOW);
-    }
-}
-
-fn between_repairs(settings: &Settings) -> Duration {
-    settings.settling.mul_f64(REPAIRED_JUST_NOW).max(LEAST_BETWEEN_REPAIRS)
-}
-
-/// What a confirmation found.
+/// The result of a confirmation.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum Confirmation {
+    /// Elasticsearch has what was agreed.
     Right,
-    /// Right, and the day in Elasticsearch has passed.
-    Unseen,
+    /// Elasticsearch has what was agreed, and a day in the user's metadata that has passed.
+    OldDay,
+    /// Elasticsearch has something else.
     Wrong,
-    /// Nothing is known: tried again later.
-    Open,
+    /// There was no clear answer: a later use tries again.
+    Unknown,
 }
 
 impl<S: Store, P: Provisioner> Shared<S, P> {
-    /// Starts what is due. `fly` makes the flights that write the record once more.
-    pub(super) fn maintenance<F>(
+    /// Starts the tasks of a record whose time has come. `write_again` makes the run that writes the record once more.
+    pub(super) fn maintain<F>(
         self: &Arc<Self>,
         key: &CacheKey,
-        kept: &Arc<CachedCredential>,
+        cached: &Arc<CachedCredential>,
         identity: &Identity,
-        fly: impl Fn(Purpose) -> F,
+        write_again: impl Fn(Purpose) -> F,
     ) where
         F: Future<Output = Result<Record, Error>> + Send + 'static,
     {
-        let elapsed = kept.current.at.elapsed();
-        let retry = self.settings.settling / ATTEMPTS;
-        if due(&kept.maintenance.extend, elapsed, retry) {
-            let (shared, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
+        let schedule = &cached.maintenance;
+        let elapsed = cached.current.at.elapsed();
+        let retry = self.settings.settling / RETRIES_PER_SETTLING;
+        if schedule.extend.begin(elapsed, retry) {
+            let (shared, key, cached) = (Arc::clone(self), key.clone(), Arc::clone(cached));
             tokio::spawn(async move {
-                let life = shared.ready_life(kept.current.written.record.born);
-                shared.rewrite(&key, &kept.current, None, life).await;
+                let life = shared.ready_life(cached.current.written.record.born);
+                shared.rewrite(&key, &cached.current, None, life).await;
             });
         }
-        if due(&kept.maintenance.seal, elapsed, retry) && self.maintenance.sealed.may(key, SEALED_JUST_NOW) {
-            let (shared, key, kept) = (Arc::clone(self), key.clone(), Arc::clone(kept));
+        if schedule.seal.begin(elapsed, retry) && self.limits.sealed.begin(key, SEALED_JUST_NOW) {
+            let (shared, key, cached) = (Arc::clone(self), key.clone(), Arc::clone(cached));
             tokio::spawn(async move {
-                let left = kept.current.remaining.saturating_sub(kept.current.at.elapsed());
-                shared.rewrite(&key, &kept.current, None, left).await;
+                shared.rewrite(&key, &cached.current, None, cached.current.life_left()).await;
             });
         }
-        if due(&kept.maintenance.confirm, elapsed, retry) {
-            let record = &kept.current.written.record;
-            let (repair, touch) = (fly(Purpose::Repair(record.clone())), fly(Purpose::Touch(record.clone())));
-            let (shared, key, kept, identity) = (Arc::clone(self), key.clone(), Arc::clone(kept), identity.clone());
+        if schedule.confirm.begin(elapsed, retry) {
+            let record = &cached.current.written.record;
+            let repair = write_again(Purpose::Repair(record.clone()));
+            let renew = write_again(Purpose::Renew(record.clone()));
+            let (shared, key, cached, identity) = (Arc::clone(self), key.clone(), Arc::clone(cached), identity.clone());
             tokio::spawn(async move {
-                let Ok(_permit) = shared.maintenance.permits.try_acquire() else {
-                    // somebody's turn comes with the next use
-                    kept.maintenance.confirm.store(0, Ordering::Relaxed);
+                let Ok(_permit) = shared.limits.confirmations.try_acquire() else {
+                    cached.maintenance.confirm.postpone_to_next_use();
                     return;
                 };
-                match shared.confirm(&kept.current, &identity).await {
-                    Verdict::Unseen => {
-                        if let Err(error) = touch.await {
+                match shared.confirm(&cached.current, &identity).await {
+                    Confirmation::OldDay => {
+                        if let Err(error) = renew.await {
                             tracing::debug!(user = identity.username.as_str(), %error, "The day was not written");
                         }
                     }
-                    Verdict::Right => {
-                        let left = kept.current.remaining.saturating_sub(kept.current.at.elapsed());
-                        shared.rewrite(&key, &kept.current, Some(Phase::Confirmed), left).await;
+                    Confirmation::Right => {
+                        let left = cached.current.life_left();
+                        shared.rewrite(&key, &cached.current, Some(Phase::Confirmed), left).await;
                     }
-                    Verdict::Wrong => shared.mismatch(&key, &identity, repair).await,
-                    Verdict::Open => {}
+                    Confirmation::Wrong => shared.repair(&key, &identity, repair).await,
+                    Confirmation::Unknown => {}
                 }
             });
         }
     }
 
-    /// Writes the record once more, unless that was done just now: then somebody else writes the user. Says who.
-    async fn mismatch<F>(&self, key: &CacheKey, identity: &Identity, repair: F)
+    /// Writes the record once more, unless that was done just now: then something else writes the user, and the log says so,
+    /// with the other elastauth where there is one.
+    async fn repair<F>(&self, key: &CacheKey, identity: &Identity, write_again: F)
     where
         F: Future<Output = Result<Record, Error>>,
     {
         let user = identity.username.as_str();
-        let first = self.maintenance.repaired.may(key, between_repairs(&self.settings));
+        let first = self.limits.repaired.begin(key, between_repairs(&self.settings));
         match self.provisioner.other_writer(&identity.username).await {
             Ok(Some(OtherWriter { theirs, ours })) => tracing::error!(
                 user,
@@ -196,20 +116,21 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
             }
             Ok(None) | Err(_) => tracing::error!(
                 user,
-                "Elasticsearch does not have what was agreed, again: who else writes this user? A person, or another program"
+                "Elasticsearch again does not have what was agreed: an administrator or another program also writes this \
+                 user. Find it and stop it; until then Elasticsearch may refuse the user's requests"
             ),
         }
-        if first && let Err(error) = repair.await {
+        if first && let Err(error) = write_again.await {
             tracing::warn!(user, %error, "The user was not repaired");
         }
     }
 
-    /// Whether a write is worth the day: a record that ends soon is written anyway.
+    /// Whether a new day in Elasticsearch is worth a write: a record that ends soon is written anew anyway.
     fn outlives_the_day(&self, current: &Current) -> bool {
         self.settings.extend || current.remaining > RENEWED_ANYWAY
     }
 
-    async fn confirm(&self, current: &Current, identity: &Identity) -> Verdict {
+    async fn confirm(&self, current: &Current, identity: &Identity) -> Confirmation {
         let record = &current.written.record;
         match self.provisioner.log_in(&identity.username, &record.password).await {
             Ok(Login::Accepted { roles, seen, as_of, mapping })
@@ -218,30 +139,37 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
                     && mapping.is_none_or(|mapping| mapping == record.mapping) =>
             {
                 let passed = seen.is_some_and(|day| day < Day::of(now_millis()));
-                if passed && self.outlives_the_day(current) { Verdict::Unseen } else { Verdict::Right }
+                if passed && self.outlives_the_day(current) { Confirmation::OldDay } else { Confirmation::Right }
             }
-            Ok(Login::Accepted { .. }) => Verdict::Wrong,
-            // Elasticsearch also answers 401 while its security index is unavailable: the administrator must see the user,
-            // or see that it is gone
+            Ok(Login::Accepted { .. }) => Confirmation::Wrong,
+            // Elasticsearch also answers 401 while its security index is unavailable: the administrator must be able to see
+            // the user, or to see that it is gone
             Ok(Login::Rejected) => {
                 match self.provisioner.inspect(&identity.username, &record.owner, &RequestContext::default()).await {
-                    Ok(Existing::Ours(_) | Existing::Absent) => Verdict::Wrong,
+                    Ok(Existing::Ours(_) | Existing::Absent) => Confirmation::Wrong,
                     Err(InspectError::Refused(refused)) => {
-                        tracing::warn!(user = identity.username.as_str(), error = %refused, "Not confirmed");
-                        Verdict::Open
+                        tracing::warn!(
+                            user = identity.username.as_str(),
+                            error = %refused,
+                            "The user's password could not be confirmed"
+                        );
+                        Confirmation::Unknown
                     }
-                    Err(InspectError::Unavailable(_)) => Verdict::Open,
+                    Err(InspectError::Unavailable(_)) => Confirmation::Unknown,
                 }
             }
             Err(error) => {
-                tracing::debug!(user = identity.username.as_str(), %error, "Not confirmed");
-                Verdict::Open
+                tracing::debug!(
+                    user = identity.username.as_str(),
+                    %error,
+                    "The user's password could not be confirmed"
+                );
+                Confirmation::Unknown
             }
         }
     }
 
-    /// The same record with another life, and in another phase if one is given. Whatever comes of it, a later use tries
-    /// again.
+    /// Writes the same record with another life, and in another phase if one is given. If that fails, a later use tries again.
     async fn rewrite(&self, key: &CacheKey, current: &Current, phase: Option<Phase>, life: Duration) {
         let record = &current.written.record;
         // a phase goes on ageing when only its life is extended
@@ -255,40 +183,9 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
         let Ok(plain) = written.encode() else { return };
         let Ok(bytes) = self.seal.seal(key, &plain) else { return };
         match self.store.replace(key, &current.bytes, &bytes, life.max(Duration::from_millis(1))).await {
-            Ok(_) => self.near.forget(key),
-            // the password is the same either way: who is known is served on while the store does not answer
+            Ok(_) => self.near_cache.invalidate(key),
+            // the password is the same either way: the cached entry stays, and serves while the store does not answer
             Err(error) => tracing::debug!(%error, "The record was not rewritten"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::credentials::near_cache;
-    use crate::digest::Digest;
-    use crate::identity::Username;
-
-    #[tokio::test(start_paused = true)]
-    async fn whatever_was_done_long_ago_is_forgotten_by_a_sweep() {
-        let minute = Duration::from_secs(60);
-        let settings = Settings {
-            expiration: minute,
-            extend: false,
-            near: near_cache::Settings { max_entries: 1, max_stale: minute },
-            settling: minute,
-            confirm_interval: minute,
-            mapping: Digest(1),
-            store_timeout: minute,
-            write_timeout: minute,
-        };
-        let (maintenance, key) = (Maintenance::default(), CacheKey::of(&Username::parse("ann").unwrap()));
-        let all = || [&maintenance.repaired, &maintenance.sealed, &maintenance.broken];
-        assert!(all().into_iter().all(|done| done.may(&key, minute)));
-        maintenance.sweep(&settings);
-        assert_eq!(all().map(Recent::len), [1, 1, 1]);
-        tokio::time::advance(between_repairs(&settings).max(SEALED_JUST_NOW).max(BROKEN_JUST_NOW)).await;
-        maintenance.sweep(&settings);
-        assert_eq!(all().map(Recent::len), [0, 0, 0]);
     }
 }

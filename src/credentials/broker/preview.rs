@@ -1,24 +1,27 @@
-//! What the next request of a caller would find and do, for a person to read. Nothing is written.
+//! A preview of what the next request of a caller would find and do, for `elastauth explain`. Nothing is written.
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::run::AgreementRun;
+use super::run::{AgreementRun, Purpose};
 use super::shared::Peek;
-use super::*;
-use crate::clock::now_millis;
+use super::{Broker, Error};
+use crate::credentials::agreement::{Action, Event, State, Swap, step};
+use crate::credentials::record::{Phase, Record};
 use crate::credentials::seal::SealedBy;
-use crate::credentials::{Day, Existing};
-use crate::identity::Millis;
-use crate::identity::Owner;
+use crate::credentials::{CacheKey, Caller, Existing, InspectError, Provisioner, RequestContext, Store, UserSpec};
+use crate::identity::{Millis, Owner};
+use crate::roles::Roles;
 
-/// What stands where, and what would be done.
+/// What the store and Elasticsearch hold for a caller, and what a request would do.
 #[derive(Debug)]
 pub struct Preview {
     /// The name of the record.
     pub key: CacheKey,
-    /// What the store has under it.
+    /// What the store holds under it; none for nothing.
     pub held: Option<StoredRecord>,
-    /// What stands in Elasticsearch.
+    /// What Elasticsearch has under the username.
     pub user: Result<Existing, InspectError>,
     /// What a request would do first, or why it would be refused.
     pub next: Result<PlannedWrite, Error>,
@@ -27,7 +30,7 @@ pub struct Preview {
 /// A record in the store.
 #[derive(Debug)]
 pub struct StoredRecord {
-    /// With which key.
+    /// Which of the configured keys sealed it.
     pub sealed_by: SealedBy,
     /// How long the store will keep it.
     pub remaining: Duration,
@@ -35,58 +38,54 @@ pub struct StoredRecord {
     pub seen: Option<ObservedUser>,
 }
 
-/// What a record says, without its password.
+/// The content of a record, without its password.
 #[derive(Debug)]
 pub struct ObservedUser {
-    /// How far it is.
+    /// How far its write to Elasticsearch has come.
     pub phase: Phase,
-    /// How long it has been so; more than any record's life means that it was restored.
+    /// How long it has been in this phase; more than any record's life means that it was restored.
     pub age: Duration,
-    /// Whose it is.
+    /// The (issuer, subject) to which the username belongs.
     pub owner: Owner,
-    /// The agreed roles.
+    /// The roles that the replicas have agreed on.
     pub roles: Roles,
-    /// When they were true.
+    /// The time at which these roles were true.
     pub as_of: Millis,
-    /// Whether they were derived by the configuration that this process has; if not, since when the other one counts.
+    /// If another configuration than this process's derived the roles: since when that one is in force.
     pub other_mapping: Option<Millis>,
 }
 
 /// What a request does first.
 #[derive(Debug)]
 pub enum PlannedWrite {
-    /// It gets the credential that is cached.
+    /// It gets the cached credential.
     Served,
     /// It waits for a replica that is writing.
     Waits,
     /// It writes this user.
     Written {
-        /// All but the password.
+        /// The user without its password.
         user: Box<UserSpec>,
-        /// Whether a password goes with it.
+        /// Whether the write contains a password.
         with_password: bool,
     },
 }
 
 impl<S: Store, P: Provisioner> Broker<S, P> {
-    /// Who would write.
+    /// The provisioner that would write, for details of the write.
     pub fn provisioner(&self) -> &P {
         &self.shared.provisioner
     }
 
-    /// Reads the store and looks at the user. An unreachable store is an error, an unreachable Elasticsearch is part of the
-    /// answer.
+    /// Reads the store and the user. An unreachable store is an error, an unreachable Elasticsearch is part of the answer.
     pub async fn preview(&self, caller: &Caller) -> Result<Preview, Error> {
         let (shared, identity, key) = (&*self.shared, caller.identity(), caller.key.clone());
         shared.ask_cluster().await;
-        let (at, read_version) = (Instant::now(), shared.near.read_version(&key));
+        let (at, read_version) = (Instant::now(), shared.near_cache.read_version(&key));
         let entry = shared.store.get(&key).await?;
         let stored = entry.as_ref().map(|entry| (shared.seal.sealed_by(&entry.bytes), entry.remaining));
-        let peek = match entry {
-            Some(entry) => shared.opened(&key, entry, at).await,
-            None => Ok(Peek::Nothing),
-        };
-        let entitlement = shared.wanted(&caller.entitlement);
+        let peek = shared.opened(&key, entry, at).await;
+        let entitlement = shared.dated(&caller.entitlement);
         let seen = match &peek {
             Ok(Peek::Record(current)) => {
                 let record = &current.written.record;
@@ -98,27 +97,27 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             _ => None,
         };
         let held = stored.map(|(sealed_by, remaining)| StoredRecord { sealed_by, remaining, seen });
-        let user = shared.provisioner.inspect(&identity.username, &identity.owner, &RequestContext::default()).await;
-        let (identity, context, why) = (identity.clone(), RequestContext::default(), String::new());
-        let state = State::new(shared.me, entitlement);
-        let flight =
-            AgreementRun { shared, key: key.clone(), identity, context, current: None, read_version, why, place: None };
-        let next = peek.and_then(|peek| flight.preview(state, peek, &user));
+        let context = RequestContext::default();
+        let user = shared.provisioner.inspect(&identity.username, &identity.owner, &context).await;
+        let state = Purpose::Obtain(entitlement).state(shared.me);
+        let run = AgreementRun::new(shared, key.clone(), identity.clone(), context, read_version);
+        let next = peek.and_then(|peek| run.preview(state, peek, &user));
         Ok(Preview { key, held, user, next })
     }
 }
 
 impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
-    /// What a request would do first, going by the loop's own rules as far as to the write; nothing is done. Where the user
-    /// could not be looked at, it is as if there were none.
+    /// What a request would do first: follows the state machine up to the first write, and carries nothing out. Where the
+    /// user could not be read, it is treated as absent.
     fn preview(
         mut self,
         state: State,
         peek: Peek,
         user: &Result<Existing, InspectError>,
     ) -> Result<PlannedWrite, Error> {
+        let unexpected = || Err(Error::Internal("the protocol does not begin with this action".into()));
         let (state, _get) = step(state, Event::Start);
-        let event = self.seen(peek)?;
+        let event = self.observe(peek)?;
         let (mut state, mut action) = step(state, event);
         let mut planned = None;
         loop {
@@ -127,44 +126,26 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
                     planned = Some(record);
                     Event::Created
                 }
-                Action::Replace(record, _) if record.is_leased_by(self.shared.me) => {
+                Action::Replace(record, _) if self.has_lease(&record) => {
                     planned = Some(record);
                     Event::Replaced(Swap::Yes)
                 }
                 Action::Replace(..) | Action::Wait => return Ok(PlannedWrite::Waits),
                 Action::Inspect { .. } => match (user, planned.take()) {
-                    (Err(_), Some(record)) => return Ok(self.written(&record)),
+                    (Err(_), Some(record)) => return Ok(self.planned(&record)),
                     (Ok(existing), _) => Event::Inspected(Ok(existing.clone())),
-                    (Err(_), None) => return Err(Error::Internal("the loop does not begin so".into())),
+                    (Err(_), None) => return unexpected(),
                 },
-                Action::Write { record, .. } => return Ok(self.written(&record)),
+                Action::Write { record, .. } => return Ok(self.planned(&record)),
                 Action::Finish(outcome) => return self.finish(outcome).map(|_record| PlannedWrite::Served),
-                Action::Get | Action::Remove => return Err(Error::Internal("the loop does not begin so".into())),
+                Action::Get | Action::Remove => return unexpected(),
             };
             (state, action) = step(state, event);
         }
     }
 
-    fn written(&self, record: &Record) -> PlannedWrite {
+    fn planned(&self, record: &Record) -> PlannedWrite {
         let password_known = matches!(record.phase, Phase::Pending { password_known: true, .. });
         PlannedWrite::Written { user: Box::new(self.spec(record)), with_password: !password_known }
-    }
-
-    /// The user, as a write of this record has it.
-    pub(super) fn spec(&self, record: &Record) -> UserSpec {
-        // another's record is written by whoever owes it, and knows only his own caller's names
-        let callers = record.owner == self.identity.owner;
-        UserSpec {
-            username: self.identity.username.clone(),
-            full_name: self.identity.full_name.clone().filter(|_| callers),
-            email: self.identity.email.clone().filter(|_| callers),
-            owner: record.owner.clone(),
-            roles: record.roles.clone(),
-            as_of: record.as_of,
-            mapping: record.mapping,
-            cluster_uuid: self.shared.provisioner.cluster().uuid,
-            seen: Day::of(now_millis()),
-            context: self.context.clone(),
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! What was done for a user a while ago, and is not done again so soon.
+//! Limits how often something is done for one user.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,32 +8,27 @@ use tokio::time::Instant;
 
 use crate::credentials::CacheKey;
 
-/// How many users are remembered.
+/// How many users are remembered at most.
 const MOST: usize = 10_000;
 
-/// For whom something was done, and when.
+/// The users for whom something was done, and when.
 #[derive(Default)]
 pub(super) struct Recent(Mutex<HashMap<CacheKey, Instant>>);
 
 impl Recent {
-    /// Whether it may be done for this user, who counts as done then. Not where it was done within the `pause`, nor for
-    /// more users than are remembered.
-    pub(super) fn may(&self, key: &CacheKey, pause: Duration) -> bool {
+    /// Whether it may be done for this user now; if so, it is noted as done. It may not where it was done within the
+    /// `pause`, nor for more users than are remembered.
+    pub(super) fn begin(&self, key: &CacheKey, pause: Duration) -> bool {
         let mut recent = self.0.lock();
         if recent.len() >= MOST {
             recent.retain(|_, at| at.elapsed() < pause);
         }
         let again = recent.get(key).is_some_and(|at| at.elapsed() < pause);
-        let may = !again && recent.len() < MOST;
-        if may {
+        let begins = !again && recent.len() < MOST;
+        if begins {
             recent.insert(key.clone(), Instant::now());
         }
-        may
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.0.lock().len()
+        begins
     }
 
     /// Drops what was done before the `pause`.
@@ -41,6 +36,11 @@ impl Recent {
         let mut recent = self.0.lock();
         recent.retain(|_, at| at.elapsed() < pause);
         recent.shrink_to_fit();
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().len()
     }
 }
 
@@ -54,23 +54,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_user_s_turn_comes_once_in_a_pause_and_their_number_is_bounded() {
+    async fn each_user_begins_once_in_a_pause_and_their_number_is_bounded() {
         let (recent, pause) = (Recent::default(), Duration::from_secs(60));
-        assert!(recent.may(&key(0), pause) && !recent.may(&key(0), pause));
+        assert!(recent.begin(&key(0), pause) && !recent.begin(&key(0), pause));
         for n in 1..MOST {
-            assert!(recent.may(&key(n), pause));
+            assert!(recent.begin(&key(n), pause));
         }
-        assert!(!recent.may(&key(MOST), pause));
+        assert!(!recent.begin(&key(MOST), pause));
         tokio::time::advance(pause).await;
-        assert!(recent.may(&key(MOST), pause) && recent.may(&key(0), pause));
+        assert!(recent.begin(&key(MOST), pause) && recent.begin(&key(0), pause));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_whose_pause_is_over_are_forgotten_without_being_asked_about() {
+    async fn users_of_an_earlier_pause_are_dropped_by_a_sweep() {
         let (recent, pause) = (Recent::default(), Duration::from_secs(60));
-        assert!(recent.may(&key(0), pause));
+        assert!(recent.begin(&key(0), pause));
         tokio::time::advance(pause / 2).await;
-        assert!(recent.may(&key(1), pause));
+        assert!(recent.begin(&key(1), pause));
         recent.sweep(pause);
         assert_eq!(recent.0.lock().len(), 2);
         tokio::time::advance(pause / 2).await;

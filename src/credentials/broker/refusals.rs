@@ -1,4 +1,4 @@
-//! Refusals by Elasticsearch, remembered for a while, so that they are not asked for again on every request.
+//! Remembers refusals by Elasticsearch for half a minute, so that not every request of a refused user asks it again.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,40 +9,42 @@ use tokio::time::Instant;
 use crate::credentials::Refused;
 use crate::identity::{Identity, Owner, Username};
 
+/// How long a refusal is remembered.
 const MEMORY: Duration = Duration::from_secs(30);
-/// How many are remembered; beyond that Elasticsearch is asked.
+/// How many refusals are remembered at most; requests of further users ask Elasticsearch.
 const MOST: usize = 10_000;
 
+/// A refusal holds for one owner of a username only.
 type Id = (Username, Owner);
 
-/// Who was refused, and when.
+/// The refused users, and when each was refused.
 #[derive(Default)]
 pub(super) struct Refusals(Mutex<HashMap<Id, (Refused, Instant)>>);
 
 impl Refusals {
-    pub(super) fn of(&self, identity: &Identity) -> Option<Refused> {
-        let known = self.known();
-        known.get(&id(identity)).filter(|(_, at)| at.elapsed() < MEMORY).map(|(refused, _)| *refused)
+    pub(super) fn get(&self, identity: &Identity) -> Option<Refused> {
+        let users = self.lock();
+        users.get(&id(identity)).filter(|(_, at)| at.elapsed() < MEMORY).map(|(refused, _)| *refused)
     }
 
     pub(super) fn remember(&self, identity: &Identity, refused: Refused) {
-        let mut known = self.known();
-        if known.len() >= MOST {
-            known.retain(|_, (_, at)| at.elapsed() < MEMORY);
+        let mut users = self.lock();
+        if users.len() >= MOST {
+            users.retain(|_, (_, at)| at.elapsed() < MEMORY);
         }
-        if known.len() < MOST {
-            known.insert(id(identity), (refused, Instant::now()));
+        if users.len() < MOST {
+            users.insert(id(identity), (refused, Instant::now()));
         }
     }
 
-    /// Drops what counts no more.
+    /// Drops refusals that have lasted their time.
     pub(super) fn sweep(&self) {
-        let mut known = self.known();
-        known.retain(|_, (_, at)| at.elapsed() < MEMORY);
-        known.shrink_to_fit();
+        let mut users = self.lock();
+        users.retain(|_, (_, at)| at.elapsed() < MEMORY);
+        users.shrink_to_fit();
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Id, (Refused, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Id, (Refused, Instant)>> {
         self.0.lock()
     }
 }
@@ -75,21 +77,21 @@ mod tests {
     async fn a_refusal_is_remembered_for_a_while_and_for_its_owner_only() {
         let refusals = Refusals::default();
         refusals.remember(&identity("ann"), Refused::Disabled);
-        assert_eq!(refusals.of(&identity("ann")), Some(Refused::Disabled));
-        assert_eq!(refusals.of(&identity("bob")), None);
+        assert_eq!(refusals.get(&identity("ann")), Some(Refused::Disabled));
+        assert_eq!(refusals.get(&identity("bob")), None);
         tokio::time::advance(MEMORY).await;
-        assert_eq!(refusals.of(&identity("ann")), None);
+        assert_eq!(refusals.get(&identity("ann")), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refusals_that_count_no_more_go_without_being_asked_for() {
+    async fn refusals_past_their_time_are_dropped_by_a_sweep() {
         let refusals = Refusals::default();
         refusals.remember(&identity("ann"), Refused::Disabled);
         tokio::time::advance(MEMORY / 2).await;
         refusals.remember(&identity("bob"), Refused::Disabled);
         tokio::time::advance(MEMORY / 2).await;
         refusals.sweep();
-        assert!(refusals.known().keys().eq([&id(&identity("bob"))]));
+        assert!(refusals.lock().keys().eq([&id(&identity("bob"))]));
     }
 
     #[tokio::test(start_paused = true)]
@@ -98,9 +100,9 @@ mod tests {
         for n in 0..MOST + 10 {
             refusals.remember(&identity(&format!("u{n}")), Refused::NotOurs);
         }
-        assert_eq!(refusals.known().len(), MOST);
+        assert_eq!(refusals.lock().len(), MOST);
         tokio::time::advance(MEMORY).await;
         refusals.remember(&identity("late"), Refused::NotOurs);
-        assert_eq!(refusals.known().len(), 1);
+        assert_eq!(refusals.lock().len(), 1);
     }
 }

@@ -1,43 +1,105 @@
-//! One run of the loop.
+//! One run of the protocol for one user: it carries out the actions of the state machine, and feeds it their outcomes.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Instrument as _;
 use tracing::field::Empty;
 
-use super::*;
+use super::Error;
+use super::shared::{Peek, Shared};
 use crate::clock::now_millis;
+use crate::credentials::admission::Permit;
+use crate::credentials::agreement::{
+    Action, Entitlement, Event, Failure, Fresh, Life, Observation, Outcome, State, Swap, WriteFailure, step,
+};
 use crate::credentials::invalidation::ReadVersion;
-use crate::credentials::{Existing, outcome};
-use crate::identity::Owner;
-use crate::roles::Version;
+use crate::credentials::provisioner::outcome;
+use crate::credentials::record::{LeaseHolder, Phase, Record, Written};
+use crate::credentials::stored::Current;
+use crate::credentials::{
+    CacheKey, Day, Existing, InspectError, Password, Provisioner, Refused, Replaced, RequestContext, Store, UserSpec,
+    WriteError,
+};
+use crate::identity::{Identity, Owner};
+use crate::roles::{Roles, Version};
+use crate::spans;
 
-/// The state of a run.
-pub(super) struct AgreementRun<'a, S, P> {
-    pub(super) shared: &'a Shared<S, P>,
-    pub(super) key: CacheKey,
-    pub(super) identity: Identity,
-    /// The request that began it.
-    pub(super) context: RequestContext,
-    pub(super) current: Option<Current>,
-    /// The key's line before it was last read.
-    pub(super) read_version: ReadVersion,
-    /// The last failure of Elasticsearch, for the log.
-    pub(super) why: String,
-    /// Leave to write; kept to the end.
-    pub(super) place: Option<Permit>,
+/// How much longer than its lease a pending record lives, so that it can still be finished. As long as a PUT of it may still be
+/// applied (a minute is Elasticsearch's own time-out of a write): if the record went before, its owner would not be known when
+/// that PUT is applied.
+const PENDING_MARGIN: Duration = Duration::from_secs(60);
+/// Between two reads of a record that another replica is writing, where the store does not report changes.
+const POLL: Duration = Duration::from_millis(25);
+/// The same where it does: only a safety net.
+const TRACKED_POLL: Duration = Duration::from_millis(500);
+/// How long a run with a debt goes on trying to reach the store.
+const DEBT_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two of these attempts.
+const DEBT_RETRY: Duration = Duration::from_millis(500);
+
+/// What a run is for.
+#[derive(Clone, PartialEq)]
+pub(super) enum Purpose {
+    /// A caller is to get a credential with these roles.
+    Obtain(Entitlement),
+    /// Elasticsearch does not have this ready record.
+    Repair(Record),
+    /// Elasticsearch has this ready record, with a day that has passed.
+    Renew(Record),
 }
 
-impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
+impl Purpose {
+    /// The state in which the run begins.
+    pub(super) fn state(&self, me: LeaseHolder) -> State {
+        match self {
+            Self::Obtain(entitlement) => State::new(me, entitlement.clone()),
+            Self::Repair(record) => State::repair(me, record.clone()),
+            Self::Renew(record) => State::renew(me, record.clone()),
+        }
+    }
+}
+
+/// One run of the protocol.
+pub(super) struct AgreementRun<'a, S, P> {
+    shared: &'a Shared<S, P>,
+    key: CacheKey,
+    identity: Identity,
+    /// The request that began it.
+    context: RequestContext,
+    /// The record as it was last read or written.
+    current: Option<Current>,
+    /// Taken before the key was last read.
+    read_version: ReadVersion,
+    /// The last failure of Elasticsearch, for the log.
+    why: String,
+    /// Kept to the end.
+    permit: Option<Permit>,
+}
+
+impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
+    pub(super) fn new(
+        shared: &'a Shared<S, P>,
+        key: CacheKey,
+        identity: Identity,
+        context: RequestContext,
+        read_version: ReadVersion,
+    ) -> Self {
+        Self { shared, key, identity, context, current: None, read_version, why: String::new(), permit: None }
+    }
+
+    /// Goes on to the end. `known` is what was just read.
     pub(super) async fn run(mut self, state: State, known: Option<Peek>) -> Result<Record, Error> {
         if self.shared.provisioner.cluster().uuid.is_none() {
             // Elasticsearch is asked about the user anyway, and the record is to say which cluster it is for
             self.shared.ask_cluster().await;
         }
         let (mut state, mut action) = step(state, Event::Start);
-        // A pending record of ours is written without another look at the store, and another flight may have finished it
-        // since it was read.
-        let me = self.shared.me;
-        let ours = |peek: &Peek| matches!(peek, Peek::Record(current) if current.written.record.is_leased_by(me));
+        // A pending record under this process's lease is written without another read of the store, and another run may have
+        // finished it since it was read.
+        let ours = |peek: &Peek| matches!(peek, Peek::Record(current) if self.has_lease(&current.written.record));
         if let Some(peek) = known.filter(|peek| !ours(peek)) {
-            let event = self.seen(peek)?;
+            let event = self.observe(peek)?;
             (state, action) = step(state, event);
         }
         let mut patience = Instant::now() + DEBT_PATIENCE;
@@ -50,7 +112,7 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
                     patience = Instant::now() + DEBT_PATIENCE;
                     event
                 }
-                // the outcome of a failed write to the store is unknown: whoever owes a write reads again
+                // the outcome of a failed write to the store is unknown: a run with a debt reads again
                 Err(_) if state.owes() && Instant::now() < patience => {
                     tokio::time::sleep(DEBT_RETRY).await;
                     Event::Waited
@@ -61,7 +123,8 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
         }
     }
 
-    pub(super) fn seen(&mut self, peek: Peek) -> Result<Event, Error> {
+    /// The event of having read this.
+    pub(super) fn observe(&mut self, peek: Peek) -> Result<Event, Error> {
         match peek {
             Peek::Nothing => {
                 self.current = None;
@@ -88,26 +151,31 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
         }
     }
 
-    /// Before the first step that leads to a write of ours.
-    fn admitted(&mut self, action: &Action) -> Result<(), Error> {
+    /// Takes a permit before the first action that leads to a write by this process.
+    fn admit(&mut self, action: &Action) -> Result<(), Error> {
         let begins = match action {
             Action::Create(_) | Action::Inspect { .. } | Action::Write { .. } => true,
-            Action::Replace(record, _) => record.is_leased_by(self.shared.me),
+            Action::Replace(record, _) => self.has_lease(record),
             Action::Get | Action::Remove | Action::Wait | Action::Finish(_) => false,
         };
-        if begins && self.place.is_none() {
-            self.place = Some(self.shared.admission.enter(&self.key, self.shared.provisioner.pace())?);
+        if begins && self.permit.is_none() {
+            self.permit = Some(self.shared.admission.enter(&self.key, self.shared.provisioner.throughput())?);
         }
         Ok(())
     }
 
+    /// Whether this process is to write the record.
+    pub(super) fn has_lease(&self, record: &Record) -> bool {
+        record.is_leased_by(self.shared.me)
+    }
+
     async fn perform(&mut self, action: Action) -> Result<Event, Error> {
-        self.admitted(&action)?;
+        self.admit(&action)?;
         match action {
             Action::Get => {
-                self.read_version = self.shared.near.read_version(&self.key);
+                self.read_version = self.shared.near_cache.read_version(&self.key);
                 let peek = self.shared.peek(&self.key).await?;
-                self.seen(peek)
+                self.observe(peek)
             }
             Action::Create(record) => self.create(record).await,
             Action::Replace(record, life) => {
@@ -117,17 +185,17 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
             Action::Remove => {
                 if let Some(current) = &self.current {
                     self.shared.store.remove(&self.key, &current.bytes).await?;
-                    self.shared.near.forget(&self.key);
+                    self.shared.near_cache.invalidate(&self.key);
                 }
                 Ok(Event::Removed)
             }
             Action::Inspect { owner, or_callers } => Ok(Event::Inspected(self.inspect(&owner, or_callers).await)),
             Action::Write { record, with_password } => Ok(self.write(record, with_password).await),
             Action::Wait => {
-                self.shared.near.invalidations().wait(&self.read_version, POLL, TOLD_POLL).await;
+                self.shared.near_cache.invalidations().wait(&self.read_version, POLL, TRACKED_POLL).await;
                 Ok(Event::Waited)
             }
-            Action::Finish(_) => Err(Error::Internal("the loop had ended".into())),
+            Action::Finish(_) => Err(Error::Internal("the run of the protocol had ended".into())),
         }
     }
 
@@ -144,7 +212,7 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
         if self.shared.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
             return Ok(Event::Existed);
         }
-        self.shared.near.forget(&self.key);
+        self.shared.near_cache.invalidate(&self.key);
         self.current = Some(Current { bytes, written, remaining: life, at });
         Ok(Event::Created)
     }
@@ -156,8 +224,8 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
         let (life, remaining) = match life {
             Life::Lease => (self.shared.lease_time() + PENDING_MARGIN, None),
             Life::Ready => (self.shared.ready_life(record.born), None),
-            // the same claim goes on ageing
-            Life::Remaining => (current.written.life, Some(current.remaining.saturating_sub(current.at.elapsed()))),
+            // the same lease goes on ageing
+            Life::Remaining => (current.written.life, Some(current.life_left())),
         };
         let remaining = remaining.unwrap_or(life).max(Duration::from_millis(1));
         let cluster = self.shared.provisioner.cluster().or_as(&current.written.cluster);
@@ -165,7 +233,7 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
         let bytes = self.seal(&written)?;
         let at = Instant::now();
         let replaced = self.shared.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;
-        self.shared.near.forget(&self.key);
+        self.shared.near_cache.invalidate(&self.key);
         if matches!(replaced, Replaced::Yes | Replaced::Overwrote(_)) {
             self.current = Some(Current { bytes, written, remaining, at });
         }
@@ -186,14 +254,15 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
 
     async fn inspect(&mut self, owner: &Owner, or_callers: bool) -> Result<Existing, Failure> {
         let (username, provisioner) = (&self.identity.username, &self.shared.provisioner);
-        let look = |owner| provisioner.inspect(username, owner, &self.context).instrument(spans::span!("inspect user"));
-        let mut found = look(owner).await;
+        let inspect =
+            |owner| provisioner.inspect(username, owner, &self.context).instrument(spans::span!("inspect user"));
+        let mut found = inspect(owner).await;
         if or_callers && matches!(found, Err(InspectError::Refused(Refused::OtherOwner))) {
-            // what stands there of the caller's says nothing about the other's roles
-            found = look(&self.identity.owner).await.map(|_callers| Existing::Ours(None));
+            // a stamp of the caller's says nothing about the roles of the record's owner
+            found = inspect(&self.identity.owner).await.map(|_callers| Existing::Ours(None));
         }
         if let Ok(Existing::Ours(Some(stamp))) = &found {
-            self.shared.running.saw(stamp.mapping);
+            self.shared.running.note_stamp(stamp.mapping);
         }
         found.map_err(|error| match error {
             InspectError::Refused(refused) => Failure::Refused(refused),
@@ -204,10 +273,11 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
         })
     }
 
-    /// Sends the write only if it will have ended, one way or the other, before the claim does: an overdue one is taken over.
+    /// Sends the write only if it will have ended, one way or the other, before the lease does: another replica takes over an
+    /// expired lease.
     async fn write(&mut self, record: Record, with_password: bool) -> Event {
-        let (holder, limit) = (self.shared.lease_time(), self.shared.settings.write_timeout);
-        let left = self.current.as_ref().map_or(Duration::ZERO, |current| holder.saturating_sub(current.age()));
+        let (lease, limit) = (self.shared.lease_time(), self.shared.settings.write_timeout);
+        let left = self.current.as_ref().map_or(Duration::ZERO, |current| lease.saturating_sub(current.age()));
         if left < limit {
             return Event::Expired;
         }
@@ -236,6 +306,24 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
         }))
     }
 
+    /// The user, as a write of this record has it.
+    pub(super) fn spec(&self, record: &Record) -> UserSpec {
+        // a run with a debt also writes records of another owner, and knows only its own caller's names
+        let callers = record.owner == self.identity.owner;
+        UserSpec {
+            username: self.identity.username.clone(),
+            full_name: self.identity.full_name.clone().filter(|_| callers),
+            email: self.identity.email.clone().filter(|_| callers),
+            owner: record.owner.clone(),
+            roles: record.roles.clone(),
+            as_of: record.as_of,
+            mapping: record.mapping,
+            cluster_uuid: self.shared.provisioner.cluster().uuid,
+            seen: Day::of(now_millis()),
+            context: self.context.clone(),
+        }
+    }
+
     pub(super) fn finish(self, outcome: Outcome) -> Result<Record, Error> {
         match outcome {
             Outcome::Ready(record) => Ok(record),
@@ -249,7 +337,12 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
     }
 }
 
-/// Stands for a record that could not be read: only its bytes are of use.
+fn fresh() -> Result<Fresh, Error> {
+    let password = Password::generate().map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(Fresh { password, born: now_millis() })
+}
+
+/// Takes the place of a record that could not be read: only its bytes are of use.
 fn placeholder(identity: &Identity, fresh: &Fresh) -> Record {
     Record {
         phase: Phase::Ready,

@@ -1,4 +1,4 @@
-//! The configuration that this process runs, put in order with those of other replicas.
+//! The configuration of this process, and since when it is in force compared with those of other replicas.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::digest::Digest;
 use crate::identity::Millis;
 use crate::roles::Version;
 
-/// Its digest, and since when it counts.
+/// The digest of this process's configuration, and since when it is in force.
 ///
-/// It counts since this process was started, by the clock of its machine, or since another process with the same
+/// It is in force since this process was started, by the clock of its machine, or since another process with the same
 /// configuration was. Clocks disagree: one that was ahead may have dated an earlier configuration later. But what was written
-/// before this process was started was written by an earlier configuration or by the same one, whatever date it bears.
+/// before this process was started was written by an earlier configuration or by the same one, whatever its date.
 pub(super) struct Running {
     digest: Digest,
     since: AtomicU64,
@@ -30,8 +30,8 @@ impl Running {
         Version { since: self.since.load(Ordering::Relaxed), digest: self.digest }
     }
 
-    /// Takes note of a record that was last written so long ago.
-    pub(super) fn read(&self, record: Version, age: Duration) {
+    /// Moves this configuration after the one that wrote a record of this age.
+    pub(super) fn note_record(&self, record: Version, age: Duration) {
         if record.digest == self.digest {
             self.raise(record.since);
         } else if age > self.started.elapsed() {
@@ -39,8 +39,8 @@ impl Running {
         }
     }
 
-    /// Takes note of what a user's stamp says. Its age is not known.
-    pub(super) fn saw(&self, stamp: Version) {
+    /// Takes over the time from a user's stamp by the same configuration. The age of a stamp is not known.
+    pub(super) fn note_stamp(&self, stamp: Version) {
         if stamp.digest == self.digest {
             self.raise(stamp.since);
         }
@@ -63,11 +63,11 @@ mod tests {
     async fn replicas_of_one_configuration_are_as_late_as_the_last_of_them() {
         let running = Running::new(Digest(1));
         let own = running.version().since;
-        running.read(version(own + 5000, 1), Duration::ZERO);
+        running.note_record(version(own + 5000, 1), Duration::ZERO);
         assert_eq!(running.version(), version(own + 5000, 1));
-        running.saw(version(own + 7000, 1));
-        running.saw(version(own + 9000, 2));
-        running.read(version(own + 9000, 2), Duration::ZERO);
+        running.note_stamp(version(own + 7000, 1));
+        running.note_stamp(version(own + 9000, 2));
+        running.note_record(version(own + 9000, 2), Duration::ZERO);
         assert_eq!(running.version(), version(own + 7000, 1), "another one is later, as far as can be known");
     }
 
@@ -76,9 +76,9 @@ mod tests {
         let running = Running::new(Digest(1));
         let ahead = version(running.version().since + 600_000, 2);
         tokio::time::advance(Duration::from_secs(10)).await;
-        running.read(ahead, Duration::from_secs(9));
+        running.note_record(ahead, Duration::from_secs(9));
         assert!(running.version() < ahead, "written since: a process that was started later may have done it");
-        running.read(ahead, Duration::from_secs(11));
+        running.note_record(ahead, Duration::from_secs(11));
         assert!(running.version() > ahead);
     }
 }

@@ -1,8 +1,8 @@
 //! The broker over stores and an Elasticsearch in memory, in paused time.
 
 mod admission;
-mod bench;
 mod clusters;
+mod deployment;
 mod headers;
 mod maintenance;
 mod roles;

@@ -59,11 +59,11 @@ fn keep(near: &NearCache, read_version: ReadVersion) -> Arc<CachedCredential> {
     let current = current();
     let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
     let maintenance = maintenance(&current);
-    near.keep(&key(), read_version, current, credential, maintenance)
+    near.insert(&key(), read_version, current, credential, maintenance)
 }
 
 fn look(near: &NearCache) -> &'static str {
-    match near.look(&key()) {
+    match near.look_up(&key()) {
         Lookup::Nothing => "nothing",
         Lookup::Fresh(_) => "fresh",
         Lookup::Suspect(_) => "suspect",
@@ -101,7 +101,7 @@ async fn a_flush_drops_everything_and_so_does_a_write_of_our_own() {
     near.invalidations().all_changed();
     assert_eq!(look(&near), "nothing");
     let read_version = near.read_version(&key());
-    near.forget(&key());
+    near.invalidate(&key());
     keep(&near, read_version);
     assert_eq!(look(&near), "nothing");
 }
@@ -183,9 +183,9 @@ async fn the_number_of_entries_is_bounded() {
         let current = current();
         let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
         let maintenance = maintenance(&current);
-        near.keep(&key, near.read_version(&key), current, credential, maintenance);
+        near.insert(&key, near.read_version(&key), current, credential, maintenance);
     }
-    assert!(near.kept.len() <= 100, "{}", near.kept.len());
+    assert!(near.entries.len() <= 100, "{}", near.entries.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,30 +199,30 @@ async fn what_will_not_be_served_any_more_goes_with_its_password_without_being_l
         }
         keep(&near, near.read_version(&key()));
         near.sweep();
-        assert_eq!(near.kept.len(), 1, "it is fresh");
+        assert_eq!(near.entries.len(), 1, "it is fresh");
         if !unavailable {
             advance(MAX_STALE * 2).await;
             near.sweep();
-            assert_eq!(near.kept.len(), 1, "age alone makes nothing suspect");
+            assert_eq!(near.entries.len(), 1, "age alone makes nothing suspect");
             near.invalidations().lost();
         }
         advance(MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
         near.sweep();
-        assert_eq!(near.kept.len(), 1, "it may serve while the store does not answer");
+        assert_eq!(near.entries.len(), 1, "it may serve while the store does not answer");
         advance(Duration::from_millis(1)).await;
         near.sweep();
-        assert_eq!(near.kept.len(), 0);
+        assert_eq!(near.entries.len(), 0);
     }
     let near = near();
     near.invalidations().begun();
     keep(&near, near.read_version(&key()));
     near.invalidations().changed(key().as_str().as_bytes());
     near.sweep();
-    assert_eq!(near.kept.len(), 0, "it has changed in the store");
+    assert_eq!(near.entries.len(), 0, "it has changed in the store");
     keep(&near, near.read_version(&key()));
     advance(LIFE).await;
     near.sweep();
-    assert_eq!(near.kept.len(), 0, "its record has ended");
+    assert_eq!(near.entries.len(), 0, "its record has ended");
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +236,7 @@ async fn a_record_of_many_roles_takes_the_room_of_several() {
         current.written.record.roles = roles.clone();
         let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
         let maintenance = maintenance(&current);
-        near.keep(&key, near.read_version(&key), current, credential, maintenance);
+        near.insert(&key, near.read_version(&key), current, credential, maintenance);
     }
-    assert!((1..=4).contains(&near.kept.len()), "{} of 40 kB in 150 kB", near.kept.len());
+    assert!((1..=4).contains(&near.entries.len()), "{} of 40 kB in 150 kB", near.entries.len());
 }

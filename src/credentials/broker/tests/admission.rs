@@ -1,13 +1,16 @@
 //! More users at once than can be written in time.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::bench::*;
-use crate::credentials::Throughput;
-use crate::credentials::broker::*;
+use super::deployment::{Deployment, Replica, named};
+use crate::credentials::broker::Error;
+use crate::credentials::{Caller, Obtained, RequestContext, Source, Throughput};
 use crate::identity::AsOf;
+use crate::roles::Roles;
 
 const TAKES: Duration = Duration::from_millis(100);
 
@@ -17,22 +20,22 @@ async fn ask_as(replica: &Replica, name: &str, roles: &str) -> Result<Obtained, 
 }
 
 /// Two may write, and what is told beyond is as fast as they do.
-fn bench() -> Bench {
-    let bench = Bench::new();
-    bench.elastic.take(Duration::ZERO, TAKES);
-    bench.elastic.admit(Throughput { writers: 2, most: 2, each: TAKES / 2 });
-    bench
+fn deployment() -> Deployment {
+    let deployment = Deployment::new();
+    deployment.elastic.take(Duration::ZERO, TAKES);
+    deployment.elastic.admit(Throughput { writers: 2, most: 2, each: TAKES / 2 });
+    deployment
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_told_to_come_back_leaves_nothing_behind_and_who_is_known_does_not_notice() {
-    let bench = bench();
-    let replica = bench.replica().await;
+    let deployment = deployment();
+    let replica = deployment.replica().await;
     for name in ["ann", "bob"] {
         ask_as(&replica, name, "a").await.unwrap();
         ask_as(&replica, name, "a").await.unwrap();
     }
-    let (changes, looks) = (bench.store.changes(), bench.elastic.inspections());
+    let (changes, looks) = (deployment.store.changes(), deployment.elastic.inspections());
     let writing = join_all([ask_as(&replica, "cem", "a"), ask_as(&replica, "dan", "a")]);
     let others = async {
         tokio::time::sleep(TAKES / 2).await;
@@ -40,8 +43,8 @@ async fn who_is_told_to_come_back_leaves_nothing_behind_and_who_is_known_does_no
             let told = ask_as(&replica, name, roles).await;
             assert!(matches!(&told, Err(Error::Busy(busy)) if !busy.again.is_zero()), "{name}: {told:?}");
         }
-        assert_eq!(bench.store.changes(), changes + 2, "only those who write have agreed on anything");
-        assert_eq!(bench.elastic.inspections(), looks + 2, "and only about them Elasticsearch was asked");
+        assert_eq!(deployment.store.changes(), changes + 2, "only those who write have agreed on anything");
+        assert_eq!(deployment.elastic.inspections(), looks + 2, "and only about them Elasticsearch was asked");
         assert_eq!(ask_as(&replica, "ann", "a").await.unwrap().source, Source::Near);
     };
     let (written, ()) = tokio::join!(writing, others);
@@ -53,8 +56,8 @@ async fn who_is_told_to_come_back_leaves_nothing_behind_and_who_is_known_does_no
 
 #[tokio::test(start_paused = true)]
 async fn all_who_come_back_when_they_were_told_are_served_as_fast_as_writes_go() {
-    let bench = bench();
-    let replica = bench.replica().await;
+    let deployment = deployment();
+    let replica = deployment.replica().await;
     let began = Instant::now();
     let asked = Mutex::new(0);
     let patient = |n: usize| {

@@ -1,10 +1,14 @@
 //! What lasts how long, and what is done in the background for records in use.
 
-use tokio::time::{advance, sleep};
+use std::time::Duration;
 
-use super::bench::*;
+use tokio::time::{Instant, advance, sleep};
+
+use super::deployment::{Deployment, ask, try_ask};
+use crate::clock::now_millis;
+use crate::credentials::Source;
+use crate::credentials::broker::Error;
 use crate::credentials::broker::shared::MAX_AGE;
-use crate::credentials::broker::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -17,34 +21,34 @@ async fn settle() {
 
 #[tokio::test(start_paused = true)]
 async fn a_use_past_half_the_life_extends_it_once_in_the_background_also_from_near() {
-    let mut bench = Bench::new();
-    (bench.settings.extend, bench.settings.settling) = (true, 10 * HOUR);
-    let replica = bench.replica().await;
+    let mut deployment = Deployment::new();
+    (deployment.settings.extend, deployment.settings.settling) = (true, 10 * HOUR);
+    let replica = deployment.replica().await;
     ask(&replica).await;
     ask(&replica).await;
-    let changes = bench.store.changes();
+    let changes = deployment.store.changes();
     advance(26 * MINUTE).await;
     assert_eq!(ask(&replica).await.source, Source::Near);
     settle().await;
-    assert_eq!(bench.store.changes(), changes, "not before half of the life");
+    assert_eq!(deployment.store.changes(), changes, "not before half of the life");
     advance(10 * MINUTE).await;
     for _ in 0..10 {
         assert_eq!(ask(&replica).await.source, Source::Near, "the request does not wait for it");
     }
     settle().await;
-    assert_eq!(bench.store.changes(), changes + 1, "once");
-    assert!(bench.store.remaining().await >= 53 * MINUTE, "a whole life again");
-    assert_eq!(bench.elastic.writes(), 1);
+    assert_eq!(deployment.store.changes(), changes + 1, "once");
+    assert!(deployment.store.remaining().await >= 53 * MINUTE, "a whole life again");
+    assert_eq!(deployment.elastic.writes(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_due_while_the_store_does_not_answer_costs_nobody_the_password_that_is_kept() {
-    let mut bench = Bench::new();
-    (bench.settings.extend, bench.settings.near.max_stale) = (true, HOUR);
-    let replica = bench.replica().await;
+    let mut deployment = Deployment::new();
+    (deployment.settings.extend, deployment.settings.near.max_stale) = (true, HOUR);
+    let replica = deployment.replica().await;
     ask(&replica).await;
     let first = ask(&replica).await.credential;
-    bench.store.die();
+    deployment.store.die();
     // long past half of the life, and past the settling time
     advance(36 * MINUTE).await;
     for _ in 0..3 {
@@ -52,18 +56,18 @@ async fn what_is_due_while_the_store_does_not_answer_costs_nobody_the_password_t
         assert_eq!((stale.source, stale.credential.expose_header()), (Source::Stale, first.expose_header()));
         settle().await;
     }
-    assert_eq!(bench.elastic.logins(), 1, "it was tried, and could not be written down");
-    bench.store.revive();
+    assert_eq!(deployment.elastic.logins(), 1, "it was tried, and could not be written down");
+    deployment.store.revive();
     advance(MINUTE).await;
     assert_eq!(ask(&replica).await.credential.expose_header(), first.expose_header());
-    assert_eq!(bench.elastic.writes(), 1);
+    assert_eq!(deployment.elastic.writes(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_nobody_uses_ends_and_without_extension_every_one_does() {
-    let mut bench = Bench::new();
-    bench.settings.settling = 10 * HOUR;
-    let replica = bench.replica().await;
+    let mut deployment = Deployment::new();
+    deployment.settings.settling = 10 * HOUR;
+    let replica = deployment.replica().await;
     let first = ask(&replica).await.credential;
     advance(53 * MINUTE).await;
     assert_eq!(ask(&replica).await.credential.expose_header(), first.expose_header());
@@ -73,8 +77,8 @@ async fn a_record_that_nobody_uses_ends_and_without_extension_every_one_does() {
 
 #[tokio::test]
 async fn lives_differ_by_up_to_a_tenth_and_end_at_the_hard_maximum() {
-    let bench = Bench::new();
-    let shared = &bench.replica().await.shared;
+    let deployment = Deployment::new();
+    let shared = &deployment.replica().await.shared;
     let lives: Vec<Duration> = (0..300).map(|_| shared.ready_life(now_millis())).collect();
     assert!(lives.iter().all(|life| *life <= HOUR && *life >= 54 * MINUTE), "{lives:?}");
     let (least, most) = (lives.iter().min().unwrap(), lives.iter().max().unwrap());
@@ -87,9 +91,9 @@ async fn lives_differ_by_up_to_a_tenth_and_end_at_the_hard_maximum() {
 
 #[tokio::test(start_paused = true)]
 async fn a_password_is_tried_at_its_first_use_after_the_settling_time_and_then_at_intervals() {
-    let mut bench = Bench::new();
-    bench.settings.expiration = 10 * HOUR;
-    let replica = bench.replica().await;
+    let mut deployment = Deployment::new();
+    deployment.settings.expiration = 10 * HOUR;
+    let replica = deployment.replica().await;
     ask(&replica).await;
     for (passes, logins) in
         [(89 * SECOND, 0), (2 * SECOND, 1), (14 * MINUTE, 1), (2 * MINUTE, 2), (15 * MINUTE + SECOND, 3)]
@@ -101,44 +105,44 @@ async fn a_password_is_tried_at_its_first_use_after_the_settling_time_and_then_a
         settle().await;
         ask(&replica).await;
         settle().await;
-        assert_eq!(bench.elastic.logins(), logins, "after {passes:?}");
+        assert_eq!(deployment.elastic.logins(), logins, "after {passes:?}");
     }
-    assert_eq!(bench.elastic.writes(), 1);
+    assert_eq!(deployment.elastic.writes(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pending_record_lives_as_long_as_its_write_may_be_applied_and_is_finished_by_whoever_comes() {
-    let bench = Bench::new();
-    let (first, second) = (bench.replica().await, bench.replica().await);
-    bench.elastic.lose_answers(1);
+    let deployment = Deployment::new();
+    let (first, second) = (deployment.replica().await, deployment.replica().await);
+    deployment.elastic.lose_answers(1);
     assert!(matches!(try_ask(&first).await, Err(Error::Elasticsearch(_))));
-    let sent = bench.elastic.user().password;
-    assert_eq!(bench.store.remaining().await, 67 * SECOND);
+    let sent = deployment.elastic.user().password;
+    assert_eq!(deployment.store.remaining().await, 67 * SECOND);
     advance(66 * SECOND).await;
     ask(&second).await;
-    assert_eq!(bench.elastic.user().password, sent, "the agreed password is used by the next attempt");
-    assert_eq!(bench.elastic.writes(), 2);
+    assert_eq!(deployment.elastic.user().password, sent, "the agreed password is used by the next attempt");
+    assert_eq!(deployment.elastic.writes(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_would_end_during_the_write_is_renewed_and_nobody_takes_it_over() {
-    let bench = Bench::new();
-    bench.elastic.take(Duration::from_millis(6500), 4 * SECOND);
-    let (first, second) = (bench.replica().await, bench.replica().await);
+    let deployment = Deployment::new();
+    deployment.elastic.take(Duration::from_millis(6500), 4 * SECOND);
+    let (first, second) = (deployment.replica().await, deployment.replica().await);
     let later = async {
         sleep(Duration::from_millis(7100)).await;
         ask(&second).await
     };
     let (one, other) = tokio::join!(ask(&first), later);
     assert_eq!(one.credential.expose_header(), other.credential.expose_header());
-    assert_eq!(bench.elastic.writes(), 1);
+    assert_eq!(deployment.elastic.writes(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_ends_before_its_claim_even_where_the_provisioner_does_not_end_it() {
-    let bench = Bench::new();
-    bench.elastic.take(Duration::ZERO, HOUR);
-    let (replica, began) = (bench.replica().await, Instant::now());
+    let deployment = Deployment::new();
+    deployment.elastic.take(Duration::ZERO, HOUR);
+    let (replica, began) = (deployment.replica().await, Instant::now());
     assert!(matches!(try_ask(&replica).await, Err(Error::Elasticsearch(_))));
     assert_eq!(began.elapsed(), 5 * SECOND);
 }

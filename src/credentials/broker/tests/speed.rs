@@ -1,29 +1,35 @@
 //! How much is asked of the store and of Elasticsearch, and who waits for whom.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tokio::time::advance;
 
-use super::bench::*;
-use crate::credentials::broker::*;
+use super::deployment::{Deployment, Replica, ann, ask, try_ask};
+use crate::credentials::broker::Error;
+use crate::credentials::near_cache::Lookup;
+use crate::credentials::{Caller, RequestContext, Source};
 use crate::identity::AsOf;
+use crate::roles::Roles;
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_first_requests_of_one_user_are_one_write() {
-    let bench = Bench::new();
-    bench.elastic.take(Duration::from_millis(5), Duration::from_millis(80));
-    let replica = bench.replica().await;
+    let deployment = Deployment::new();
+    deployment.elastic.take(Duration::from_millis(5), Duration::from_millis(80));
+    let replica = deployment.replica().await;
     let all = join_all((0..100).map(|_| ask(&replica))).await;
     assert!(all.iter().all(|got| got.credential.expose_header() == all[0].credential.expose_header()));
-    assert_eq!((bench.elastic.writes(), bench.elastic.inspections()), (1, 1));
+    assert_eq!((deployment.elastic.writes(), deployment.elastic.inspections()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_first_requests_at_each_of_three_replicas_are_one_write_and_with_faults_three() {
     for (lost, most) in [(0, 1), (1, 2), (2, 3)] {
-        let bench = Bench::new();
-        bench.elastic.take(Duration::from_millis(5), Duration::from_millis(80));
-        bench.elastic.lose_answers(lost);
-        let replicas = [bench.replica().await, bench.replica().await, bench.replica().await];
+        let deployment = Deployment::new();
+        deployment.elastic.take(Duration::from_millis(5), Duration::from_millis(80));
+        deployment.elastic.lose_answers(lost);
+        let replicas = [deployment.replica().await, deployment.replica().await, deployment.replica().await];
         let patient = |replica: &Arc<Replica>| {
             let replica = Arc::clone(replica);
             async move {
@@ -38,14 +44,14 @@ async fn a_hundred_first_requests_at_each_of_three_replicas_are_one_write_and_wi
         };
         let all = join_all(replicas.iter().flat_map(|replica| (0..100).map(|_| patient(replica)))).await;
         assert!(all.iter().all(|got| got.credential.expose_header() == all[0].credential.expose_header()));
-        assert_eq!(bench.elastic.writes(), most, "{lost} answers lost");
+        assert_eq!(deployment.elastic.writes(), most, "{lost} answers lost");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_miss_is_three_round_trips_a_look_and_a_write_and_what_follows_is_one_and_none() {
-    let bench = Bench::new();
-    let (maker, reader) = (bench.replica().await, bench.replica().await);
+    let deployment = Deployment::new();
+    let (maker, reader) = (deployment.replica().await, deployment.replica().await);
     for (who, replica, source, trips) in [
         ("a full miss", &maker, Source::Provisioned, 3),
         ("a warm miss", &reader, Source::Store, 1),
@@ -53,20 +59,20 @@ async fn a_full_miss_is_three_round_trips_a_look_and_a_write_and_what_follows_is
         ("the maker again: his own write was told to him too", &maker, Source::Store, 1),
         ("and then he knows", &maker, Source::Near, 0),
     ] {
-        let before = bench.store.trips();
+        let before = deployment.store.trips();
         assert_eq!(ask(replica).await.source, source, "{who}");
-        assert_eq!(bench.store.trips() - before, trips, "{who}");
+        assert_eq!(deployment.store.trips() - before, trips, "{who}");
     }
-    assert_eq!((bench.elastic.inspections(), bench.elastic.writes()), (1, 1));
+    assert_eq!((deployment.elastic.inspections(), deployment.elastic.writes()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn hits_go_on_while_a_miss_of_the_same_user_hangs() {
-    let bench = Bench::new();
-    let replica = bench.replica().await;
+    let deployment = Deployment::new();
+    let replica = deployment.replica().await;
     ask(&replica).await;
     ask(&replica).await;
-    bench.store.hang();
+    deployment.store.hang();
     let newer = Caller::new(ann(AsOf::At(2000)), Roles::new(["b"]));
     let miss = replica.obtain(&newer, RequestContext::default);
     tokio::pin!(miss);
@@ -82,60 +88,60 @@ async fn hits_go_on_while_a_miss_of_the_same_user_hangs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_token_changes_roles_alone_from_its_first_request_on_and_an_older_one_nothing() {
-    let bench = Bench::new();
-    let replicas = [bench.replica().await, bench.replica().await];
+    let deployment = Deployment::new();
+    let replicas = [deployment.replica().await, deployment.replica().await];
     let first = ask(&replicas[0]).await.credential;
     let newer = Caller::new(ann(AsOf::At(2000)), Roles::new(["b"]));
     let got = replicas[1].obtain(&newer, RequestContext::default).await.unwrap().credential;
     assert_eq!(got.expose_header(), first.expose_header(), "no new password");
-    assert_eq!((bench.elastic.user().roles, bench.elastic.passwords()), (Roles::new(["b"]), 1));
+    assert_eq!((deployment.elastic.user().roles, deployment.elastic.passwords()), (Roles::new(["b"]), 1));
     advance(Duration::from_secs(5)).await;
     assert_eq!(
         ask(&replicas[0]).await.credential.expose_header(),
         first.expose_header(),
         "its bearer gets the newest roles"
     );
-    assert_eq!((bench.elastic.user().roles, bench.elastic.writes()), (Roles::new(["b"]), 2));
+    assert_eq!((deployment.elastic.user().roles, deployment.elastic.writes()), (Roles::new(["b"]), 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_the_push_the_very_next_request_goes_by_what_others_did() {
-    let bench = Bench::new();
-    let (a, b) = (bench.replica().await, bench.replica().await);
+    let deployment = Deployment::new();
+    let (a, b) = (deployment.replica().await, deployment.replica().await);
     ask(&a).await;
     ask(&a).await;
     let first = ask(&a).await;
     assert_eq!(first.source, Source::Near);
     // an operator's DEL, and another replica
-    bench.store.delete().await;
+    deployment.store.delete().await;
     let anew = ask(&b).await.credential;
     assert_ne!(anew.expose_header(), first.credential.expose_header());
     assert_eq!(ask(&a).await.credential.expose_header(), anew.expose_header());
     // an operator's DEL alone
-    bench.store.delete().await;
+    deployment.store.delete().await;
     assert_eq!(ask(&a).await.source, Source::Provisioned);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_subject_cannot_take_the_name() {
-    let bench = Bench::new();
-    let replica = bench.replica().await;
+    let deployment = Deployment::new();
+    let replica = deployment.replica().await;
     ask(&replica).await;
     let mut other = ann(AsOf::At(9000));
     other.owner.subject = "another".into();
     let refused = replica.obtain(&Caller::new(other, Roles::new(["a"])), RequestContext::default).await;
     assert!(matches!(refused, Err(Error::OtherOwner)), "{refused:?}");
-    assert_eq!(bench.elastic.writes(), 1);
+    assert_eq!(deployment.elastic.writes(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kept_record_has_nothing_twice_that_its_caller_has() {
-    let bench = Bench::new();
-    let replica = bench.replica().await;
+    let deployment = Deployment::new();
+    let replica = deployment.replica().await;
     ask(&replica).await;
     let caller = Caller::new(ann(AsOf::At(1000)), Roles::new(["a"]));
     replica.obtain(&caller, RequestContext::default).await.unwrap();
-    let Lookup::Fresh(kept) = replica.shared.near.look(&caller.key) else { panic!("it is kept") };
+    let Lookup::Fresh(kept) = replica.shared.near_cache.look_up(&caller.key) else { panic!("it is kept") };
     let (kept, own) = (&kept.current.written.record, caller.identity());
     assert!(Arc::ptr_eq(&kept.owner.subject, &own.owner.subject) && Arc::ptr_eq(&kept.owner.issuer, &own.owner.issuer));
     assert!(std::ptr::eq(kept.roles.iter().next().unwrap(), caller.entitlement.roles.iter().next().unwrap()));

@@ -1,34 +1,35 @@
 //! Any number of replicas over one store and one Elasticsearch, all in memory.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use std::time::SystemTime;
-
 use crate::credentials::agreement::Standing;
-use crate::credentials::broker::*;
-use crate::credentials::seal::{self, Key};
-use crate::credentials::{Cluster, Entry, Existing, Login, Throughput};
-use crate::credentials::{Invalidations, near_cache};
+use crate::credentials::broker::{Broker, Error};
+use crate::credentials::seal::{self, Key, Seal};
+use crate::credentials::{
+    BackendStatus, CacheKey, Caller, Cluster, Entry, Existing, InspectError, Invalidations, Login, Obtained, Password,
+    Provisioner, Replaced, RequestContext, Settings, Store, StoreError, Throughput, UserSpec, WriteError, near_cache,
+};
 use crate::digest::Digest;
-use crate::identity::Millis;
-use crate::identity::{AsOf, Owner, Username};
+use crate::identity::{AsOf, Identity, Millis, Owner, Username};
 use crate::memory::{self, MemoryStore};
-use crate::roles::Version;
+use crate::roles::{Roles, Version};
 
 pub(super) type Replica = Broker<SharedStore, Elastic>;
 
 /// What the replicas share.
 #[derive(Clone)]
-pub(super) struct Bench {
+pub(super) struct Deployment {
     pub(super) store: SharedStore,
     pub(super) elastic: Elastic,
     pub(super) settings: Settings,
 }
 
-impl Bench {
+impl Deployment {
     pub(super) fn new() -> Self {
         let hour = Duration::from_secs(3600);
         let settings = Settings {
@@ -313,12 +314,14 @@ impl Provisioner for Elastic {
             Err(_) => Ok(()),
         }
     }
+}
 
+impl BackendStatus for Elastic {
     fn cluster(&self) -> Cluster {
         self.0.cluster.lock().clone()
     }
 
-    fn pace(&self) -> Throughput {
+    fn throughput(&self) -> Throughput {
         self.0.pace.lock().unwrap_or(Throughput::UNLIMITED)
     }
 }

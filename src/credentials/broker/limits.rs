@@ -1,0 +1,81 @@
+//! How much background work for records is done at once, and how soon again for one user.
+
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::recent::Recent;
+use crate::credentials::Settings;
+
+/// Confirmations of this process at once: each login costs Elasticsearch a hash.
+const CONFIRMATIONS: usize = 4;
+/// A mismatch within so many settling times after a repair (ten minutes by default) is no late write: something else writes
+/// the user.
+const REPAIRED_JUST_NOW: f64 = 20.0 / 3.0;
+/// The least time between two repairs of one user, so that a short settling time makes no loop.
+const LEAST_BETWEEN_REPAIRS: Duration = Duration::from_secs(5);
+/// While keys are exchanged, replicas may seal with different ones: without a pause they would seal a record back and forth.
+pub(super) const SEALED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
+/// A broken record that cannot be replaced, or that is broken again and again, is logged once in this time.
+pub(super) const BROKEN_JUST_NOW: Duration = Duration::from_secs(60);
+
+/// Bounds on confirmations, repairs and new seals.
+pub(super) struct MaintenanceLimits {
+    pub(super) confirmations: Semaphore,
+    pub(super) repaired: Recent,
+    pub(super) sealed: Recent,
+    /// The users whose broken record was logged.
+    pub(super) broken: Recent,
+}
+
+impl Default for MaintenanceLimits {
+    fn default() -> Self {
+        let (repaired, sealed, broken) = (Recent::default(), Recent::default(), Recent::default());
+        Self { confirmations: Semaphore::new(CONFIRMATIONS), repaired, sealed, broken }
+    }
+}
+
+impl MaintenanceLimits {
+    /// Drops what was done long enough ago to be done again.
+    pub(super) fn sweep(&self, settings: &Settings) {
+        self.repaired.sweep(between_repairs(settings));
+        self.sealed.sweep(SEALED_JUST_NOW);
+        self.broken.sweep(BROKEN_JUST_NOW);
+    }
+}
+
+/// The least time between two repairs of one user.
+pub(super) fn between_repairs(settings: &Settings) -> Duration {
+    settings.settling.mul_f64(REPAIRED_JUST_NOW).max(LEAST_BETWEEN_REPAIRS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::{CacheKey, near_cache};
+    use crate::digest::Digest;
+    use crate::identity::Username;
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_was_done_long_ago_is_forgotten_by_a_sweep() {
+        let minute = Duration::from_secs(60);
+        let settings = Settings {
+            expiration: minute,
+            extend: false,
+            near: near_cache::Settings { max_entries: 1, max_stale: minute },
+            settling: minute,
+            confirm_interval: minute,
+            mapping: Digest(1),
+            store_timeout: minute,
+            write_timeout: minute,
+        };
+        let (limits, key) = (MaintenanceLimits::default(), CacheKey::of(&Username::parse("ann").unwrap()));
+        let all = || [&limits.repaired, &limits.sealed, &limits.broken];
+        assert!(all().into_iter().all(|done| done.begin(&key, minute)));
+        limits.sweep(&settings);
+        assert_eq!(all().map(Recent::len), [1, 1, 1]);
+        tokio::time::advance(between_repairs(&settings).max(SEALED_JUST_NOW).max(BROKEN_JUST_NOW)).await;
+        limits.sweep(&settings);
+        assert_eq!(all().map(Recent::len), [0, 0, 0]);
+    }
+}

@@ -1,0 +1,80 @@
+//! A record as the store holds it, with its sealed bytes and what is left of its life.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::agreement::Entitlement;
+use super::record::{Phase, Written};
+use crate::identity::AsOf;
+use crate::roles::Version;
+
+/// The least time between two changes of a user's roles by callers whose roles carry no time of their own.
+const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
+
+/// What was last read from, or written to, the store under one key.
+#[derive(Debug)]
+pub(super) struct Current {
+    /// The sealed record, to compare with.
+    pub(super) bytes: Vec<u8>,
+    pub(super) written: Written,
+    /// The life that was left at the time `at`.
+    pub(super) remaining: Duration,
+    /// A time just before the store was asked.
+    pub(super) at: Instant,
+}
+
+impl Current {
+    /// Whether this is a ready record of the caller with roles that satisfy it. `running` gives the configuration of this
+    /// process, which is needed only where the roles differ.
+    pub(super) fn serves(&self, entitlement: &Entitlement, running: impl FnOnce() -> Version) -> bool {
+        let record = &self.written.record;
+        record.phase.is_ready()
+            && record.owner == entitlement.owner
+            // nearly every hit ends here
+            && (record.roles == entitlement.roles
+                || self.takes_precedence(&Entitlement { mapping: running(), ..entitlement.clone() }))
+    }
+
+    fn takes_precedence(&self, entitlement: &Entitlement) -> bool {
+        let record = &self.written.record;
+        entitlement.is_satisfied_by(record)
+            || (!entitlement.mapping.is_later_than(record.mapping) && self.changed_since(entitlement.as_of))
+    }
+
+    /// Whether roles without a time of the provider's must leave this record as it is: they are older than it by the
+    /// store's clock, or it has changed within the last second. A confirmation is no change.
+    pub(super) fn changed_since(&self, as_of: AsOf) -> bool {
+        match as_of {
+            AsOf::At(_) => false,
+            AsOf::Answered(asked) => self.changed_just_now() || self.age() <= asked.elapsed(),
+            AsOf::Now => self.changed_just_now(),
+        }
+    }
+
+    /// Replaces owner and roles by the caller's own copies where they are equal, so that both share one allocation.
+    pub(super) fn sharing(mut self, entitlement: &Entitlement) -> Self {
+        let record = &mut self.written.record;
+        if record.owner == entitlement.owner {
+            record.owner = entitlement.owner.clone();
+        }
+        if record.roles == entitlement.roles {
+            record.roles = entitlement.roles.clone();
+        }
+        self
+    }
+
+    fn changed_just_now(&self) -> bool {
+        self.written.record.phase != Phase::Confirmed && self.age() < BETWEEN_CHANGES
+    }
+
+    /// How long the record has been in its phase by now.
+    pub(super) fn age(&self) -> Duration {
+        self.written.age(self.remaining).saturating_add(self.at.elapsed())
+    }
+
+    /// What is left of its life by now.
+    pub(super) fn life_left(&self) -> Duration {
+        self.remaining.saturating_sub(self.at.elapsed())
+    }
+}
