@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
-use crate::credentials::broker::Broker;
+use crate::credentials::broker::{Broker, Miss};
 use crate::credentials::{Caller, Obtained, Provisioner, RequestContext, Store, StoreError};
 use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
 use crate::identity::issuers::Issuers;
@@ -118,7 +118,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
                 match self.tokens.look(&name, now) {
                     token_cache::Lookup::Good(caller) => {
                         let found = self.grant(&caller.1, request)?;
-                        Ok(found.map_or_else(|| Found::Not(Open::Known(caller)), Found::Credential))
+                        Ok(found.map_or_else(|miss| Found::Not(Open::Known(caller, miss)), Found::Credential))
                     }
                     token_cache::Lookup::Bad(error) => Err(Refusal::Token(error)),
                     token_cache::Lookup::New => {
@@ -129,7 +129,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             Callers::Headers(reader) => {
                 let caller = self.entitled(reader.identify(attributes, now).map_err(Refusal::Headers)?)?;
                 let found = self.grant(&caller, request)?;
-                Ok(found.map_or_else(|| Found::Not(Open::Named(Box::new(caller))), Found::Credential))
+                Ok(found.map_or_else(|miss| Found::Not(Open::Named(Box::new(caller), miss)), Found::Credential))
             }
         }
     }
@@ -137,27 +137,34 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     async fn obtain(&self, open: Open, request: &Request, slots: &Semaphore) -> Result<Obtained, Refusal> {
         let _slot = slots.try_acquire().map_err(|_| Refusal::Overload)?;
         let verified;
-        let caller = match &open {
-            Open::Named(caller) => caller,
-            Open::Known(caller) => &caller.1,
+        let named;
+        let (caller, miss) = match open {
+            Open::Named(caller, miss) => {
+                named = caller;
+                (&*named, miss)
+            }
+            Open::Known(caller, miss) => {
+                verified = caller;
+                (&verified.1, miss)
+            }
             Open::New { name, token, now } => {
-                verified = self.verify(*name, token.expose_secret(), *now).await?;
-                if let Some(obtained) = self.grant(&verified.1, request)? {
-                    return Ok(obtained);
+                verified = self.verify(name, token.expose_secret(), now).await?;
+                match self.grant(&verified.1, request)? {
+                    Ok(obtained) => return Ok(obtained),
+                    Err(miss) => (&verified.1, miss),
                 }
-                &verified.1
             }
         };
         let context = || RequestContext::new(request.request_id.as_str(), request.traceparent.as_str());
-        self.broker.obtain(caller, context).await.map_err(Refusal::Credentials)
+        self.broker.obtain_after(miss, caller, context).await.map_err(Refusal::Credentials)
     }
 
-    /// The credential, if the policy lets the caller through and it is kept here.
-    fn grant(&self, caller: &Caller, request: &Request) -> Result<Option<Obtained>, Refusal> {
+    /// The credential, or a miss of the near cache, if the policy lets the caller through.
+    fn grant(&self, caller: &Caller, request: &Request) -> Result<Result<Obtained, Miss>, Refusal> {
         if let Some(rule) = self.policy.judge(caller.identity(), request).map_err(Refusal::Policy)? {
             tracing::debug!(user = caller.identity().username.as_str(), %rule, "Policy allows");
         }
-        Ok(self.broker.recall(caller).ok())
+        Ok(self.broker.recall(caller))
     }
 
     /// The caller that this token stands for, which is not known yet.

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::bounded_cache::Size as _;
 use crate::credentials::Caller;
+use crate::credentials::broker::Miss;
 use crate::identity::Validity;
 use crate::identity::token_cache::TokenDigest;
 
@@ -23,9 +24,9 @@ pub enum Open {
         now: SystemTime,
     },
     /// A token that is known. The credential is not kept here.
-    Known(Arc<(Validity, Caller)>),
+    Known(Arc<(Validity, Caller)>, Miss),
     /// A caller whom headers name. The credential is not kept here.
-    Named(Box<Caller>),
+    Named(Box<Caller>, Miss),
 }
 
 impl Open {
@@ -34,8 +35,8 @@ impl Open {
     pub fn size(&self) -> usize {
         match self {
             Self::New { token, .. } => token.expose_secret().len(),
-            Self::Known(_) => 0,
-            Self::Named(caller) => caller.size(),
+            Self::Known(..) => 0,
+            Self::Named(caller, _) => caller.size(),
         }
     }
 }
