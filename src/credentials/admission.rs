@@ -1,110 +1,115 @@
-//! Who may begin a write now, and when the others are to ask again. Decided before anything is agreed in the store or asked of
-//! Elasticsearch: a refusal must cost next to nothing, and leave no claim behind that other replicas would wait for.
+//! Bounds how many users are written at once, and says to further requests when to come back.
 //!
-//! Whoever would wait too long is told when its turn comes, and keeps its place in the line: it is told by how many are
-//! before it, as fast as writes go. Clients that come when they were told keep the writers busy and need not ask often, and when
-//! few are left nobody waits for those who are through.
+//! The decision is made before anything is agreed in the store or asked of Elasticsearch: a refusal must cost next to nothing,
+//! and leave no lease behind that other replicas would wait for.
+//!
+//! A request that would wait too long is refused with the time of its turn, and its user keeps a place in the queue. The time
+//! follows from the number of places before it and from how fast writes go. So clients that come back at their time keep the
+//! writers busy and need not ask often, and those that are served leave no place behind.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::CacheKey;
 
-/// Nobody is told to come later than this: by then some have gone for good, and others asked without being told.
-const LATEST: Duration = Duration::from_secs(60);
-/// Who has not come so long after its turn has lost its place.
-const LATE: Duration = Duration::from_secs(30);
-/// How many places are kept in the line: some 20 MB. Whoever comes beyond is told when to come, and is new then.
-const MOST_TOLD: usize = 100_000;
+/// The longest wait that is given: later, some clients have gone for good, and others ask without waiting for their time.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A place is given up when its user has not come back so long after its time.
+const GRACE: Duration = Duration::from_secs(30);
+/// How many places the queue has: some 20 MB. Further users are given a time, and are new when they come back.
+const MAX_PLACES: usize = 100_000;
 
 /// How fast writes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throughput {
-    /// How many are written at once.
+    /// How many users are written at once.
     pub writers: usize,
-    /// How many may write or wait for it at once: no more than are through before their callers give up.
+    /// How many may write or wait for it at once: no more than can be written before their callers give up.
     pub most: usize,
-    /// How much longer the last one waits for one more before it.
+    /// How much longer the last one waits for each further one before it.
     pub each: Duration,
 }
 
 impl Throughput {
-    /// Everybody may write.
+    /// No bound: every user may be written at once.
     pub const UNLIMITED: Self = Self { writers: usize::MAX, most: usize::MAX, each: Duration::ZERO };
 
-    /// So many are let in although others have a place before them: whoever is told to come may never come, and nobody shall
-    /// wait for him while nothing is written.
-    fn for_anybody(&self) -> usize {
+    /// So many are admitted although others have a place before them: a client with a place may never come back, and writers
+    /// must not idle for it.
+    fn for_newcomers(&self) -> usize {
         (self.most / 2).max(self.writers)
     }
 }
 
-/// Too many write or wait.
+/// Too many users are being written, or wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more users are to be written than Elasticsearch takes in time; the turn comes in {again:?}")]
 pub struct Busy {
-    /// When to ask again.
+    /// How long from now the user's turn comes.
     pub again: Duration,
 }
 
-/// Those that write or wait, and those that were told to come back.
+/// The bound on users that are written at once, with the queue of those that were refused.
 #[derive(Default)]
 pub(super) struct Admission(Arc<Mutex<WaitQueue>>);
 
 #[derive(Default)]
 struct WaitQueue {
-    inside: usize,
-    /// Who was told to come back, in the order in which they came first, and until when the place is kept.
-    told: BTreeMap<u64, (CacheKey, Instant)>,
+    /// How many have a permit.
+    admitted: usize,
+    /// The refused users by number, in the order in which they came first, and until when each place is kept.
+    places: BTreeMap<u64, (CacheKey, Instant)>,
+    /// The number of each user in `places`.
     numbers: HashMap<CacheKey, u64>,
     next: u64,
-    /// When those who did not come were last looked for.
+    /// When places were last given up.
     swept: Option<Instant>,
 }
 
-/// Leave to write, until it is dropped.
+/// Permission to write one user, until it is dropped.
 pub(super) struct Permit(Arc<Mutex<WaitQueue>>);
 
 impl Admission {
-    /// Lets in, or says when to come back.
-    pub(super) fn enter(&self, key: &CacheKey, pace: Throughput) -> Result<Permit, Busy> {
-        let mut line = lock(&self.0);
-        let before = line.before(key);
-        let room = pace.most.saturating_sub(line.inside);
-        if before >= room && line.inside >= pace.for_anybody() {
-            let wait = pace.each.saturating_mul(u32::try_from(before - room).unwrap_or(u32::MAX).saturating_add(1));
-            let again = if wait <= LATEST { wait } else { spread(wait) };
-            line.keep_place(key, Instant::now() + again + LATE);
+    /// Admits the user, or says when to come back.
+    pub(super) fn enter(&self, key: &CacheKey, throughput: Throughput) -> Result<Permit, Busy> {
+        let mut queue = self.0.lock();
+        let before = queue.before(key);
+        let room = throughput.most.saturating_sub(queue.admitted);
+        if before >= room && queue.admitted >= throughput.for_newcomers() {
+            let turns = u32::try_from(before - room).unwrap_or(u32::MAX).saturating_add(1);
+            let wait = throughput.each.saturating_mul(turns);
+            let again = if wait <= LONGEST_WAIT { wait } else { spread(wait) };
+            queue.keep_place(key, Instant::now() + again + GRACE);
             return Err(Busy { again });
         }
-        line.inside += 1;
-        line.leave(key);
+        queue.admitted += 1;
+        queue.leave(key);
         Ok(Permit(Arc::clone(&self.0)))
     }
 
-    /// Takes the places of those who did not come, also where nobody else comes.
+    /// Gives up the places of users that did not come back, also where no other request comes.
     pub(super) fn sweep(&self) {
-        let mut line = lock(&self.0);
-        line.sweep();
-        line.numbers.shrink_to_fit();
+        let mut queue = self.0.lock();
+        queue.sweep();
+        queue.numbers.shrink_to_fit();
     }
 }
 
-/// The later half of the longest wait, so that those whose turn is further away do not come all at once.
+/// A time in the later half of the longest wait, so that users with later turns do not all come back at once.
 fn spread(wait: Duration) -> Duration {
-    let half = LATEST / 2;
+    let half = LONGEST_WAIT / 2;
     half + Duration::from_nanos(u64::try_from(wait.as_nanos() % half.as_nanos()).unwrap_or_default())
 }
 
 impl WaitQueue {
-    /// About how many have a place before this one: places are given up evenly.
+    /// About how many have a place before this user's. Estimated from its number: places are given up evenly.
     fn before(&self, key: &CacheKey) -> usize {
-        let count = self.told.len();
-        let (Some(number), Some((first, _))) = (self.numbers.get(key), self.told.first_key_value()) else {
+        let count = self.places.len();
+        let (Some(number), Some((first, _))) = (self.numbers.get(key), self.places.first_key_value()) else {
             return count;
         };
         let (ahead, all) = (u128::from(number - first), u128::from(self.next - first));
@@ -113,10 +118,10 @@ impl WaitQueue {
 
     fn keep_place(&mut self, key: &CacheKey, until: Instant) {
         self.sweep();
-        if let Some(place) = self.numbers.get(key).and_then(|number| self.told.get_mut(number)) {
+        if let Some(place) = self.numbers.get(key).and_then(|number| self.places.get_mut(number)) {
             place.1 = until;
-        } else if self.told.len() < MOST_TOLD {
-            self.told.insert(self.next, (key.clone(), until));
+        } else if self.places.len() < MAX_PLACES {
+            self.places.insert(self.next, (key.clone(), until));
             self.numbers.insert(key.clone(), self.next);
             self.next += 1;
         }
@@ -124,19 +129,19 @@ impl WaitQueue {
 
     fn leave(&mut self, key: &CacheKey) {
         if let Some(number) = self.numbers.remove(key) {
-            self.told.remove(&number);
+            self.places.remove(&number);
         }
     }
 
-    /// Takes the places of those who did not come.
+    /// Gives up the places of users that did not come back.
     fn sweep(&mut self) {
         let now = Instant::now();
-        if self.swept.is_some_and(|swept| now < swept + LATE / 10) {
+        if self.swept.is_some_and(|swept| now < swept + GRACE / 10) {
             return;
         }
         self.swept = Some(now);
         let numbers = &mut self.numbers;
-        self.told.retain(|_, (key, until)| {
+        self.places.retain(|_, (key, until)| {
             let kept = now < *until;
             if !kept {
                 numbers.remove(key);
@@ -148,12 +153,8 @@ impl WaitQueue {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        lock(&self.0).inside -= 1;
+        self.0.lock().admitted -= 1;
     }
-}
-
-fn lock(line: &Mutex<WaitQueue>) -> MutexGuard<'_, WaitQueue> {
-    line.lock()
 }
 
 #[cfg(test)]
@@ -162,91 +163,91 @@ mod tests {
 
     use crate::identity::Username;
 
-    const PACE: Throughput = Throughput { writers: 2, most: 6, each: Duration::from_millis(500) };
+    const THROUGHPUT: Throughput = Throughput { writers: 2, most: 6, each: Duration::from_millis(500) };
 
     fn key(n: usize) -> CacheKey {
         CacheKey::of(&Username::parse(&format!("u{n}")).unwrap())
     }
 
-    /// When this one is to come, or nothing where it is let in.
-    fn told(admission: &Admission, n: usize) -> Option<u128> {
-        admission.enter(&key(n), PACE).err().map(|busy| busy.again.as_millis())
+    /// When this user is to come back in milliseconds; none where it is admitted.
+    fn wait(admission: &Admission, n: usize) -> Option<u128> {
+        admission.enter(&key(n), THROUGHPUT).err().map(|busy| busy.again.as_millis())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_so_many_are_let_in_and_a_place_is_free_when_somebody_leaves() {
+    async fn only_so_many_are_admitted_and_a_dropped_permit_makes_room() {
         let admission = Admission::default();
-        let mut places: Vec<_> = (0..6).map(|n| admission.enter(&key(n), PACE).unwrap()).collect();
-        assert!(told(&admission, 6).is_some());
-        drop(places.pop());
-        assert!(told(&admission, 6).is_none());
+        let mut permits: Vec<_> = (0..6).map(|n| admission.enter(&key(n), THROUGHPUT).unwrap()).collect();
+        assert!(wait(&admission, 6).is_some());
+        drop(permits.pop());
+        assert!(wait(&admission, 6).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_keeps_a_place_of_its_own_however_often_it_asks() {
+    async fn each_user_keeps_its_place_however_often_it_asks() {
         let admission = Admission::default();
-        let mut inside: Vec<_> = (0..6).map(|n| admission.enter(&key(n), PACE).unwrap()).collect();
+        let mut permits: Vec<_> = (0..6).map(|n| admission.enter(&key(n), THROUGHPUT).unwrap()).collect();
         for _ in 0..3 {
-            let all: Vec<_> = (10..13).filter_map(|n| told(&admission, n)).collect();
+            let all: Vec<_> = (10..13).filter_map(|n| wait(&admission, n)).collect();
             assert_eq!(all, [500, 1000, 1500]);
         }
-        inside.pop();
-        assert_eq!(told(&admission, 12), Some(1000), "there is room for one, and two are before it");
-        assert_eq!(told(&admission, 13), Some(1500), "a new one is the last");
-        inside.push(admission.enter(&key(10), PACE).unwrap());
-        assert_eq!([told(&admission, 11), told(&admission, 12)], [Some(500), Some(1000)]);
+        permits.pop();
+        assert_eq!(wait(&admission, 12), Some(1000), "there is room for one, and two are before it");
+        assert_eq!(wait(&admission, 13), Some(1500), "a new one is the last");
+        permits.push(admission.enter(&key(10), THROUGHPUT).unwrap());
+        assert_eq!([wait(&admission, 11), wait(&admission, 12)], [Some(500), Some(1000)]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_those_who_do_not_come() {
+    async fn users_that_do_not_come_back_do_not_hold_up_others() {
         let admission = Admission::default();
-        let mut inside: Vec<_> = (0..6).map(|n| admission.enter(&key(n), PACE).unwrap()).collect();
+        let mut permits: Vec<_> = (0..6).map(|n| admission.enter(&key(n), THROUGHPUT).unwrap()).collect();
         for n in 10..110 {
-            assert!(told(&admission, n).is_some());
+            assert!(wait(&admission, n).is_some());
         }
-        inside.truncate(3);
-        assert!(told(&admission, 200).is_some(), "the others have half of the room");
-        inside.truncate(2);
-        inside.push(admission.enter(&key(200), PACE).unwrap());
-        inside.extend((10..13).map(|n| admission.enter(&key(n), PACE).unwrap()));
-        assert_eq!(told(&admission, 300), Some(98 * 500), "97 are before it");
-        tokio::time::advance(LATEST + LATE).await;
-        assert!(told(&admission, 400).is_some());
-        assert_eq!(told(&admission, 401), Some(1000), "one is before it");
-        let line = lock(&admission.0);
-        assert_eq!((line.told.len(), line.numbers.len()), (2, 2));
+        permits.truncate(3);
+        assert!(wait(&admission, 200).is_some(), "newcomers have half of the room");
+        permits.truncate(2);
+        permits.push(admission.enter(&key(200), THROUGHPUT).unwrap());
+        permits.extend((10..13).map(|n| admission.enter(&key(n), THROUGHPUT).unwrap()));
+        assert_eq!(wait(&admission, 300), Some(98 * 500), "97 are before it");
+        tokio::time::advance(LONGEST_WAIT + GRACE).await;
+        assert!(wait(&admission, 400).is_some());
+        assert_eq!(wait(&admission, 401), Some(1000), "one is before it");
+        let queue = admission.0.lock();
+        assert_eq!((queue.places.len(), queue.numbers.len()), (2, 2));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn places_of_those_who_did_not_come_are_given_up_when_nobody_else_comes_either() {
+    async fn places_of_users_that_did_not_come_back_are_given_up_without_another_request() {
         let admission = Admission::default();
-        let _inside: Vec<_> = (0..6).map(|n| admission.enter(&key(n), PACE).unwrap()).collect();
-        assert!(told(&admission, 10).is_some());
-        tokio::time::advance(LATEST + LATE).await;
+        let _permits: Vec<_> = (0..6).map(|n| admission.enter(&key(n), THROUGHPUT).unwrap()).collect();
+        assert!(wait(&admission, 10).is_some());
+        tokio::time::advance(LONGEST_WAIT + GRACE).await;
         admission.sweep();
-        let line = lock(&admission.0);
-        assert_eq!((line.told.len(), line.numbers.len()), (0, 0));
+        let queue = admission.0.lock();
+        assert_eq!((queue.places.len(), queue.numbers.len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_told_to_come_later_than_in_a_minute_nor_all_at_once() {
+    async fn waits_are_a_minute_at_most_and_do_not_all_end_at_once() {
         let admission = Admission::default();
-        let _inside: Vec<_> = (0..6).map(|n| admission.enter(&key(n), PACE).unwrap()).collect();
-        let told: Vec<_> = (10..1010).map(|n| admission.enter(&key(n), PACE).err().unwrap().again).collect();
-        assert!(told.iter().all(|again| *again <= LATEST), "{told:?}");
-        let late = &told[200..];
-        let soon = late.iter().filter(|again| **again < LATEST * 5 / 8).count();
+        let _permits: Vec<_> = (0..6).map(|n| admission.enter(&key(n), THROUGHPUT).unwrap()).collect();
+        let waits: Vec<_> = (10..1010).map(|n| admission.enter(&key(n), THROUGHPUT).err().unwrap().again).collect();
+        assert!(waits.iter().all(|again| *again <= LONGEST_WAIT), "{waits:?}");
+        let late = &waits[200..];
+        let soon = late.iter().filter(|again| **again < LONGEST_WAIT * 5 / 8).count();
         assert!((late.len() / 5..late.len() / 3).contains(&soon), "{soon} of {} in a quarter", late.len());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_number_of_places_is_bounded() {
         let admission = Admission::default();
-        let _inside: Vec<_> = (0..6).map(|n| admission.enter(&key(n), PACE).unwrap()).collect();
-        for n in 10..MOST_TOLD + 20 {
-            assert!(told(&admission, n).is_some());
+        let _permits: Vec<_> = (0..6).map(|n| admission.enter(&key(n), THROUGHPUT).unwrap()).collect();
+        for n in 10..MAX_PLACES + 20 {
+            assert!(wait(&admission, n).is_some());
         }
-        let line = lock(&admission.0);
-        assert_eq!((line.told.len(), line.numbers.len()), (MOST_TOLD, MOST_TOLD));
+        let queue = admission.0.lock();
+        assert_eq!((queue.places.len(), queue.numbers.len()), (MAX_PLACES, MAX_PLACES));
     }
 }

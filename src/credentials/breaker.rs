@@ -1,5 +1,8 @@
-//! A store that is down costs a request one time-out, once: after that the answer comes at once, and the store is asked
-//! again in the background, and by whoever has nothing else when it has shown signs of life.
+//! A circuit breaker around the store: once an operation has failed, further ones fail at once instead of waiting for a
+//! time-out each.
+//!
+//! While the breaker is open, the store is probed in the background. A request that cannot be served otherwise also asks it, if
+//! the store has shown signs of life since.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,12 +17,13 @@ use super::invalidation::Invalidations;
 use super::{CacheKey, Entry, Replaced, Store, StoreError};
 use crate::spans;
 
-/// Between two probes, doubling up to the second figure.
+/// Between the first two probes; doubles up to [`MAX_BACK_OFF`].
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// The longest time between two probes.
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
-/// A probe may have to connect first.
+/// The time-out of a probe, which may have to connect first.
 const PROBE: Duration = Duration::from_secs(5);
-/// What a read is called in traces.
+/// The name of a read in traces.
 const GET: &str = "cache get";
 
 /// A store behind a circuit breaker.
@@ -39,14 +43,14 @@ struct Shared<S> {
 #[derive(Default)]
 struct State {
     open: Option<Open>,
-    /// Whether it is being asked in the background.
+    /// Whether it is being probed in the background.
     probed: bool,
 }
 
-/// Of a breaker that is open.
+/// Why a breaker is open, and since when.
 struct Open {
     why: StoreError,
-    /// The signs of life that there had been when what failed began.
+    /// How many signs of life there had been when the failed operation began.
     signs: u64,
 }
 
@@ -60,9 +64,9 @@ impl<S: Store> Breaker<S> {
         self.shared.state().open.is_some()
     }
 
-    /// Reads for a request that cannot be served otherwise. It asks an open breaker's store, too, if that has told of
-    /// something since: after a fail-over another replica may be served before our next probe, and what it writes is told here,
-    /// so that a user who was served all the time would be refused.
+    /// Reads for a request that cannot be served otherwise. Such a read asks the store even while the breaker is open, if the
+    /// store has shown a sign of life since. After a fail-over another replica may write before this one's next probe; the
+    /// report of that write drops the cached credential here, and its user would otherwise be refused until the probe.
     pub(super) async fn get_if_alive(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
         let signs = self.shared.invalidations.signs();
         if self.shared.state().open.as_ref().is_none_or(|open| open.signs == signs) {
@@ -104,14 +108,14 @@ impl<S: Store> Breaker<S> {
                 spans::failed(&span, if late { "timeout" } else { "unavailable" });
                 self.trip(error, signs);
             }
-            // an answer, and at once: callers whose records are there go on being served
+            // this is an answer, and it came at once: callers with a record go on being served
             Err(StoreError::WriteRefused(_)) => spans::failed(&span, "refused"),
         }
         outcome
     }
 
-    /// Opens, and asks in the background until there is an answer; the first time at once, since it may have been one
-    /// connection's failure.
+    /// Opens the breaker, and probes in the background until there is an answer; the first time at once, because only one
+    /// connection may have failed.
     fn trip(&self, error: &StoreError, signs: u64) {
         let mut state = self.shared.state();
         let was_closed = state.open.replace(Open { why: error.clone(), signs }).is_none();
@@ -135,7 +139,7 @@ impl<S: Store> Breaker<S> {
     }
 }
 
-/// One operation; a call of another server where the store is one.
+/// The span of one operation; that of a client's call where the store is another server.
 fn span<S: Store>(name: &'static str) -> Span {
     spans::span!(
         "cache",
@@ -152,11 +156,11 @@ impl<S> Shared<S> {
         self.state.lock()
     }
 
-    /// It answered, to the background or to somebody else.
-    fn close(&self, to_the_background: bool) {
+    /// Closes the breaker after an answer. `by_probe` says that the answer was to the probe, which ends with it.
+    fn close(&self, by_probe: bool) {
         let mut state = self.state();
         let was_open = state.open.take().is_some();
-        state.probed &= !to_the_background;
+        state.probed &= !by_probe;
         drop(state);
         if was_open {
             tracing::info!("The cache answers again");
@@ -191,7 +195,7 @@ impl<S: Store> Store for Breaker<S> {
         self.shared.store.watch(invalidations).await;
     }
 
-    /// Asks the store itself, whatever the breaker says: first whether it answers reads, then whether it takes writes.
+    /// Asks the store even while the breaker is open: first whether it answers reads, then whether it takes writes.
     async fn reachable(&self) -> Result<(), StoreError> {
         self.shared.store.reachable().await?;
         self.shared.store.writable().await

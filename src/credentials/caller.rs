@@ -1,4 +1,4 @@
-//! Who asks for a credential.
+//! The caller for which a credential is obtained.
 
 use super::CacheKey;
 use super::agreement::Entitlement;
@@ -6,8 +6,8 @@ use crate::bounded_cache::Size;
 use crate::identity::Identity;
 use crate::roles::{Roles, Version};
 
-/// A verified person and the roles of that person, prepared for the broker: what a hit compares is made once for each token
-/// and not once for each request.
+/// A verified identity with its roles, prepared for the broker: what a hit compares is made once for each token and not once
+/// for each request.
 #[derive(Clone, Debug)]
 pub struct Caller {
     identity: Identity,
@@ -16,24 +16,24 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Joins the two.
+    /// A caller with this identity and these roles.
     #[must_use]
     pub fn new(identity: Identity, roles: Roles) -> Self {
-        // the broker knows since when the configuration counts
+        // the broker knows since when its configuration is in force, and puts that in
         let mapping = Version::default();
         let entitlement = Entitlement { owner: identity.owner.clone(), roles, as_of: identity.as_of, mapping };
         let key = CacheKey::of(&identity.username);
         Self { identity, entitlement, key }
     }
 
-    /// Who it is.
+    /// The verified identity, with its groups and claims.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 }
 
-/// Texts, with the counters of those that are shared. The names of the roles are the mapping's own.
+/// Counts the texts, with the reference counts of shared ones. The names of roles are shared with the mapping, and not counted.
 impl Size for Caller {
     fn size(&self) -> usize {
         let Self { identity, entitlement, key } = self;

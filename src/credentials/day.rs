@@ -1,10 +1,11 @@
-//! Days, for what need not be known more exactly.
+//! Days by UTC: the precision with which a user's last use is written down.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::identity::Millis;
 
+/// Seconds of a day.
 const SECONDS: u64 = 24 * 3600;
 
 /// A day by UTC, written `2026-11-25`.
@@ -24,7 +25,7 @@ impl Day {
         Self(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / SECONDS)
     }
 
-    /// As it is written; none for anything else.
+    /// Reads a day as it is written; none for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != "2026-11-25".len() {
@@ -33,7 +34,7 @@ impl Day {
         humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok().map(Self::at)
     }
 
-    /// The day so long before.
+    /// The day that lies this long before, in whole days rounded up.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration.as_secs().div_ceil(SECONDS)))

@@ -1,4 +1,8 @@
-//! What a store tells about changes that others make, and how far it can be relied on.
+//! The store's reports of changes made by others, and how far the near cache may rely on them.
+//!
+//! A connection that reports changes is a session. While one lasts, an entry of the near cache is true as long as its key has not
+//! been reported. When it ends, changes may be missed, and entries of before are suspect. A store that cannot report changes says
+//! so, and entries are then trusted for a short time only.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -12,43 +16,44 @@ use tokio::time::Instant;
 
 use crate::credentials::CacheKey;
 
-/// Keys share so many counters (half a megabyte): a change of one key also makes its neighbours read again, which costs a round
-/// trip, and is refused while `grpc.max_in_flight` is reached. While 10,000 new users are made, about every second known one reads
-/// again once.
+/// How many counters of changes there are (half a megabyte). Keys share them: a change of one key also drops the entries of others
+/// with the same counter, which costs each a round trip, and a refusal while `grpc.max_in_flight` is reached. While 10,000 new
+/// users are written, about every second known user is read again once.
 const SLOTS: usize = 65_536;
-/// Keys share so many lists of who waits for a change; whoever is woken for another's looks again.
+/// How many lists of waiting runs there are. Keys share them: a run that is woken by the change of another key reads again.
 const WAITERS: usize = 4096;
-/// How long an entry is trusted where nobody tells of changes.
+/// How long an entry is trusted where the store cannot report changes.
 pub(in crate::credentials) const UNTRACKED: Duration = Duration::from_secs(2);
-/// Ends of sessions that are remembered. Entries of older ones are too old to be served.
+/// How many ends of sessions are remembered. Entries of older sessions are too old to be served.
 const SESSIONS: usize = 64;
 
-/// Whether changes are told. The upper bits count: two sessions are never equal.
+/// Whether changes are reported. It is the lower two bits of the state; the upper bits count, so that two sessions are never equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Changes would be told, but the connection is gone.
+    /// Changes would be reported, but the connection is gone.
     Lost,
-    /// Every change is told.
+    /// Every change is reported.
     Tracked,
-    /// The store cannot tell.
+    /// The store cannot report changes.
     Untracked,
 }
 
-/// The line over which a store tells of changes. Written by the store, read by the near cache.
+/// Takes a store's reports of changes, for the near cache to read.
 #[derive(Debug)]
 pub struct Invalidations {
-    /// Session number in the upper bits, mode in the lower two.
+    /// The number of the session in the upper bits, the mode in the lower two.
     state: AtomicU64,
+    /// How often a key of each slot was reported.
     changes: Box<[AtomicU64]>,
     waiters: Box<[Notify]>,
     hasher: RandomState,
-    /// When sessions ended, the latest last.
+    /// The states that ended and when, the latest last.
     ended: Mutex<VecDeque<(u64, Instant)>>,
-    /// How often something was told.
+    /// How many reports there were, each a sign of life of the store.
     signs: AtomicU64,
 }
 
-/// The state of a key's line before the key was read: what is read after it is good as long as nothing has moved.
+/// What had been reported before a key was read: what was read is true as long as this has not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::credentials) struct ReadVersion {
     slot: usize,
@@ -72,18 +77,18 @@ impl Default for Invalidations {
 }
 
 impl Invalidations {
-    /// From now on every change is told.
+    /// A session begins: every change is reported from now on.
     pub fn begun(&self) {
         self.signs.fetch_add(1, Ordering::AcqRel);
         self.enter(1);
     }
 
-    /// Changes are missed from now on: what was read before is suspect.
+    /// The session has ended: changes are missed from now on, and what was read before is suspect.
     pub fn lost(&self) {
         self.enter(0);
     }
 
-    /// The store cannot tell of changes.
+    /// The store cannot report changes at all.
     pub fn unavailable(&self) {
         self.enter(2);
     }
@@ -103,9 +108,9 @@ impl Invalidations {
         self.wake_all();
     }
 
-    /// A key changed; the bytes are the store's.
+    /// A key has changed; the bytes are the key as the store has it.
     pub fn changed(&self, key: &[u8]) {
-        // first: whoever finds the change finds the sign
+        // first, so that a reader that finds the change finds the sign too
         self.signs.fetch_add(1, Ordering::AcqRel);
         let slot = self.slot(key);
         if let Some(changes) = self.changes.get(slot) {
@@ -114,7 +119,7 @@ impl Invalidations {
         self.waiters(slot).notify_waiters();
     }
 
-    /// Any key may have changed, as after a flush.
+    /// Every key may have changed, as after a flush.
     pub fn all_changed(&self) {
         self.signs.fetch_add(1, Ordering::AcqRel);
         for changes in &self.changes {
@@ -123,7 +128,7 @@ impl Invalidations {
         self.wake_all();
     }
 
-    /// Counts what only a store that lives can have told.
+    /// How many reports there were: only a store that is alive makes them.
     pub(in crate::credentials) fn signs(&self) -> u64 {
         self.signs.load(Ordering::Acquire)
     }
@@ -151,14 +156,14 @@ impl Invalidations {
         ReadVersion { slot, changes, state: self.state.load(Ordering::Acquire) }
     }
 
-    /// Nobody told of a change since the ticket was taken.
+    /// Whether no change of the key was reported since the version was taken.
     pub(in crate::credentials) fn unchanged(&self, read_version: &ReadVersion) -> bool {
         self.changes
             .get(read_version.slot)
             .is_some_and(|changes| changes.load(Ordering::Acquire) == read_version.changes)
     }
 
-    /// Nobody can have missed one either. `read` is when the entry was read.
+    /// Whether no change can have been missed either. `read` is when the entry was read.
     pub(in crate::credentials) fn trusts(&self, read_version: &ReadVersion, read: Instant) -> bool {
         let state = self.state.load(Ordering::Acquire);
         match mode_of(state) {
@@ -168,7 +173,7 @@ impl Invalidations {
         }
     }
 
-    /// How long a change may have been missed.
+    /// For how long a change may have been missed.
     pub(in crate::credentials) fn suspect_for(&self, read_version: &ReadVersion, read: Instant) -> Duration {
         if mode_of(read_version.state) != Mode::Tracked {
             return read.elapsed();
@@ -182,17 +187,17 @@ impl Invalidations {
         }
     }
 
-    /// When the present session began, if changes are told.
+    /// When the present session began, if there is one and there was another state before it.
     pub(in crate::credentials) fn tracked_since(&self) -> Option<Instant> {
         let ended = self.ended.lock();
         let tracked = mode_of(self.state.load(Ordering::Acquire)) == Mode::Tracked;
-        // the first session has nobody before it whose changes could have been missed
+        // before the first session nothing was read, so that no change can have been missed
         ended.back().filter(|(before, _)| tracked && *before != 0).map(|(_, at)| *at)
     }
 
-    /// Waits until the key may have changed since the ticket was taken, at most `told`, or `poll`
-    /// where nobody tells.
-    pub(in crate::credentials) async fn wait(&self, read_version: &ReadVersion, poll: Duration, told: Duration) {
+    /// Waits until the key may have changed since the version was taken: at most the time `tracked` within a session, and `poll`
+    /// without one.
+    pub(in crate::credentials) async fn wait(&self, read_version: &ReadVersion, poll: Duration, tracked: Duration) {
         let changed = self.waiters(read_version.slot).notified();
         tokio::pin!(changed);
         // from here on no wake-up is missed
@@ -200,9 +205,9 @@ impl Invalidations {
         if !self.unchanged(read_version) {
             return;
         }
-        let tracked = mode_of(self.state.load(Ordering::Acquire)) == Mode::Tracked;
-        let limit = if tracked { told } else { poll };
-        // either way the record is read again
+        let in_session = mode_of(self.state.load(Ordering::Acquire)) == Mode::Tracked;
+        let limit = if in_session { tracked } else { poll };
+        // either way the caller reads the record again
         let _ = tokio::time::timeout(limit, changed).await;
     }
 }

@@ -115,7 +115,7 @@ impl NearCache {
         self.entries.retain(|_, cached| fresh(cached) || self.may_serve(cached));
     }
 
-    /// Drops every entry.
+    /// Drops every entry, as when the cluster has been replaced.
     pub(super) fn clear(&self) {
         self.entries.clear();
     }

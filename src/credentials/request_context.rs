@@ -1,6 +1,7 @@
-//! On whose behalf Elasticsearch is asked.
+//! The request that causes a call of Elasticsearch.
 
-/// Passed on with each call, so that the logs and traces of Elasticsearch can be joined with Envoy's.
+/// The id and the trace of a request. They are passed on with each call, so that the logs and traces of Elasticsearch can be
+/// joined with Envoy's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestContext {
     request_id: String,
@@ -18,13 +19,13 @@ impl RequestContext {
         Self { request_id, traceparent }
     }
 
-    /// Empty for none.
+    /// The value of `x-request-id`; empty if there is none.
     #[must_use]
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
 
-    /// Empty for none.
+    /// The value of `traceparent`; empty if there is none.
     #[must_use]
     pub fn traceparent(&self) -> &str {
         &self.traceparent

@@ -1,4 +1,5 @@
-//! One loop per user at a time in this process, detached from the request that started it.
+//! Lets concurrent requests of one user share one run of the protocol in this process, which goes on when the request that
+//! began it is cancelled.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,54 +10,55 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::CacheKey;
 
-/// What a flight ends with; `None` while it runs.
-type Landing<T> = watch::Receiver<Option<T>>;
+/// Receives the outcome of a run; `None` while it runs.
+type Outcome<T> = watch::Receiver<Option<T>>;
 
-struct User<W, T> {
+/// The runs of one user. They run one after another, because each holds `turn`.
+struct User<P, T> {
     turn: Arc<tokio::sync::Mutex<()>>,
-    running: Vec<(W, Landing<T>)>,
+    runs: Vec<(P, Outcome<T>)>,
 }
 
-/// The flights under way.
-pub(super) struct SingleFlight<W, T>(Arc<Mutex<HashMap<CacheKey, User<W, T>>>>);
+/// The runs of all users, by user and purpose `P`.
+pub(super) struct SingleFlight<P, T>(Arc<Mutex<HashMap<CacheKey, User<P, T>>>>);
 
-impl<W, T> Clone for SingleFlight<W, T> {
+impl<P, T> Clone for SingleFlight<P, T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-/// The flight ended without a result: its task was lost.
+/// The run ended without an outcome, because its task panicked or was cancelled.
 #[derive(Debug)]
 pub(super) struct Lost;
 
-impl<W, T> SingleFlight<W, T>
+impl<P, T> SingleFlight<P, T>
 where
-    W: PartialEq + Send + 'static,
+    P: PartialEq + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
     pub(super) fn new() -> Self {
         Self(Arc::default())
     }
 
-    /// Joins the flight of the same user and want, or starts one. Flights of one user run one after another;
-    /// `run` learns whether it had to wait for its turn.
-    pub(super) async fn join<F, R>(&self, key: &CacheKey, want: W, run: R) -> Result<T, Lost>
+    /// Joins the run of the same user and purpose, or starts one. Runs of one user follow one another; the argument of `run`
+    /// says whether it had to wait for an earlier one.
+    pub(super) async fn join<F, R>(&self, key: &CacheKey, purpose: P, run: R) -> Result<T, Lost>
     where
         R: FnOnce(bool) -> F + Send + 'static,
         F: Future<Output = T> + Send + 'static,
-        W: Clone,
+        P: Clone,
     {
-        let mut landing = {
-            let mut map = self.0.lock();
-            let user = map.entry(key.clone()).or_insert_with(|| User { turn: Arc::default(), running: Vec::new() });
-            match user.running.iter().find(|(running, _)| *running == want) {
-                Some((_, landing)) => landing.clone(),
+        let mut outcome = {
+            let mut users = self.0.lock();
+            let user = users.entry(key.clone()).or_insert_with(|| User { turn: Arc::default(), runs: Vec::new() });
+            match user.runs.iter().find(|(running, _)| *running == purpose) {
+                Some((_, outcome)) => outcome.clone(),
                 None => {
-                    let (sender, landing) = watch::channel(None);
-                    user.running.push((want.clone(), landing.clone()));
+                    let (sender, outcome) = watch::channel(None);
+                    user.runs.push((purpose.clone(), outcome.clone()));
                     let turn = Arc::clone(&user.turn);
-                    let leave = Leave { map: Arc::clone(&self.0), key: key.clone(), want };
+                    let leave = Leave { users: Arc::clone(&self.0), key: key.clone(), purpose };
                     tokio::spawn(async move {
                         let _leave = leave;
                         let (turn, waited) = take_turn(turn).await;
@@ -64,11 +66,11 @@ where
                         drop(turn);
                         sender.send_replace(Some(result));
                     });
-                    landing
+                    outcome
                 }
             }
         };
-        let result = landing.wait_for(Option::is_some).await.map_err(|_| Lost)?;
+        let result = outcome.wait_for(Option::is_some).await.map_err(|_| Lost)?;
         result.clone().ok_or(Lost)
     }
 }
@@ -80,20 +82,20 @@ async fn take_turn(turn: Arc<tokio::sync::Mutex<()>>) -> (OwnedMutexGuard<()>, b
     }
 }
 
-/// Takes the flight off the list when its task ends, by whatever way.
-struct Leave<W: PartialEq, T> {
-    map: Arc<Mutex<HashMap<CacheKey, User<W, T>>>>,
+/// Removes the run when its task ends, in whatever way.
+struct Leave<P: PartialEq, T> {
+    users: Arc<Mutex<HashMap<CacheKey, User<P, T>>>>,
     key: CacheKey,
-    want: W,
+    purpose: P,
 }
 
-impl<W: PartialEq, T> Drop for Leave<W, T> {
+impl<P: PartialEq, T> Drop for Leave<P, T> {
     fn drop(&mut self) {
-        let mut map = self.map.lock();
-        if let Some(user) = map.get_mut(&self.key) {
-            user.running.retain(|(running, _)| *running != self.want);
-            if user.running.is_empty() {
-                map.remove(&self.key);
+        let mut users = self.users.lock();
+        if let Some(user) = users.get_mut(&self.key) {
+            user.runs.retain(|(running, _)| *running != self.purpose);
+            if user.runs.is_empty() {
+                users.remove(&self.key);
             }
         }
     }
@@ -112,34 +114,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_hundred_concurrent_callers_share_one_flight() {
-        let flights = SingleFlight::<u8, usize>::new();
-        let runs = Arc::new(AtomicUsize::new(0));
+        let single_flight = SingleFlight::<u8, usize>::new();
+        let count = Arc::new(AtomicUsize::new(0));
         let callers = (0..100).map(|_| {
-            let runs = Arc::clone(&runs);
+            let count = Arc::clone(&count);
             let user = key();
-            let flights = &flights;
+            let single_flight = &single_flight;
             async move {
                 let run = move |_| async move {
                     tokio::task::yield_now().await;
-                    runs.fetch_add(1, SeqCst)
+                    count.fetch_add(1, SeqCst)
                 };
-                flights.join(&user, 1, run).await
+                single_flight.join(&user, 1, run).await
             }
         });
         let results = futures_util::future::join_all(callers).await;
         assert!(results.into_iter().all(|r| matches!(r, Ok(0))));
-        assert_eq!(runs.load(SeqCst), 1);
-        assert!(flights.0.lock().is_empty(), "nothing is left behind");
+        assert_eq!(count.load(SeqCst), 1);
+        assert!(single_flight.0.lock().is_empty(), "nothing is left behind");
     }
 
     #[tokio::test]
-    async fn a_cancelled_caller_does_not_cancel_the_flight() {
-        let flights = SingleFlight::<u8, ()>::new();
+    async fn a_cancelled_caller_does_not_cancel_the_run() {
+        let single_flight = SingleFlight::<u8, ()>::new();
         let (done, finished) = tokio::sync::oneshot::channel();
         let (go, started) = tokio::sync::oneshot::channel::<()>();
         {
             let user = key();
-            let call = flights.join(&user, 1, |_| async move {
+            let call = single_flight.join(&user, 1, |_| async move {
                 let _ = started.await;
                 let _ = done.send(());
             });
@@ -151,10 +153,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_flight_is_an_error_and_leaves_nothing_behind() {
-        let flights = SingleFlight::<u8, ()>::new();
-        let result = flights.join(&key(), 1, |_| async { panic!("in flight") }).await;
+    async fn a_lost_run_is_an_error_and_leaves_nothing_behind() {
+        let single_flight = SingleFlight::<u8, ()>::new();
+        let result = single_flight.join(&key(), 1, |_| async { panic!("while it runs") }).await;
         assert!(result.is_err());
-        assert!(flights.0.lock().is_empty());
+        assert!(single_flight.0.lock().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Where the replicas agree.
+//! The seam to the store in which replicas agree on records.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::CacheKey;
 use super::invalidation::Invalidations;
 
-/// No record is longer, in bytes: most have half a kilobyte, and a thousand roles with long names still fit. What is longer was
-/// put there by something else, and is never read in full.
+/// The longest record, in bytes: most have half a kilobyte, and a thousand roles with long names still fit. A longer value was
+/// written by another program, and is never read in full.
 pub const MAX_RECORD: usize = 256 * 1024;
 
 /// What a store holds under a key.
@@ -17,7 +17,7 @@ pub struct Entry {
     /// The sealed record. It is empty for a value that cannot be a record: one of another type, or one longer than
     /// [`MAX_RECORD`]. Compare-and-set and compare-and-delete take the empty bytes for any such value.
     pub bytes: Vec<u8>,
-    /// How long the store will keep it.
+    /// How much longer the store will keep it.
     pub remaining: Duration,
 }
 
@@ -26,15 +26,15 @@ pub struct Entry {
 pub enum Replaced {
     /// The expected bytes were there, and are gone.
     Yes,
-    /// Other bytes, these, were there, and are gone: a store without scripting finds out too late.
+    /// These bytes were there instead, and are gone: a store without scripting finds out too late.
     Overwrote(Vec<u8>),
-    /// Other bytes were there.
+    /// Other bytes were there, and still are.
     Changed,
-    /// Nothing was there.
+    /// Nothing was there, and nothing was written.
     Missing,
 }
 
-/// Why an operation failed.
+/// Why an operation of a store failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The store does not answer, or not usefully. The outcome of a write is unknown.
@@ -45,29 +45,29 @@ pub enum StoreError {
     WriteRefused(String),
 }
 
-/// Where a listing goes on; only its store understands it.
+/// The place at which a listing goes on; only its store understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub String);
 
-/// A store that can say what it holds: for commands, never for a request.
+/// A store that can list its records: for commands, never for a request.
 pub trait Keys: Store {
-    /// One page of keys, from a cursor or from the beginning, and where the next one begins, if there is one. A key may
-    /// come twice, and one that comes or goes meanwhile may be missed.
+    /// One page of keys, from a cursor or from the beginning, and the cursor of the next one, if there is one. A key may be
+    /// listed twice, and one that is written or removed meanwhile may be missed.
     fn keys(
         &self,
         cursor: Option<Cursor>,
     ) -> impl Future<Output = Result<(Vec<CacheKey>, Option<Cursor>), StoreError>> + Send;
 }
 
-/// Where the replicas agree. It moves opaque sealed bytes and knows no cryptography. Implemented by edges.
+/// Holds sealed records, with compare-and-set. It moves opaque bytes and knows no cryptography. Implemented by edges.
 pub trait Store: Send + Sync + 'static {
-    /// What it is called in traces (`db.system.name`), where it is a server of its own.
+    /// The `db.system.name` of its spans, where it is a server of its own.
     const SYSTEM: Option<&'static str> = None;
 
     /// Reads a record and its remaining life, in one round trip.
     fn get(&self, key: &CacheKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
-    /// Writes only if nothing is there. Answers the bytes that were there and stay.
+    /// Writes only if nothing is there; otherwise answers the bytes that are there, and leaves them.
     fn put_if_absent(
         &self,
         key: &CacheKey,
@@ -75,7 +75,7 @@ pub trait Store: Send + Sync + 'static {
         life: Duration,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
-    /// Compare-and-set.
+    /// Compare-and-set: writes `new` with this life only if exactly `expected` is there.
     fn replace(
         &self,
         key: &CacheKey,
@@ -84,17 +84,17 @@ pub trait Store: Send + Sync + 'static {
         life: Duration,
     ) -> impl Future<Output = Result<Replaced, StoreError>> + Send;
 
-    /// Compare-and-delete; `false` when other bytes or none were there.
+    /// Compare-and-delete: `false` when other bytes or none were there.
     fn remove(&self, key: &CacheKey, expected: &[u8]) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Tells of every change that others make to records, for as long as the process lives.
+    /// Reports every change that others make to records, for as long as the process lives.
     fn watch(&self, invalidations: Arc<Invalidations>) -> impl Future<Output = ()> + Send;
 
     /// Whether the store answers reads; for `/ready`.
     fn reachable(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether the store takes writes as well; for `/ready`. Asking changes nothing. A store whose [`Store::reachable`] finds
-    /// that out already has nothing to add.
+    /// Whether the store takes writes as well; for `/ready`. Asking changes nothing. The default suits a store that
+    /// finds this out in [`Store::reachable`].
     fn writable(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
         async { Ok(()) }
     }

@@ -9,7 +9,7 @@ use super::record::{Phase, Written};
 use crate::identity::AsOf;
 use crate::roles::Version;
 
-/// The least time between two changes of a user's roles by callers whose roles carry no time of their own.
+/// The least time between two changes of a user's roles by callers that bring roles without a time of their own.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
 
 /// What was last read from, or written to, the store under one key.

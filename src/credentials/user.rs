@@ -1,4 +1,4 @@
-//! A user of Elasticsearch: as it is to be, and as it is found.
+//! A user of Elasticsearch, as it is to be written and as it is found.
 
 use std::sync::Arc;
 
@@ -9,34 +9,34 @@ use crate::digest::Digest;
 use crate::identity::{Millis, Owner, Username};
 use crate::roles::{Roles, Version};
 
-/// The user as Elasticsearch is to have it.
+/// A user as it is to be written.
 #[derive(Clone, Debug)]
 pub struct UserSpec {
-    /// The user's name.
+    /// The username, which is also part of the path of the write.
     pub username: Username,
-    /// Goes into the user's metadata, with our stamp.
+    /// The (issuer, subject) to which the username belongs; part of the stamp in the user's metadata.
     pub owner: Owner,
-    /// The complete set.
+    /// The complete set of the user's roles.
     pub roles: Roles,
-    /// When the roles were true; goes into the metadata.
+    /// The time at which the roles were true; part of the stamp.
     pub as_of: Millis,
-    /// The configuration that turned the user's groups into the roles; goes into the metadata.
+    /// The configuration that turned the user's groups into the roles; part of the stamp.
     pub mapping: Version,
-    /// Shown in Kibana.
+    /// The full name, which Kibana shows; none if the caller brings none.
     pub full_name: Option<String>,
-    /// Shown in Kibana.
+    /// The email address, which Kibana shows; none if the caller brings none.
     pub email: Option<String>,
-    /// What the cluster calls itself, where that is known; goes into the metadata, and tells a user that was restored from
-    /// another cluster's snapshot.
+    /// The cluster's own id, where it is known; part of the stamp, where it shows that a user was restored from another
+    /// cluster's snapshot.
     pub cluster_uuid: Option<Arc<str>>,
-    /// The day of the write; goes into the metadata, where it makes inactivity visible.
+    /// The day of the write; part of the stamp, where it makes inactivity visible.
     pub seen: Day,
     /// The request that asked for the user.
     pub context: RequestContext,
 }
 
 impl UserSpec {
-    /// Whether what stands in Elasticsearch counts for more than what is to be written.
+    /// Whether the stamp in Elasticsearch takes precedence over what is to be written.
     #[must_use]
     pub fn is_outranked_by(&self, stamp: &Standing) -> bool {
         let Self { mapping, as_of, ref roles, .. } = *self;
@@ -44,36 +44,36 @@ impl UserSpec {
     }
 }
 
-/// What stands in Elasticsearch under a name, seen from one owner.
+/// What Elasticsearch has under a username, seen from one owner.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Existing {
-    /// Nobody.
+    /// There is no such user.
     Absent,
-    /// Ours, this owner's, and enabled: with the roles that it has, and what its stamp says of them. None where the stamp does
-    /// not say when they were true, or is of another cluster, out of which it was restored.
+    /// A user with elastauth's stamp that is this owner's and enabled, with the roles that it has and what its stamp says of
+    /// them. None where the stamp has no time of the roles, or was restored from another cluster.
     Ours(Option<Standing>),
 }
 
-/// That another elastauth wrote a user last.
+/// The elastauth with another store that wrote a user last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherWriter {
-    /// What its stamp says of its store: a digest of the name.
+    /// The name of its store in the stamp: a digest.
     pub theirs: String,
-    /// The name of ours.
+    /// The name of this process's store.
     pub ours: String,
 }
 
-/// How the store of the records is called.
+/// The name of the store of the records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreName {
-    /// For operators: it may be an address.
+    /// The name in logs, for operators: it may be an address.
     pub name: String,
-    /// What users' stamps say instead, since every user may read its own metadata.
+    /// The name in stamps, which every user may read in its own metadata: a digest.
     pub mark: String,
 }
 
 impl StoreName {
-    /// Whether a stamp names this store. Releases before this one wrote the name itself.
+    /// Whether a stamp names this store. Earlier releases wrote the name itself into stamps.
     #[must_use]
     pub fn is(&self, stamped: &str) -> bool {
         stamped == self.mark || stamped == self.name
@@ -81,7 +81,7 @@ impl StoreName {
 }
 
 impl From<&str> for StoreName {
-    /// Marked with a plain digest: for names that nobody would guess at.
+    /// Marks it with a plain digest, for names that are not worth guessing.
     fn from(name: &str) -> Self {
         Self { name: name.to_owned(), mark: Digest::of([name]).to_string() }
     }

@@ -18,7 +18,7 @@ enum Mode {
     Answers,
     Fails,
     Hangs,
-    /// Reads are answered.
+    /// Answers reads, and refuses writes.
     RefusesWrites,
 }
 
@@ -109,15 +109,15 @@ async fn one_lost_connection_opens_it_for_a_moment_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_tells_of_a_change_is_asked_before_the_next_probe_by_whoever_has_nothing_else() {
+async fn a_store_that_reports_a_change_is_asked_before_the_next_probe_by_a_request_that_has_nothing_else() {
     let (store, breaker, key) = breaker();
     *store.mode.lock() = Mode::Fails;
     assert!(breaker.get(&key).await.is_err());
     tokio::time::sleep(Duration::from_secs(30)).await;
     *store.mode.lock() = Mode::Answers;
-    assert!(breaker.get_if_alive(&key).await.is_err(), "it has told nothing");
-    breaker.shared.invalidations.changed(b"elastauth-anybody");
-    assert!(breaker.get(&key).await.is_err(), "who can be served does not wait for it");
+    assert!(breaker.get_if_alive(&key).await.is_err(), "it has shown no sign of life");
+    breaker.shared.invalidations.changed(b"elastauth-other");
+    assert!(breaker.get(&key).await.is_err(), "a request that can be served does not wait for it");
     assert!(breaker.get_if_alive(&key).await.is_ok());
     assert!(breaker.get(&key).await.is_ok(), "it is closed for all");
 }

@@ -24,7 +24,7 @@ pub(super) struct MaintenanceLimits {
     pub(super) confirmations: Semaphore,
     pub(super) repaired: Recent,
     pub(super) sealed: Recent,
-    /// The users whose broken record was logged.
+    /// The users with a broken record that was logged.
     pub(super) broken: Recent,
 }
 

@@ -41,7 +41,7 @@ enum Confirmation {
 }
 
 impl<S: Store, P: Provisioner> Shared<S, P> {
-    /// Starts the tasks of a record whose time has come. `write_again` makes the run that writes the record once more.
+    /// Starts those tasks of a record that are due. `write_again` makes the run that writes the record once more.
     pub(super) fn maintain<F>(
         self: &Arc<Self>,
         key: &CacheKey,

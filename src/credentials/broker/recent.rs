@@ -11,7 +11,7 @@ use crate::credentials::CacheKey;
 /// How many users are remembered at most.
 const MOST: usize = 10_000;
 
-/// The users for whom something was done, and when.
+/// The users that something was done for, and when.
 #[derive(Default)]
 pub(super) struct Recent(Mutex<HashMap<CacheKey, Instant>>);
 

@@ -55,14 +55,14 @@ fn maintenance(current: &Current) -> MaintenanceSchedule {
     MaintenanceSchedule::of(current, &settings, None, &seal)
 }
 
-fn keep(near: &NearCache, read_version: ReadVersion) -> Arc<CachedCredential> {
+fn insert(near: &NearCache, read_version: ReadVersion) -> Arc<CachedCredential> {
     let current = current();
     let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
     let maintenance = maintenance(&current);
     near.insert(&key(), read_version, current, credential, maintenance)
 }
 
-fn look(near: &NearCache) -> &'static str {
+fn look_up(near: &NearCache) -> &'static str {
     match near.look_up(&key()) {
         Lookup::Nothing => "nothing",
         Lookup::Fresh(_) => "fresh",
@@ -71,107 +71,107 @@ fn look(near: &NearCache) -> &'static str {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_is_fresh_until_a_change_is_told() {
+async fn what_was_read_is_fresh_until_a_change_is_reported() {
     let near = near();
     near.invalidations().begun();
-    assert_eq!(look(&near), "nothing");
-    keep(&near, near.read_version(&key()));
-    assert_eq!(look(&near), "fresh");
-    near.invalidations().changed(b"elastauth-somebody-else");
+    assert_eq!(look_up(&near), "nothing");
+    insert(&near, near.read_version(&key()));
+    assert_eq!(look_up(&near), "fresh");
+    near.invalidations().changed(b"elastauth-other");
     near.invalidations().changed(key().as_str().as_bytes());
-    assert_eq!(look(&near), "nothing");
+    assert_eq!(look_up(&near), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_is_told_between_the_read_and_the_keeping_wins() {
+async fn a_change_that_is_reported_between_the_read_and_the_insertion_prevails() {
     let near = near();
     near.invalidations().begun();
     let read_version = near.read_version(&key());
     near.invalidations().changed(key().as_str().as_bytes());
-    let kept = keep(&near, read_version);
+    let kept = insert(&near, read_version);
     assert!(!near.may_serve(&kept));
-    assert_eq!(look(&near), "nothing");
+    assert_eq!(look_up(&near), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flush_drops_everything_and_so_does_a_write_of_our_own() {
     let near = near();
     near.invalidations().begun();
-    keep(&near, near.read_version(&key()));
+    insert(&near, near.read_version(&key()));
     near.invalidations().all_changed();
-    assert_eq!(look(&near), "nothing");
+    assert_eq!(look_up(&near), "nothing");
     let read_version = near.read_version(&key());
     near.invalidate(&key());
-    keep(&near, read_version);
-    assert_eq!(look(&near), "nothing");
+    insert(&near, read_version);
+    assert_eq!(look_up(&near), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_line_makes_entries_suspect_and_they_may_serve_for_so_long() {
+async fn a_lost_session_makes_entries_suspect_and_they_may_serve_for_so_long() {
     let near = near();
     near.invalidations().begun();
-    let kept = keep(&near, near.read_version(&key()));
+    let kept = insert(&near, near.read_version(&key()));
     advance(MAX_STALE * 2).await;
-    assert_eq!(look(&near), "fresh", "age alone makes nothing suspect");
+    assert_eq!(look_up(&near), "fresh", "age alone makes nothing suspect");
     near.invalidations().lost();
     near.invalidations().lost();
-    assert_eq!(look(&near), "suspect");
+    assert_eq!(look_up(&near), "suspect");
     advance(MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
     assert!(near.may_serve(&kept));
     near.invalidations().begun();
-    assert_eq!(look(&near), "suspect", "nobody told of changes in between");
+    assert_eq!(look_up(&near), "suspect", "changes in between were not reported");
     advance(Duration::from_millis(1)).await;
     assert!(!near.may_serve(&kept), "the time counts from the loss, whatever began since");
-    keep(&near, near.read_version(&key()));
-    assert_eq!(look(&near), "fresh");
+    insert(&near, near.read_version(&key()));
+    assert_eq!(look_up(&near), "fresh");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_while_the_line_was_down_is_suspect_at_once() {
+async fn what_was_read_without_a_session_is_suspect_at_once() {
     let near = near();
-    let kept = keep(&near, near.read_version(&key()));
-    assert_eq!(look(&near), "suspect");
+    let kept = insert(&near, near.read_version(&key()));
+    assert_eq!(look_up(&near), "suspect");
     advance(MAX_STALE).await;
     assert!(!near.may_serve(&kept));
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nobody_tells_of_changes_entries_live_a_few_seconds() {
+async fn where_changes_are_not_reported_entries_live_a_few_seconds() {
     let near = near();
     near.invalidations().unavailable();
-    keep(&near, near.read_version(&key()));
-    assert_eq!(look(&near), "fresh");
+    insert(&near, near.read_version(&key()));
+    assert_eq!(look_up(&near), "fresh");
     advance(UNTRACKED).await;
-    assert_eq!(look(&near), "suspect");
+    assert_eq!(look_up(&near), "suspect");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_never_lives_longer_than_its_record() {
     let near = near();
     near.invalidations().begun();
-    let kept = keep(&near, near.read_version(&key()));
+    let kept = insert(&near, near.read_version(&key()));
     advance(LIFE).await;
     assert!(!near.may_serve(&kept));
-    assert_eq!(look(&near), "nothing");
+    assert_eq!(look_up(&near), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_a_change_wakes_when_it_is_told() {
+async fn a_run_that_waits_for_a_change_wakes_when_it_is_reported() {
     let near = near();
     near.invalidations().begun();
-    let (poll, told) = (Duration::from_secs(1), Duration::from_secs(100));
+    let (poll, tracked) = (Duration::from_secs(1), Duration::from_secs(100));
     let read_version = near.read_version(&key());
-    let waiting = near.invalidations().wait(&read_version, poll, told);
+    let waiting = near.invalidations().wait(&read_version, poll, tracked);
     tokio::pin!(waiting);
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
     near.invalidations().changed(key().as_str().as_bytes());
     let began = Instant::now();
     waiting.await;
-    near.invalidations().wait(&read_version, poll, told).await;
+    near.invalidations().wait(&read_version, poll, tracked).await;
     assert_eq!(began.elapsed(), Duration::ZERO, "a change before the wait counts too");
     near.invalidations().lost();
-    near.invalidations().wait(&near.read_version(&key()), poll, told).await;
-    assert_eq!(began.elapsed(), poll, "where nobody tells, it looks again by itself");
+    near.invalidations().wait(&near.read_version(&key()), poll, tracked).await;
+    assert_eq!(began.elapsed(), poll, "without a session it reads again by itself");
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +189,7 @@ async fn the_number_of_entries_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_will_not_be_served_any_more_goes_with_its_password_without_being_looked_at() {
+async fn what_will_not_be_served_any_more_is_dropped_with_its_password_by_a_sweep() {
     for unavailable in [false, true] {
         let near = near();
         if unavailable {
@@ -197,7 +197,7 @@ async fn what_will_not_be_served_any_more_goes_with_its_password_without_being_l
         } else {
             near.invalidations().begun();
         }
-        keep(&near, near.read_version(&key()));
+        insert(&near, near.read_version(&key()));
         near.sweep();
         assert_eq!(near.entries.len(), 1, "it is fresh");
         if !unavailable {
@@ -215,11 +215,11 @@ async fn what_will_not_be_served_any_more_goes_with_its_password_without_being_l
     }
     let near = near();
     near.invalidations().begun();
-    keep(&near, near.read_version(&key()));
+    insert(&near, near.read_version(&key()));
     near.invalidations().changed(key().as_str().as_bytes());
     near.sweep();
     assert_eq!(near.entries.len(), 0, "it has changed in the store");
-    keep(&near, near.read_version(&key()));
+    insert(&near, near.read_version(&key()));
     advance(LIFE).await;
     near.sweep();
     assert_eq!(near.entries.len(), 0, "its record has ended");

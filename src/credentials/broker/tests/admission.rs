@@ -19,16 +19,16 @@ async fn ask_as(replica: &Replica, name: &str, roles: &str) -> Result<Obtained, 
     replica.obtain(&Caller::new(named(name, as_of), Roles::new([roles])), RequestContext::default).await
 }
 
-/// Two may write, and what is told beyond is as fast as they do.
+/// Two users may be written at once; further ones are given times that follow from how long a write takes.
 fn deployment() -> Deployment {
     let deployment = Deployment::new();
     deployment.elastic.take(Duration::ZERO, TAKES);
-    deployment.elastic.admit(Throughput { writers: 2, most: 2, each: TAKES / 2 });
+    deployment.elastic.limit(Throughput { writers: 2, most: 2, each: TAKES / 2 });
     deployment
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_told_to_come_back_leaves_nothing_behind_and_who_is_known_does_not_notice() {
+async fn a_user_that_is_to_come_back_leaves_nothing_behind_and_a_known_user_is_served() {
     let deployment = deployment();
     let replica = deployment.replica().await;
     for name in ["ann", "bob"] {
@@ -40,11 +40,11 @@ async fn who_is_told_to_come_back_leaves_nothing_behind_and_who_is_known_does_no
     let others = async {
         tokio::time::sleep(TAKES / 2).await;
         for (name, roles) in [("eve", "a"), ("bob", "b")] {
-            let told = ask_as(&replica, name, roles).await;
-            assert!(matches!(&told, Err(Error::Busy(busy)) if !busy.again.is_zero()), "{name}: {told:?}");
+            let answer = ask_as(&replica, name, roles).await;
+            assert!(matches!(&answer, Err(Error::Busy(busy)) if !busy.again.is_zero()), "{name}: {answer:?}");
         }
-        assert_eq!(deployment.store.changes(), changes + 2, "only those who write have agreed on anything");
-        assert_eq!(deployment.elastic.inspections(), looks + 2, "and only about them Elasticsearch was asked");
+        assert_eq!(deployment.store.changes(), changes + 2, "only the users that are written have records");
+        assert_eq!(deployment.elastic.inspections(), looks + 2, "and Elasticsearch was asked about no others");
         assert_eq!(ask_as(&replica, "ann", "a").await.unwrap().source, Source::Near);
     };
     let (written, ()) = tokio::join!(writing, others);
@@ -55,7 +55,7 @@ async fn who_is_told_to_come_back_leaves_nothing_behind_and_who_is_known_does_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_who_come_back_when_they_were_told_are_served_as_fast_as_writes_go() {
+async fn users_that_come_back_at_their_time_are_served_as_fast_as_writes_go() {
     let deployment = deployment();
     let replica = deployment.replica().await;
     let began = Instant::now();
@@ -75,5 +75,5 @@ async fn all_who_come_back_when_they_were_told_are_served_as_fast_as_writes_go()
     let bound = TAKES * 200 / 2;
     assert!(began.elapsed() <= bound.mul_f64(1.2), "{:?}, and writes alone take {bound:?}", began.elapsed());
     let asked = *asked.lock();
-    assert!(asked < 3 * 200, "told {asked} times to come back");
+    assert!(asked < 3 * 200, "{asked} times an answer was to come back");
 }

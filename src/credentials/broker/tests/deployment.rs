@@ -21,7 +21,7 @@ use crate::roles::{Roles, Version};
 
 pub(super) type Replica = Broker<SharedStore, Elastic>;
 
-/// What the replicas share.
+/// What the replicas of one deployment share, and their settings.
 #[derive(Clone)]
 pub(super) struct Deployment {
     pub(super) store: SharedStore,
@@ -45,12 +45,12 @@ impl Deployment {
         Self { store: SharedStore::default(), elastic: Elastic::default(), settings }
     }
 
-    /// One that the store tells of changes.
+    /// A replica to which the store reports changes.
     pub(super) async fn replica(&self) -> Arc<Replica> {
         self.replica_by(1).await
     }
 
-    /// The same, with this configuration.
+    /// The same, with another configuration.
     pub(super) async fn replica_by(&self, mapping: u64) -> Arc<Replica> {
         let seal = Seal::new(&seal::Settings {
             key: Key::Given(Box::new([1; 32]).into()),
@@ -60,7 +60,7 @@ impl Deployment {
         .unwrap();
         let settings = Settings { mapping: Digest(mapping), ..self.settings.clone() };
         let broker = Broker::new(self.store.clone(), self.elastic.clone(), seal, settings).unwrap();
-        // the lines are there after the first turn; what follows the cluster never ends
+        // the session begins when this is polled first; the part that follows the cluster never ends
         tokio::select! {
             biased;
             () = broker.watch() => {}
@@ -99,13 +99,13 @@ fn key() -> CacheKey {
     CacheKey::of(&ann(AsOf::Now).username)
 }
 
-/// A store that counts its round trips and tells everybody of every change, as Redis does.
+/// A store that counts its round trips and reports every change to every replica, as Redis does.
 #[derive(Clone)]
 pub(super) struct SharedStore(Arc<Shared>);
 
 struct Shared {
     memory: MemoryStore,
-    links: Mutex<Vec<Arc<Invalidations>>>,
+    sessions: Mutex<Vec<Arc<Invalidations>>>,
     trips: AtomicUsize,
     changes: AtomicUsize,
     hangs: AtomicBool,
@@ -116,7 +116,7 @@ impl Default for SharedStore {
     fn default() -> Self {
         let memory = MemoryStore::new(memory::Settings { max_entries: 1000 });
         let (trips, changes, hangs, down) = Default::default();
-        Self(Arc::new(Shared { memory, links: Mutex::default(), trips, changes, hangs, down }))
+        Self(Arc::new(Shared { memory, sessions: Mutex::default(), trips, changes, hangs, down }))
     }
 }
 
@@ -135,15 +135,15 @@ impl SharedStore {
         self.0.hangs.store(true, SeqCst);
     }
 
-    /// Nothing is answered from now on, and everybody's line is lost.
+    /// Nothing is answered from now on, and every replica's session is lost.
     pub(super) fn die(&self) {
         self.0.down.store(true, SeqCst);
-        for invalidations in &*self.0.links.lock() {
+        for invalidations in &*self.0.sessions.lock() {
             invalidations.lost();
         }
     }
 
-    /// As it was, but for the lines.
+    /// Everything is answered again, but the sessions stay lost.
     pub(super) fn revive(&self) {
         self.0.down.store(false, SeqCst);
     }
@@ -152,16 +152,16 @@ impl SharedStore {
         self.0.memory.get(&key()).await.unwrap().unwrap().remaining
     }
 
-    /// As an operator does.
+    /// Deletes the record, as an operator does.
     pub(super) async fn delete(&self) {
         let held = self.0.memory.get(&key()).await.unwrap().unwrap();
         assert!(self.remove(&key(), &held.bytes).await.unwrap());
     }
 
-    fn told<T>(&self, key: &CacheKey, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    fn report<T>(&self, key: &CacheKey, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         let outcome = outcome?;
         self.0.changes.fetch_add(1, SeqCst);
-        for invalidations in &*self.0.links.lock() {
+        for invalidations in &*self.0.sessions.lock() {
             invalidations.changed(key.as_str().as_bytes());
         }
         Ok(outcome)
@@ -182,20 +182,20 @@ impl Store for SharedStore {
     }
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
-        self.told(key, self.memory()?.put_if_absent(key, bytes, life).await)
+        self.report(key, self.memory()?.put_if_absent(key, bytes, life).await)
     }
 
     async fn replace(&self, key: &CacheKey, old: &[u8], new: &[u8], life: Duration) -> Result<Replaced, StoreError> {
-        self.told(key, self.memory()?.replace(key, old, new, life).await)
+        self.report(key, self.memory()?.replace(key, old, new, life).await)
     }
 
     async fn remove(&self, key: &CacheKey, expected: &[u8]) -> Result<bool, StoreError> {
-        self.told(key, self.memory()?.remove(key, expected).await)
+        self.report(key, self.memory()?.remove(key, expected).await)
     }
 
     async fn watch(&self, invalidations: Arc<Invalidations>) {
         invalidations.begun();
-        self.0.links.lock().push(invalidations);
+        self.0.sessions.lock().push(invalidations);
     }
 
     async fn reachable(&self) -> Result<(), StoreError> {
@@ -223,12 +223,12 @@ struct Directory {
     passwords: AtomicUsize,
     inspections: AtomicUsize,
     logins: AtomicUsize,
-    /// Writes that are applied without an answer.
+    /// How many of the next writes are applied without an answer.
     unanswered: AtomicUsize,
-    /// How long a look and a write take.
+    /// How long a read and a write take.
     times: Mutex<(Duration, Duration)>,
-    /// None is unlimited.
-    pace: Mutex<Option<Throughput>>,
+    /// How fast writes go; unlimited if none is given.
+    throughput: Mutex<Option<Throughput>>,
     cluster: Mutex<Cluster>,
 }
 
@@ -250,16 +250,16 @@ impl Elastic {
         self.0.logins.load(SeqCst)
     }
 
-    pub(super) fn take(&self, look: Duration, write: Duration) {
-        *self.0.times.lock() = (look, write);
+    pub(super) fn take(&self, read: Duration, write: Duration) {
+        *self.0.times.lock() = (read, write);
     }
 
-    pub(super) fn admit(&self, pace: Throughput) {
-        *self.0.pace.lock() = Some(pace);
+    pub(super) fn limit(&self, throughput: Throughput) {
+        *self.0.throughput.lock() = Some(throughput);
     }
 
-    /// Calls itself so, at these addresses.
-    pub(super) fn be(&self, uuid: Option<&str>, hosts: u64) {
+    /// Makes it the cluster with this id at these addresses.
+    pub(super) fn become_cluster(&self, uuid: Option<&str>, hosts: u64) {
         *self.0.cluster.lock() = Cluster { uuid: uuid.map(Arc::from), hosts: Some(Digest(hosts)) };
     }
 
@@ -322,6 +322,6 @@ impl BackendStatus for Elastic {
     }
 
     fn throughput(&self) -> Throughput {
-        self.0.pace.lock().unwrap_or(Throughput::UNLIMITED)
+        self.0.throughput.lock().unwrap_or(Throughput::UNLIMITED)
     }
 }

@@ -1,4 +1,4 @@
-//! Callers whose roles carry no time of their own.
+//! Callers that bring roles without a time of their own, as those of a login proxy do.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whose roles a user has, where tokens, configurations and clocks differ.
+//! Which roles a user gets where tokens, configurations and clocks differ.
 
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ async fn what_the_provider_answers_later_counts_and_an_older_answer_brings_nothi
     let deployment = Deployment::new();
     let (one, other) = (deployment.replica().await, deployment.replica().await);
     let first = AsOf::Answered(Instant::now());
-    // made by a process whose clock is ahead
+    // written by a process with a clock that is ahead
     ask_at(&one, first, "admins").await;
     advance(Duration::from_secs(10)).await;
     let later = AsOf::Answered(Instant::now());

@@ -1,4 +1,4 @@
-//! How much is asked of the store and of Elasticsearch, and who waits for whom.
+//! How often the store and Elasticsearch are asked, and which requests wait for others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,16 +52,16 @@ async fn a_hundred_first_requests_at_each_of_three_replicas_are_one_write_and_wi
 async fn a_full_miss_is_three_round_trips_a_look_and_a_write_and_what_follows_is_one_and_none() {
     let deployment = Deployment::new();
     let (maker, reader) = (deployment.replica().await, deployment.replica().await);
-    for (who, replica, source, trips) in [
+    for (case, replica, source, trips) in [
         ("a full miss", &maker, Source::Provisioned, 3),
         ("a warm miss", &reader, Source::Store, 1),
         ("a near hit", &reader, Source::Near, 0),
-        ("the maker again: his own write was told to him too", &maker, Source::Store, 1),
-        ("and then he knows", &maker, Source::Near, 0),
+        ("the maker again: its own write was reported to it too", &maker, Source::Store, 1),
+        ("and then from its near cache", &maker, Source::Near, 0),
     ] {
         let before = deployment.store.trips();
-        assert_eq!(ask(replica).await.source, source, "{who}");
-        assert_eq!(deployment.store.trips() - before, trips, "{who}");
+        assert_eq!(ask(replica).await.source, source, "{case}");
+        assert_eq!(deployment.store.trips() - before, trips, "{case}");
     }
     assert_eq!((deployment.elastic.inspections(), deployment.elastic.writes()), (1, 1));
 }
