@@ -1,7 +1,9 @@
 //! Users that are not to be touched, and administrators that do not work.
 
 use elastauth::cluster_client::account::Scheme;
-use elastauth::credentials::{Existing, InspectError, Login, Password, Provisioner as _, Refused, WriteError};
+use elastauth::credentials::{
+    BackendStatus as _, Existing, InspectError, Login, Password, Provisioner as _, Refused, WriteError,
+};
 use elastauth::opensearch::OpenSearch;
 use elastauth_support::elasticsearch::ADMIN;
 
