@@ -15,7 +15,6 @@ use crate::identity::issuer::{self, Issuer};
 use crate::identity::issuers::Issuers;
 use crate::inbound::Limits;
 use crate::memory::MemoryStore;
-use crate::metrics::Metrics;
 use crate::oidc::{self, OidcProvider};
 use crate::redis::{self, RedisStore};
 use crate::roles::Mapping;
@@ -123,12 +122,11 @@ async fn serve_until_the_end(parts: Parts, settings: &Settings) -> Result<(), Er
 }
 
 async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Result<(), Error> {
-    let Parts { callers, provisioner, seal, .. } = parts;
+    let Parts { callers, provisioner, seal, metrics, .. } = parts;
     if let Callers::Tokens(issuers, _) = &callers {
         tokio::spawn(issuers.watch());
     }
-    let metrics = settings.http.metrics.then(|| Arc::new(Metrics::new()));
-    let broker = Broker::new(store, provisioner.counted_in(metrics.clone()), seal, settings.credentials.clone())?;
+    let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
     tokio::spawn(broker.watch());
     let policy = Policy::new(settings.policy.clone());
     let mapping = Mapping::new(&settings.roles);

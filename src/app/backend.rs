@@ -42,21 +42,21 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    /// Connects on first use.
+    /// A back end for a command. Connects on first use.
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+        Self::counting(settings, None)
+    }
+
+    /// A back end that counts its writes in `metrics`. Connects on first use.
+    pub(super) fn counting(settings: &Settings, metrics: Option<Arc<Metrics>>) -> Result<Self, Error> {
         let (elastic, opensearch) = (settings.elasticsearch.clone(), settings.opensearch.clone());
         let nodes = ClusterClient::new(elastic.nodes.clone())?;
         let unasked = ClusterId::new(&elastic.nodes.hosts).known();
-        let backend = Self { known: OnceCell::new(), nodes, unasked, elastic, opensearch, metrics: None };
+        let backend = Self { known: OnceCell::new(), nodes, unasked, elastic, opensearch, metrics };
         match settings.flavor {
             Some(flavor) => Ok(Self { known: OnceCell::new_with(Some(backend.build(flavor)?)), ..backend }),
             None => Ok(backend),
         }
-    }
-
-    /// Each write counts there.
-    pub(super) fn counted_in(self, metrics: Option<Arc<Metrics>>) -> Self {
-        Self { metrics, ..self }
     }
 
     fn build(&self, flavor: Flavor) -> Result<Known, Error> {

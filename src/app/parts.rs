@@ -1,5 +1,7 @@
-//! What is made of the configuration alone: no server is asked, and no port is bound. `check` makes it exactly as `serve` does, so
-//! that a configuration with which the service would not start is found by both.
+//! Builds the parts that need the configuration alone: no server is asked, and no port is bound. `check` builds them exactly as
+//! `serve` does, so that both find a configuration with which the service would not start.
+
+use std::sync::Arc;
 
 use super::backend::Backend;
 use super::{Error, issuers};
@@ -7,6 +9,7 @@ use crate::authz::Callers;
 use crate::config::{Problems, Provider, Settings};
 use crate::credentials::seal::Seal;
 use crate::identity::headers;
+use crate::metrics::Metrics;
 use crate::oidc::OidcProvider;
 use crate::telemetry::traces::Traces;
 
@@ -16,20 +19,23 @@ pub struct Parts {
     pub(super) provisioner: Backend,
     pub(super) seal: Seal,
     pub(super) traces: Option<Traces>,
+    /// None where `enable_metrics` is off.
+    pub(super) metrics: Option<Arc<Metrics>>,
 }
 
 impl Parts {
-    /// Reads the files, and derives the sealing key, which takes a good part of a second where that is made of a password. Must be
-    /// called within a runtime, which later sends the traces. All problems are reported at once.
+    /// Reads the files, and derives the sealing key, which takes a good part of a second where it is derived from a password. Must
+    /// be called within a runtime, which later sends the traces. Reports all problems at once.
     pub fn new(settings: &Settings) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let callers = keep(callers(settings), &mut problems);
-        let provisioner = keep(Backend::new(settings), &mut problems);
+        let metrics = settings.http.metrics.then(|| Arc::new(Metrics::new()));
+        let provisioner = keep(Backend::counting(settings, metrics.clone()), &mut problems);
         let seal = keep(Seal::new(&settings.seal), &mut problems);
         let traces = keep(settings.traces.as_ref().map(Traces::new).transpose(), &mut problems);
         match (callers, provisioner, seal, traces) {
             (Some(callers), Some(provisioner), Some(seal), Some(traces)) => {
-                Ok(Self { callers, provisioner, seal, traces })
+                Ok(Self { callers, provisioner, seal, traces, metrics })
             }
             _ => Err(Problems(problems)),
         }
