@@ -72,12 +72,12 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     }
 
     /// Whether the store answers and takes writes, for readiness.
-    pub async fn reachable(&self) -> Result<(), StoreError> {
+    pub(crate) async fn reachable(&self) -> Result<(), StoreError> {
         self.shared.store.reachable().await
     }
 
     /// Whether the store is asked at all, which it is not while its breaker is open.
-    pub fn store_answers(&self) -> bool {
+    pub(crate) fn store_answers(&self) -> bool {
         !self.shared.store.is_open()
     }
 
@@ -92,12 +92,12 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     }
 
     /// The result of the provisioner's last check in the background.
-    pub fn condition(&self) -> Result<(), String> {
+    pub(crate) fn condition(&self) -> Result<(), String> {
         self.shared.provisioner.condition()
     }
 
     /// Drops what this process keeps and will not use any more.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let Shared { near_cache, admission, refusals, limits, settings, .. } = &*self.shared;
         near_cache.sweep();
         admission.sweep();
@@ -106,7 +106,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     }
 
     /// Whether this value of an `Authorization` header is a credential in the near cache.
-    pub fn issued(&self, basic: &str) -> bool {
+    pub(crate) fn issued(&self, basic: &str) -> bool {
         let key = basic.strip_prefix("Basic ").and_then(user_of).map(|username| CacheKey::of(&username));
         match key.map(|key| self.shared.near_cache.look_up(&key)) {
             Some(Lookup::Fresh(cached) | Lookup::Suspect(cached)) => cached.credential.is(basic),
@@ -115,7 +115,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     }
 
     /// The caller's credential, if it is in the near cache and may be served without asking the store. Waits for nothing.
-    pub fn recall(&self, caller: &Caller) -> Result<Obtained, Miss> {
+    pub(crate) fn recall(&self, caller: &Caller) -> Result<Obtained, Miss> {
         match self.shared.near_cache.look_up(&caller.key) {
             Lookup::Fresh(cached) if self.serves(caller, &cached) => Ok(self.serve(caller, &cached, Source::Near)),
             Lookup::Suspect(cached) => Err(Miss { suspect: Some(cached) }),
@@ -133,7 +133,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
 
     /// The caller's credential after a miss: out of the store, or after a write that Elasticsearch acknowledged. May be
     /// cancelled at any time: a run that it began goes on. `context` is asked for only where a run is needed.
-    pub async fn obtain_after(
+    pub(crate) async fn obtain_after(
         &self,
         Miss { suspect }: Miss,
         caller: &Caller,

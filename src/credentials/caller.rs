@@ -28,7 +28,7 @@ impl Caller {
 
     /// The verified identity, with its groups and claims.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
 }

@@ -46,7 +46,7 @@ struct Parts {
 impl Credential {
     /// Builds the value of the `Authorization` header (RFC 7617 §2).
     #[must_use]
-    pub fn new(username: Username, password: &Password) -> Self {
+    pub(crate) fn new(username: Username, password: &Password) -> Self {
         use base64::Engine as _;
         let pair = format!("{username}:{}", password.expose());
         let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
@@ -55,25 +55,25 @@ impl Credential {
 
     /// The user that the credential is for.
     #[must_use]
-    pub fn username(&self) -> &Username {
+    pub(crate) fn username(&self) -> &Username {
         &self.0.username
     }
 
     /// `Basic …`, for the reply and for nothing else.
     #[must_use]
-    pub fn expose_header(&self) -> &str {
+    pub(crate) fn expose_header(&self) -> &str {
         self.0.basic.expose_secret()
     }
 
     /// Whether this is the value of the header. Digests are compared, so that the time it takes shows nothing of the password.
     #[must_use]
-    pub fn is(&self, header: &str) -> bool {
+    pub(crate) fn is(&self, header: &str) -> bool {
         let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
         digest(header).as_ref() == digest(self.expose_header()).as_ref()
     }
 
     /// The encoded reply that injects it: made at the first use, and cached as long as the credential.
-    pub fn reply(&self, make: impl FnOnce(&str) -> Bytes) -> Bytes {
+    pub(crate) fn reply(&self, make: impl FnOnce(&str) -> Bytes) -> Bytes {
         self.0.reply.get_or_init(|| make(self.expose_header())).clone()
     }
 }

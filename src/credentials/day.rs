@@ -27,7 +27,7 @@ impl Day {
 
     /// Reads a day as it is written; none for any other text.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.len() != "2026-11-25".len() {
             return None;
         }
@@ -36,7 +36,7 @@ impl Day {
 
     /// The day that lies this long before, in whole days rounded up.
     #[must_use]
-    pub fn before(self, duration: Duration) -> Self {
+    pub(crate) fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration.as_secs().div_ceil(SECONDS)))
     }
 }

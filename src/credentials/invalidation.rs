@@ -78,18 +78,18 @@ impl Default for Invalidations {
 
 impl Invalidations {
     /// A session begins: every change is reported from now on.
-    pub fn begun(&self) {
+    pub(crate) fn begun(&self) {
         self.signs.fetch_add(1, Ordering::AcqRel);
         self.enter(1);
     }
 
     /// The session has ended: changes are missed from now on, and what was read before is suspect.
-    pub fn lost(&self) {
+    pub(crate) fn lost(&self) {
         self.enter(0);
     }
 
     /// The store cannot report changes at all.
-    pub fn unavailable(&self) {
+    pub(crate) fn unavailable(&self) {
         self.enter(2);
     }
 
@@ -109,7 +109,7 @@ impl Invalidations {
     }
 
     /// A key has changed; the bytes are the key as the store has it.
-    pub fn changed(&self, key: &[u8]) {
+    pub(crate) fn changed(&self, key: &[u8]) {
         // first, so that a reader that finds the change finds the sign too
         self.signs.fetch_add(1, Ordering::AcqRel);
         let slot = self.slot(key);
@@ -120,7 +120,7 @@ impl Invalidations {
     }
 
     /// Every key may have changed, as after a flush.
-    pub fn all_changed(&self) {
+    pub(crate) fn all_changed(&self) {
         self.signs.fetch_add(1, Ordering::AcqRel);
         for changes in &self.changes {
             changes.fetch_add(1, Ordering::AcqRel);

@@ -12,7 +12,7 @@ impl RequestContext {
     /// Both come from the client, and what does not fit into a header, or is no `traceparent` (W3C Trace Context §3.2),
     /// is left out.
     #[must_use]
-    pub fn new(request_id: &str, traceparent: &str) -> Self {
+    pub(crate) fn new(request_id: &str, traceparent: &str) -> Self {
         let plain = request_id.len() <= 128 && request_id.bytes().all(|byte| byte.is_ascii_graphic());
         let request_id = if plain { request_id.to_owned() } else { String::new() };
         let traceparent = if is_traceparent(traceparent) { traceparent.to_owned() } else { String::new() };
@@ -21,13 +21,13 @@ impl RequestContext {
 
     /// The value of `x-request-id`; empty if there is none.
     #[must_use]
-    pub fn request_id(&self) -> &str {
+    pub(crate) fn request_id(&self) -> &str {
         &self.request_id
     }
 
     /// The value of `traceparent`; empty if there is none.
     #[must_use]
-    pub fn traceparent(&self) -> &str {
+    pub(crate) fn traceparent(&self) -> &str {
         &self.traceparent
     }
 }

@@ -38,7 +38,7 @@ pub struct UserSpec {
 impl UserSpec {
     /// Whether the stamp in Elasticsearch takes precedence over what is to be written.
     #[must_use]
-    pub fn is_outranked_by(&self, stamp: &Standing) -> bool {
+    pub(crate) fn is_outranked_by(&self, stamp: &Standing) -> bool {
         let Self { mapping, as_of, ref roles, .. } = *self;
         outranked(&Standing { mapping, as_of, roles: roles.clone() }, stamp).is_some()
     }
@@ -75,7 +75,7 @@ pub struct StoreName {
 impl StoreName {
     /// Whether a stamp names this store. Earlier releases wrote the name itself into stamps.
     #[must_use]
-    pub fn is(&self, stamped: &str) -> bool {
+    pub(crate) fn is(&self, stamped: &str) -> bool {
         stamped == self.mark || stamped == self.name
     }
 }

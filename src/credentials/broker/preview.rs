@@ -73,12 +73,12 @@ pub enum PlannedWrite {
 
 impl<S: Store, P: Provisioner> Broker<S, P> {
     /// The provisioner that would write, for details of the write.
-    pub fn provisioner(&self) -> &P {
+    pub(crate) fn provisioner(&self) -> &P {
         &self.shared.provisioner
     }
 
     /// Reads the store and the user. An unreachable store is an error, an unreachable Elasticsearch is part of the answer.
-    pub async fn preview(&self, caller: &Caller) -> Result<Preview, Error> {
+    pub(crate) async fn preview(&self, caller: &Caller) -> Result<Preview, Error> {
         let (shared, identity, key) = (&*self.shared, caller.identity(), caller.key.clone());
         shared.ask_cluster().await;
         let (at, read_version) = (Instant::now(), shared.near_cache.read_version(&key));
