@@ -155,7 +155,7 @@ async fn one_sign_of_life_is_good_for_one_failure_and_the_background_goes_on_alo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_refuses_writes_is_read_on_and_readiness_tells_the_two_apart() {
+async fn a_store_that_refuses_writes_is_still_read_and_readiness_distinguishes_the_two() {
     let (store, breaker, key) = breaker();
     *store.mode.lock() = Mode::RefusesWrites;
     for _ in 0..10 {

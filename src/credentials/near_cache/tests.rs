@@ -13,7 +13,7 @@ use tokio::time::{Instant, advance};
 const LIFE: Duration = Duration::from_secs(3600);
 const MAX_STALE: Duration = Duration::from_secs(60);
 
-fn near() -> NearCache {
+fn near_cache() -> NearCache {
     NearCache::new(Settings { max_entries: 100, max_stale: MAX_STALE })
 }
 
@@ -55,15 +55,15 @@ fn maintenance(current: &Current) -> MaintenanceSchedule {
     MaintenanceSchedule::of(current, &settings, None, &seal)
 }
 
-fn insert(near: &NearCache, read_version: ReadVersion) -> Arc<CachedCredential> {
+fn insert(near_cache: &NearCache, read_version: ReadVersion) -> Arc<CachedCredential> {
     let current = current();
     let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
     let maintenance = maintenance(&current);
-    near.insert(&key(), read_version, current, credential, maintenance)
+    near_cache.insert(&key(), read_version, current, credential, maintenance)
 }
 
-fn look_up(near: &NearCache) -> &'static str {
-    match near.look_up(&key()) {
+fn look_up(near_cache: &NearCache) -> &'static str {
+    match near_cache.look_up(&key()) {
         Lookup::Nothing => "nothing",
         Lookup::Fresh(_) => "fresh",
         Lookup::Suspect(_) => "suspect",
@@ -72,163 +72,163 @@ fn look_up(near: &NearCache) -> &'static str {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_is_fresh_until_a_change_is_reported() {
-    let near = near();
-    near.invalidations().begun();
-    assert_eq!(look_up(&near), "nothing");
-    insert(&near, near.read_version(&key()));
-    assert_eq!(look_up(&near), "fresh");
-    near.invalidations().changed(b"elastauth-other");
-    near.invalidations().changed(key().as_str().as_bytes());
-    assert_eq!(look_up(&near), "nothing");
+    let near_cache = near_cache();
+    near_cache.invalidations().begun();
+    assert_eq!(look_up(&near_cache), "nothing");
+    insert(&near_cache, near_cache.read_version(&key()));
+    assert_eq!(look_up(&near_cache), "fresh");
+    near_cache.invalidations().changed(b"elastauth-other");
+    near_cache.invalidations().changed(key().as_str().as_bytes());
+    assert_eq!(look_up(&near_cache), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_that_is_reported_between_the_read_and_the_insertion_prevails() {
-    let near = near();
-    near.invalidations().begun();
-    let read_version = near.read_version(&key());
-    near.invalidations().changed(key().as_str().as_bytes());
-    let kept = insert(&near, read_version);
-    assert!(!near.may_serve(&kept));
-    assert_eq!(look_up(&near), "nothing");
+    let near_cache = near_cache();
+    near_cache.invalidations().begun();
+    let read_version = near_cache.read_version(&key());
+    near_cache.invalidations().changed(key().as_str().as_bytes());
+    let cached = insert(&near_cache, read_version);
+    assert!(!near_cache.may_serve(&cached));
+    assert_eq!(look_up(&near_cache), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flush_drops_everything_and_so_does_a_write_of_our_own() {
-    let near = near();
-    near.invalidations().begun();
-    insert(&near, near.read_version(&key()));
-    near.invalidations().all_changed();
-    assert_eq!(look_up(&near), "nothing");
-    let read_version = near.read_version(&key());
-    near.invalidate(&key());
-    insert(&near, read_version);
-    assert_eq!(look_up(&near), "nothing");
+    let near_cache = near_cache();
+    near_cache.invalidations().begun();
+    insert(&near_cache, near_cache.read_version(&key()));
+    near_cache.invalidations().all_changed();
+    assert_eq!(look_up(&near_cache), "nothing");
+    let read_version = near_cache.read_version(&key());
+    near_cache.invalidate(&key());
+    insert(&near_cache, read_version);
+    assert_eq!(look_up(&near_cache), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_session_makes_entries_suspect_and_they_may_serve_for_so_long() {
-    let near = near();
-    near.invalidations().begun();
-    let kept = insert(&near, near.read_version(&key()));
+    let near_cache = near_cache();
+    near_cache.invalidations().begun();
+    let cached = insert(&near_cache, near_cache.read_version(&key()));
     advance(MAX_STALE * 2).await;
-    assert_eq!(look_up(&near), "fresh", "age alone makes nothing suspect");
-    near.invalidations().lost();
-    near.invalidations().lost();
-    assert_eq!(look_up(&near), "suspect");
+    assert_eq!(look_up(&near_cache), "fresh", "age alone makes nothing suspect");
+    near_cache.invalidations().lost();
+    near_cache.invalidations().lost();
+    assert_eq!(look_up(&near_cache), "suspect");
     advance(MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
-    assert!(near.may_serve(&kept));
-    near.invalidations().begun();
-    assert_eq!(look_up(&near), "suspect", "changes in between were not reported");
+    assert!(near_cache.may_serve(&cached));
+    near_cache.invalidations().begun();
+    assert_eq!(look_up(&near_cache), "suspect", "changes in between were not reported");
     advance(Duration::from_millis(1)).await;
-    assert!(!near.may_serve(&kept), "the time counts from the loss, whatever began since");
-    insert(&near, near.read_version(&key()));
-    assert_eq!(look_up(&near), "fresh");
+    assert!(!near_cache.may_serve(&cached), "the time counts from the loss, whatever began since");
+    insert(&near_cache, near_cache.read_version(&key()));
+    assert_eq!(look_up(&near_cache), "fresh");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_without_a_session_is_suspect_at_once() {
-    let near = near();
-    let kept = insert(&near, near.read_version(&key()));
-    assert_eq!(look_up(&near), "suspect");
+    let near_cache = near_cache();
+    let cached = insert(&near_cache, near_cache.read_version(&key()));
+    assert_eq!(look_up(&near_cache), "suspect");
     advance(MAX_STALE).await;
-    assert!(!near.may_serve(&kept));
+    assert!(!near_cache.may_serve(&cached));
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_changes_are_not_reported_entries_live_a_few_seconds() {
-    let near = near();
-    near.invalidations().unavailable();
-    insert(&near, near.read_version(&key()));
-    assert_eq!(look_up(&near), "fresh");
+    let near_cache = near_cache();
+    near_cache.invalidations().unavailable();
+    insert(&near_cache, near_cache.read_version(&key()));
+    assert_eq!(look_up(&near_cache), "fresh");
     advance(UNTRACKED).await;
-    assert_eq!(look_up(&near), "suspect");
+    assert_eq!(look_up(&near_cache), "suspect");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_entry_never_lives_longer_than_its_record() {
-    let near = near();
-    near.invalidations().begun();
-    let kept = insert(&near, near.read_version(&key()));
+    let near_cache = near_cache();
+    near_cache.invalidations().begun();
+    let cached = insert(&near_cache, near_cache.read_version(&key()));
     advance(LIFE).await;
-    assert!(!near.may_serve(&kept));
-    assert_eq!(look_up(&near), "nothing");
+    assert!(!near_cache.may_serve(&cached));
+    assert_eq!(look_up(&near_cache), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_waits_for_a_change_wakes_when_it_is_reported() {
-    let near = near();
-    near.invalidations().begun();
+    let near_cache = near_cache();
+    near_cache.invalidations().begun();
     let (poll, tracked) = (Duration::from_secs(1), Duration::from_secs(100));
-    let read_version = near.read_version(&key());
-    let waiting = near.invalidations().wait(&read_version, poll, tracked);
+    let read_version = near_cache.read_version(&key());
+    let waiting = near_cache.invalidations().wait(&read_version, poll, tracked);
     tokio::pin!(waiting);
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-    near.invalidations().changed(key().as_str().as_bytes());
+    near_cache.invalidations().changed(key().as_str().as_bytes());
     let began = Instant::now();
     waiting.await;
-    near.invalidations().wait(&read_version, poll, tracked).await;
+    near_cache.invalidations().wait(&read_version, poll, tracked).await;
     assert_eq!(began.elapsed(), Duration::ZERO, "a change before the wait counts too");
-    near.invalidations().lost();
-    near.invalidations().wait(&near.read_version(&key()), poll, tracked).await;
+    near_cache.invalidations().lost();
+    near_cache.invalidations().wait(&near_cache.read_version(&key()), poll, tracked).await;
     assert_eq!(began.elapsed(), poll, "without a session it reads again by itself");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_entries_is_bounded() {
-    let near = near();
-    near.invalidations().begun();
+    let near_cache = near_cache();
+    near_cache.invalidations().begun();
     for n in 0..1000 {
         let key = CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
         let current = current();
         let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
         let maintenance = maintenance(&current);
-        near.insert(&key, near.read_version(&key), current, credential, maintenance);
+        near_cache.insert(&key, near_cache.read_version(&key), current, credential, maintenance);
     }
-    assert!(near.entries.len() <= 100, "{}", near.entries.len());
+    assert!(near_cache.entries.len() <= 100, "{}", near_cache.entries.len());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_will_not_be_served_any_more_is_dropped_with_its_password_by_a_sweep() {
     for unavailable in [false, true] {
-        let near = near();
+        let near_cache = near_cache();
         if unavailable {
-            near.invalidations().unavailable();
+            near_cache.invalidations().unavailable();
         } else {
-            near.invalidations().begun();
+            near_cache.invalidations().begun();
         }
-        insert(&near, near.read_version(&key()));
-        near.sweep();
-        assert_eq!(near.entries.len(), 1, "it is fresh");
+        insert(&near_cache, near_cache.read_version(&key()));
+        near_cache.sweep();
+        assert_eq!(near_cache.entries.len(), 1, "it is fresh");
         if !unavailable {
             advance(MAX_STALE * 2).await;
-            near.sweep();
-            assert_eq!(near.entries.len(), 1, "age alone makes nothing suspect");
-            near.invalidations().lost();
+            near_cache.sweep();
+            assert_eq!(near_cache.entries.len(), 1, "age alone makes nothing suspect");
+            near_cache.invalidations().lost();
         }
         advance(MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
-        near.sweep();
-        assert_eq!(near.entries.len(), 1, "it may serve while the store does not answer");
+        near_cache.sweep();
+        assert_eq!(near_cache.entries.len(), 1, "it may serve while the store does not answer");
         advance(Duration::from_millis(1)).await;
-        near.sweep();
-        assert_eq!(near.entries.len(), 0);
+        near_cache.sweep();
+        assert_eq!(near_cache.entries.len(), 0);
     }
-    let near = near();
-    near.invalidations().begun();
-    insert(&near, near.read_version(&key()));
-    near.invalidations().changed(key().as_str().as_bytes());
-    near.sweep();
-    assert_eq!(near.entries.len(), 0, "it has changed in the store");
-    insert(&near, near.read_version(&key()));
+    let near_cache = near_cache();
+    near_cache.invalidations().begun();
+    insert(&near_cache, near_cache.read_version(&key()));
+    near_cache.invalidations().changed(key().as_str().as_bytes());
+    near_cache.sweep();
+    assert_eq!(near_cache.entries.len(), 0, "it has changed in the store");
+    insert(&near_cache, near_cache.read_version(&key()));
     advance(LIFE).await;
-    near.sweep();
-    assert_eq!(near.entries.len(), 0, "its record has ended");
+    near_cache.sweep();
+    assert_eq!(near_cache.entries.len(), 0, "its record has ended");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_of_many_roles_takes_the_room_of_several() {
-    let near = near();
-    near.invalidations().begun();
+    let near_cache = near_cache();
+    near_cache.invalidations().begun();
     let roles = Roles::new((0..1000).map(|n| format!("role-{n}")));
     for n in 0..100 {
         let key = CacheKey::of(&Username::parse(&format!("u{n}")).unwrap());
@@ -236,7 +236,7 @@ async fn a_record_of_many_roles_takes_the_room_of_several() {
         current.written.record.roles = roles.clone();
         let credential = Credential::new(Username::parse("ann").unwrap(), &current.written.record.password);
         let maintenance = maintenance(&current);
-        near.insert(&key, near.read_version(&key), current, credential, maintenance);
+        near_cache.insert(&key, near_cache.read_version(&key), current, credential, maintenance);
     }
-    assert!((1..=4).contains(&near.entries.len()), "{} of 40 kB in 150 kB", near.entries.len());
+    assert!((1..=4).contains(&near_cache.entries.len()), "{} of 40 kB in 150 kB", near_cache.entries.len());
 }

@@ -20,7 +20,7 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_use_past_half_the_life_extends_it_once_in_the_background_also_from_near() {
+async fn a_use_past_half_the_life_extends_it_once_in_the_background_also_from_the_near_cache() {
     let mut deployment = Deployment::new();
     (deployment.settings.extend, deployment.settings.settling) = (true, 10 * HOUR);
     let replica = deployment.replica().await;
@@ -42,7 +42,7 @@ async fn a_use_past_half_the_life_extends_it_once_in_the_background_also_from_ne
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_due_while_the_store_does_not_answer_costs_nobody_the_password_that_is_kept() {
+async fn maintenance_while_the_store_does_not_answer_leaves_the_cached_password_in_use() {
     let mut deployment = Deployment::new();
     (deployment.settings.extend, deployment.settings.near.max_stale) = (true, HOUR);
     let replica = deployment.replica().await;
@@ -64,7 +64,7 @@ async fn what_is_due_while_the_store_does_not_answer_costs_nobody_the_password_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_nobody_uses_ends_and_without_extension_every_one_does() {
+async fn an_unused_record_ends_and_without_extension_every_one_does() {
     let mut deployment = Deployment::new();
     deployment.settings.settling = 10 * HOUR;
     let replica = deployment.replica().await;
@@ -111,7 +111,7 @@ async fn a_password_is_tried_at_its_first_use_after_the_settling_time_and_then_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pending_record_lives_as_long_as_its_write_may_be_applied_and_is_finished_by_whoever_comes() {
+async fn a_pending_record_lives_as_long_as_its_write_may_be_applied_and_the_next_request_finishes_it() {
     let deployment = Deployment::new();
     let (first, second) = (deployment.replica().await, deployment.replica().await);
     deployment.elastic.lose_answers(1);
@@ -125,7 +125,7 @@ async fn a_pending_record_lives_as_long_as_its_write_may_be_applied_and_is_finis
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_would_end_during_the_write_is_renewed_and_nobody_takes_it_over() {
+async fn a_lease_that_would_expire_during_the_write_is_renewed_and_not_taken_over() {
     let deployment = Deployment::new();
     deployment.elastic.take(Duration::from_millis(6500), 4 * SECOND);
     let (first, second) = (deployment.replica().await, deployment.replica().await);
@@ -139,7 +139,7 @@ async fn a_claim_that_would_end_during_the_write_is_renewed_and_nobody_takes_it_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_ends_before_its_claim_even_where_the_provisioner_does_not_end_it() {
+async fn a_write_ends_before_its_lease_even_where_the_provisioner_does_not_end_it() {
     let deployment = Deployment::new();
     deployment.elastic.take(Duration::ZERO, HOUR);
     let (replica, began) = (deployment.replica().await, Instant::now());

@@ -106,7 +106,7 @@ async fn equal_roles_of_another_configuration_are_served_and_nothing_is_written(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_foreseen_for_another_configuration_is_what_happens() {
+async fn a_preview_under_another_configuration_is_what_happens() {
     let deployment = Deployment::new();
     let token = AsOf::At(1000);
     ask_at(&*deployment.replica_by(1).await, token, "a,b").await;

@@ -55,7 +55,7 @@ async fn a_full_miss_is_three_round_trips_a_look_and_a_write_and_what_follows_is
     for (case, replica, source, trips) in [
         ("a full miss", &maker, Source::Provisioned, 3),
         ("a warm miss", &reader, Source::Store, 1),
-        ("a near hit", &reader, Source::Near, 0),
+        ("a hit of the near cache", &reader, Source::Near, 0),
         ("the maker again: its own write was reported to it too", &maker, Source::Store, 1),
         ("and then from its near cache", &maker, Source::Near, 0),
     ] {
@@ -135,14 +135,16 @@ async fn a_second_subject_cannot_take_the_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kept_record_has_nothing_twice_that_its_caller_has() {
+async fn a_cached_record_shares_what_it_has_in_common_with_its_caller() {
     let deployment = Deployment::new();
     let replica = deployment.replica().await;
     ask(&replica).await;
     let caller = Caller::new(ann(AsOf::At(1000)), Roles::new(["a"]));
     replica.obtain(&caller, RequestContext::default).await.unwrap();
-    let Lookup::Fresh(kept) = replica.shared.near_cache.look_up(&caller.key) else { panic!("it is kept") };
-    let (kept, own) = (&kept.current.written.record, caller.identity());
-    assert!(Arc::ptr_eq(&kept.owner.subject, &own.owner.subject) && Arc::ptr_eq(&kept.owner.issuer, &own.owner.issuer));
-    assert!(std::ptr::eq(kept.roles.iter().next().unwrap(), caller.entitlement.roles.iter().next().unwrap()));
+    let Lookup::Fresh(cached) = replica.shared.near_cache.look_up(&caller.key) else { panic!("it is not cached") };
+    let (cached, own) = (&cached.current.written.record, caller.identity());
+    assert!(
+        Arc::ptr_eq(&cached.owner.subject, &own.owner.subject) && Arc::ptr_eq(&cached.owner.issuer, &own.owner.issuer)
+    );
+    assert!(std::ptr::eq(cached.roles.iter().next().unwrap(), caller.entitlement.roles.iter().next().unwrap()));
 }
