@@ -23,7 +23,7 @@ const SLOTS: usize = 65_536;
 /// How many lists of waiting runs there are. Keys share them: a run that is woken by the change of another key reads again.
 const WAITERS: usize = 4096;
 /// How long an entry is trusted where the store cannot report changes.
-pub(in crate::credentials) const UNTRACKED: Duration = Duration::from_secs(2);
+pub(super) const UNTRACKED: Duration = Duration::from_secs(2);
 /// How many ends of sessions are remembered. Entries of older sessions are too old to be served.
 const SESSIONS: usize = 64;
 
@@ -55,7 +55,7 @@ pub struct Invalidations {
 
 /// What had been reported before a key was read: what was read is true as long as this has not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::credentials) struct ReadVersion {
+pub(super) struct ReadVersion {
     slot: usize,
     changes: u64,
     state: u64,
@@ -129,7 +129,7 @@ impl Invalidations {
     }
 
     /// How many reports there were: only a store that is alive makes them.
-    pub(in crate::credentials) fn signs(&self) -> u64 {
+    pub(super) fn signs(&self) -> u64 {
         self.signs.load(Ordering::Acquire)
     }
 
@@ -150,21 +150,21 @@ impl Invalidations {
         &self.waiters[slot % WAITERS]
     }
 
-    pub(in crate::credentials) fn read_version(&self, key: &CacheKey) -> ReadVersion {
+    pub(super) fn read_version(&self, key: &CacheKey) -> ReadVersion {
         let slot = self.slot(key.as_str().as_bytes());
         let changes = self.changes.get(slot).map_or(0, |changes| changes.load(Ordering::Acquire));
         ReadVersion { slot, changes, state: self.state.load(Ordering::Acquire) }
     }
 
     /// Whether no change of the key was reported since the version was taken.
-    pub(in crate::credentials) fn unchanged(&self, read_version: &ReadVersion) -> bool {
+    pub(super) fn unchanged(&self, read_version: &ReadVersion) -> bool {
         self.changes
             .get(read_version.slot)
             .is_some_and(|changes| changes.load(Ordering::Acquire) == read_version.changes)
     }
 
     /// Whether no change can have been missed either. `read` is when the entry was read.
-    pub(in crate::credentials) fn trusts(&self, read_version: &ReadVersion, read: Instant) -> bool {
+    pub(super) fn trusts(&self, read_version: &ReadVersion, read: Instant) -> bool {
         let state = self.state.load(Ordering::Acquire);
         match mode_of(state) {
             Mode::Tracked => read_version.state == state,
@@ -174,7 +174,7 @@ impl Invalidations {
     }
 
     /// For how long a change may have been missed.
-    pub(in crate::credentials) fn suspect_for(&self, read_version: &ReadVersion, read: Instant) -> Duration {
+    pub(super) fn suspect_for(&self, read_version: &ReadVersion, read: Instant) -> Duration {
         if mode_of(read_version.state) != Mode::Tracked {
             return read.elapsed();
         }
@@ -188,16 +188,16 @@ impl Invalidations {
     }
 
     /// When the present session began, if there is one and there was another state before it.
-    pub(in crate::credentials) fn tracked_since(&self) -> Option<Instant> {
+    pub(super) fn tracked_since(&self) -> Option<Instant> {
         let ended = self.ended.lock();
         let tracked = mode_of(self.state.load(Ordering::Acquire)) == Mode::Tracked;
-        // before the first session nothing was read, so that no change can have been missed
+        // before the first session this process relied on no reports, and so has missed none
         ended.back().filter(|(before, _)| tracked && *before != 0).map(|(_, at)| *at)
     }
 
     /// Waits until the key may have changed since the version was taken: at most the time `tracked` within a session, and `poll`
     /// without one.
-    pub(in crate::credentials) async fn wait(&self, read_version: &ReadVersion, poll: Duration, tracked: Duration) {
+    pub(super) async fn wait(&self, read_version: &ReadVersion, poll: Duration, tracked: Duration) {
         let changed = self.waiters(read_version.slot).notified();
         tokio::pin!(changed);
         // from here on no wake-up is missed
