@@ -1,4 +1,7 @@
 //! Remembers refusals by Elasticsearch for half a minute, so that not every request of a refused user asks it again.
+//!
+//! It is a map and not a `quick_cache`, which knows no expiry: the times would have to be kept, compared and swept here all the
+//! same.
 
 use std::collections::HashMap;
 use std::time::Duration;
