@@ -19,9 +19,9 @@
 //! | `schedule` | when a record in use is next extended, confirmed and sealed anew |
 //! | `single_flight`, `admission` | one run for each user at a time; a bound on how many users are written at once |
 //! | `store`, `provisioner` | the seams: where replicas agree, and where users are made |
-//! | `caller`, `request_context`, `settings` | what goes in: the caller with its roles; the request's id and trace; times and bounds |
+//! | `caller`, `request_context`, `settings` | what goes in: a caller with its roles; a request's id and trace; times and bounds |
 //! | `credential`, [`password`] | what comes out: the credential that Envoy injects, and its generated password |
-//! | `user`, `cluster`, `key`, `day` | a user as it is to be and as it is found; which cluster a record is for; a record's name; a date |
+//! | `user`, `cluster`, `key`, `day` | a user as it is to be and as it is found; a record's cluster; its name; a date |
 //! | [`purge`] | removing records that no key opens, for `elastauth cache purge` |
 
 mod admission;

@@ -24,8 +24,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Reads the files, and derives the sealing key, which takes a good part of a second where it is derived from a password. Must
-    /// be called within a runtime, which later sends the traces. Reports all problems at once.
+    /// Reads the files, and derives the sealing key, which takes a good part of a second where it is derived from a password.
+    /// Must be called within a runtime, which later sends the traces. Reports all problems at once.
     pub fn new(settings: &Settings) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let callers = keep(callers(settings), &mut problems);

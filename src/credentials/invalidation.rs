@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use crate::credentials::CacheKey;
 
-/// How many counters of changes there are (half a megabyte). Keys share them: a change of one key also drops the entries of others
-/// with the same counter, which costs each a round trip, and a refusal while `grpc.max_in_flight` is reached. While 10,000 new
-/// users are written, about every second known user is read again once.
+/// How many counters of changes there are (half a megabyte). Keys share them: a change of one key also drops the entries of
+/// others with the same counter, which costs each a round trip, and a refusal while `grpc.max_in_flight` is reached. While 10,000
+/// new users are written, about every second known user is read again once.
 const SLOTS: usize = 65_536;
 /// How many lists of waiting runs there are. Keys share them: a run that is woken by the change of another key reads again.
 const WAITERS: usize = 4096;
@@ -27,7 +27,7 @@ pub(super) const UNTRACKED: Duration = Duration::from_secs(2);
 /// How many ends of sessions are remembered. Entries of older sessions are too old to be served.
 const SESSIONS: usize = 64;
 
-/// Whether changes are reported. It is the lower two bits of the state; the upper bits count, so that two sessions are never equal.
+/// Whether changes are reported. It is the lower two bits of the state; the upper bits count, so that no two sessions are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// Changes would be reported, but the connection is gone.

@@ -1,7 +1,7 @@
 //! Limits how often something is done for one user.
 //!
-//! It is a map and not a `quick_cache`: a cache at its bound would evict a user and let it begin again within its pause, where this
-//! lets no further user begin.
+//! It is a map and not a `quick_cache`: a cache at its bound would evict a user and let it begin again within its pause,
+//! where this lets no further user begin.
 
 use std::collections::HashMap;
 use std::time::Duration;
