@@ -298,11 +298,11 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_every_reason_and_its_cure() {
-        let readme = include_str!("../README.md");
+    fn the_page_about_troubleshooting_names_every_reason_and_its_cure() {
+        let page = include_str!("../docs/troubleshooting.md");
         let reasons = Refusal::all().into_iter().map(|refusal| refusal.verdict().reason);
         for reason in reasons.chain(["message_undecodable", "call_refused", "peer_not_allowed", "tls_handshake"]) {
-            assert!(readme.contains(&format!("| `{reason}` |")), "README.md has no line for {reason}");
+            assert!(page.contains(&format!("| `{reason}` |")), "docs/troubleshooting.md has no line for {reason}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! When something is down: each cell of the README's table, with the fault between the processes.
+//! When something is down: each cell of the table in `docs/operations.md`, with the fault between the processes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The lines of ACL in the README are enough for what they promise, on every shape of Redis.
+//! The lines of ACL in `docs/redis.md` are enough for what they promise, on every shape of Redis.
 
 use std::process::Command;
 
@@ -47,7 +47,7 @@ async fn serves(cache: &str, delete: impl Fn(&str)) -> Vec<Elastauth> {
     replicas
 }
 
-/// With all that the README grants, nothing is missing.
+/// With all that the page grants, nothing is missing.
 fn complete(replicas: &[Elastauth]) {
     for replica in replicas {
         replica.process.wait_for_line(0, &["Redis tells of changes"]);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the accounts of compose.yaml in Elasticsearch: a role with the permissions that elastauth's README describes, the user
+# Makes the accounts of compose.yaml in Elasticsearch: a role with the permissions that docs/elasticsearch.md describes, the user
 # `elastauth` with that role and no other, and the password of Kibana's own account. It may run any number of times.
 set -euo pipefail
 

@@ -58,7 +58,7 @@ pub struct Verdict {
     pub code: i32,
     /// HTTP status.
     pub http: u16,
-    /// Stable name for logs and metrics; the README lists each with its cure.
+    /// Stable name for logs and metrics; `docs/troubleshooting.md` lists each with its cure.
     pub reason: &'static str,
     /// What the client sees: one constant text per kind.
     pub text: &'static str,

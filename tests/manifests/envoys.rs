@@ -15,15 +15,16 @@ fn files() -> impl Iterator<Item = (&'static str, Value)> {
 /// The snippets of the pages that configure Envoy.
 fn snippets() -> Vec<(&'static str, Value)> {
     let mut found = Vec::new();
-    for page in ["README.md", "envoy/README.md"] {
+    for page in ["README.md", "docs/getting-started.md", "docs/deployment.md"] {
         let text = read(page);
-        for snippet in text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        let snippets = text.split("```yaml").skip(1).filter_map(|rest| rest.split_once('\n'));
+        for snippet in snippets.map(|(_tag, rest)| rest.split("```").next().unwrap()) {
             if snippet.contains("grpc_service:") {
                 found.extend(documents(snippet).into_iter().map(|value| (page, value)));
             }
         }
     }
-    assert!(!found.is_empty(), "the README shows how Envoy asks");
+    assert!(!found.is_empty(), "the pages show how Envoy asks");
     found
 }
 

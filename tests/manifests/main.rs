@@ -44,8 +44,8 @@ fn milliseconds(duration: &Value) -> u32 {
 
 /// The default of `grpc.deadline`, within which elastauth answers.
 fn deadline() -> u32 {
-    let readme = read("README.md");
-    let row = readme.lines().find(|line| line.starts_with("| `grpc.deadline` |")).unwrap();
+    let page = read("docs/configuration.md");
+    let row = page.lines().find(|line| line.starts_with("| `grpc.deadline` |")).unwrap();
     milliseconds(&row.split('`').nth(3).unwrap().into())
 }
 

@@ -1,4 +1,4 @@
-//! What writes cost, for the figures in the README; run on a quiet machine:
+//! What writes cost, for the figures in `docs/elasticsearch.md`; run on a quiet machine:
 //! `cargo test --release --test opensearch -- --ignored --exact costs::of_fifty_users --nocapture`
 
 use std::time::Duration;
