@@ -127,3 +127,14 @@ async fn a_cluster_serves_with_the_documented_line_and_tells_of_changes_with_its
     }
     complete(&serves(&cache(&node.address), delete).await);
 }
+
+#[test]
+fn the_page_about_redis_grants_what_is_tested_here() {
+    let page = include_str!("../docs/redis.md");
+    let line = page.lines().find(|line| line.starts_with("user elastauth on "));
+    assert_eq!(line, Some(format!("user elastauth on >… {}", LINE[4..].join(" ")).as_str()));
+    for grant in ["+eval", "+evalsha", "+client|tracking", "+cluster|slots", "+asking", "+select"] {
+        let escaped = grant.replace('|', "\\|");
+        assert!(page.lines().any(|line| line.starts_with("| `+") && line.contains(&escaped)), "docs/redis.md grants no {grant}");
+    }
+}
