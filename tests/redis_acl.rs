@@ -135,6 +135,9 @@ fn the_page_about_redis_grants_what_is_tested_here() {
     assert_eq!(line, Some(format!("user elastauth on >… {}", LINE[4..].join(" ")).as_str()));
     for grant in ["+eval", "+evalsha", "+client|tracking", "+cluster|slots", "+asking", "+select"] {
         let escaped = grant.replace('|', "\\|");
-        assert!(page.lines().any(|line| line.starts_with("| `+") && line.contains(&escaped)), "docs/redis.md grants no {grant}");
+        assert!(
+            page.lines().any(|line| line.starts_with("| `+") && line.contains(&escaped)),
+            "docs/redis.md grants no {grant}"
+        );
     }
 }
