@@ -125,7 +125,7 @@ fn each_mistake_is_written_down_and_has_its_test() {
         let row = page.lines().find(|line| line.starts_with('|') && line.contains(mistake));
         assert!(row.is_some(), "docs/deployment.md does not name {mistake}");
         let exists = match test.strip_prefix("tests/") {
-            Some(file) => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file).exists(),
+            Some(file) => std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file).exists(),
             None => include_str!("mistakes.rs").contains(&format!("async fn {test}(")),
         };
         assert!(exists, "{mistake}: {test}");
