@@ -1,4 +1,4 @@
-//! What the replicas agree on, and how it is written down.
+//! The record that replicas agree on for each user, and its format in the store.
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use crate::digest::Digest;
 use crate::identity::{Millis, Owner};
 use crate::roles::{Roles, Version};
 
-/// Who has announced a write: one per process, random.
+/// The replica that holds a record's lease: a random number, one for each process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseHolder(pub u128);
 
-/// How far a record is.
+/// The state of a record, from pending to confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Phase {
-    /// Elasticsearch may not have heard of it.
+    /// No write of the record is known to be acknowledged: Elasticsearch may not have it.
     Pending {
-        /// Whose turn it is to write.
+        /// The replica that may write the user for as long as the lease lasts.
         holder: LeaseHolder,
         /// The record changed after its holder read it: the holder writes once more.
         again: bool,
-        /// Elasticsearch has this password already: roles alone are to be written.
+        /// Elasticsearch has this password already: the roles and the stamp alone are to be written.
         password_known: bool,
     },
-    /// A write of it was acknowledged.
+    /// Elasticsearch acknowledged a write of the record.
     Ready,
-    /// And Elasticsearch accepted the password later, when no earlier write could land any more.
+    /// And Elasticsearch accepted the password later, when no earlier write could be applied any more.
     Confirmed,
 }
 
@@ -44,19 +44,19 @@ impl Phase {
 /// One user's agreed credential. The password of a record never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// How far it is.
+    /// Whether its write is pending, acknowledged or confirmed.
     pub phase: Phase,
-    /// The agreed password.
+    /// The password on which the replicas agreed.
     pub password: Password,
-    /// The agreed roles.
+    /// The roles on which the replicas agreed.
     pub roles: Roles,
     /// When the roles were true.
     pub as_of: Millis,
-    /// The configuration that turned the user's groups into the roles.
+    /// The configuration that mapped the user's groups to the roles.
     pub mapping: Version,
-    /// Whose username it is.
+    /// The subject to which the username belongs.
     pub owner: Owner,
-    /// When the password was made, by the clock of its maker.
+    /// When the password was generated, by the clock of the process that did.
     pub born: Millis,
 }
 
@@ -67,7 +67,7 @@ impl Record {
         Self { phase, ..self.clone() }
     }
 
-    /// What it says about the user's roles.
+    /// The record's statement about the user's roles.
     #[must_use]
     pub fn standing(&self) -> Standing {
         Standing { mapping: self.mapping, as_of: self.as_of, roles: self.roles.clone() }
@@ -75,32 +75,32 @@ impl Record {
 
     /// The same record with other roles.
     #[must_use]
-    pub fn standing_so(self, Standing { mapping, as_of, roles }: Standing) -> Self {
+    pub fn with_standing(self, Standing { mapping, as_of, roles }: Standing) -> Self {
         Self { roles, as_of, mapping, ..self }
     }
 
-    /// Whether it is this one's turn to write it.
+    /// Whether this replica holds the lease, which may have expired.
     #[must_use]
     pub fn is_leased_by(&self, me: LeaseHolder) -> bool {
         matches!(self.phase, Phase::Pending { holder, .. } if holder == me)
     }
 }
 
-/// A record together with the life it was first written with: the age of a claim is that life less what remains.
+/// A record with the life that the store was given for it: the age of a lease is that life less what remains of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The record.
+    /// The record that was written.
     pub record: Record,
     /// The life that the store was given when it was written.
     pub life: Duration,
-    /// How old the phase was then: nothing, unless its life was extended.
+    /// The age of the phase at that time: zero, unless the record's life was extended.
     pub aged: Duration,
-    /// The cluster whose user it is.
+    /// The Elasticsearch cluster that has the user.
     pub cluster: Cluster,
 }
 
-/// Fields that a later release adds are left out of account; those that an earlier one lacks have defaults. So replicas of two
-/// releases can share a store.
+/// The sealed content. Fields that a later release adds are ignored; those that an earlier one lacks have defaults. So replicas
+/// of two releases can share a store.
 #[derive(Serialize, Deserialize)]
 struct Plain {
     phase: Phase,
@@ -123,7 +123,7 @@ struct Plain {
 }
 
 impl Written {
-    /// Serialises for the seal.
+    /// The bytes to seal.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
         let record = &self.record;
         let plain = Plain {
@@ -144,7 +144,7 @@ impl Written {
         serde_json::to_vec(&plain).map(Zeroizing::new)
     }
 
-    /// Reads what the seal protected.
+    /// Reads the bytes that a seal protected.
     pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         let plain: Plain = serde_json::from_slice(bytes)?;
         let owner = Owner { issuer: Arc::from(plain.issuer), subject: Arc::from(plain.subject) };
@@ -162,16 +162,15 @@ impl Written {
         Ok(Self { record, life, aged, cluster })
     }
 
-    /// How long the phase has lasted, by the store's clock alone. No record has more life before it than it was given: one
-    /// that has was restored, or the clock was set back, and it counts as old.
+    /// How long the phase has lasted, by the store's clock alone. No record has more life left than it was given: one that has
+    /// was restored, or the clock was set back, and it counts as old.
     #[must_use]
     pub fn age(&self, remaining: Duration) -> Duration {
         self.life.checked_sub(remaining).map_or(Duration::MAX, |age| age.saturating_add(self.aged))
     }
 }
 
-/// Rounded up: a store may keep a life more exactly, and a record with more before it than it was given counts as
-/// restored.
+/// Rounded up: a store may keep a life more exactly, and a record with more life left than it was given counts as restored.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_is_what_of_the_life_is_gone_and_unknown_means_old() {
+    fn the_age_is_the_part_of_the_life_that_has_passed_and_unknown_means_old() {
         let second = Duration::from_secs;
         let written = Written { record: record(Phase::Ready), life: second(100), aged: second(5), cluster: cluster() };
         assert_eq!(written.age(second(100)), second(5));
@@ -234,7 +233,7 @@ mod tests {
         let mut plain: serde_json::Value = serde_json::from_slice(&written.encode().unwrap()).unwrap();
         plain["of_a_later_release"] = serde_json::json!({ "x": [1] });
         let read = |plain: &serde_json::Value| Written::decode(plain.to_string().as_bytes()).unwrap();
-        assert_eq!(read(&plain), written, "what a later release adds is left out of account");
+        assert_eq!(read(&plain), written, "what a later release adds is ignored");
         for added in ["of_a_later_release", "mapping", "mapping_since", "cluster_uuid", "hosts"] {
             plain.as_object_mut().unwrap().remove(added);
         }

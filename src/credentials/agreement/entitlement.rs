@@ -1,26 +1,26 @@
-//! What a caller is entitled to, and whose roles count.
+//! What a caller is entitled to, and whether a record satisfies it.
 
 use super::standing::{Standing, join};
 use crate::credentials::record::Record;
 use crate::identity::{AsOf, Millis, Owner};
 use crate::roles::{Roles, Version};
 
-/// What a caller is entitled to.
+/// The roles that a caller is entitled to, with what puts them in order with a record's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entitlement {
-    /// Who asks.
+    /// The subject for which the caller acts.
     pub owner: Owner,
-    /// The roles of the caller's token.
+    /// The roles that the caller's groups were mapped to.
     pub roles: Roles,
-    /// When they were true.
+    /// When the roles were true.
     pub as_of: AsOf,
     /// The configuration that turned the caller's groups into them.
     pub mapping: Version,
 }
 
 impl Entitlement {
-    /// The record may serve the caller: it has the caller's roles, or roles that count for more by the rule of [`join`]. Roles
-    /// without a time of their own are later than whatever stands, but not under a later configuration.
+    /// Whether the record may serve the caller: it has the caller's roles, or roles that prevail by the rule of [`join`]. Roles
+    /// without a time of their own are later than the record's, unless the record is of a later configuration.
     #[must_use]
     pub fn is_satisfied_by(&self, record: &Record) -> bool {
         record.roles == self.roles
@@ -30,33 +30,33 @@ impl Entitlement {
             }
     }
 
-    /// What is to stand instead of the record's roles for this caller's sake; none where they stay.
+    /// The standing that is to replace the record's for this caller; none where the record's roles stay.
     pub(super) fn raises(&self, record: &Record, as_of: Millis) -> Option<Standing> {
-        join(&record.standing(), &self.standing(as_of)).filter(|stands| stands.roles != record.roles)
+        join(&record.standing(), &self.standing(as_of)).filter(|prevails| prevails.roles != record.roles)
     }
 
-    /// What the caller says of itself, if its roles were true at this moment.
+    /// The caller's own standing, if its roles were true at this moment.
     pub(super) fn standing(&self, as_of: Millis) -> Standing {
         Standing { mapping: self.mapping, as_of, roles: self.roles.clone() }
     }
 
-    /// From now on the caller insists on what was overwritten too, as far as it counts for more.
+    /// From now on the caller is entitled to the overwritten roles too, as far as they prevail.
     pub(super) fn take_over(&mut self, before: &Record) {
         let before = before.standing();
-        let stands = match self.as_of {
+        let prevails = match self.as_of {
             AsOf::At(as_of) => join(&before, &self.standing(as_of)).unwrap_or(before),
             AsOf::Answered(_) | AsOf::Now => before,
         };
-        (self.mapping, self.as_of, self.roles) = (stands.mapping, AsOf::At(stands.as_of), stands.roles);
+        (self.mapping, self.as_of, self.roles) = (prevails.mapping, AsOf::At(prevails.as_of), prevails.roles);
     }
 
-    /// Puts a caller whose roles carry no time of their own in order with the record that it meets first, and only with that
-    /// one: two such callers differ from then on by time and roles, and cannot take turns. Roles that have just changed
-    /// stay: where a login proxy's instances disagree about a user's groups, each of their requests would otherwise be a
-    /// write. A caller that comes within that second gets the roles in force. A later configuration does not wait: it
-    /// changes a record once.
+    /// Gives a caller whose roles have no time of their own a place in the order with the first record that it reads, and only
+    /// with that one: two such callers differ from then on by time and roles, and cannot overwrite each other for ever. Roles
+    /// that have just changed stay: where a login proxy's instances disagree about a user's groups, each of their requests
+    /// would otherwise be a write. A caller that comes within that second gets the roles in force. A later configuration does
+    /// not wait: it changes a record once.
     pub(super) fn date_against(&mut self, record: &Record, observation: Observation) {
-        // replicas of one configuration are as late as the one that was started last
+        // all replicas of one configuration count as started when the last of them was
         self.mapping = self.mapping.or_later(observation.mapping).or_later(record.mapping);
         if matches!(self.as_of, AsOf::At(_)) || record.owner != self.owner {
             return;
@@ -71,14 +71,14 @@ impl Entitlement {
     }
 }
 
-/// When a record is read.
+/// The circumstances in which a run read a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Observation {
-    /// By this process's clock.
+    /// The time by this process's clock.
     pub now: Millis,
-    /// By the store's clock: what it holds is younger than the provider's answer about the caller, or so young that roles
+    /// Whether the record, by the store's clock, is younger than the provider's answer about the caller, or so young that roles
     /// without a time of their own do not change it yet.
     pub changed_since: bool,
-    /// The configuration of this process, as late as is known by now.
+    /// The configuration of this process, with the latest start of it that is known by now.
     pub mapping: Version,
 }

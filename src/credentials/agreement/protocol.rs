@@ -1,11 +1,11 @@
-//! What the driver is to do, and what it answers.
+//! The vocabulary between the state machine and its driver: actions that the driver executes, and events that it answers with.
 
-use super::Observation;
+use super::entitlement::Observation;
 use crate::credentials::record::Record;
 use crate::credentials::{Existing, Password, Refused};
 use crate::identity::{Millis, Owner};
 
-/// What the driver is to do. Compare-and-set is always against what was last read or written.
+/// What the driver is to do next. Each compare-and-set is against what this run last read or wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Read the store; answer with `Absent`, `Broken` or `Found`.
@@ -18,51 +18,52 @@ pub enum Action {
     Remove,
     /// Look at the Elasticsearch user; answer with `Inspected`.
     Inspect {
-        /// Whose it is to be.
+        /// The subject to which the user has to belong.
         owner: Owner,
-        /// It may also be the caller's, because a write of his came last: now another's record is to be written over it.
+        /// The user may also belong to the caller, because this run has written it for the caller: another subject's record
+        /// is now to be written over that.
         or_callers: bool,
     },
-    /// Write the user; answer with `Written`.
+    /// Write the user; answer with `Written`, or with `LeaseTooShort` if the write was not sent.
     Write {
-        /// What to write.
+        /// The record to write.
         record: Record,
-        /// Whether the password goes with it.
+        /// Whether the password is written too, or the roles and the stamp alone.
         with_password: bool,
     },
     /// Wait until the record may have changed; answer with `Waited`.
     Wait,
-    /// The end.
+    /// End the run with this outcome.
     Finish(Outcome),
 }
 
 /// The life to give to a replaced record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Life {
-    /// A claim begins.
+    /// The life of a pending record: a lease begins.
     Lease,
-    /// The same claim goes on: what remains of its life.
+    /// What remains of the record's life: the same lease continues.
     Remaining,
-    /// A ready record's.
+    /// The life of a ready record, `cache.expiration`.
     Ready,
 }
 
-/// What happened.
+/// What the driver observed after an action.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// Begin by reading.
+    /// The run begins; the first action is to read.
     Start,
-    /// Nothing is stored.
+    /// The store has no record.
     Absent(Fresh),
-    /// Something is stored that no key opens for its place: to be replaced.
+    /// The store has bytes that no key opens for this username: to be replaced.
     Broken(Fresh),
-    /// A record is stored.
+    /// The store has a record.
     Found {
-        /// It.
+        /// The record that was read.
         record: Record,
-        /// Whether a pending record's claim has lasted too long.
-        overdue: bool,
-        /// When.
+        /// Whether the record is pending and its lease has expired.
+        lease_expired: bool,
+        /// The circumstances of the read.
         observation: Observation,
     },
     /// The created record is in place.
@@ -73,12 +74,12 @@ pub enum Event {
     Replaced(Swap),
     /// The record is removed, or has changed.
     Removed,
-    /// What stands in Elasticsearch.
+    /// What the administrator sees of the user in Elasticsearch.
     Inspected(Result<Existing, Failure>),
     /// How the write ended.
     Written(Result<(), WriteFailure>),
-    /// The write was not sent: what is left of the claim's time is too short for it.
-    Expired,
+    /// The write was not sent: the rest of the lease is too short for it.
+    LeaseTooShort,
     /// The wait is over.
     Waited,
 }
@@ -86,55 +87,55 @@ pub enum Event {
 /// How a compare-and-set ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Swap {
-    /// As expected.
+    /// The expected record was there and is replaced.
     Yes,
-    /// It was done although something else was there, and was this if it can be read: a store without scripting.
+    /// A store without scripting replaced another record than the expected one: this one, if it can be read.
     Overwrote(Option<Record>),
-    /// Something else was there, and still is.
+    /// Another record was there, and still is.
     Changed,
-    /// Nothing was there.
+    /// No record was there.
     Missing,
 }
 
 /// The randomness and the time that a new record needs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fresh {
-    /// A new password.
+    /// A password that was generated for this record.
     pub password: Password,
-    /// Now.
+    /// The time by this process's clock.
     pub born: Millis,
 }
 
-/// How a look at the user failed.
+/// How the inspection of the user failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
-    /// The user is to be left alone.
+    /// The user must not be changed.
     Refused(Refused),
-    /// An outage.
+    /// Elasticsearch does not answer, or the administrator's account does not work.
     Unavailable,
 }
 
 /// How a write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteFailure {
-    /// For good.
+    /// Elasticsearch refused the user; repeating the write would not help.
     Refused(Refused),
     /// A role-only write found no user.
     Missing,
-    /// Not applied: by now the user's stamp counts for more than the record.
+    /// The write was not sent: the user's stamp prevails over the record by now.
     Outranked,
     /// Not applied, or perhaps applied later: the record stays pending.
     Unfinished,
 }
 
-/// How the loop ends.
+/// How a run ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// A write of this record was acknowledged, by me or by another.
+    /// A write of this record was acknowledged, to this replica or to another.
     Ready(Record),
     /// The username serves another subject.
     OtherOwner,
-    /// Elasticsearch's user is to be left alone.
+    /// The Elasticsearch user must not be changed.
     Refused(Refused),
     /// Elasticsearch did not acknowledge.
     Unavailable,

@@ -1,35 +1,36 @@
-//! What is said about a user's roles, and which of two sayings counts.
+//! The roles of a user as one source states them, and the rule for which of two statements prevails.
 //!
-//! A record, a caller and the stamp of an Elasticsearch user each say which roles the user has, when that was true, and by
-//! which configuration groups became roles. [`join`] is the one rule for any two of them. With one configuration the later
-//! time counts. With two of them neither may undo what the other knows better:
+//! A record, a caller and the stamp of an Elasticsearch user each state which roles the user has, when that was true, and
+//! which configuration mapped groups to roles. [`join`] is the one rule for any two of them. With one configuration the later
+//! time prevails. With two configurations neither may undo what the other knows better:
 //!
-//! | the new saying | is | then stands |
+//! | the new statement | is | result |
 //! |---|---|---|
 //! | of a later configuration | as late, or later | the new one |
-//! | of a later configuration | older by more than a millisecond | what both give, under the later configuration |
-//! | of an earlier configuration | as late, or older | what stood |
-//! | of an earlier configuration | later | what both give, under the later configuration |
+//! | of a later configuration | older by more than a millisecond | the roles in both, under the later configuration |
+//! | of an earlier configuration | as late, or older | the former one |
+//! | of an earlier configuration | later | the roles in both, under the later configuration |
 //!
-//! What both give is dated a millisecond before the later of the two, so that the token of that time, met by the later
-//! configuration, puts its exact roles in. Nothing comes back by it, neither what an older token has nor what the later
-//! configuration took away.
+//! The roles in both are dated a millisecond before the later of the two, so that the token of that time puts its exact roles
+//! in when a replica of the later configuration reads it. This never gives back a role, neither one that an older token has
+//! nor one that the later configuration took away.
 //!
-//! Each change makes (configuration, time, roles) greater. So no two callers, replicas or configurations can take turns.
+//! Each change makes (configuration, time, roles) greater. So no two callers, replicas or configurations can overwrite each
+//! other for ever.
 
 use std::cmp::Ordering;
 
 use crate::identity::Millis;
 use crate::roles::{Roles, Version};
 
-/// A user's roles, as of when, and by which configuration.
+/// A statement about a user's roles.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Standing {
-    /// The configuration that turned the user's groups into them.
+    /// The configuration that mapped the user's groups to the roles.
     pub mapping: Version,
-    /// When they were true.
+    /// When the roles were true.
     pub as_of: Millis,
-    /// The complete set.
+    /// All roles of the user.
     pub roles: Roles,
 }
 
@@ -39,7 +40,7 @@ impl Standing {
     }
 }
 
-/// What stands when `new` is said where `held` stood; none where `held` goes on standing.
+/// What prevails when `new` is stated where `held` was in force; none where `held` stays in force.
 #[must_use]
 pub fn join(held: &Standing, new: &Standing) -> Option<Standing> {
     if held.mapping.is_same(new.mapping) {
@@ -51,7 +52,7 @@ pub fn join(held: &Standing, new: &Standing) -> Option<Standing> {
         roles: held.roles.common(&new.roles),
     };
     match new.mapping.cmp(&held.mapping) {
-        // a millisecond is less than what it takes to tell which of two is older, and is what common roles are dated by
+        // common roles are dated a millisecond back, and no two tokens are told apart by less
         Ordering::Greater if new.as_of >= held.as_of.saturating_sub(1) => Some(new.clone()),
         Ordering::Greater => Some(common(held.as_of, new.mapping)),
         Ordering::Less | Ordering::Equal if new.as_of.saturating_sub(1) <= held.as_of => None,
@@ -59,18 +60,18 @@ pub fn join(held: &Standing, new: &Standing) -> Option<Standing> {
     }
 }
 
-/// What is to be written instead of `record` where `stamp` stands in Elasticsearch; none where the record may be written as it
-/// is. Of two that are equally old and of one configuration it is the record that counts: a person may have changed the
-/// user's roles by hand, and the stamp with them does not say so.
+/// What is to be written instead of `record` where the user in Elasticsearch has `stamp`; none where the record may be written
+/// as it is. Of two that are equally old and of one configuration the record prevails: a person may have changed the user's
+/// roles by hand, and the stamp does not show that.
 #[must_use]
 pub fn outranked(record: &Standing, stamp: &Standing) -> Option<Standing> {
-    let stands = if record.mapping.is_same(stamp.mapping) && record.as_of == stamp.as_of {
+    let prevails = if record.mapping.is_same(stamp.mapping) && record.as_of == stamp.as_of {
         Standing { mapping: record.mapping.max(stamp.mapping), ..record.clone() }
     } else {
         let stamped = || Standing { mapping: stamp.mapping.or_later(record.mapping), ..stamp.clone() };
         join(stamp, record).unwrap_or_else(stamped)
     };
-    (stands != *record).then_some(stands)
+    (prevails != *record).then_some(prevails)
 }
 
 #[cfg(test)]
@@ -80,7 +81,7 @@ mod tests {
 
     const OLD: Version = Version { since: 1, digest: Digest(9) };
     const NEW: Version = Version { since: 2, digest: Digest(3) };
-    /// The old one, started again.
+    /// The old configuration, started again.
     const LATE: Version = Version { since: 3, ..OLD };
 
     fn standing(mapping: Version, as_of: Millis, roles: &str) -> Standing {
@@ -88,22 +89,22 @@ mod tests {
     }
 
     #[test]
-    fn of_one_configuration_the_later_roles_stand_and_of_one_time_always_the_same() {
-        for (held, new, stands) in [
+    fn of_one_configuration_the_later_roles_prevail_and_of_one_time_always_the_same() {
+        for (held, new, prevails) in [
             ((5, "a"), (6, "b"), Some((6, "b"))),
             ((5, "a"), (4, "b"), None),
             ((5, "a"), (5, "b"), Some((5, "b"))),
             ((5, "b"), (5, "a"), None),
         ] {
             let of = |(as_of, roles)| standing(NEW, as_of, roles);
-            assert_eq!(join(&of(held), &of(new)), stands.map(of), "{held:?} {new:?}");
+            assert_eq!(join(&of(held), &of(new)), prevails.map(of), "{held:?} {new:?}");
         }
     }
 
     #[test]
-    fn of_two_configurations_the_later_one_counts_and_nothing_comes_back() {
-        for (held, new, stands) in [
-            // what the later configuration says of the same token, or of a later one
+    fn of_two_configurations_the_later_one_prevails_and_nothing_comes_back() {
+        for (held, new, prevails) in [
+            // the later configuration's roles of the same token, or of a later one
             ((OLD, 50, "a,b"), (NEW, 50, "a"), Some((NEW, 50, "a"))),
             ((OLD, 50, "a"), (NEW, 60, "c"), Some((NEW, 60, "c"))),
             // an older token does not bring back what a newer one lacks
@@ -117,7 +118,7 @@ mod tests {
             ((NEW, 59, "a"), (OLD, 60, "a,b"), None),
         ] {
             let of = |(mapping, as_of, roles)| standing(mapping, as_of, roles);
-            assert_eq!(join(&of(held), &of(new)), stands.map(of), "{held:?} {new:?}");
+            assert_eq!(join(&of(held), &of(new)), prevails.map(of), "{held:?} {new:?}");
         }
     }
 
@@ -132,7 +133,7 @@ mod tests {
     fn a_configuration_that_was_started_again_counts_from_then_on() {
         let held = standing(NEW, 50, "a");
         assert_eq!(join(&held, &standing(LATE, 50, "a,b")), Some(standing(LATE, 50, "a,b")));
-        // and what it made before it was replaced is its own
+        // and what it made before it was replaced stays its own
         assert_eq!(join(&standing(OLD, 50, "a"), &standing(LATE, 40, "b")), None);
     }
 
@@ -163,15 +164,15 @@ mod tests {
             let of = |(mapping, as_of, roles)| standing(mapping, as_of, roles);
             let found = outranked(&of(record), &of(stamp));
             assert_eq!(found, written.map(of), "{record:?} {stamp:?}");
-            // and what is written then outranks the stamp
+            // and what is written then prevails over the stamp
             let written = found.unwrap_or(of(record));
             assert_eq!(outranked(&written, &of(stamp)), None, "{record:?} {stamp:?}");
         }
     }
 
-    /// Every change makes the triple greater, whatever meets whatever.
+    /// Every change makes the triple greater, whichever two statements are joined.
     #[test]
-    fn nothing_ever_takes_turns() {
+    fn no_two_statements_overwrite_each_other_for_ever() {
         let all: Vec<Standing> = [OLD, NEW, LATE]
             .into_iter()
             .flat_map(|mapping| [10, 11, 12, 20].map(|as_of| (mapping, as_of)))
@@ -180,13 +181,13 @@ mod tests {
         let rank = |it: &Standing| (it.mapping, it.as_of, it.roles.clone());
         for held in &all {
             for new in &all {
-                if let Some(stands) = outranked(new, held) {
-                    assert!(rank(&stands) > rank(new), "stamp {held:?}, record {new:?}, {stands:?}");
-                    assert_eq!(outranked(&stands, held), None, "and is written: stamp {held:?}, record {new:?}");
+                if let Some(prevails) = outranked(new, held) {
+                    assert!(rank(&prevails) > rank(new), "stamp {held:?}, record {new:?}, {prevails:?}");
+                    assert_eq!(outranked(&prevails, held), None, "and is written: stamp {held:?}, record {new:?}");
                 }
-                let Some(stands) = join(held, new) else { continue };
-                assert!(rank(&stands) > rank(held), "{held:?} {new:?} {stands:?}");
-                assert_eq!(join(&stands, new), None, "and the caller is content: {held:?} {new:?}");
+                let Some(prevails) = join(held, new) else { continue };
+                assert!(rank(&prevails) > rank(held), "{held:?} {new:?} {prevails:?}");
+                assert_eq!(join(&prevails, new), None, "and the caller is satisfied: {held:?} {new:?}");
             }
         }
     }

@@ -1,8 +1,12 @@
-//! The transitions.
+//! The transitions of the state machine.
 
-use super::*;
+use super::protocol::{Action, Event, Failure, Life, Outcome, Swap, WriteFailure};
+use super::standing::Standing;
+use super::state::{State, Step, Then};
+use crate::credentials::record::{Phase, Record};
+use crate::credentials::{Existing, Refused};
 
-/// One step of the loop. An event that does not belong to the state makes the loop read again, which is always safe.
+/// One transition. An event that does not belong to the state makes the run read again, which is always safe.
 #[must_use]
 pub fn step(mut state: State, event: Event) -> (State, Action) {
     match (state.step.clone(), event) {
@@ -15,18 +19,17 @@ pub fn step(mut state: State, event: Event) -> (State, Action) {
             let record = state.draft(fresh);
             state.replace(record, Life::Lease, Then::PayDebt)
         }
-        (Step::Reading, Event::Found { record, overdue, observation }) => {
+        (Step::Reading, Event::Found { record, lease_expired, observation }) => {
             state.entitlement.date_against(&record, observation);
             if state.acknowledged {
-                // lost the compare-and-set to ready: a debt, unless the record still waits under my claim
+                // the compare-and-set to ready has failed: a debt, unless the record is still pending under this replica's lease
                 state.acknowledged = false;
-                let still_mine = matches!(record.phase, Phase::Pending { holder, .. } if holder == state.me);
-                state.debt |= !still_mine;
+                state.debt |= !record.is_leased_by(state.me);
             }
-            decide(state, record, overdue)
+            decide(state, record, lease_expired)
         }
         (Step::Creating(record), Event::Created) => {
-            // whatever I wrote before, this record will be written after it
+            // whatever this run wrote before, this record will be written after it
             state.debt = false;
             state.acknowledged = false;
             state.made = true;
@@ -36,8 +39,8 @@ pub fn step(mut state: State, event: Event) -> (State, Action) {
         (Step::Removing(Some(refused)), Event::Removed) => state.finish(Outcome::Refused(refused)),
         (Step::Inspecting(record), Event::Inspected(result)) => inspected(state, record, result),
         (Step::Writing(record), Event::Written(result)) => written(state, &record, result),
-        (Step::Writing(record), Event::Expired) => {
-            // a claim that ends while its holder writes is taken over, and then two write at once
+        (Step::Writing(record), Event::LeaseTooShort) => {
+            // a lease that expires while its holder writes is taken over, and then two replicas write at once
             let made = state.made;
             let (state, action) = state.replace(record, Life::Lease, Then::Write);
             (State { made, ..state }, action)
@@ -46,56 +49,56 @@ pub fn step(mut state: State, event: Event) -> (State, Action) {
     }
 }
 
-fn decide(mut state: State, record: Record, overdue: bool) -> (State, Action) {
+fn decide(mut state: State, record: Record, lease_expired: bool) -> (State, Action) {
     let same_owner = record.owner == state.entitlement.owner;
-    // another's record is written as it is
-    let met = !same_owner || state.entitlement.is_satisfied_by(&record);
+    // another subject's record is written as it is
+    let satisfied = !same_owner || state.entitlement.is_satisfied_by(&record);
     match record.phase {
         Phase::Ready | Phase::Confirmed if state.debt => {
-            let new = record.in_phase(state.mine(false));
+            let new = record.in_phase(state.leased_to_me(false));
             state.replace(new, Life::Lease, Then::PayDebt)
         }
         Phase::Ready | Phase::Confirmed if !same_owner => state.finish(Outcome::OtherOwner),
         Phase::Ready | Phase::Confirmed if state.mismatches(&record) => {
             let password_known = state.mismatched.take().is_some_and(|mismatched| mismatched.password_known);
-            let new = record.in_phase(state.mine(password_known));
+            let new = record.in_phase(state.leased_to_me(password_known));
             let (mut state, action) = state.replace(new, Life::Lease, Then::Decide);
             state.renewed = password_known.then_some(record);
             (state, action)
         }
-        Phase::Ready | Phase::Confirmed if met => state.finish(Outcome::Ready(record)),
+        Phase::Ready | Phase::Confirmed if satisfied => state.finish(Outcome::Ready(record)),
         Phase::Ready | Phase::Confirmed => {
-            let new = state.raised(&record, state.mine(true));
+            let new = state.raised(&record, state.leased_to_me(true));
             let (mut state, action) = state.replace(new, Life::Lease, Then::Decide);
             state.previous = Some(record);
             (state, action)
         }
         Phase::Pending { holder, password_known, .. } if holder == state.me && state.debt && password_known => {
-            let new = record.in_phase(state.mine(false));
+            let new = record.in_phase(state.leased_to_me(false));
             state.replace(new, Life::Lease, Then::PayDebt)
         }
         Phase::Pending { holder, again, .. } if holder != state.me && state.debt => {
             let new = record.in_phase(Phase::Pending { holder, again: true, password_known: false });
             if again && new.phase == record.phase {
-                // its holder will write after my write was acknowledged
-                return decide(State { debt: false, ..state }, record, overdue);
+                // its holder will write after the write of this run was acknowledged
+                return decide(State { debt: false, ..state }, record, lease_expired);
             }
             state.replace(new, Life::Remaining, Then::PayDebt)
         }
         Phase::Pending { holder, again, password_known } if holder == state.me => {
-            if again || !met {
-                let new = state.raised(&record, state.mine(password_known));
+            if again || !satisfied {
+                let new = state.raised(&record, state.leased_to_me(password_known));
                 return state.replace(new, Life::Lease, Then::Decide);
             }
-            // pending, mine, with the password to be written: that pays a debt too
+            // pending, leased to this replica, with the password to be written: that pays a debt too
             inspect(State { debt: false, ..state }, record)
         }
         Phase::Pending { .. } if !same_owner => wait(State { debt: false, ..state }),
-        Phase::Pending { password_known, .. } if overdue => {
-            let new = record.in_phase(state.mine(password_known));
+        Phase::Pending { password_known, .. } if lease_expired => {
+            let new = record.in_phase(state.leased_to_me(password_known));
             state.replace(new, Life::Lease, Then::Decide)
         }
-        Phase::Pending { holder, password_known, .. } if !met => {
+        Phase::Pending { holder, password_known, .. } if !satisfied => {
             let new = state.raised(&record, Phase::Pending { holder, again: true, password_known });
             state.replace(new, Life::Remaining, Then::Decide)
         }
@@ -146,9 +149,9 @@ fn replaced(mut state: State, new: Record, then: Then, outcome: Swap) -> (State,
     }
 }
 
-/// A store without scripting overwrote what nobody had read: what is there now must be written once more, and with the roles
-/// that are gone if they were newer. Without these whoever had raised them would raise them again in the middle of my
-/// next write, which would overwrite them again, and so on for ever.
+/// A store without scripting overwrote a record that this run had not read: what is there now must be written once more, with
+/// the overwritten roles if they were newer. Otherwise the replica that raised them would raise them again in the middle of
+/// this run's next write, which would overwrite them again, and so on for ever.
 fn overwrote(mut state: State, before: Option<Record>) -> (State, Action) {
     state.debt = true;
     state.made = false;
@@ -166,12 +169,12 @@ fn inspected(mut state: State, record: Record, result: Result<Existing, Failure>
     };
     match result {
         Ok(Existing::Absent) if password_known => {
-            let new = record.in_phase(state.mine(false));
+            let new = record.in_phase(state.leased_to_me(false));
             state.replace(new, Life::Lease, Then::Decide)
         }
         Ok(Existing::Absent | Existing::Ours(None)) => write(state, record),
         Ok(Existing::Ours(Some(stamp))) => match state.outranking(&record, &stamp) {
-            Some(stands) => adopt(state, record, stands),
+            Some(prevails) => adopt(state, record, prevails),
             None => write(state, record),
         },
         Err(Failure::Refused(refused)) => {
@@ -182,13 +185,13 @@ fn inspected(mut state: State, record: Record, result: Result<Existing, Failure>
     }
 }
 
-/// The record was lost or rolled back, or belongs to an older token: what stands in Elasticsearch counts for more, and is
-/// agreed before anything is written over it.
-fn adopt(mut state: State, record: Record, stands: Standing) -> (State, Action) {
-    // an outage must not put back what Elasticsearch has not any more
+/// The record was lost or rolled back, or belongs to an older token: the user's stamp in Elasticsearch prevails, and is agreed
+/// before anything is written over it.
+fn adopt(mut state: State, record: Record, prevails: Standing) -> (State, Action) {
+    // an outage must not put back a record that Elasticsearch has no longer
     state.renewed = None;
     let made = state.made;
-    let (state, action) = state.replace(record.standing_so(stands), Life::Lease, Then::Adopt);
+    let (state, action) = state.replace(record.with_standing(prevails), Life::Lease, Then::Adopt);
     (State { made, ..state }, action)
 }
 
@@ -206,18 +209,18 @@ fn written(mut state: State, record: &Record, result: Result<(), WriteFailure>) 
             state.replace(record.in_phase(Phase::Ready), Life::Ready, Then::Finish)
         }
         Err(WriteFailure::Missing) => {
-            let new = record.in_phase(state.mine(false));
+            let new = record.in_phase(state.leased_to_me(false));
             state.replace(new, Life::Lease, Then::Decide)
         }
-        // the look of this flight is out of date
+        // the user has changed since this run inspected it
         Err(WriteFailure::Outranked) => inspect(state, record.clone()),
         Err(WriteFailure::Refused(refused)) => refuse(state, refused),
         Err(WriteFailure::Unfinished) => unfinished(state),
     }
 }
 
-/// The record stays pending for the next attempt, unless it was ready and only renewed: whatever became of the write,
-/// Elasticsearch has this password and these roles.
+/// The record stays pending for the next attempt, unless it was ready and only renewed: then Elasticsearch has this password and
+/// these roles, whether the write was applied or not.
 fn unfinished(mut state: State) -> (State, Action) {
     match state.renewed.take() {
         Some(ready) => state.replace(ready.in_phase(Phase::Ready), Life::Ready, Then::Finish),
@@ -225,8 +228,8 @@ fn unfinished(mut state: State) -> (State, Action) {
     }
 }
 
-/// A refused first write removes the record that I made: left pending, it would deny the rightful owner of the name; and so
-/// would another subject's record that this process left behind. A refused role change puts the previous record back.
+/// A refused first write removes the record that this run made: left pending, it would deny the rightful owner of the username;
+/// and so would another subject's record that this process left behind. A refused role change puts the previous record back.
 fn refuse(mut state: State, refused: Refused) -> (State, Action) {
     if let Some(previous) = state.previous.take() {
         return state.replace(previous, Life::Ready, Then::Deny(refused));

@@ -1,4 +1,4 @@
-//! The loop, without store and Elasticsearch.
+//! Tests of the state machine, without a store and Elasticsearch.
 
 mod order;
 mod stamps;

@@ -140,13 +140,13 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
                 Ok(Event::Broken(fresh))
             }
             Peek::Record(current) => {
-                let overdue = current.written.age(current.remaining) > self.shared.lease_time();
+                let lease_expired = current.written.age(current.remaining) > self.shared.lease_time();
                 let changed_since = current.changed_since(self.identity.as_of);
                 let observation =
                     Observation { now: now_millis(), changed_since, mapping: self.shared.running.version() };
                 let record = current.written.record.clone();
                 self.current = Some(*current);
-                Ok(Event::Found { record, overdue, observation })
+                Ok(Event::Found { record, lease_expired, observation })
             }
         }
     }
@@ -279,7 +279,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         let (lease, limit) = (self.shared.lease_time(), self.shared.settings.write_timeout);
         let left = self.current.as_ref().map_or(Duration::ZERO, |current| lease.saturating_sub(current.age()));
         if left < limit {
-            return Event::Expired;
+            return Event::LeaseTooShort;
         }
         let spec = self.spec(&record);
         let span = spans::span!("write user", elastauth.outcome = Empty);

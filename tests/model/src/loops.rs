@@ -200,7 +200,7 @@ fn event(heard: Heard) -> Event {
         Heard::Found { record, overdue, just_now } => {
             // what this process has heard of other starts is what its goal says
             let observation = Observation { now: NOW, changed_since: just_now, mapping: Version::default() };
-            Event::Found { record: record.record(), overdue, observation }
+            Event::Found { record: record.record(), lease_expired: overdue, observation }
         }
         Heard::Created => Event::Created,
         Heard::Existed => Event::Existed,
@@ -216,7 +216,7 @@ fn event(heard: Heard) -> Event {
             Seen::Ours(mark) => Existing::Ours(mark.map(Mark::standing)),
         })),
         Heard::Written(result) => Event::Written(result),
-        Heard::Expired => Event::Expired,
+        Heard::Expired => Event::LeaseTooShort,
         Heard::Waited => Event::Waited,
     }
 }
