@@ -21,6 +21,8 @@ pub enum Phase {
     /// No write of the record is known to be acknowledged: Elasticsearch may not have it.
     Pending {
         /// The replica that may write the user for as long as the lease lasts.
+        // the name of the field in the store, where records of other releases are
+        #[serde(rename = "claim")]
         holder: LeaseHolder,
         /// The record changed after its holder read it: the holder writes once more.
         again: bool,
@@ -223,6 +225,21 @@ mod tests {
             let (record, life, aged) = (record(phase), Duration::from_millis(1234), Duration::from_millis(5));
             let written = Written { record, life, aged, cluster: cluster() };
             assert_eq!(Written::decode(&written.encode().unwrap()).unwrap(), written);
+        }
+    }
+
+    #[test]
+    fn the_names_of_the_stored_phase_never_change() {
+        for (phase, stored) in [
+            (Phase::Ready, r#""Ready""#),
+            (Phase::Confirmed, r#""Confirmed""#),
+            (
+                Phase::Pending { holder: LeaseHolder(5), again: true, password_known: false },
+                r#"{"Pending":{"claim":5,"again":true,"password_known":false}}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&phase).unwrap(), stored);
+            assert_eq!(serde_json::from_str::<Phase>(stored).unwrap(), phase);
         }
     }
 
