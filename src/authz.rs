@@ -22,11 +22,15 @@ use policy::Policy;
 pub mod bearer;
 mod open;
 pub mod policy;
+mod reason;
 mod refusal;
 mod request;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use open::Open;
-pub use refusal::{Refusal, Verdict};
+pub use reason::{Reason, Verdict};
+pub use refusal::Refusal;
 pub use request::{Request, Text};
 
 /// The answer.
@@ -269,40 +273,4 @@ pub struct Vitals {
     pub elasticsearch: bool,
     /// The age of each issuer's key set.
     pub keys: Vec<(String, Duration)>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_are_snake_case_and_no_verdict_allows() {
-        for refusal in Refusal::all() {
-            let verdict = refusal.verdict();
-            assert_ne!(verdict.code, 0);
-            assert!(verdict.reason.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", verdict.reason);
-        }
-    }
-
-    #[test]
-    fn a_challenge_asks_for_what_would_help_and_comes_with_every_401_and_nothing_else() {
-        for refusal in Refusal::all() {
-            let scheme = refusal.challenge().map(|challenge| challenge.split_once(' ').unwrap().0);
-            let expected = match refusal {
-                _ if refusal.verdict().http != 401 => None,
-                Refusal::Headers(_) => Some("LoginProxy"),
-                _ => Some("Bearer"),
-            };
-            assert_eq!(scheme, expected, "{refusal:?}");
-        }
-    }
-
-    #[test]
-    fn the_page_about_troubleshooting_names_every_reason_and_its_cure() {
-        let page = include_str!("../docs/troubleshooting.md");
-        let reasons = Refusal::all().into_iter().map(|refusal| refusal.verdict().reason);
-        for reason in reasons.chain(["message_undecodable", "call_refused", "peer_not_allowed", "tls_handshake"]) {
-            assert!(page.contains(&format!("| `{reason}` |")), "docs/troubleshooting.md has no line for {reason}");
-        }
-    }
 }

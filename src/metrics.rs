@@ -3,7 +3,6 @@
 //! Every series is there from the start, so that rates are right from the first event on and alerts find what they name.
 //! No request can add one: labels are kinds of ours and issuers of the configuration, never users, paths or clients.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::authz::{Decision, Refusal, Vitals};
+use crate::authz::{Decision, Reason, Vitals};
 use crate::credentials::{self, OUTCOMES, Source, WriteError};
 
 mod durations;
@@ -68,10 +67,9 @@ pub struct Metrics {
 struct Decisions {
     allowed: Counter,
     preflight: Counter,
-    refused: HashMap<(&'static str, u16), Counter>,
+    /// In the order of [`Reason::ALL`].
+    refused: [Counter; Reason::ALL.len()],
     undecodable: Counter,
-    /// For a refusal that is missing from [`Refusal::all`].
-    other: Counter,
 }
 
 /// How long Check took, by what it came to.
@@ -119,7 +117,7 @@ impl Metrics {
         let (counter, durations) = match decision {
             Decision::Allow(obtained) => (&self.decisions.allowed, self.ways.of(obtained.source)),
             Decision::Preflight => (&self.decisions.preflight, &self.ways.preflight),
-            Decision::Deny(refusal) => (self.decisions.of(refusal), &self.ways.denied),
+            Decision::Deny(refusal) => (self.decisions.of(refusal.reason()), &self.ways.denied),
         };
         counter.inc();
         durations.record(took);
@@ -160,22 +158,16 @@ impl Decisions {
         let family = Family::<Judged, Counter>::default();
         registry.register("decisions", "Answers of Check, by reason and HTTP status", family.clone());
         let counter = |reason, status: String| family.get_or_create_owned(&Judged { reason, status });
-        let refused = Refusal::all().into_iter().map(|refusal| {
-            let verdict = refusal.verdict();
-            ((verdict.reason, verdict.http), counter(verdict.reason, verdict.http.to_string()))
-        });
         Self {
             allowed: counter("allowed", "200".into()),
             preflight: counter("preflight", "200".into()),
-            refused: refused.collect(),
+            refused: Reason::ALL.map(|reason| counter(reason.name(), reason.verdict().http.to_string())),
             undecodable: counter("message_undecodable", NO_STATUS.into()),
-            other: counter("other", NO_STATUS.into()),
         }
     }
 
-    fn of(&self, refusal: &Refusal) -> &Counter {
-        let verdict = refusal.verdict();
-        self.refused.get(&(verdict.reason, verdict.http)).unwrap_or(&self.other)
+    fn of(&self, reason: Reason) -> &Counter {
+        &self.refused[reason as usize]
     }
 }
 

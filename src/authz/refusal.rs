@@ -1,122 +1,100 @@
-//! The kinds of refusal, and the one table of what each means.
+//! The refusal of one request: the error that caused it, and how the client is answered.
 
 use std::time::Duration;
 
 use super::policy;
+use super::reason::{Reason, Verdict};
 use crate::credentials::broker;
-use crate::credentials::{Busy, Refused};
 use crate::identity::{headers, token};
 
-/// Every way a request can be refused.
+/// Why one request is refused, with the details for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
-    /// No HTTP request in the attributes.
+    /// The attributes of the check have no HTTP request.
     #[error("the check has no HTTP request")]
     NoRequest,
-    /// No `Authorization` header.
+    /// The request has no `Authorization` header, and no token in any other place where one is looked for.
     #[error("no credentials")]
     NoCredentials,
-    /// Repeated or joined.
+    /// The header is repeated, or Envoy joined several with a comma.
     #[error("several credentials in one request")]
     SeveralCredentials,
-    /// Not a bearer token.
+    /// The credential is not a bearer token.
     #[error("the credentials are not a bearer token")]
     NoBearer,
-    /// Not a bearer token, but what we injected into an earlier request.
+    /// The credential is one that elastauth injected into an earlier request.
     #[error("the credential that elastauth injected has come back: Envoy asks twice about one request")]
     OwnCredential,
-    /// The token does not verify.
+    /// The token does not verify, or the provider cannot be asked about it.
     #[error("{0}")]
     Token(token::Error),
-    /// Headers or metadata name nobody, or cannot be trusted.
+    /// Headers or metadata name no user, or cannot be trusted.
     #[error("{0}")]
     Headers(headers::Error),
-    /// The operator's rules.
+    /// The operator's rules let the request not through.
     #[error("{0}")]
     Policy(policy::Denied),
-    /// No role.
+    /// None of the caller's groups gives a role.
     #[error("{0}")]
     NoRoles(#[from] crate::roles::NoRoles),
-    /// No credential.
+    /// The caller cannot get a credential.
     #[error("{0}")]
     Credentials(broker::Error),
-    /// Our own deadline.
+    /// The decision took longer than `grpc.deadline`, or than Envoy waits.
     #[error("the decision took longer than the deadline")]
     Deadline,
-    /// Too many at once.
+    /// Too many requests at once, or no room for their messages.
     #[error("too many requests in flight")]
     Overload,
-    /// A panic.
+    /// The code that decides has panicked.
     #[error("internal error")]
     Panic,
 }
 
-/// What a kind of refusal means to Envoy, to the client and to the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// gRPC code in `CheckResponse.status`; never 0.
-    pub code: i32,
-    /// HTTP status.
-    pub http: u16,
-    /// Stable name for logs and metrics; `docs/troubleshooting.md` lists each with its cure.
-    pub reason: &'static str,
-    /// What the client sees: one constant text per kind.
-    pub text: &'static str,
-}
-
-/// Of an outage whose end nobody knows.
+/// After an outage without a known end.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-const UNAUTHENTICATED: (i32, u16) = (16, 401);
-const DENIED: (i32, u16) = (7, 403);
-const INVALID: (i32, u16) = (3, 400);
-const UNAVAILABLE: (i32, u16) = (14, 503);
-
 impl Refusal {
-    /// The one table of refusals.
+    /// The line of the table of reasons that applies.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NoRequest => Reason::NoHttpRequest,
+            Self::NoCredentials => Reason::CredentialsMissing,
+            Self::SeveralCredentials => Reason::CredentialsRepeated,
+            Self::NoBearer => Reason::CredentialsNotBearer,
+            Self::OwnCredential => Reason::CredentialsOurs,
+            Self::Token(error) => error.into(),
+            Self::Headers(error) => error.into(),
+            Self::Policy(denied) => (*denied).into(),
+            Self::NoRoles(_) => Reason::RolesNone,
+            Self::Credentials(error) => error.into(),
+            Self::Deadline => Reason::DeadlineExceeded,
+            Self::Overload => Reason::Overloaded,
+            Self::Panic => Reason::InternalError,
+        }
+    }
+
+    /// The reason's verdict. A client whose identity comes from headers has no token that it could replace: it is only told
+    /// that it has to log in.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        use broker::Error as B;
-        let ((code, http), reason, text) = match self {
-            Self::NoRequest => (INVALID, "no_http_request", "not an HTTP request"),
-            Self::NoCredentials => (UNAUTHENTICATED, "credentials_missing", "authentication required"),
-            Self::SeveralCredentials => (UNAUTHENTICATED, "credentials_repeated", "one credential, please"),
-            Self::NoBearer => (UNAUTHENTICATED, "credentials_not_bearer", "a bearer token is required"),
-            Self::OwnCredential => (DENIED, "credentials_ours", "access denied"),
-            Self::Token(error) if error.is_outage() => (UNAVAILABLE, error.reason(), "try again later"),
-            Self::Token(error) if error.is_forbidden() => (DENIED, error.reason(), "access denied"),
-            Self::Token(error) => (UNAUTHENTICATED, error.reason(), "the token is not valid"),
-            Self::Headers(error) if error.is_anonymous() => {
-                (UNAUTHENTICATED, error.reason(), "authentication required")
+        let verdict = self.reason().verdict();
+        match self {
+            Self::Headers(_) if verdict.http == 401 => {
+                Verdict { text: Reason::IdentityMissing.verdict().text, ..verdict }
             }
-            Self::Headers(error) => (DENIED, error.reason(), "access denied"),
-            Self::Policy(policy::Denied::Path(_)) => (INVALID, "path_ambiguous", "the path is not plain"),
-            Self::Policy(policy::Denied::NoRule) => (DENIED, "policy_denied", "access denied"),
-            Self::NoRoles(_) => (DENIED, "roles_none", "access denied"),
-            Self::Credentials(error) => match error {
-                B::OtherOwner => (DENIED, "username_taken", "access denied"),
-                B::Refused(refused) => (DENIED, refused_reason(*refused), "access denied"),
-                B::Store(_) => (UNAVAILABLE, "cache_unavailable", "try again later"),
-                B::Unreadable(_) => (UNAVAILABLE, "cache_key_unknown", "try again later"),
-                B::OtherCluster => (UNAVAILABLE, "cache_of_another_cluster", "try again later"),
-                B::Elasticsearch(_) => (UNAVAILABLE, "elasticsearch_unavailable", "try again later"),
-                B::Busy(_) => (UNAVAILABLE, "provisioning_busy", "try again later"),
-                B::Internal(_) => (UNAVAILABLE, "internal_error", "try again later"),
-            },
-            Self::Deadline => (UNAVAILABLE, "deadline_exceeded", "try again later"),
-            Self::Overload => (UNAVAILABLE, "overloaded", "try again later"),
-            Self::Panic => (UNAVAILABLE, "internal_error", "try again later"),
-        };
-        Verdict { code, http, reason, text }
+            _ => verdict,
+        }
     }
 
-    /// Whether it is our side's fault and may pass.
+    /// Whether the same request may be let through later: see [`Reason::is_outage`].
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        self.verdict().http == UNAVAILABLE.1
+        self.reason().is_outage()
     }
 
-    /// When to ask again, after an outage.
+    /// For how long the client is to wait before it asks again, after an outage.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         match self {
@@ -125,9 +103,9 @@ impl Refusal {
         }
     }
 
-    /// `WWW-Authenticate` for a 401 (RFC 9110 §11.6.1), as RFC 6750 §3 has it where a token would help. Where a login proxy names
-    /// callers, nothing that a client may send would help: the scheme is one that no client knows, so that none asks its user for a
-    /// password or a token, and that tells a person where to log in.
+    /// `WWW-Authenticate` for a 401 (RFC 9110 §11.6.1), in the form of RFC 6750 §3 where a token would help. Where a login proxy
+    /// names callers, no header of the client's would help: the scheme is one that no client knows, so that no client asks its
+    /// user for a password or a token, and a person sees where to log in.
     #[must_use]
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
@@ -137,48 +115,43 @@ impl Refusal {
             _ => None,
         }
     }
-
-    /// One of each kind: for what is counted from the start, and for tests over all of them.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
-        use broker::Error as B;
-        let store = crate::credentials::StoreError::Unavailable("down".into());
-        let refused = [Refused::NotOurs, Refused::OtherOwner, Refused::Disabled, Refused::Reserved, Refused::Rejected];
-        let mut all = vec![
-            Self::NoRequest,
-            Self::NoCredentials,
-            Self::SeveralCredentials,
-            Self::NoBearer,
-            Self::OwnCredential,
-            Self::Policy(policy::Denied::Path(policy::Ambiguity::NoSlash)),
-            Self::Policy(policy::Denied::NoRule),
-            Self::NoRoles(crate::roles::NoRoles),
-            Self::Credentials(B::OtherOwner),
-            Self::Credentials(B::Store(store)),
-            Self::Credentials(B::Unreadable(crate::credentials::seal::OpenError::UnknownKey)),
-            Self::Credentials(B::OtherCluster),
-            Self::Credentials(B::Elasticsearch("down".into())),
-            Self::Credentials(B::Busy(Busy { again: Duration::from_secs(2) })),
-            Self::Credentials(B::Internal("bug".into())),
-            Self::Deadline,
-            Self::Overload,
-            Self::Panic,
-        ];
-        all.extend(refused.map(|r| Self::Credentials(B::Refused(r))));
-        all.push(Self::Credentials(B::Refused(Refused::DryRun)));
-        all.extend(token::Error::examples().into_iter().map(Self::Token));
-        all.extend(headers::Error::examples().into_iter().map(Self::Headers));
-        all
-    }
 }
 
-fn refused_reason(refused: Refused) -> &'static str {
-    match refused {
-        Refused::NotOurs => "user_not_managed",
-        Refused::OtherOwner => "user_of_another_subject",
-        Refused::Disabled => "user_disabled",
-        Refused::Reserved => "username_reserved",
-        Refused::Rejected => "user_rejected",
-        Refused::DryRun => "dry_run",
+#[cfg(test)]
+mod tests {
+    use crate::authz::testing::refusals;
+
+    use super::*;
+
+    #[test]
+    fn a_challenge_asks_for_what_would_help_and_comes_with_every_401_and_nothing_else() {
+        for refusal in refusals() {
+            let scheme = refusal.challenge().map(|challenge| challenge.split_once(' ').unwrap().0);
+            let expected = match refusal {
+                _ if refusal.verdict().http != 401 => None,
+                Refusal::Headers(_) => Some("LoginProxy"),
+                _ => Some("Bearer"),
+            };
+            assert_eq!(scheme, expected, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn claims_that_a_proxy_forwards_are_answered_as_a_missing_login_and_not_as_a_token() {
+        let of = |error: token::Error| (Refusal::Token(error.clone()), Refusal::Headers(error.into()));
+        let (token, headers) = of(token::Error::ClaimMissing("groups".into()));
+        assert_eq!((token.verdict().http, token.verdict().text), (401, "the token is not valid"));
+        assert_eq!((headers.verdict().http, headers.verdict().text), (401, "authentication required"));
+        assert_eq!(token.reason(), headers.reason());
+        let (token, headers) = of(token::Error::ClaimValue("tid".into()));
+        assert_eq!((token.verdict(), headers.verdict().text), (headers.verdict(), "access denied"));
+    }
+
+    #[test]
+    fn an_outage_of_the_provider_is_one_to_the_client_and_for_what_is_remembered_of_tokens() {
+        for refusal in refusals() {
+            let Refusal::Token(error) = &refusal else { continue };
+            assert_eq!(refusal.is_outage(), error.is_outage(), "{error:?}");
+        }
     }
 }

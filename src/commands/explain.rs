@@ -68,6 +68,7 @@ pub fn run(flags: &Explain, settings: &Settings) -> ExitCode {
             Err(End::Refused(refusal)) => {
                 let verdict = refusal.verdict();
                 say!("refused    {} {}: {refusal}", verdict.http, verdict.reason);
+                say!("cure       {}", refusal.reason().cure());
                 Ok(ExitCode::FAILURE)
             }
             Err(End::Usage(why)) => {

@@ -119,6 +119,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::authz::testing::refusals;
     use crate::credentials::{Busy, Password, broker};
     use crate::identity::Username;
 
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_a_status_an_http_status_and_a_short_text() {
-        for refusal in Refusal::all() {
+        for refusal in refusals() {
             let reply = if refusal.is_outage() { unavailable(&refusal) } else { deny(&refusal) };
             let response = decode(&reply);
             assert_ne!(response.status.unwrap().code, 0, "{refusal:?}");

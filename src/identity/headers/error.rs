@@ -54,18 +54,4 @@ impl Error {
             Self::Secret | Self::Peer | Self::Repeated(_) | Self::Encoding(_) | Self::Username(_) => false,
         }
     }
-
-    /// One of each kind.
-    pub(crate) fn examples() -> Vec<Self> {
-        let name = HeaderName::from_static("remote-user");
-        vec![
-            Self::Secret,
-            Self::Peer,
-            Self::Missing,
-            Self::Repeated(name.clone()),
-            Self::Encoding(name),
-            Self::Claims(token::Error::ClaimMissing("groups".into())),
-            Self::Username(UsernameError::Empty),
-        ]
-    }
 }

@@ -122,36 +122,4 @@ impl Error {
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Username(_) | Self::ClaimValue(_) | Self::EmailUnverified)
     }
-
-    /// One of each kind.
-    pub(crate) fn examples() -> Vec<Self> {
-        vec![
-            Self::TooLong,
-            Self::Malformed("x"),
-            Self::Critical,
-            Self::Algorithm,
-            Self::Key(keyring::Error::Algorithm),
-            Self::Key(keyring::Error::UnknownKey),
-            Self::Key(keyring::Error::MissingKid),
-            Self::Key(keyring::Error::Unavailable("down".into())),
-            Self::Signature,
-            Self::Issuer,
-            Self::Audience,
-            Self::Expired,
-            Self::NotYetValid,
-            Self::IssuedInFuture,
-            Self::AuthorizedParty,
-            Self::Kind,
-            Self::Bound,
-            Self::ClaimMissing("sub".into()),
-            Self::ClaimType("sub".into()),
-            Self::ClaimValue("tid".into()),
-            Self::Refused,
-            Self::OtherSubject,
-            Self::Unanswered("down".into()),
-            Self::Overload,
-            Self::EmailUnverified,
-            Self::Username(UsernameError::Empty),
-        ]
-    }
 }
