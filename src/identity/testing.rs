@@ -17,7 +17,27 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::claims::{self, Case};
-use super::{Answer, KeySource, KeySourceError, Question};
+use super::{Answer, KeySource, KeySourceError, Question, headers, token};
+use crate::authz::Reason;
+
+impl token::Error {
+    /// The reason's name, as logs and metrics have it.
+    pub(crate) fn reason(&self) -> &'static str {
+        Reason::from(self).name()
+    }
+}
+
+impl headers::Error {
+    /// The reason's name, as logs and metrics have it.
+    pub(crate) fn reason(&self) -> &'static str {
+        Reason::from(self).name()
+    }
+
+    /// Whether the client is asked to log in.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        Reason::from(self).verdict().http == 401
+    }
+}
 
 /// A key pair of a test provider. RSA is one fixed key, since ring cannot make any.
 pub(super) enum Signer {

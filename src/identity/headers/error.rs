@@ -29,29 +29,3 @@ pub enum Error {
     #[error(transparent)]
     Username(#[from] UsernameError),
 }
-
-impl Error {
-    /// A stable name for logs and metrics.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Secret => "identity_secret",
-            Self::Peer => "identity_peer",
-            Self::Missing => "identity_missing",
-            Self::Repeated(_) => "identity_repeated",
-            Self::Encoding(_) => "identity_encoding",
-            Self::Claims(error) => error.reason(),
-            Self::Username(_) => "username_refused",
-        }
-    }
-
-    /// Whether nobody is logged in; everything else is forbidden.
-    #[must_use]
-    pub fn is_anonymous(&self) -> bool {
-        match self {
-            Self::Missing => true,
-            Self::Claims(error) => !error.is_forbidden(),
-            Self::Secret | Self::Peer | Self::Repeated(_) | Self::Encoding(_) | Self::Username(_) => false,
-        }
-    }
-}

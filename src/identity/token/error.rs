@@ -79,47 +79,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// A stable name for logs and metrics.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::TooLong => "token_too_long",
-            Self::Malformed(_) => "token_malformed",
-            Self::Critical => "token_critical_header",
-            Self::Algorithm | Self::Key(keyring::Error::Algorithm) => "token_algorithm",
-            Self::Key(keyring::Error::UnknownKey) => "token_key_unknown",
-            Self::Key(keyring::Error::MissingKid) => "token_key_id_missing",
-            Self::Key(keyring::Error::Unavailable(_)) => "keys_unavailable",
-            Self::Signature => "token_signature",
-            Self::Issuer => "token_issuer",
-            Self::Audience => "token_audience",
-            Self::Expired => "token_expired",
-            Self::NotYetValid => "token_not_yet_valid",
-            Self::IssuedInFuture => "token_issued_in_future",
-            Self::AuthorizedParty => "token_authorized_party",
-            Self::Kind => "token_kind",
-            Self::Bound => "token_bound",
-            Self::ClaimMissing(_) => "token_claim_missing",
-            Self::ClaimType(_) => "token_claim_type",
-            Self::ClaimValue(_) => "token_claim_value",
-            Self::Refused => "token_refused",
-            Self::OtherSubject => "token_other_subject",
-            Self::Unanswered(_) => "provider_unavailable",
-            Self::Overload => "overloaded",
-            Self::EmailUnverified => "email_unverified",
-            Self::Username(_) => "username_refused",
-        }
-    }
-
-    /// Whether the provider is at fault and not the token: 503, not 401.
+    /// Whether the provider is at fault and not the token: such an error is never remembered of a token.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Key(keyring::Error::Unavailable(_)) | Self::Unanswered(_) | Self::Overload)
-    }
-
-    /// Whether the token verifies but its bearer cannot be let in: 403, not 401.
-    #[must_use]
-    pub fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Username(_) | Self::ClaimValue(_) | Self::EmailUnverified)
     }
 }
