@@ -130,7 +130,8 @@ async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Re
     tokio::spawn(broker.watch());
     let policy = Policy::new(settings.policy.clone());
     let mapping = Mapping::new(&settings.roles);
-    let authorizer = Arc::new(Authorizer::new(callers, settings.known, policy, mapping, broker));
+    let authorizer =
+        Arc::new(Authorizer::new(callers, settings.known, policy, mapping, broker, settings.grpc.max_in_flight));
     tokio::spawn(Arc::clone(&authorizer).sweep());
 
     let grpc = envoy::bind(&settings.grpc.listen)
@@ -149,9 +150,9 @@ async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Re
             async move { if phase == Phase::Running { Some(authorizer.readiness().await) } else { None } }
         }
     };
-    let service = envoy::Service::new(Arc::clone(&authorizer), metrics.clone(), &settings.grpc);
-    let in_flight = service.in_flight();
-    let scrape = metrics.map(|metrics| move || metrics.scrape(authorizer.vitals(), in_flight()));
+    let service =
+        envoy::Service::new(Arc::clone(&authorizer), metrics.clone(), &settings.grpc, settings.stripped.clone());
+    let scrape = metrics.map(|metrics| move || metrics.scrape(authorizer.vitals(), authorizer.in_flight()));
     let (draining, stopping) = (shutdown.clone().reached(Phase::Draining), shutdown.clone().reached(Phase::Stopping));
     let limits = Limits::of_this_process();
     let grpc = envoy::serve(grpc, service, &settings.grpc, limits.callers, draining, stopping);

@@ -1,4 +1,9 @@
-//! [`Request`] → [`Decision`]: who asks, with which roles, under which credential; and the kinds of refusal.
+//! Decides whether a request is let through, and with which credential: [`Request`] → [`Decision`].
+//!
+//! - `authz.rs` puts the stages together: token or headers → identity → roles → rules → credential;
+//! - [`bearer`] finds the token in a request, [`policy`] has the operator's rules;
+//! - `request` is a request as decisions need it, `open` what is left to do for one that memory does not answer;
+//! - `refusal` has the ways in which one request fails, `reason` the table of their names, answers and cures.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -33,64 +38,69 @@ pub use reason::{Reason, Verdict};
 pub use refusal::Refusal;
 pub use request::{Request, Text};
 
-/// The answer.
+/// The answer to one request.
 #[derive(Debug)]
 pub enum Decision {
-    /// Let through with this credential.
+    /// The request is let through with this credential.
     Allow(Obtained),
     /// A CORS preflight request: let through without any credential.
     Preflight,
-    /// Refuse.
+    /// The request is refused.
     Deny(Refusal),
 }
 
-/// What memory has for a request.
+/// What the memory of this process has for a request.
 enum Found {
     Credential(Obtained),
     Not(Open),
 }
 
-/// Who says who the caller is: `auth_provider`.
+/// What names the caller: `auth_provider`.
 #[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 pub enum Callers<K> {
-    /// `oidc`: a token that the caller brings.
+    /// `oidc`: a token that the caller sends.
     Tokens(Issuers<K>, Sources),
-    /// `authelia`: a login proxy before Envoy, or a filter within it.
+    /// `authelia`: headers or metadata of a login proxy in front of Envoy, or of a filter in it.
     Headers(headers::Reader),
 }
 
-/// Decides.
+/// Decides requests: all stages of a decision with what they keep between requests.
 pub struct Authorizer<K: KeySource, S, P> {
     callers: Callers<K>,
-    /// What their tokens came to.
+    /// The callers of verified tokens, and the tokens that were refused.
     tokens: TokenCache<Caller>,
     policy: Policy,
     mapping: Mapping,
     broker: Broker<S, P>,
+    /// One permit for each request that needs more than memory: a crowd of new callers must not lock out known ones.
+    slots: Semaphore,
+    max_in_flight: usize,
 }
 
 impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
-    /// Puts the stages together.
+    /// Puts the stages together. At most `max_in_flight` requests at once may need more than memory.
     pub fn new(
         callers: Callers<K>,
         tokens: token_cache::Settings,
         policy: Policy,
         mapping: Mapping,
         broker: Broker<S, P>,
+        max_in_flight: usize,
     ) -> Self {
-        Self { callers, tokens: TokenCache::new(tokens), policy, mapping, broker }
+        let (tokens, slots) = (TokenCache::new(tokens), Semaphore::new(max_in_flight));
+        Self { callers, tokens, policy, mapping, broker, slots, max_in_flight }
     }
 
-    /// What is to be read of each request.
+    /// The attributes that are to be read of each request.
     #[must_use]
-    pub fn wanted(&self) -> AttributeSelection {
+    pub fn selection(&self) -> AttributeSelection {
         match &self.callers {
-            Callers::Tokens(_, sources) => sources.wanted(),
+            Callers::Tokens(_, sources) => sources.selection(),
             Callers::Headers(reader) => reader.wanted(),
         }
     }
 
-    /// What memory alone decides. Nothing is waited for, and most requests end here; what is open goes on with [`Self::finish`].
+    /// Decides from memory alone, without waiting. Most requests end here; [`Self::finish`] decides the others.
     pub fn begin(&self, request: &Request) -> Result<Decision, Open> {
         if request.preflight && self.policy.passes_preflight() {
             return Ok(Decision::Preflight);
@@ -102,14 +112,19 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
     }
 
-    /// The rest of the way. May be cancelled at any time. It takes one of the `slots`, and is refused where none is left: a crowd
-    /// of new callers must not lock out known ones.
-    pub async fn finish(&self, open: Open, request: &Request, slots: &Semaphore) -> Decision {
-        self.obtain(open, request, slots).await.map_or_else(Decision::Deny, Decision::Allow)
+    /// Decides a request that memory does not answer, or refuses it where `max_in_flight` others are being decided. May be
+    /// cancelled at any time.
+    pub async fn finish(&self, open: Open, request: &Request) -> Decision {
+        self.obtain(open, request).await.map_or_else(Decision::Deny, Decision::Allow)
     }
 
-    /// Whether more of the request than the log shows is needed to finish.
-    pub fn looks_at_requests(&self) -> bool {
+    /// How many requests are being decided at this moment that need more than memory.
+    pub fn in_flight(&self) -> usize {
+        self.max_in_flight.saturating_sub(self.slots.available_permits())
+    }
+
+    /// Whether [`Self::finish`] needs more of the request than the log shows.
+    pub fn needs_whole_requests(&self) -> bool {
         self.policy.has_rules()
     }
 
@@ -138,8 +153,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
     }
 
-    async fn obtain(&self, open: Open, request: &Request, slots: &Semaphore) -> Result<Obtained, Refusal> {
-        let _slot = slots.try_acquire().map_err(|_| Refusal::Overload)?;
+    async fn obtain(&self, open: Open, request: &Request) -> Result<Obtained, Refusal> {
+        let _slot = self.slots.try_acquire().map_err(|_| Refusal::Overload)?;
         let verified;
         let named;
         let (caller, miss) = match open {
@@ -171,7 +186,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         Ok(self.broker.recall(caller))
     }
 
-    /// The caller that this token stands for, which is not known yet.
+    /// The caller that this token names; the token is not in the cache of tokens yet.
     async fn verify(
         &self,
         name: TokenDigest,
@@ -194,8 +209,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         Ok(self.tokens.keep(name, validity, self.entitled(identity)?))
     }
 
-    /// Drops what is kept in this process and has ended, from time to time, for as long as the process lives. To be run as a
-    /// task.
+    /// Removes expired entries from the caches of this process, from time to time, for as long as the process lives. To be run
+    /// as a task.
     pub async fn sweep(self: Arc<Self>) {
         sweep::every_pause(move || {
             self.tokens.sweep(SystemTime::now());
@@ -213,7 +228,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         Ok(Caller::new(identity, roles))
     }
 
-    /// A credential that we injected comes back when Envoy follows a redirect itself and asks again with the changed request.
+    /// Recognises a credential that elastauth injected: it comes back when Envoy follows a redirect itself and asks again with
+    /// the changed request.
     fn or_loop(&self, refusal: Refusal, attributes: &RequestAttributes) -> Refusal {
         let ours = |value: &[u8]| std::str::from_utf8(value).is_ok_and(|basic| self.broker.issued(basic));
         match (&refusal, &attributes.authorization) {
@@ -222,7 +238,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
     }
 
-    /// What `/ready` reports: the store answers and takes writes, and keys are known or can be had.
+    /// What `/ready` reports: the store answers and takes writes, and keys are known or can be fetched.
     pub async fn readiness(&self) -> Readiness {
         let keys = async {
             match &self.callers {
@@ -239,7 +255,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         Readiness { cache, writes, keys: keys.map_err(|error| error.to_string()), elasticsearch }
     }
 
-    /// What is known at this moment about the parts that requests need; asks nobody.
+    /// What this process knows at this moment about the parts that requests need; it sends no request.
     pub fn vitals(&self) -> Vitals {
         let keys = match &self.callers {
             Callers::Tokens(issuers, _) => issuers.key_ages(),
@@ -254,23 +270,23 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 pub struct Readiness {
     /// Whether the store answers.
     pub cache: Result<(), String>,
-    /// Whether it takes writes too. While it refuses them, users with a record are served, and no other replica does better: a
-    /// replica with such a store is degraded, and ready.
+    /// Whether the store takes writes too. While it refuses them, users with a record are served, and no other replica does
+    /// better: a replica with such a store is degraded, and ready.
     pub writes: Result<(), String>,
-    /// The verification keys.
+    /// Whether the keys that verify tokens are known or can be fetched.
     pub keys: Result<(), String>,
-    /// What was last found in the background. While it is down cached users are served all the same, and no other replica
-    /// does better: a replica without it is degraded, and ready.
+    /// What the last check in the background found. While Elasticsearch is down, cached users are served all the same, and no
+    /// other replica does better: a replica without it is degraded, and ready.
     pub elasticsearch: Result<(), String>,
 }
 
-/// What operators watch beside decisions.
+/// The states that metrics show beside counts and durations.
 #[derive(Debug, Clone)]
 pub struct Vitals {
-    /// Whether the store is asked: not while it does not answer.
+    /// Whether the store is used: not while it does not answer.
     pub cache: bool,
-    /// Whether the last look in the background found nothing wrong.
+    /// Whether the last check of Elasticsearch in the background found no fault.
     pub elasticsearch: bool,
-    /// The age of each issuer's key set.
+    /// Each issuer, and the age of its key set.
     pub keys: Vec<(String, Duration)>,
 }

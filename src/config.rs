@@ -23,6 +23,8 @@ pub struct Settings {
     pub http: http::Settings,
     /// `grpc.*`
     pub grpc: envoy::Settings,
+    /// What is removed from requests that are let through: it follows from how callers are named.
+    pub stripped: envoy::StrippedAttributes,
     /// `drain`
     pub shutdown: crate::shutdown::Settings,
     /// `log_*`

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ::http::HeaderName;
 use futures_util::FutureExt as _;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
@@ -68,12 +68,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// `grpc.max_in_flight`: requests at once that need more than memory; more are denied with 503. Default 4096.
     pub max_in_flight: usize,
-    /// Headers that name the caller: taken off every request that is let through.
-    pub identity_headers: Vec<HeaderName>,
     /// `grpc.max_connection_age`: about so old, a connection is ended, so that Envoy finds new replicas. Default 10 min.
     pub max_connection_age: Option<Duration>,
-    /// Cookies that carry a token: taken off as well.
-    pub token_cookies: Vec<String>,
 }
 
 impl Settings {
@@ -94,6 +90,15 @@ impl Settings {
     }
 }
 
+/// What is removed from every request that is let through: the system behind Envoy must not take it for the caller's identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StrippedAttributes {
+    /// Headers that name the caller or carry a token.
+    pub headers: Vec<HeaderName>,
+    /// Names of cookies that carry a token.
+    pub cookies: Vec<String>,
+}
+
 /// Answers Check.
 pub struct Service<K: KeySource, S, P> {
     authorizer: Arc<Authorizer<K, S, P>>,
@@ -101,28 +106,22 @@ pub struct Service<K: KeySource, S, P> {
     replies: response::Replies,
     token_cookies: Vec<String>,
     cap: Duration,
-    max_in_flight: usize,
-    in_flight: Arc<Semaphore>,
     room: Room,
     metrics: Option<Arc<Metrics>>,
 }
 
 impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
     /// Wraps the authorizer in deadline, load limit and panic barrier.
-    pub fn new(authorizer: Arc<Authorizer<K, S, P>>, metrics: Option<Arc<Metrics>>, settings: &Settings) -> Self {
-        let (reader, replies) =
-            (request::Reader::new(authorizer.wanted()), response::Replies::new(&settings.identity_headers));
-        let (cap, max_in_flight) = (settings.deadline, settings.max_in_flight);
-        let in_flight = Arc::new(Semaphore::new(max_in_flight));
-        let room = Room::new(max_in_flight, settings.max_message_size);
-        let token_cookies = settings.token_cookies.clone();
-        Self { authorizer, reader, replies, token_cookies, cap, max_in_flight, in_flight, room, metrics }
-    }
-
-    /// How many requests are being answered that need more than memory, at each call.
-    pub fn in_flight(&self) -> impl Fn() -> usize + Clone + Send + Sync + use<K, S, P> {
-        let (in_flight, max) = (Arc::clone(&self.in_flight), self.max_in_flight);
-        move || max.saturating_sub(in_flight.available_permits())
+    pub fn new(
+        authorizer: Arc<Authorizer<K, S, P>>,
+        metrics: Option<Arc<Metrics>>,
+        settings: &Settings,
+        stripped: StrippedAttributes,
+    ) -> Self {
+        let StrippedAttributes { headers, cookies: token_cookies } = stripped;
+        let (reader, replies) = (request::Reader::new(authorizer.selection()), response::Replies::new(&headers));
+        let room = Room::new(settings.max_in_flight, settings.max_message_size);
+        Self { authorizer, reader, replies, token_cookies, cap: settings.deadline, room, metrics }
     }
 
     async fn decide(&self, request: &mut Request, metadata: MetadataMap, span: &Span) -> Decision {
@@ -134,14 +133,14 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
             Err(_panic) => return Decision::Deny(Refusal::Panic),
         };
         // what is waited for may be long, and others wait beside it: of the message stays what is needed
-        request.detach(self.authorizer.looks_at_requests());
+        request.detach(self.authorizer.needs_whole_requests());
         let deadline = deadline::of(&metadata, self.cap);
         drop(metadata);
         let Some(_room) = self.room.take(request.size() + open.size()) else {
             return Decision::Deny(Refusal::Overload);
         };
         // in a box: a hit would otherwise carry the room for it along
-        let finishing = Box::pin(self.authorizer.finish(open, request, &self.in_flight).instrument(span.clone()));
+        let finishing = Box::pin(self.authorizer.finish(open, request).instrument(span.clone()));
         match timeout(deadline, AssertUnwindSafe(finishing).catch_unwind()).await {
             Ok(Ok(decision)) => decision,
             Ok(Err(_panic)) => Decision::Deny(Refusal::Panic),

@@ -27,7 +27,7 @@ pub fn service() -> impl Grpc {
 
 fn over(callers: Callers<OneKey>) -> impl Grpc {
     let store = MemoryStore::new(Settings { max_entries: 1000 });
-    authorization(check::service(store, callers, &[]), &check::grpc(&[]))
+    authorization(check::service(store, callers, &[]), &check::grpc())
 }
 
 /// The same for the tokens that this key signs.

@@ -18,7 +18,7 @@ use elastauth::credentials::{
 };
 use elastauth::digest::Digest;
 use elastauth::envoy::wire::{Call, Unread, auth};
-use elastauth::envoy::{Listen, Service, Settings};
+use elastauth::envoy::{Listen, Service, Settings, StrippedAttributes};
 use elastauth::identity::headers::{self, Names, anchor};
 use elastauth::identity::issuer::{self, Issuer, Validation};
 use elastauth::identity::issuers::Issuers;
@@ -37,6 +37,8 @@ use super::{ISSUER, OneKey, bench, rules, source, times};
 /// What the operator lets Envoy send with each check, in the service that believes headers.
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
+/// `grpc.max_in_flight` of the services here.
+const MAX_IN_FLIGHT: usize = 10;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Takes whatever is written.
@@ -106,7 +108,7 @@ pub fn tokens_by(source: OneKey) -> Callers<OneKey> {
 }
 
 /// `grpc.*` of the services here.
-pub fn grpc(identity_headers: &[http::HeaderName]) -> Settings {
+pub fn grpc() -> Settings {
     Settings {
         listen: Listen::Tcp(([127, 0, 0, 1], 0).into()),
         allow_insecure: false,
@@ -114,9 +116,7 @@ pub fn grpc(identity_headers: &[http::HeaderName]) -> Settings {
         reflection: false,
         max_message_size: 1 << 22,
         deadline: HOUR,
-        max_in_flight: 10,
-        identity_headers: identity_headers.to_vec(),
-        token_cookies: Vec::new(),
+        max_in_flight: MAX_IN_FLIGHT,
         max_connection_age: None,
     }
 }
@@ -141,8 +141,9 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
     let roles =
         roles::Settings { default_roles: vec!["viewer".into()], group_mappings: Vec::new(), allow_no_roles: false };
     let tokens = token_cache::Settings { verified: 100, refused: 100 };
-    let authorizer = Authorizer::new(callers, tokens, Policy::default(), Mapping::new(&roles), broker);
-    Service::new(Arc::new(authorizer), None, &grpc(identity_headers))
+    let authorizer = Authorizer::new(callers, tokens, Policy::default(), Mapping::new(&roles), broker, MAX_IN_FLIGHT);
+    let stripped = StrippedAttributes { headers: identity_headers.to_vec(), cookies: Vec::new() };
+    Service::new(Arc::new(authorizer), None, &grpc(), stripped)
 }
 
 /// A token that is good until the year 2100.

@@ -20,7 +20,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    pub(super) fn wanted(&self) -> AttributeSelection {
+    pub(super) fn selection(&self) -> AttributeSelection {
         AttributeSelection {
             headers: self.headers.clone(),
             cookies: !self.cookies.is_empty(),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ::http::HeaderName;
 use ::tracing::Level;
 use url::Url;
 
@@ -10,6 +11,7 @@ use super::values::Values;
 use super::{Cache, Provider, Settings};
 
 use crate::credentials::{self, near_cache, seal};
+use crate::envoy::StrippedAttributes;
 use crate::identity::headers::Names;
 use crate::identity::token_cache;
 use crate::{elastic, envoy, http, outbound, roles, shutdown, telemetry};
@@ -33,12 +35,10 @@ use store::{cache, key, previous_keys, store_name};
 
 pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let names = headers::names(v);
-    let mut grpc = envoy::Settings { identity_headers: names.all().to_vec(), ..grpc(v) };
+    let grpc = grpc(v);
+    let identity_headers = names.all().to_vec();
     let mut identity = identity(v, names, &grpc);
-    if let Provider::Oidc(_, sources) = &identity {
-        grpc.identity_headers.extend(sources.headers.iter().cloned());
-        grpc.token_cookies.clone_from(&sources.cookies);
-    }
+    let stripped = stripped(identity_headers, &identity);
     let policy = policy::policy(v);
     keep_claims(v, &mut identity, policy::claims(&policy));
     let cluster = v.setting("cluster");
@@ -71,6 +71,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     Settings {
         http,
         grpc,
+        stripped,
         shutdown,
         logs: logs(v),
         traces: tracing::traces(v),
@@ -103,6 +104,16 @@ fn known(v: &mut Values<'_>) -> token_cache::Settings {
         verified: v.number("cache.token_max_entries", None),
         refused: v.number("cache.refused_token_max_entries", None),
     }
+}
+
+/// The headers that name callers are stripped where tokens name them, too.
+fn stripped(identity_headers: Vec<HeaderName>, identity: &Provider) -> StrippedAttributes {
+    let mut stripped = StrippedAttributes { headers: identity_headers, cookies: Vec::new() };
+    if let Provider::Oidc(_, sources) = identity {
+        stripped.headers.extend(sources.headers.iter().cloned());
+        stripped.cookies.clone_from(&sources.cookies);
+    }
+    stripped
 }
 
 /// What rules look at is kept of the caller's claims.

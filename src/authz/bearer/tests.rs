@@ -70,7 +70,7 @@ fn another_place_counts_only_when_it_is_named_and_those_before_it_are_empty() {
     let twice =
         RequestAttributes { cookies: vec!["session=c".into(), "session=d".into()], ..RequestAttributes::default() };
     assert_eq!(outcome(&named(), &twice), "credentials_repeated", "in two headers");
-    assert_eq!(Sources::default().wanted(), AttributeSelection::default());
+    assert_eq!(Sources::default().selection(), AttributeSelection::default());
 }
 
 #[test]

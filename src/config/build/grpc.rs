@@ -14,8 +14,6 @@ pub(super) fn grpc(v: &mut Values<'_>) -> Settings {
         max_message_size: at_least_one(v, "grpc.max_message_size", None),
         deadline: v.duration("grpc.deadline"),
         max_in_flight: at_least_one(v, "grpc.max_in_flight", None),
-        identity_headers: Vec::new(),
-        token_cookies: Vec::new(),
         max_connection_age: v.duration_or_off("grpc.max_connection_age"),
     };
     exposed(v, &settings);

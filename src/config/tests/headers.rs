@@ -63,10 +63,10 @@ fn the_go_services_keys_keep_their_names_and_defaults() {
     let loaded = load_text(BASE, &set).unwrap();
     let names = headers(&loaded).names.all();
     assert_eq!(names.each_ref().map(HeaderName::as_str), ["remote-user", "x-teams", "remote-email", "remote-name"]);
-    assert_eq!(loaded.settings.grpc.identity_headers, names, "and they are removed from what goes on");
+    assert_eq!(loaded.settings.stripped.headers, names, "and they are removed from what goes on");
     assert!(!format!("{:?}", loaded.effective).contains(SECRET));
     let tokens = load_text(super::BASE, &env(&[])).unwrap();
-    assert_eq!(tokens.settings.grpc.identity_headers.len(), 4, "also where tokens name the caller");
+    assert_eq!(tokens.settings.stripped.headers.len(), 4, "also where tokens name the caller");
 }
 
 #[test]

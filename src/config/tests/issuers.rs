@@ -168,8 +168,8 @@ fn the_places_that_any_issuer_names_are_looked_at_and_cleared() {
         (sources.headers.len(), sources.headers[0].as_str(), &sources.cookies[..]),
         (1, "x-token", &["session".to_owned()][..])
     );
-    let grpc = &loaded.settings.grpc;
-    assert!(grpc.identity_headers.contains(&sources.headers[0]) && grpc.token_cookies == ["session"]);
+    let stripped = &loaded.settings.stripped;
+    assert!(stripped.headers.contains(&sources.headers[0]) && stripped.cookies == ["session"]);
     for (more, expected) in [
         ("token_header: Authorization", "oidc.token_header (line 2)"),
         ("token_header: \":path\"", "oidc.token_header (line 2)"),
