@@ -1,5 +1,5 @@
-//! Three real replicas over a real Redis and a stand-in Elasticsearch, hundreds of users, and a nemesis that kills,
-//! forgets and loses. What happened is recorded and judged afterwards by the rules of [`verdict`].
+//! Runs three real replicas over a real Redis and a stand-in for Elasticsearch, with hundreds of users and a nemesis that kills
+//! processes and loses data. What happened is recorded and judged afterwards by the rules of [`verdict`].
 //!
 //! `HISTORY_SEED=n` runs one seed, `HISTORY_USERS=n` sets how many users there are, and `make soak` runs many seeds.
 
@@ -60,7 +60,7 @@ async fn soak() {
     }
 }
 
-/// One history. `late_writes_and_rollback` is what elastauth cannot notice when it happens.
+/// Runs one history. `late_writes_and_rollback` adds the faults that elastauth cannot notice when they happen.
 async fn run(seed: u64, late_writes_and_rollback: bool) {
     println!("HISTORY_SEED={seed}");
     let mut random = Random::new(seed);
@@ -80,7 +80,7 @@ async fn run(seed: u64, late_writes_and_rollback: bool) {
     quiet(&world).await;
     let mut settled = last_word_and_login(&world, &mut random).await;
     let ends = Instant::now() + PATIENCE;
-    // a confirmation takes its time: it is asked for now and then; without one nothing may be wrong now
+    // confirmations run from time to time: until they have found everything, wrong answers are asked for again
     while late_writes_and_rollback && !all_right(&world, &settled) && Instant::now() < ends {
         tokio::time::sleep(CONFIRM_INTERVAL / 4).await;
         settled = last_word_and_login(&world, &mut random).await;
@@ -91,10 +91,10 @@ async fn run(seed: u64, late_writes_and_rollback: bool) {
     report(seed, &world, &history, &verdict);
 }
 
-/// Asks for one user after another, now and then several times at once: with any of the user's tokens, of any replica.
+/// Asks for one user after another, sometimes several times at once, with any of the user's tokens and at any replica.
 async fn client(world: Arc<World>, mut random: Random, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
-        // a few users are asked for at all times, so that what goes wrong meets several replicas at work for one user
+        // a few users are asked for at all times, so that a fault happens while several replicas work for one user
         let user = if random.chance(40) { random.below(HOT) } else { random.below(world.users.len()) };
         let together = if random.chance(20) { 2 + random.below(4) } else { 1 };
         let asks = (0..together).map(|_| {
@@ -103,12 +103,12 @@ async fn client(world: Arc<World>, mut random: Random, stop: Arc<AtomicBool>) {
         });
         let asks: Vec<_> = asks.collect();
         join_all(asks).await;
-        // people pause too, and a machine has more to do than this
+        // a pause as between the requests of people; it also leaves the processor to the replicas
         tokio::time::sleep(random.millis(5, 80)).await;
     }
 }
 
-/// Until nothing has been asked of Elasticsearch for a while, and no PUT can be applied any more.
+/// Waits until nothing has been asked of Elasticsearch for a while, and no PUT can be applied any more.
 async fn quiet(world: &World) {
     let mut last = (0, Instant::now());
     until("quiet", || {
@@ -122,7 +122,7 @@ async fn quiet(world: &World) {
     .await;
 }
 
-/// Every user once more with the newest token, again while elastauth says that it may help.
+/// Asks for every user once more with the newest token, and again while elastauth answers that the client may come again.
 async fn last_word(world: &World, random: &mut Random) -> Vec<Outcome> {
     let asks: Vec<_> = (0..world.users.len())
         .map(|user| {
@@ -146,7 +146,7 @@ fn all_right(world: &World, settled: &[Settled]) -> bool {
     world.users.iter().zip(settled).all(|(user, settled)| settled.wrong(user).is_none())
 }
 
-/// And what Elasticsearch says to the credentials.
+/// The same, and logs in to Elasticsearch with each credential.
 async fn last_word_and_login(world: &World, random: &mut Random) -> Vec<Settled> {
     let outcomes = last_word(world, random).await;
     let http = elastauth_support::http();
@@ -174,7 +174,7 @@ fn summary(world: &World, history: &History, verdict: &Verdict) -> String {
     let (most, bound) = verdict.busiest;
     format!(
         "{} users, {} requests ({allowed} allowed, {denied} denied); {} PUTs ({acknowledged} acknowledged; at most {most} \
-         for one user, who might have had {bound}; {} races of two passwords); {} kills, {} flushes, {} evictions and expiries, {} roll-backs; \
+         for one user, for whom {bound} are allowed; {} races of two passwords); {} kills, {} flushes, {} evictions and expiries, {} roll-backs; \
          to be confirmed: {}; {:.1} s",
         world.users.len(),
         history.requests.len(),
@@ -189,7 +189,7 @@ fn summary(world: &World, history: &History, verdict: &Verdict) -> String {
     )
 }
 
-/// Fails with the seed and with the histories of the first users for whom something is wrong.
+/// Fails with the seed, and shows the histories of the first users with a violation.
 fn report(seed: u64, world: &World, history: &History, verdict: &Verdict) {
     for (user, wrong) in verdict.violations.iter().take(3) {
         println!("\n{}: {wrong}\n{}", world.users[*user].name, history.show(world, *user));

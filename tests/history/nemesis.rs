@@ -1,4 +1,4 @@
-//! What goes wrong, in an order that a seed decides.
+//! The faults that are injected, in an order that the seed decides.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::world::{HOT, REPLICAS, World};
 enum Act {
     /// SIGKILL of a replica; a later step starts it again.
     Kill,
-    /// Once, or again while what was lost is being made anew.
+    /// Once, or again while the lost records are being created anew.
     Flush,
-    /// Records of the users that are asked for most end, one after another.
+    /// Records of the users that are asked for most expire, one after another.
     Expire,
-    /// `maxmemory` below what is used, for a moment.
+    /// `maxmemory` is below what is used, for a moment.
     Evict,
     Turn(Weather),
     /// Old records come back, as when Redis fails over to a replica that lagged behind.
@@ -43,35 +43,35 @@ const ACTS: [Act; 12] = [
     Act::Turn(Weather::Down),
 ];
 
-/// What only a confirmation repairs: nobody learns of it when it happens.
+/// The faults that only a confirmation repairs: no process notices them when they happen.
 const LATE_WRITES_AND_ROLL_BACK: [Act; 4] =
     [Act::RollBack, Act::RollBack, Act::Turn(Weather::Late), Act::Turn(Weather::Late)];
 
 /// How Elasticsearch answers PUTs.
 #[derive(Clone, Copy, Debug)]
 pub enum Weather {
-    /// In 0 to 50 ms, as always when nothing else is said.
+    /// In 0 to 50 ms, as where no other weather is set.
     Fair,
-    /// Some within the write's time-out, some beyond.
+    /// Some within the time-out of the write, some later.
     Slow,
-    /// Some are lost, some answers are.
+    /// Some PUTs are lost, and some answers.
     Lossy,
     /// Half of them are answered with 503.
     Failing,
     /// Every GET and PUT is answered with 503.
     Down,
-    /// Some are applied at some time, mostly after the client gave up.
+    /// Some are applied later, mostly after the client gave up.
     Late,
 }
 
 impl Weather {
     fn fate(self, random: &mut Random) -> Fate {
-        // two kinds, so that one PUT often overtakes another
+        // two ranges of delays, so that one PUT often overtakes another
         let delay = if random.chance(30) { random.millis(35, 50) } else { random.millis(0, 15) };
         let fair = Fate { delay, ending: Ending::Answered };
         let delay = match self {
             Self::Slow if random.chance(30) => random.millis(80, 150),
-            // never near the time-out: whether such a PUT was applied in time depends on the machine
+            // never close to the time-out: whether such a PUT was applied in time would depend on the machine
             Self::Slow if random.chance(20) => Duration::from_secs(1),
             Self::Late if random.chance(30) => random.millis(100, 1500),
             _ => fair.delay,
@@ -98,7 +98,7 @@ impl Weather {
     }
 }
 
-/// Some things go wrong, one after another; at the end everything runs again.
+/// Injects the faults one after another; at the end all replicas run again.
 pub async fn run(world: &Arc<World>, random: &mut Random, late_writes_and_rollback: bool) {
     let mut acts = ACTS.to_vec();
     if late_writes_and_rollback {
@@ -106,9 +106,9 @@ pub async fn run(world: &Arc<World>, random: &mut Random, late_writes_and_rollba
     }
     let mut redis = Resp::connect(&world.redis.address, REDIS_PASSWORD);
     let (mut dumps, mut asks) = (Vec::new(), JoinSet::new());
-    // each of them in every history; their order is the seed's
+    // every fault happens in every history; the seed decides the order
     while !acts.is_empty() {
-        // the rhythm of misfortune; nothing is waited for
+        // a random pause between faults; nothing is waited for
         tokio::time::sleep(random.millis(100, 700)).await;
         if random.chance(50) {
             world.restart().await;
@@ -134,7 +134,7 @@ pub async fn run(world: &Arc<World>, random: &mut Random, late_writes_and_rollba
     asks.join_all().await;
 }
 
-/// Twice for each user: the second time while two replicas are making up for the first.
+/// Twice for each user: the second time while two replicas write again what the first time removed.
 async fn expire(world: &Arc<World>, redis: &mut Resp, random: &mut Random, asks: &mut JoinSet<Outcome>) {
     for _ in 0..15 {
         let user = random.below(HOT);
@@ -168,7 +168,7 @@ async fn evict(redis: &mut Resp, random: &mut Random) {
     redis.command(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
 }
 
-/// A user, a record that was once Redis's, and when it was to expire.
+/// A user, a record that Redis once had for it, and when the record was to expire.
 type Dump = (usize, Vec<u8>, i64);
 
 fn dump(world: &World, redis: &mut Resp, random: &mut Random, dumps: &mut Vec<Dump>) {
@@ -187,7 +187,7 @@ fn roll_back(world: &World, redis: &mut Resp, random: &mut Random, dumps: &mut V
     for _ in 0..dumps.len() / 2 {
         let (user, bytes, expires) = dumps.swap_remove(random.below(dumps.len()));
         world.note(What::RolledBack(user));
-        // a replica of Redis kept the expiry; a person who restores a dump gives it what life he likes
+        // a replica of Redis kept the expiry; a person who restores a dump may give it any life
         let by_hand = if random.chance(20) { 3_600_000 } else { 0 };
         let (key, expires) = (world.users[user].key.as_bytes(), (expires + by_hand).to_string());
         let reply = redis.command(&[b"RESTORE", key, expires.as_bytes(), &bytes, b"REPLACE", b"ABSTTL"]);

@@ -1,4 +1,4 @@
-//! What happened, and how it is shown.
+//! What happened, and how it is shown when a test fails.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ use crate::world::{Token, User, World};
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With this credential.
+    /// The request was let through with this credential.
     Allowed { username: String, password: String },
-    /// With this HTTP status.
+    /// The request was refused with this HTTP status.
     Denied(i32),
-    /// Without an answer.
+    /// There was no answer, for this reason.
     Lost(String),
 }
 
 impl Outcome {
-    /// Out of a reply's bytes.
+    /// Reads the outcome from the bytes of a reply.
     pub fn read(reply: &[u8]) -> Self {
         let Ok(reply) = CheckResponse::decode(reply) else { return Self::Lost("an answer that is no reply".into()) };
         match (reply.status.map(|status| status.code), reply.http_response) {
@@ -53,27 +53,27 @@ fn credential(header: &[u8]) -> Option<Outcome> {
     Some(Outcome::Allowed { username: username.to_owned(), password: password.to_owned() })
 }
 
-/// One Check.
+/// One Check, as a client saw it.
 #[derive(Clone, Debug)]
 pub struct Requested {
     pub user: usize,
     pub token: usize,
-    /// The process that was asked.
+    /// The process that answered, or should have.
     pub replica: String,
     pub start: Instant,
     pub end: Instant,
     pub outcome: Outcome,
 }
 
-/// What the nemesis did.
+/// What the nemesis or Redis did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     Killed(String),
     Started(String),
     Flushed,
-    /// One user's record, by Redis.
+    /// Redis evicted the record of one user.
     Evicted(usize),
-    /// One user's record, as if its life had ended.
+    /// The record of one user was removed, as if its life had ended.
     Expired(usize),
     /// An old record of one user came back.
     RolledBack(usize),
@@ -81,17 +81,17 @@ pub enum What {
     Weather(String),
 }
 
-/// And when.
+/// Something that happened, with its time.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub at: Instant,
     pub what: What,
 }
 
-/// All that happened, at the end.
+/// All that happened, read at the end.
 pub struct History {
     pub requests: Vec<Requested>,
-    /// In the order in which they came.
+    /// In the order in which Elasticsearch received them.
     pub puts: Vec<Put>,
     pub events: Vec<Event>,
 }
@@ -101,11 +101,11 @@ impl History {
         Self { requests: world.requests(), puts: world.elasticsearch.puts(), events: world.events() }
     }
 
-    /// When one user's record was lost, or exchanged for an older one, in order.
+    /// When one user's record was lost, or replaced by an older one, in order.
     pub fn losses(&self, user: usize) -> Vec<Instant> {
         let lost = |event: &&Event| match event.what {
             What::Flushed => true,
-            What::Evicted(who) | What::Expired(who) | What::RolledBack(who) => who == user,
+            What::Evicted(n) | What::Expired(n) | What::RolledBack(n) => n == user,
             What::Killed(_) | What::Started(_) | What::Weather(_) => false,
         };
         let mut losses: Vec<Instant> = self.events.iter().filter(lost).map(|event| event.at).collect();
@@ -113,7 +113,7 @@ impl History {
         losses
     }
 
-    /// How often a user's record was exchanged for an older one.
+    /// How often a user's record was replaced by an older one.
     pub fn roll_backs(&self, user: usize) -> usize {
         self.events.iter().filter(|event| event.what == What::RolledBack(user)).count()
     }
@@ -124,7 +124,7 @@ impl History {
         self.events.iter().find(kill).map(|event| event.at)
     }
 
-    /// Everything about one user, in order, in milliseconds from the start.
+    /// All events of one user, in order, in milliseconds from the start.
     pub fn show(&self, world: &World, user: usize) -> String {
         let User { name, .. } = &world.users[user];
         let mut lines: Vec<(Instant, String)> = Vec::new();
@@ -154,7 +154,7 @@ impl History {
             lines.push((put.received, line));
         }
         for event in &self.events {
-            if !matches!(event.what, What::Evicted(who) | What::Expired(who) | What::RolledBack(who) if who != user) {
+            if !matches!(event.what, What::Evicted(n) | What::Expired(n) | What::RolledBack(n) if n != user) {
                 lines.push((event.at, format!("{:?}", event.what)));
             }
         }
@@ -169,7 +169,7 @@ fn round(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Enough to tell passwords apart.
+/// The beginning of a password: enough to tell passwords apart.
 pub fn short(password: &str) -> &str {
     password.get(..6).unwrap_or(password)
 }

@@ -1,4 +1,4 @@
-//! What must hold of a history, whatever went wrong in it.
+//! The rules that must hold of a history, with every fault in it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -7,18 +7,18 @@ use elastauth_support::faults::Ending;
 use elastauth_support::puts::Put;
 
 use crate::record::{History, Outcome, Requested, short};
-use crate::world::{CLAIM, DEADLINE, REPLICAS, User, WRITE_TIMEOUT, World};
+use crate::world::{DEADLINE, LEASE, REPLICAS, User, WRITE_TIMEOUT, World};
 
-/// For machines that have other things to do.
+/// Added to time limits, for machines with other load.
 const LOADED: Duration = Duration::from_secs(2);
 /// A debt is paid, by a few round trips, well within this time.
 const QUIET: Duration = Duration::from_millis(500);
-/// A process that was killed this soon after an answer may not have done what the answer called for.
+/// A process that was killed this soon after an answer may not have done what had to follow from the answer.
 const DIGESTION: Duration = Duration::from_secs(1);
 
-/// What a user ended with.
+/// The last answer for a user, and whether it works.
 pub struct Settled {
-    /// Of the last request, with the user's newest token.
+    /// The outcome of the last request, with the user's newest token.
     pub outcome: Outcome,
     /// The roles that Elasticsearch gives to that credential; none when it gives no access.
     pub roles: Option<Vec<String>>,
@@ -40,17 +40,17 @@ impl Settled {
 
 #[derive(Default)]
 pub struct Verdict {
-    /// Whose, and what is wrong.
+    /// The user's number, and what is wrong.
     pub violations: Vec<(usize, String)>,
     /// Users that only a confirmation would repair.
     pub unconfirmed: BTreeSet<usize>,
     /// How often a PUT of one password was applied while one of another was under way.
     pub races: usize,
-    /// The most PUTs of a user, and how many of how many it might have had.
+    /// The most PUTs for one user, and the bound for that user.
     pub busiest: (usize, usize),
 }
 
-/// `confirmed`: whether elastauth is expected to find and repair what was applied behind its back.
+/// `confirmed`: whether elastauth is expected to find and repair writes of which it got no answer, and records that came back.
 pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: bool) -> Verdict {
     let mut verdict = Verdict::default();
     let mut puts: HashMap<&str, Vec<&Put>> = HashMap::new();
@@ -92,21 +92,21 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
     verdict
 }
 
-/// One user's part of the history.
+/// The part of the history that concerns one user.
 struct Own<'a> {
     n: usize,
     user: &'a User,
     puts: Vec<&'a Put>,
-    /// Those that changed the user, in the order in which they did.
+    /// The PUTs that changed the user, in the order in which they did.
     applied: Vec<&'a Put>,
     requests: Vec<&'a Requested>,
-    /// In order of time.
+    /// When the record was lost, in order of time.
     losses: Vec<Instant>,
     history: &'a History,
 }
 
 impl Own<'_> {
-    /// Agreement in the meantime: when for a while nobody writes and nothing is lost, what is handed out works.
+    /// Agreement in the meantime: while nothing has been written or lost for a while, a credential that is handed out works.
     fn stale(&self, request: &Requested) -> Option<String> {
         let Outcome::Allowed { password, .. } = &request.outcome else { return None };
         let at = request.end;
@@ -119,31 +119,31 @@ impl Own<'_> {
         let last_password = there.clone().find_map(|put| put.password.as_deref())?;
         if last_password != password {
             let (it, that) = (short(password), short(last_password));
-            return Some(format!("{it} was handed out while Elasticsearch had {that} and nobody wrote"));
+            return Some(format!("{it} was handed out while Elasticsearch had {that} and nothing was written"));
         }
         let last_roles = &there.clone().next()?.roles;
         let fit = self.user.tokens[request.token..].iter().any(|token| *last_roles == token.roles);
         (!fit).then(|| format!("let through with the roles {}, older than the token's", last_roles.join(",")))
     }
 
-    /// Whether what is wrong (at a moment, or in the end) is the known thing that a PUT leaves which overtook the agreement:
-    /// its record was lost from Redis, another one was agreed and written, and then the PUT was applied and nobody lived
-    /// to hear of it. With the record still in Redis this cannot happen, and a sender that hears of it owes a repair.
+    /// Whether what is wrong (at a moment, or in the end) is the known effect of a PUT that overtook the agreement: its record was lost
+    /// from Redis, another one was agreed and written, and then the PUT was applied and its sender had ended before it got the answer.
+    /// With the record still in Redis this cannot happen, and a sender that gets the answer owes a repair.
     fn overtaken(&self, moment: Option<Instant>) -> bool {
         let applied = || self.applied.iter().copied().filter(|put| moment.is_none() || put.applied <= moment);
         let last_password = applied().rev().find(|put| put.password.is_some());
         [last_password, applied().next_back()].into_iter().flatten().any(|last| {
             let mut others = applied().filter(|other| other.applied < last.applied && self.heard(other));
-            // a PUT is sent within the claim's time of the record's reading, or not at all
-            let lost = self.losses.iter().filter(|at| **at + CLAIM + LOADED > last.received);
+            // a PUT is sent within the lease of the record that was read, or not at all
+            let lost = self.losses.iter().filter(|at| **at + LEASE + LOADED > last.received);
             !self.heard(last) && others.any(|other| lost.clone().any(|at| other.received + DIGESTION > *at))
         })
     }
 
-    /// Whether a PUT was surely acknowledged to a process that lived on.
+    /// Whether a PUT was surely acknowledged to a process that continued to run.
     fn heard(&self, put: &Put) -> bool {
         let Some(at) = put.acknowledged() else { return false };
-        // the sender's time began before the PUT came
+        // the sender's time-out began before Elasticsearch received the PUT
         let in_time = at - put.received < WRITE_TIMEOUT / 2;
         in_time && self.history.killed(&put.sender).is_none_or(|killed| killed > at + DIGESTION)
     }
@@ -160,26 +160,26 @@ impl Own<'_> {
         let sent = |put: &Put| format!("{} as of {}", put.roles.join(","), as_of(put).unwrap_or_default());
         let back = self.puts.windows(2).find(|pair| {
             let (before, after) = (pair[0], pair[1]);
-            // what was read of a lost record may be sent for the time of a claim
-            let lost = |at: &Instant| *at + CLAIM + LOADED > before.received && *at < after.received + DIGESTION;
+            // a record that was read before it was lost may be written during its lease
+            let lost = |at: &Instant| *at + LEASE + LOADED > before.received && *at < after.received + DIGESTION;
             as_of(after) < as_of(before) && !self.losses.iter().any(lost)
         });
         back.map(|pair| format!("the roles {} were followed by {}", sent(pair[0]), sent(pair[1])))
     }
 
-    /// Bounded work. While a record lasts, each of the tokens used meanwhile can raise its roles once, and each raise is one
-    /// PUT. A PUT that was under way when the record was lost is made up for once (the debt). A PUT that nobody heard of
-    /// leaves a claim that runs out: its holder may repeat the PUT while somebody else takes the claim over, which is
-    /// two PUTs and one to make up for what they did not know of each other. How many processes there are makes no
-    /// difference. Where passwords are tried, a late or unheard PUT and a record that came back are each repaired by every
-    /// process that finds them, at worst one after the other.
+    /// Bounded work. While a record lasts, each of the tokens used meanwhile can raise its roles once, and each raise is one PUT. A PUT
+    /// that was under way when the record was lost is repeated once (the debt). A PUT without an answer leaves a lease that expires:
+    /// its holder may repeat the PUT while another replica takes the lease over, which is two PUTs, and one more because neither knows
+    /// of the other's. The number of processes makes no difference. Where passwords are confirmed, a PUT that was applied late or
+    /// without an answer, and a record that came back, are each repaired by every process that finds them, at worst one after the
+    /// other.
     fn bound(&self, confirmed: bool) -> usize {
         let mut limits: Vec<Option<Instant>> = vec![None];
         limits.extend(self.losses.iter().copied().map(Some));
         limits.push(None);
         let used = |from: Option<Instant>, to: Option<Instant>| {
             let meanwhile = |request: &&&Requested| {
-                // what a request began goes on when the request is gone
+                // the work that a request began continues when the request has ended
                 let over = request.end + DEADLINE;
                 from.is_none_or(|from| over >= from) && to.is_none_or(|to| request.start <= to + DIGESTION)
             };
@@ -204,7 +204,7 @@ impl Own<'_> {
                 Some(format!("a token of {} was answered with a credential of {username}", self.user.name))
             }
             Outcome::Allowed { password, .. } => self.early(request, password),
-            // good tokens of the rightful owner: only an outage refuses them
+            // all tokens are valid and the rightful owner's: only an outage refuses them
             Outcome::Denied(503) => None,
             Outcome::Denied(status) => Some(format!("a good token was answered with {status}")),
             Outcome::Lost(_) if self.history.killed(&request.replica).is_some() => None,
@@ -212,7 +212,7 @@ impl Own<'_> {
         }
     }
 
-    /// No early use: what is handed out was acknowledged by Elasticsearch before, the password and the roles.
+    /// No early use: the password and the roles that are handed out were acknowledged by Elasticsearch before.
     fn early(&self, request: &Requested, password: &str) -> Option<String> {
         let acknowledged = || self.puts.iter().filter(|put| put.acknowledged().is_some_and(|at| at <= request.end));
         if !acknowledged().any(|put| put.password.as_deref() == Some(password)) {

@@ -1,4 +1,5 @@
-//! What runs: three replicas over one Redis and one stand-in for Elasticsearch, and users with tokens of different age.
+//! Starts what a history needs: three replicas over one Redis and one stand-in for Elasticsearch, and users with tokens of different
+//! age.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,19 +17,20 @@ use prost::Message as _;
 
 use crate::record::{Event, Outcome, Requested, What};
 
-/// Small, so that lost PUTs end soon; a claim lasts two seconds more.
+/// Short, so that lost PUTs end soon; a lease lasts two seconds longer.
 pub const WRITE_TIMEOUT: Duration = Duration::from_millis(300);
-pub const CLAIM: Duration = Duration::from_millis(2300);
-/// `grpc.deadline`
+pub const LEASE: Duration = Duration::from_millis(2300);
+/// `grpc.deadline` of the replicas.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 pub const REPLICAS: usize = 3;
-/// Longer than a late PUT takes; and how often what was confirmed is tried again.
+/// Longer than a late PUT takes: after this time records are confirmed.
 pub const SETTLING: Duration = Duration::from_millis(2500);
+/// How often a confirmed record is confirmed again.
 pub const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
-/// The first so many users are asked for much more often than the others.
+/// The number of users, from the first on, that are asked for much more often than the others.
 pub const HOT: usize = 5;
 
-/// The roles that the test's configuration gives to groups.
+/// The groups of a token, and the roles that the test's configuration gives to them.
 const GROUPS: [(&[&str], &[&str]); 3] = [
     (&["admins"], &["kibana_admin", "monitoring_user"]),
     (&["developers"], &["dev", "kibana_user"]),
@@ -44,14 +46,14 @@ pub struct Token {
 
 pub struct User {
     pub name: String,
-    /// In Redis.
+    /// The key of the user's record in Redis.
     pub key: String,
     /// From the oldest to the newest, by elastauth's total order of (`iat`, roles).
     pub tokens: Vec<Token>,
 }
 
 struct Replica {
-    /// Stands in the path of its requests to Elasticsearch. A process that is started again has another name.
+    /// The first part of the path of its requests to Elasticsearch. A process that is started again has another name.
     name: String,
     checker: Checker,
     process: Option<Elastauth>,
@@ -62,7 +64,7 @@ pub struct World {
     pub redis: Redis,
     pub users: Vec<User>,
     pub started: Instant,
-    /// Whether passwords are tried while the test runs.
+    /// Whether records are confirmed while the test runs.
     confirms: bool,
     issuer: Issuer,
     replicas: Vec<Mutex<Replica>>,
@@ -71,7 +73,7 @@ pub struct World {
 }
 
 impl World {
-    /// None without a redis-server.
+    /// Starts everything; answers none where there is no redis-server.
     pub async fn start(users: usize, confirms: bool, random: &mut Random) -> Option<Self> {
         let redis = Redis::start(&["--notify-keyspace-events", "Ee"])?;
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
@@ -98,7 +100,7 @@ impl World {
         self.events.lock().unwrap().clone()
     }
 
-    /// One Check; what came of it is on record.
+    /// Sends one Check and records the outcome.
     pub async fn ask(&self, user: usize, token: usize, replica: usize) -> Outcome {
         let (name, checker) = {
             let replica = self.replicas[replica].lock().unwrap();
@@ -106,7 +108,7 @@ impl World {
         };
         let check = self.users[user].tokens[token].check.clone();
         let start = Instant::now();
-        // far beyond the deadline: a request that hangs is to be found, not to hang the test
+        // far beyond the deadline: a request that hangs is to be recorded, and not to block the test
         let outcome = match tokio::time::timeout(DEADLINE * 5, checker.check(check)).await {
             Ok(Ok(reply)) => Outcome::read(&reply),
             Ok(Err(status)) => Outcome::Lost(format!("{:?}: {}", status.code(), status.message())),
@@ -118,7 +120,7 @@ impl World {
         outcome
     }
 
-    /// SIGKILL.
+    /// Kills a replica with SIGKILL.
     pub fn kill(&self, replica: usize) {
         let mut replica = self.replicas[replica].lock().unwrap();
         if let Some(mut running) = replica.process.take() {
@@ -127,7 +129,7 @@ impl World {
         }
     }
 
-    /// Starts those that were killed.
+    /// Starts the replicas that were killed.
     pub async fn restart(&self) {
         for slot in &self.replicas {
             let dead = {
@@ -150,7 +152,7 @@ async fn replica(
     name: String,
     confirms: bool,
 ) -> Replica {
-    // on a loaded machine Redis is slow to answer, which is not what this test is about
+    // on a loaded machine Redis is slow to answer, which this test is not about
     let cache = format!("{}\n  redis_command_timeout: 2s", redis_cache(&redis.address));
     let confirm = if confirms {
         format!("  settling: {}ms\n  confirm_interval: {}ms\n", SETTLING.as_millis(), CONFIRM_INTERVAL.as_millis())
@@ -173,7 +175,7 @@ fn user(issuer: &Issuer, name: String, random: &mut Random) -> User {
     let mut tokens: Vec<Token> = (0..=random.below(4))
         .map(|_| {
             let (groups, roles) = *random.pick(&GROUPS);
-            // few different ages: some tokens are of the same second
+            // few different ages, so that some tokens are of the same second
             let claims = issuer.claims(&name, groups, 10 * u64::try_from(random.below(5)).unwrap());
             Token {
                 issued: claims["iat"].as_u64().unwrap(),
@@ -195,7 +197,7 @@ fn check(token: &str) -> Vec<u8> {
     CheckRequest { attributes: Some(AttributeContext { request, ..AttributeContext::default() }) }.encode_to_vec()
 }
 
-/// Redis itself says whom it evicted. The thread ends with Redis.
+/// Records the evictions that Redis reports. The thread ends with Redis.
 fn watch_evictions(redis: &Redis, users: &[User], events: Arc<Mutex<Vec<Event>>>) {
     let mut notices = Resp::connect(&redis.address, REDIS_PASSWORD);
     notices.command(&[b"SUBSCRIBE", b"__keyevent@0__:evicted"]);

@@ -1,57 +1,57 @@
-//! Records as small numbers.
+//! Represents records in small numbers.
 
 use std::sync::Arc;
 
 use elastauth::credentials::Password;
 use elastauth::credentials::agreement::Standing;
-use elastauth::credentials::record::{LeaseHolder, Phase, Record};
+use elastauth::credentials::record::{self, LeaseHolder};
 use elastauth::digest::Digest;
 use elastauth::identity::Owner;
 use elastauth::roles::{Roles, Version};
 
 /// A record; passwords, roles and owners are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rec {
-    /// How far it is.
-    pub stage: Stage,
-    /// Which password.
+pub struct Record {
+    /// Whether its write is pending, acknowledged or confirmed.
+    pub phase: Phase,
+    /// The number of the password.
     pub password: u8,
-    /// Which roles, a bit for each.
+    /// The set of roles, a bit for each.
     pub roles: u8,
-    /// When they were true.
+    /// When the roles were true.
     pub as_of: u8,
-    /// By which configuration: they are numbered in the order in which processes were started with them.
+    /// The configuration: configurations are numbered in the order in which processes were started with them.
     pub mapping: u8,
-    /// Whose.
+    /// The number of the subject.
     pub owner: u8,
 }
 
-/// What the stamp of a user says, with the roles that the user has.
+/// The stamp of a user, with the roles that the user has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "see Rec")]
-pub struct Mark {
+#[expect(missing_docs, reason = "see Record")]
+pub struct Stamp {
     pub roles: u8,
     pub as_of: u8,
     pub mapping: u8,
 }
 
-/// There are so many.
+/// The number of roles in the model.
 pub const ROLES: u8 = 3;
-/// The place of each set among all, in the order of their sorted names.
+/// The rank of each set among all sets, in the order of their sorted names.
 const RANK: [u8; 1 << ROLES] = [0, 1, 5, 2, 7, 4, 6, 3];
-/// The third start is one with the first configuration again, as a restart in the middle of a roll-out is, or a roll-back.
+/// The third start is one of the first configuration again, like a restart in the middle of a roll-out, or a roll-back.
 const DIGESTS: [u64; 4] = [0, 9, 3, 9];
 
-/// A record's phase.
+/// The phase of a record, as the production code has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// See [`Phase::Ready`].
+pub enum Phase {
+    /// A write was acknowledged: [`record::Phase::Ready`].
     Ready,
-    /// See [`Phase::Confirmed`].
+    /// The password was accepted later: [`record::Phase::Confirmed`].
     Confirmed,
-    /// See [`Phase::Pending`].
+    /// A replica has the lease: [`record::Phase::Pending`].
     Pending {
-        /// Whose turn it is.
+        /// The replica that holds the lease.
         holder: u8,
         /// The holder writes once more.
         again: bool,
@@ -89,8 +89,8 @@ pub(crate) fn same(mapping: u8, other: u8) -> bool {
     DIGESTS[usize::from(mapping)] == DIGESTS[usize::from(other)]
 }
 
-impl Mark {
-    /// As the production code knows it.
+impl Stamp {
+    /// The stamp as the production code represents it.
     #[must_use]
     pub fn standing(self) -> Standing {
         let Self { roles: bits, as_of, mapping } = self;
@@ -102,33 +102,41 @@ pub(crate) fn password(n: u8) -> Password {
     Password::known(n.to_string())
 }
 
-impl Rec {
-    /// As the production code knows it.
+impl Record {
+    /// The record as the production code represents it.
     #[must_use]
-    pub fn record(self) -> Record {
-        let phase = match self.stage {
-            Stage::Ready => Phase::Ready,
-            Stage::Confirmed => Phase::Confirmed,
-            Stage::Pending { holder, again, known } => {
-                Phase::Pending { holder: LeaseHolder(holder.into()), again, password_known: known }
+    pub fn record(self) -> record::Record {
+        let phase = match self.phase {
+            Phase::Ready => record::Phase::Ready,
+            Phase::Confirmed => record::Phase::Confirmed,
+            Phase::Pending { holder, again, known } => {
+                record::Phase::Pending { holder: LeaseHolder(holder.into()), again, password_known: known }
             }
         };
         let (password, roles, owner) = (password(self.password), roles(self.roles), owner(self.owner));
-        Record { phase, password, roles, as_of: self.as_of.into(), mapping: version(self.mapping), owner, born: 10 }
+        record::Record {
+            phase,
+            password,
+            roles,
+            as_of: self.as_of.into(),
+            mapping: version(self.mapping),
+            owner,
+            born: 10,
+        }
     }
 
-    /// Out of the production code.
+    /// Reads a record of the production code.
     #[must_use]
-    pub fn of(record: &Record) -> Self {
-        let stage = match record.phase {
-            Phase::Ready => Stage::Ready,
-            Phase::Confirmed => Stage::Confirmed,
-            Phase::Pending { holder, again, password_known } => {
-                Stage::Pending { holder: holder.0.try_into().unwrap(), again, known: password_known }
+    pub fn of(record: &record::Record) -> Self {
+        let phase = match record.phase {
+            record::Phase::Ready => Phase::Ready,
+            record::Phase::Confirmed => Phase::Confirmed,
+            record::Phase::Pending { holder, again, password_known } => {
+                Phase::Pending { holder: holder.0.try_into().unwrap(), again, known: password_known }
             }
         };
         Self {
-            stage,
+            phase,
             password: number(record.password.expose()),
             roles: bits(&record.roles),
             as_of: record.as_of.try_into().unwrap(),
@@ -141,28 +149,28 @@ impl Rec {
         number(&owner.subject)
     }
 
-    /// A write of it was acknowledged.
+    /// Whether a write of the record was acknowledged.
     #[must_use]
     pub fn is_ready(self) -> bool {
-        matches!(self.stage, Stage::Ready | Stage::Confirmed)
+        matches!(self.phase, Phase::Ready | Phase::Confirmed)
     }
 
-    /// Whose turn it is to write it.
+    /// The replica that holds the lease.
     #[must_use]
     pub fn holder(self) -> Option<u8> {
-        if let Stage::Pending { holder, .. } = self.stage { Some(holder) } else { None }
+        if let Phase::Pending { holder, .. } = self.phase { Some(holder) } else { None }
     }
 
-    /// The order in which roles count.
+    /// The order that decides which roles prevail.
     #[must_use]
     pub fn order(self) -> (u8, u8, u8) {
         (self.mapping, self.as_of, rank(self.roles))
     }
 
-    /// What its write puts into the user's stamp, and its roles.
+    /// The stamp that a write of the record gives to the user, with the roles.
     #[must_use]
-    pub fn mark(self) -> Mark {
+    pub fn stamp(self) -> Stamp {
         let Self { roles, as_of, mapping, .. } = self;
-        Mark { roles, as_of, mapping }
+        Stamp { roles, as_of, mapping }
     }
 }

@@ -1,79 +1,80 @@
-//! The table "What must hold", as properties.
+//! The properties that must hold in every state.
 
 use std::fmt::Debug;
 
 use stateright::{Model, Property};
 
-use crate::act::act;
-use crate::loops::Act;
-use crate::record::{Stage, same};
-use crate::turns::{Turn, turns};
+use crate::effects::after;
+use crate::machine::Action;
+use crate::record::{Phase, same};
+use crate::transitions::{Transition, transitions};
 use crate::world::{Faults, Setup, World};
 
-/// What confirmation is for.
-pub const AGREEMENT: &str = "when nobody is in the loop, Elasticsearch has what the store says";
-/// What two subjects can only lose together with a record.
+/// The property for which records are confirmed.
+pub const AGREEMENT: &str = "when no run is under way, Elasticsearch and the store agree";
+/// The property that two subjects can only violate by a loss of the record together with another fault.
 pub const OWNER: &str = "one username never serves two subjects";
-/// Or the others would say nothing about repairs.
+/// The property that repairs happen; without it the others could hold because nothing is repaired.
 pub const REPAIR: &str = "a repair writes";
-/// Never for ever.
-pub const STUCK: &str = "nobody is stuck";
+/// The property that a quiet world serves the next request.
+pub const SERVES: &str = "when no run is under way, the next request is served";
 
 impl Model for Setup {
     type State = World;
-    type Action = Turn;
+    type Action = Transition;
 
     fn init_states(&self) -> Vec<World> {
         vec![self.start()]
     }
 
-    fn actions(&self, world: &World, into: &mut Vec<Turn>) {
-        turns(self, world, into);
+    fn actions(&self, world: &World, into: &mut Vec<Transition>) {
+        transitions(self, world, into);
     }
 
-    fn next_state(&self, world: &World, turn: Turn) -> Option<World> {
-        Some(act(self, world, turn))
+    fn next_state(&self, world: &World, transition: Transition) -> Option<World> {
+        Some(after(self, world, transition))
     }
 
-    fn format_step(&self, before: &World, turn: Turn) -> Option<String>
+    fn format_step(&self, before: &World, transition: Transition) -> Option<String>
     where
         World: Debug,
     {
-        Some(act(self, before, turn).to_string())
+        Some(after(self, before, transition).to_string())
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("no credential before its write was acknowledged", |_, w: &World| !w.early),
             Property::always(OWNER, |_, w: &World| w.served.count_ones() <= 1),
-            Property::always("nobody gets another's credential, or less than his token's roles", |_, w: &World| {
-                !w.unmet
-            }),
+            Property::always(
+                "no subject gets another's credential, or fewer roles than its token's",
+                |_, w: &World| !w.unsatisfied,
+            ),
             Property::always("roles never go back", |_, w: &World| !w.back),
             Property::always("roles do not go back when a record is lost", keeps),
             Property::always("the last configuration's records have no role that it does not give", exact),
             Property::always("writes are bounded", |setup: &Setup, w: &World| w.writes <= setup.bound()),
             Property::always(AGREEMENT, agreement),
-            Property::always("what is ready is right, unless something was applied unheard", heard),
-            Property::always("every schedule ends with everybody served and every record tried", ends),
-            Property::always(STUCK, Setup::nobody_is_stuck),
+            Property::always("a ready record matches Elasticsearch, unless a write was applied unnoticed", noticed),
+            Property::always("every schedule ends with every request answered and every record confirmed", ends),
+            Property::always(SERVES, Setup::the_next_request_is_served),
             Property::sometimes(REPAIR, repairs),
         ]
     }
 }
 
 fn agreement(setup: &Setup, world: &World) -> bool {
-    // what is only ready is tried later
-    let trusted = |stage| stage == Stage::Confirmed || (stage == Stage::Ready && !setup.confirmation);
-    let found = world.stored.filter(|record| trusted(record.stage));
+    // a record that is only ready is confirmed later
+    let trusted = |phase| phase == Phase::Confirmed || (phase == Phase::Ready && !setup.confirmation);
+    let found = world.stored.filter(|record| trusted(record.phase));
     !world.quiet() || world.doubt || found.is_none_or(|record| world.has(record))
 }
 
-fn heard(_: &Setup, world: &World) -> bool {
+fn noticed(_: &Setup, world: &World) -> bool {
     let ready = world.stored.filter(|record| record.is_ready());
-    // what is found wrong is on its way to its repair
-    let known = world.wrong.is_some() || world.trying.is_some();
-    !world.quiet() || world.doubt || world.unheard || known || ready.is_none_or(|record| world.has(record))
+    // a record that was found mismatched is repaired later
+    let known = world.mismatched.is_some() || world.confirming.is_some();
+    !world.quiet() || world.doubt || world.unnoticed || known || ready.is_none_or(|record| world.has(record))
 }
 
 fn keeps(setup: &Setup, world: &World) -> bool {
@@ -94,28 +95,28 @@ fn exact(setup: &Setup, world: &World) -> bool {
 
 fn ends(setup: &Setup, world: &World) -> bool {
     let mut next = Vec::new();
-    turns(setup, world, &mut next);
+    transitions(setup, world, &mut next);
     let tried = world.stored.is_none_or(|record| {
-        // another subject's user is left alone, and nothing is known of the record's password
-        record.stage == Stage::Confirmed || !setup.confirmation || world.seen_by(record.owner).is_none()
+        // another subject's user must not be changed, and the record's password cannot be tried
+        record.phase == Phase::Confirmed || !setup.confirmation || world.seen_by(record.owner).is_none()
     });
     !next.is_empty() || (world.quiet() && tried)
 }
 
 fn repairs(setup: &Setup, world: &World) -> bool {
-    let writes = |act| matches!(act, Act::Write { .. });
-    let wrong =
+    let writes = |action| matches!(action, Action::Write { .. });
+    let mismatched =
         Faults { losses: 0, crashes: 0, refusals: 0, pauses: 0, overwrites: 0, ..setup.faults } != Faults::default();
     let repairs =
-        world.replicas.iter().any(|replica| replica.repairs && replica.run.is_some_and(|run| writes(run.act)));
+        world.replicas.iter().any(|replica| replica.repairs && replica.run.is_some_and(|run| writes(run.action)));
     let subjects = setup.requests.iter().flatten().any(|request| request.owner > 0);
-    repairs || !setup.confirmation || !wrong || subjects
+    repairs || !setup.confirmation || !mismatched || subjects
 }
 
 impl Setup {
-    /// Whenever nobody is in the loop, the next request ends in a credential, without an operator. Of two subjects one is
+    /// Whether, when no run is under way, the next request ends with a credential, without an operator. Of two subjects one is
     /// denied.
-    fn nobody_is_stuck(&self, world: &World) -> bool {
+    fn the_next_request_is_served(&self, world: &World) -> bool {
         if !world.quiet() {
             return true;
         }
@@ -130,20 +131,21 @@ impl Setup {
     fn alone(&self, world: &World, owner: u8) -> Option<bool> {
         let last = |i: usize| self.requests[i].iter().rposition(|request| request.owner == owner);
         let (i, last) = (0..self.requests.len()).find_map(|i| Some((i, last(i)?)))?;
-        let mut world = World { left: Faults::default(), trying: None, wrong: None, ..world.clone() };
+        let mut world = World { faults_left: Faults::default(), confirming: None, mismatched: None, ..world.clone() };
         let replica = &mut world.replicas[i];
         let last = u8::try_from(last).unwrap();
         replica.begun = last + 1;
-        let goal = self.goal(i, replica, last).unwrap();
-        replica.run = Some(self.loops.begin(replica.holder(i), goal));
+        let purpose = self.purpose(i, replica, last).unwrap();
+        replica.run = Some(self.machine.begin(replica.holder(i), purpose));
         for _ in 0..50 {
             let mut next = Vec::new();
-            turns(self, &world, &mut next);
-            let own = |turn: &Turn| matches!(turn, Turn::Go(_) | Turn::Write(..));
-            let time = |turn: &Turn| matches!(turn, Turn::Overdue | Turn::Expire);
-            let turn = next.iter().copied().find(own).or_else(|| next.iter().copied().find(time))?;
+            transitions(self, &world, &mut next);
+            let own = |transition: &Transition| matches!(transition, Transition::Step(_) | Transition::Write(..));
+            let time =
+                |transition: &Transition| matches!(transition, Transition::ExpireLease | Transition::ExpireRecord);
+            let transition = next.iter().copied().find(own).or_else(|| next.iter().copied().find(time))?;
             let served = world.served;
-            world = act(self, &World { served: 0, ..world }, turn);
+            world = after(self, &World { served: 0, ..world }, transition);
             if world.replicas[i].run.is_none() {
                 return Some(world.served & (1 << owner) != 0);
             }

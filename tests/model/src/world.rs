@@ -1,185 +1,185 @@
-//! What there is: the store, Elasticsearch, the replicas, and what may still go wrong.
+//! The state of the world: the store, Elasticsearch, the replicas, and the faults that may still happen.
 
 use std::fmt;
 
 use elastauth::credentials::agreement::standing::outranked;
 
-use crate::loops::{Act, Goal, Loops, Run, Seen};
-use crate::record::{Mark, Rec, Stage, rank, same};
+use crate::machine::{Action, Existing, Machine, Purpose, Run};
+use crate::record::{Phase, Record, Stamp, rank, same};
 
-/// The most replicas.
+/// The largest number of replicas.
 pub const REPLICAS: usize = 3;
-/// Writes are counted up to here.
+/// The number up to which writes are counted.
 pub const MANY: u8 = 60;
 
-/// What one caller is entitled to.
+/// The roles to which one caller is entitled.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// Which subject asks for the one username.
+    /// The subject that uses the one username.
     pub owner: u8,
-    /// Which roles the replica's configuration makes of the caller's groups, a bit for each.
+    /// The roles to which the replica's configuration maps the caller's groups, a bit for each.
     pub roles: u8,
-    /// The age of the token; headers have none.
+    /// The age of the token; none where headers name the caller.
     pub as_of: Option<u8>,
 }
 
-/// How often things may go wrong.
+/// How often each fault may happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Faults {
     /// The store loses the record.
     pub losses: u8,
-    /// A replica ends at any step, also while its PUT is on its way, and is started again under a new claim.
+    /// The process of a replica ends at any step, also while its PUT is on its way, and is started again as another lease holder.
     pub crashes: u8,
     /// The outcome of a PUT stays unknown: it is applied now, later, or never.
     pub unknown: u8,
     /// Elasticsearch refuses, at the GET or at the PUT.
     pub refusals: u8,
-    /// What the store once held comes back.
+    /// A former record comes back to the store.
     pub restores: u8,
-    /// The time of a claim passes while everybody stands still.
+    /// A lease expires while no replica acts.
     pub pauses: u8,
     /// A person changes the user's password in Elasticsearch.
-    pub meddlings: u8,
+    pub password_changes: u8,
     /// Without scripting: the record changes between a replica's comparison and its SET, which overwrites the change.
     pub overwrites: u8,
 }
 
-/// What is explored.
+/// One case to explore.
 pub struct Setup {
-    /// For each replica, one after another.
+    /// The requests of each replica, one after another.
     pub requests: Vec<Vec<Request>>,
-    /// What may go wrong.
+    /// The faults that may happen.
     pub faults: Faults,
     /// Whether compare-and-set is one step.
     pub scripting: bool,
-    /// Whether ready records are tried.
+    /// Whether ready records are confirmed.
     pub confirmation: bool,
     /// The configuration that each replica runs, and the one that it runs after a restart.
     pub mappings: [(u8, u8); REPLICAS],
-    /// The steps of the production code.
-    pub loops: Loops,
+    /// The production code, step by step.
+    pub machine: Machine,
 }
 
-/// A process.
+/// One process of elastauth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on one another")]
 pub struct Replica {
-    /// Requests that it has begun.
+    /// How many requests it has begun.
     pub begun: u8,
     /// How often it was started again.
     pub restarts: u8,
-    /// Its flight.
+    /// The run that is under way.
     pub run: Option<Run>,
-    /// The flight is a repair, not a request.
+    /// Whether the run is a repair, not a request.
     pub repairs: bool,
-    /// What it last read or wrote.
-    pub read: Option<Rec>,
-    /// That claim was overdue when it was read.
-    pub read_overdue: bool,
-    /// That claim's time is long enough for a PUT.
+    /// The record that it last read or wrote.
+    pub read: Option<Record>,
+    /// Whether the lease of that record had expired when it was read.
+    pub read_lease_expired: bool,
+    /// Whether the rest of that record's lease is long enough for a PUT.
     pub fresh: bool,
-    /// Without scripting: it has compared, and is about to delete.
+    /// Without scripting: whether it has compared, and is about to delete.
     pub deletes: bool,
 }
 
-/// The user in Elasticsearch.
+/// The user in Elasticsearch, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "see Rec")]
+#[expect(missing_docs, reason = "see Record")]
 pub struct User {
     pub owner: u8,
     pub password: u8,
-    pub mark: Mark,
+    pub stamp: Stamp,
 }
 
-/// Everything.
+/// Everything that distinguishes one state from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on one another")]
 pub struct World {
-    /// Those that there are.
+    /// The replicas; those beyond the setup's never act.
     pub replicas: [Replica; REPLICAS],
     /// The record in the store.
-    pub stored: Option<Rec>,
-    /// Its claim's time has passed.
-    pub overdue: bool,
-    /// What a dump of the store holds.
-    pub dump: Option<Rec>,
-    /// The user.
+    pub stored: Option<Record>,
+    /// Whether the lease of the stored record has expired.
+    pub lease_expired: bool,
+    /// The record in a dump of the store.
+    pub dump: Option<Record>,
+    /// The user in Elasticsearch.
     pub elastic: Option<User>,
-    /// PUTs that nobody waits for any more, and whether the password goes with them.
-    pub late: [Option<(Rec, bool)>; 2],
-    /// A ready record that is being tried, and whether it is right.
-    pub trying: Option<(Rec, bool)>,
-    /// A ready record that waits for its repair.
-    pub wrong: Option<Rec>,
-    /// What may still go wrong.
-    pub left: Faults,
-    /// Passwords that were agreed.
+    /// PUTs of senders that have given up, and whether each writes the password.
+    pub late: [Option<(Record, bool)>; 2],
+    /// A ready record that is being confirmed, and whether it matches Elasticsearch.
+    pub confirming: Option<(Record, bool)>,
+    /// A ready record that does not match Elasticsearch and waits for its repair.
+    pub mismatched: Option<Record>,
+    /// The faults that may still happen.
+    pub faults_left: Faults,
+    /// How many passwords were agreed.
     pub created: u8,
-    /// PUTs.
+    /// How many PUTs were sent, up to [`MANY`].
     pub writes: u8,
-    /// Which (password, roles) a 2xx was heard for.
+    /// The pairs of password and roles for which a 2xx was received.
     pub acknowledged: u128,
-    /// Something was applied of which nobody has heard, and which nothing but a trial finds.
-    pub unheard: bool,
-    /// As of that, the store, or a person in Elasticsearch, also for what was confirmed before.
+    /// Whether a write was applied without an acknowledgement that anything received: only a confirmation finds it.
+    pub unnoticed: bool,
+    /// The same after a change in the store, or by a person in Elasticsearch, also of what was confirmed before.
     pub doubt: bool,
-    /// Subjects that got a credential.
+    /// The subjects that got a credential, a bit for each.
     pub served: u8,
-    /// A credential was handed out too early.
+    /// Whether a credential was handed out too early.
     pub early: bool,
-    /// A credential was handed out to another than its owner, or with less than his token's roles.
-    pub unmet: bool,
-    /// Older roles came after newer ones.
+    /// Whether a credential was handed out to another subject than its owner, or with fewer roles than the token's.
+    pub unsatisfied: bool,
+    /// Whether older roles replaced newer ones.
     pub back: bool,
-    /// The order of the latest roles of which a write was acknowledged, as far as that can be held against what is there.
+    /// The order of the latest roles of an acknowledged write, where [`Setup::keeps_what_was_written`].
     pub highest: (u8, u8),
 }
 
 impl Setup {
-    /// With a store that has scripting, and without faults.
+    /// A setup with scripting, with confirmation, and without faults.
     #[must_use]
     pub fn new(requests: Vec<Vec<Request>>) -> Self {
-        let loops = Loops::default();
+        let machine = Machine::default();
         let mappings = [(1, 1); REPLICAS];
-        Self { requests, faults: Faults::default(), scripting: true, confirmation: true, mappings, loops }
+        Self { requests, faults: Faults::default(), scripting: true, confirmation: true, mappings, machine }
     }
 
-    /// The most PUTs: one for each change, and so many more for each thing that goes wrong. A record that is lost, say, is made
-    /// anew, raised as often as before, owed by whoever was writing meanwhile, and repaired.
+    /// The most PUTs: one for each change, and several more for each fault. A record that is lost, for example, is created anew, raised
+    /// as often as before, owed by each replica that was writing meanwhile, and repaired.
     #[must_use]
     pub fn bound(&self) -> u8 {
-        let Faults { losses, crashes, unknown, refusals, restores, pauses, meddlings, overwrites } = self.faults;
-        let wrong = losses + crashes + unknown + refusals + restores + pauses + meddlings + overwrites;
-        u8::try_from(self.requests.iter().flatten().count()).unwrap() + 6 * wrong
+        let Faults { losses, crashes, unknown, refusals, restores, pauses, password_changes, overwrites } = self.faults;
+        let mismatched = losses + crashes + unknown + refusals + restores + pauses + password_changes + overwrites;
+        u8::try_from(self.requests.iter().flatten().count()).unwrap() + 6 * mismatched
     }
 
     pub(crate) fn start(&self) -> World {
         World {
             replicas: [Replica::default(); REPLICAS],
             stored: None,
-            overdue: false,
+            lease_expired: false,
             dump: None,
             elastic: None,
             late: [None; 2],
-            trying: None,
-            wrong: None,
-            left: self.faults,
+            confirming: None,
+            mismatched: None,
+            faults_left: self.faults,
             created: 0,
             writes: 0,
             acknowledged: 0,
-            unheard: false,
+            unnoticed: false,
             doubt: false,
             served: 0,
             early: false,
-            unmet: false,
+            unsatisfied: false,
             back: false,
             highest: (0, 0),
         }
     }
 
-    /// Nothing but one record is lost, all callers are one subject, and their roles have a time. After more than that a write may be applied that was
-    /// never compared with what was written meanwhile: a PUT has no condition. And roles without a time leave alone what has just
-    /// changed, whatever it was.
+    /// Whether at most one record is lost and nothing else goes wrong, all callers are one subject, and their roles have a time.
+    /// Otherwise a write may be applied that was never compared with what was written meanwhile: a PUT has no condition. And roles
+    /// without a time do not replace roles that have just changed, whichever those are.
     #[must_use]
     pub fn keeps_what_was_written(&self) -> bool {
         let one = self.requests.iter().flatten().all(|request| request.as_of.is_some() && request.owner == 0);
@@ -192,21 +192,21 @@ impl Setup {
         if replica.restarts > 0 { restarted } else { first }
     }
 
-    /// What the replica's flight is for, or would be.
-    pub(crate) fn goal(&self, i: usize, replica: &Replica, n: u8) -> Option<Goal> {
+    /// The purpose of the replica's run, or of its next one.
+    pub(crate) fn purpose(&self, i: usize, replica: &Replica, n: u8) -> Option<Purpose> {
         let Request { owner, roles, as_of } = self.request(i, n)?;
-        Some(Goal::Obtain { owner, roles, as_of, mapping: self.mapping(i, replica) })
+        Some(Purpose::Obtain { owner, roles, as_of, mapping: self.mapping(i, replica) })
     }
 
-    /// The request that the replica's flight is for, or would be.
+    /// The request that the replica's run serves, or would serve.
     pub(crate) fn request(&self, i: usize, n: u8) -> Option<Request> {
         self.requests.get(i)?.get(usize::from(n)).copied()
     }
 }
 
 impl Request {
-    /// Whether this record may serve it at a replica of this configuration: it has its roles, or later ones.
-    pub(crate) fn is_satisfied_by(self, record: Rec, mapping: u8) -> bool {
+    /// Whether this record may serve the request at a replica of this configuration: it has its roles, or later ones.
+    pub(crate) fn is_satisfied_by(self, record: Record, mapping: u8) -> bool {
         let Self { owner, roles, as_of } = self;
         let less = record.roles & !roles == 0;
         let met = match as_of {
@@ -221,76 +221,76 @@ impl Request {
 }
 
 impl Replica {
-    /// A process's name in records.
+    /// The number of the process as a lease holder.
     pub(crate) fn holder(&self, i: usize) -> u8 {
         u8::try_from(i).unwrap() + 10 * self.restarts
     }
 
-    /// It is told of a change, or looks again by itself.
+    /// Whether the waiting replica is notified of a change, or reads again by itself.
     pub(crate) fn wakes(&self, world: &World) -> bool {
-        (world.stored, world.overdue) != (self.read, self.read_overdue)
+        (world.stored, world.lease_expired) != (self.read, self.read_lease_expired)
     }
 }
 
 impl World {
-    /// Nobody is in the loop, and no PUT is on its way.
+    /// Whether no run is under way, and no PUT is on its way.
     #[must_use]
     pub fn quiet(&self) -> bool {
         self.late == [None; 2] && self.replicas.iter().all(|replica| replica.run.is_none())
     }
 
-    /// Elasticsearch has what this record says.
+    /// Whether Elasticsearch has this record's user, password and stamp.
     #[must_use]
-    pub fn has(&self, record: Rec) -> bool {
-        let Rec { owner, password, .. } = record;
-        self.elastic == Some(User { owner, password, mark: record.mark() })
+    pub fn has(&self, record: Record) -> bool {
+        let Record { owner, password, .. } = record;
+        self.elastic == Some(User { owner, password, stamp: record.stamp() })
     }
 
-    /// What the administrator sees for this owner; none when it is another's user.
-    pub(crate) fn seen_by(&self, owner: u8) -> Option<Seen> {
+    /// The user as the administrator sees it for this owner; none when it is another subject's.
+    pub(crate) fn seen_by(&self, owner: u8) -> Option<Existing> {
         match self.elastic {
-            None => Some(Seen::Absent),
-            Some(user) if user.owner == owner => Some(Seen::Ours(Some(user.mark))),
+            None => Some(Existing::Absent),
+            Some(user) if user.owner == owner => Some(Existing::Ours(Some(user.stamp))),
             Some(_) => None,
         }
     }
 
-    /// What this is to write counts for less than what stands there.
-    pub(crate) fn outranks(&self, act: Act) -> bool {
-        let (Act::Write { record, .. }, Some(user)) = (act, self.elastic) else { return false };
-        let outranked = || outranked(&record.mark().standing(), &user.mark.standing()).is_some();
-        user.owner == record.owner && user.mark != record.mark() && outranked()
+    /// Whether the user's stamp prevails over the record that this action is to write.
+    pub(crate) fn outranks(&self, action: Action) -> bool {
+        let (Action::Write { record, .. }, Some(user)) = (action, self.elastic) else { return false };
+        let outranked = || outranked(&record.stamp().standing(), &user.stamp.standing()).is_some();
+        user.owner == record.owner && user.stamp != record.stamp() && outranked()
     }
 
-    /// The claim's holder does nothing about it, so that its time passes.
+    /// Whether the lease's holder does nothing about it, so that the lease expires.
     pub(crate) fn abandoned(&self) -> bool {
-        let Some(holder) = self.stored.and_then(Rec::holder) else { return false };
-        let acts = |replica: &Replica| match replica.run.map(|run| run.act) {
+        let Some(holder) = self.stored.and_then(Record::holder) else { return false };
+        let acts = |replica: &Replica| match replica.run.map(|run| run.action) {
             None => false,
-            Some(Act::Wait) => replica.wakes(self),
+            Some(Action::Wait) => replica.wakes(self),
             Some(_) => true,
         };
         !(0..).zip(&self.replicas).any(|(i, replica)| replica.holder(i) == holder && acts(replica))
     }
 
-    /// The stored record that is due to be tried, and what will be found: none as long as nothing can be known.
-    pub(crate) fn due(&self) -> Option<(Rec, bool)> {
+    /// The stored record that is to be confirmed, and the result; none as long as there can be no result.
+    pub(crate) fn due(&self) -> Option<(Record, bool)> {
         let record = self.stored?;
-        let due = record.stage == Stage::Ready || (record.stage == Stage::Confirmed && self.doubt);
-        let settled = self.late == [None; 2] && self.trying.is_none() && self.wrong.is_none();
+        let due = record.phase == Phase::Ready || (record.phase == Phase::Confirmed && self.doubt);
+        let settled = self.late == [None; 2] && self.confirming.is_none() && self.mismatched.is_none();
         if !due || !settled {
             return None;
         }
         let logs_in = self.elastic.is_some_and(|user| user.password == record.password);
-        let right = logs_in && self.elastic.is_some_and(|user| user.mark == record.mark());
-        // a 401 counts only as long as the administrator sees this owner's user, or nobody
+        let right = logs_in && self.elastic.is_some_and(|user| user.stamp == record.stamp());
+        // a 401 means something only as long as the administrator sees this owner's user, or no user
         (right || logs_in || self.seen_by(record.owner).is_some()).then_some((record, right))
     }
 }
 
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let overdue = if self.overdue { " (overdue)" } else { "" };
-        write!(f, "stored {:?}{overdue}; Elasticsearch {:?}; late {:?}", self.stored, self.elastic, self.late)
+        let lease_expired = if self.lease_expired { " (lease_expired)" } else { "" };
+        write!(f, "stored {:?}{lease_expired}; Elasticsearch {:?}; late {:?}", self.stored, self.elastic, self.late)
     }
 }

@@ -1,33 +1,41 @@
-//! What must hold, whatever the interleaving and whatever goes wrong. Every number of states is printed.
+//! What must hold in every interleaving and with every fault. Every number of states is printed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
 
 use elastauth_model::cycles::{Search, search};
-use elastauth_model::rules::{AGREEMENT, OWNER, REPAIR, STUCK};
+use elastauth_model::rules::{AGREEMENT, OWNER, REPAIR, SERVES};
 use elastauth_model::{Faults, Request, Setup};
 use stateright::{Checker, Model as _};
 
-const NONE: Faults =
-    Faults { losses: 0, crashes: 0, unknown: 0, refusals: 0, restores: 0, pauses: 0, meddlings: 0, overwrites: 0 };
+const NONE: Faults = Faults {
+    losses: 0,
+    crashes: 0,
+    unknown: 0,
+    refusals: 0,
+    restores: 0,
+    pauses: 0,
+    password_changes: 0,
+    overwrites: 0,
+};
 
 /// A token; older ones have smaller numbers.
 fn token_of(age: u8, roles: u8) -> Request {
     Request { owner: 0, roles, as_of: Some(10 * (age + 1)) }
 }
 
-/// A token, and each age its own roles.
+/// A token with other roles for each age.
 fn token(age: u8) -> Request {
     token_of(age, [1, 2, 4, 3][usize::from(age)])
 }
 
-/// Another subject's, for the same username.
+/// A token of another subject, for the same username.
 fn others(age: u8) -> Request {
     Request { owner: 1, ..token(age) }
 }
 
-/// Roles without a time.
+/// The roles of a caller that headers name: they have no time.
 fn headers(roles: u8) -> Request {
     Request { owner: 0, roles, as_of: None }
 }
@@ -46,7 +54,7 @@ fn three(faults: Faults) -> Setup {
     Setup { faults, ..Setup::new(vec![vec![token(0)], vec![token(1)], vec![token(2)]]) }
 }
 
-/// Two subjects who claim one username, at replicas that both see both.
+/// Two subjects that compete for one username, at replicas that see both.
 fn owners(faults: Faults) -> Setup {
     Setup { faults, ..Setup::new(vec![vec![token(0), others(2)], vec![others(1)]]) }
 }
@@ -56,14 +64,14 @@ fn proxies(faults: Faults) -> Setup {
     Setup { faults, ..Setup::new(vec![vec![headers(1), headers(4)], vec![headers(2)]]) }
 }
 
-/// The length of a roll-out: the first replica runs the old configuration, the second one the new one, and both see an older
-/// and a newer token. The new one takes a role away from both, and gives another.
+/// During a roll-out the first replica runs the old configuration, the second one the new one, and both see an older and a newer
+/// token. The new configuration takes a role away from both, and gives another.
 fn rollout(faults: Faults) -> Setup {
     let requests = vec![vec![token_of(0, 0b011), token_of(1, 0b110)], vec![token_of(0, 0b001), token_of(1, 0b101)]];
     Setup { faults, mappings: [(1, 1), (2, 2), (1, 1)], ..Setup::new(requests) }
 }
 
-/// The same, and the newer token comes first.
+/// The same roll-out, and the newer token comes first.
 fn rollout_backwards(faults: Faults) -> Setup {
     let mut setup = rollout(faults);
     setup.requests.iter_mut().for_each(|requests| requests.reverse());
@@ -77,13 +85,13 @@ fn restarted(faults: Faults) -> Setup {
     Setup { faults, mappings: [(1, 3), (2, 2), (1, 1)], ..Setup::new(requests) }
 }
 
-/// Old, new, and old again, at the same time.
+/// The old configuration, the new one, and the old one again, at the same time.
 fn rolled_back(faults: Faults) -> Setup {
     let requests = vec![vec![token_of(0, 0b011)], vec![token_of(1, 0b101)], vec![token_of(0, 0b110)]];
     Setup { faults, mappings: [(1, 1), (2, 2), (3, 3)], ..Setup::new(requests) }
 }
 
-/// A login proxy's requests in a roll-out.
+/// The requests of a login proxy during a roll-out.
 fn rollout_of_headers(faults: Faults) -> Setup {
     let requests = vec![vec![headers(0b011), headers(0b110)], vec![headers(0b001), headers(0b101)]];
     Setup { faults, mappings: [(1, 1), (2, 2), (1, 1)], ..Setup::new(requests) }
@@ -91,12 +99,12 @@ fn rollout_of_headers(faults: Faults) -> Setup {
 
 fn say(name: &str, found: &Search) {
     let Search { states, deepest, writes, .. } = found;
-    // past the test harness, which keeps what it prints to itself
-    let line = format!("model: {name}: {states} states, {deepest} turns at most, {writes} PUTs at most\n");
+    // written past the test harness, which captures what is printed
+    let line = format!("model: {name}: {states} states, {deepest} transitions at most, {writes} PUTs at most\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// All properties, and no schedule without an end.
+/// Checks all properties, and that every schedule ends.
 fn holds(name: &str, setup: Setup) -> Search {
     let found = search(&setup);
     say(name, &found);
@@ -164,7 +172,7 @@ fn whatever_goes_wrong_the_replicas_agree() {
         ("a refusal", Faults { refusals: 1, ..NONE }),
         ("a roll-back", Faults { restores: 1, ..NONE }),
         ("a pause", Faults { pauses: 1, ..NONE }),
-        ("a password changed by hand", Faults { meddlings: 1, ..NONE }),
+        ("a password changed by hand", Faults { password_changes: 1, ..NONE }),
     ] {
         holds(name, pairs(faults));
         holds(&format!("{name}, headers"), proxies(faults));
@@ -203,8 +211,8 @@ fn three_replicas_agree_too() {
     holds("three replicas, an unknown outcome", three(Faults { unknown: 1, ..NONE }));
 }
 
-/// `SET … XX GET` after a comparison: each change that comes just between the two costs a few PUTs more. If that happened in
-/// every round, for ever, two replicas could take turns at paying what they owe: see the page of `agreement`.
+/// `SET … XX GET` after a comparison: each change that happens just between the two costs a few PUTs more. If that happened in
+/// every round, for ever, two replicas could overwrite each other's records for ever: see the page of `agreement`.
 #[test]
 fn without_scripting_each_unlucky_moment_costs_a_few_writes() {
     let unlucky = |overwrites| Faults { overwrites, ..NONE };
@@ -236,10 +244,10 @@ fn without_confirmation_a_write_that_lands_late_is_not_noticed() {
     unnoticed(singles(Faults { crashes: 1, ..NONE }));
 }
 
-/// The limit of what can be had from a PUT without a condition. Both subjects have looked at the user before either of them
-/// was written, the record of the one is lost, the other's PUT comes after the loss, and the debt for it is not paid: its
-/// sender ended or heard nothing, or that record was lost too. The user is then the other's, and stays so: the first one is
-/// refused, loudly.
+/// The limit of what a PUT without a condition allows. Both subjects have inspected the user before either of them was written,
+/// the record of the one is lost, the other's PUT is applied after the loss, and the debt for it is not paid: its sender ended or
+/// got no answer, or that record was lost too. The user is then the other subject's, and stays so: the first one is refused, which
+/// the log shows.
 #[test]
 fn two_subjects_can_lose_a_new_name_to_each_other_only_by_a_loss_and_a_second_fault_together() {
     for faults in [
@@ -249,7 +257,7 @@ fn two_subjects_can_lose_a_new_name_to_each_other_only_by_a_loss_and_a_second_fa
     ] {
         let checker = owners(faults).checker().threads(2).spawn_bfs().join();
         checker.assert_any_discovery(OWNER);
-        let violated = checker.discoveries().into_keys().filter(|name| ![OWNER, STUCK, REPAIR].contains(name)).count();
+        let violated = checker.discoveries().into_keys().filter(|name| ![OWNER, SERVES, REPAIR].contains(name)).count();
         assert_eq!(violated, 0, "nothing else is lost");
     }
     for (name, faults) in [
