@@ -1,40 +1,40 @@
-//! Which Elasticsearch a record belongs to.
+//! Identifies the Elasticsearch cluster that a record belongs to.
 //!
-//! Two deployments may share one Redis and one `secret_key` without knowing it. So each record says for which cluster it was
-//! made: by the id that the cluster gave itself, and by the addresses under which it is asked, which are known also while it
-//! is away. Both are inside the sealed part, where nobody can change them.
+//! Two deployments may share one Redis and one `secret_key` by mistake. So each record names the cluster for which it was made:
+//! by the id that the cluster gave itself, and by the addresses at which it is asked, which are known also while it does not
+//! answer. Both are inside the sealed part, which cannot be changed without the key.
 
 use std::sync::Arc;
 
 use crate::digest::Digest;
 
-/// A cluster, as far as it is known.
+/// What identifies a cluster, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
-    /// What it calls itself (`cluster_uuid`); none as long as it has not said so, or where the account may not ask.
+    /// The id that the cluster gave itself (`cluster_uuid`); none until it has answered, or where the account may not ask.
     pub uuid: Option<Arc<str>>,
-    /// Of the addresses; none in a record of a release that did not note them.
+    /// Digest of the addresses; none in a record of a release that did not store it.
     pub hosts: Option<Digest>,
 }
 
-/// Whose a record is, seen from one cluster.
+/// The cluster of a record, compared with this process's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belongs {
-    /// This cluster's, as far as can be known.
+    /// The record is of this cluster, as far as can be known.
     Here,
-    /// That of a cluster which this one has replaced at the same addresses: of no use to anybody.
+    /// The record is of a cluster that this one has replaced at the same addresses: it is of no use any more.
     ToPredecessor,
-    /// Another deployment's.
+    /// The record is of another deployment's cluster.
     Elsewhere,
 }
 
 impl Cluster {
-    /// Whose a record is that says it is this one's.
+    /// The relation of a record of the cluster `record` to this cluster.
     #[must_use]
-    pub fn whose(&self, record: &Self) -> Belongs {
+    pub fn relation(&self, record: &Self) -> Belongs {
         let same_hosts = match (self.hosts, record.hosts) {
             (Some(ours), Some(theirs)) => ours == theirs,
-            // of an older release: nothing speaks against it
+            // of an older release, which stored no addresses
             (_, None) | (None, _) => true,
         };
         match (&self.uuid, &record.uuid) {
@@ -45,7 +45,7 @@ impl Cluster {
         }
     }
 
-    /// With the id that a record of this cluster has, where this one's is not known at the moment.
+    /// This cluster with the id that a record of it has, where the id is not known at the moment.
     #[must_use]
     pub fn or_as(&self, record: &Self) -> Self {
         Self { uuid: self.uuid.clone().or_else(|| record.uuid.clone()), hosts: self.hosts }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_told_by_the_id_and_where_that_is_not_known_by_the_addresses() {
+    fn a_record_belongs_where_the_id_is_the_same_and_where_that_is_not_known_the_addresses() {
         use Belongs::{Elsewhere, Here, ToPredecessor};
         let cluster = |uuid: &str, hosts: u64| Cluster {
             uuid: Some(uuid).filter(|uuid| !uuid.is_empty()).map(Arc::from),
@@ -68,7 +68,7 @@ mod tests {
             (("a", 1), ("a", 2), Here),
             (("b", 1), ("a", 1), ToPredecessor),
             (("b", 2), ("a", 1), Elsewhere),
-            // not known here, as while it is away since the start
+            // not known here, as while it has not answered since the start
             (("", 1), ("a", 1), Here),
             (("", 2), ("a", 1), Elsewhere),
             // not known when it was written
@@ -79,7 +79,7 @@ mod tests {
             (("a", 1), ("", 0), Here),
             (("", 1), ("", 0), Here),
         ] {
-            let found = cluster(ours.0, ours.1).whose(&cluster(record.0, record.1));
+            let found = cluster(ours.0, ours.1).relation(&cluster(record.0, record.1));
             assert_eq!(found, expected, "{ours:?} {record:?}");
         }
     }

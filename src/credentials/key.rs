@@ -1,10 +1,10 @@
-//! What a record is called.
+//! The name of a user's record in the store.
 
 use std::sync::Arc;
 
 use crate::identity::Username;
 
-/// What the name of every record begins with.
+/// The beginning of the name of every record.
 const PREFIX: &str = "elastauth-";
 
 /// The name of a record in the store: `elastauth-` and the percent-encoded standard base64 of the username.
@@ -21,13 +21,13 @@ impl CacheKey {
         Self(format!("{PREFIX}{escaped}").into())
     }
 
-    /// A key as it stands in a store; none for what is no record's.
+    /// A key that was found in a store; none where it is not the key of a record.
     #[must_use]
     pub fn known(name: &str) -> Option<Self> {
         name.starts_with(PREFIX).then(|| Self(name.into()))
     }
 
-    /// The key as Redis sees it.
+    /// The key as text, as stores use it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! The generated password.
+//! Generates the passwords that elastauth gives to users, and keeps them out of logs.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -12,26 +12,26 @@ use secrecy::{ExposeSecret, SecretString};
 #[derive(Clone)]
 pub struct Password(Arc<SecretString>);
 
-/// The operating system gave no randomness.
+/// The operating system's random number generator failed.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the operating system gave no randomness")]
 pub struct NoRandomness;
 
 impl Password {
-    /// A fresh one.
+    /// Generates a password with 256 bits of randomness.
     pub fn generate() -> Result<Self, NoRandomness> {
         let mut bytes = [0_u8; 32];
         ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
         Ok(Self::known(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// One that a record holds.
+    /// The password that a record has.
     #[must_use]
     pub fn known(text: String) -> Self {
         Self(Arc::new(text.into()))
     }
 
-    /// For the seal, the PUT and the header, and for nothing else.
+    /// The password in clear text: for the seal, the PUT and the header, and for nothing else.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

@@ -1,25 +1,25 @@
-//! Removes the records that nobody can open: those of a key that has been given up, and what another program left there. And on
-//! demand those of another cluster, which are of no use after a migration.
+//! Removes the records that no configured key opens: those of a key that is no longer used, and what another program left there.
+//! On demand it also removes those of another cluster, which are of no use after a migration.
 
 use super::record::Written;
 use super::seal::{OpenError, Seal};
 use super::{Belongs, CacheKey, Cluster, Keys, StoreError};
 
-/// What a store holds, by whether it opens.
+/// The records of a store, by whether they open.
 #[derive(Debug)]
 pub struct Found {
     /// How many records open.
     pub sound: usize,
-    /// Those that do not.
+    /// The records that do not open, or are of another cluster.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// A record that does not open.
+/// A record that is of no use.
 #[derive(Debug)]
 pub struct Unreadable {
-    /// Its name.
+    /// The name of the record in the store.
     pub key: CacheKey,
-    /// Why.
+    /// Why the record is of no use.
     pub why: Why,
     bytes: Vec<u8>,
 }
@@ -27,27 +27,27 @@ pub struct Unreadable {
 /// Why a record is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
-    /// It does not open.
+    /// No configured key opens it.
     #[error("{0}")]
     Sealed(#[from] OpenError),
-    /// Its users are another cluster's.
+    /// It is of a user of another cluster.
     #[error("the record belongs to another cluster")]
     OtherCluster,
 }
 
-/// Looks at every record. One that comes or goes meanwhile may be missed. Those of other clusters than `only`, if one is given,
-/// count as records that do not open.
+/// Reads every record. A record that is created or removed meanwhile may be missed. Those of other clusters than `only`, if one
+/// is given, count as records that do not open.
 pub async fn find<S: Keys>(store: &S, seal: &Seal, only: Option<&Cluster>) -> Result<Found, StoreError> {
     let elsewhere = |plain: &[u8]| {
         let written = only.zip(Written::decode(plain).ok());
-        written.is_some_and(|(only, written)| only.whose(&written.cluster) != Belongs::Here)
+        written.is_some_and(|(only, written)| only.relation(&written.cluster) != Belongs::Here)
     };
     let mut found = Found { sound: 0, unreadable: Vec::new() };
     let mut cursor = None;
     loop {
         let (keys, next) = store.keys(cursor).await?;
         for key in keys {
-            // gone meanwhile
+            // removed meanwhile
             let Some(entry) = store.get(&key).await? else { continue };
             match seal.open(&key, &entry.bytes) {
                 Ok(plain) if elsewhere(&plain) => {
@@ -68,7 +68,7 @@ pub async fn find<S: Keys>(store: &S, seal: &Seal, only: Option<&Cluster>) -> Re
     Ok(found)
 }
 
-/// Removes what was found, unless it has changed since; answers how many are gone.
+/// Removes the records that were found, unless they have changed since; answers how many were removed.
 pub async fn remove<S: Keys>(store: &S, unreadable: &[Unreadable]) -> Result<usize, StoreError> {
     let mut gone = 0;
     for record in unreadable {
@@ -109,7 +109,7 @@ mod tests {
         }
         let found = find(&store, &ours, None).await.unwrap();
         assert_eq!((found.sound, found.unreadable.len()), (1500, 1000));
-        // one changes between the look and the act
+        // one record changes between the search and the removal
         let changed = &found.unreadable[0];
         let sound = ours.seal(&changed.key, b"y").unwrap();
         store.replace(&changed.key, &changed.bytes, &sound, Duration::from_secs(100)).await.unwrap();

@@ -1,5 +1,5 @@
-//! Sealed records: AES-256-GCM with a fresh nonce, bound to cluster and key, so that an entry cannot be moved to
-//! another user.
+//! Encrypts the records in the store (seals them): AES-256-GCM with a fresh nonce, bound to cluster and key, so that an entry
+//! cannot be moved to another user.
 //!
 //! ```text
 //! version (1) ‖ key id (4) ‖ nonce (12) ‖ ciphertext ‖ tag (16)
@@ -19,15 +19,15 @@ use super::CacheKey;
 const VERSION: u8 = 1;
 const KEY_ID_LEN: usize = 4;
 const HEADER_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
-/// Of PBKDF2 with HMAC-SHA-256, as the OWASP Password Storage Cheat Sheet asks for.
+/// Iterations of PBKDF2 with HMAC-SHA-256, as the OWASP Password Storage Cheat Sheet asks for.
 const ROUNDS: NonZeroU32 = NonZeroU32::new(600_000).unwrap();
 
-/// `secret_key`, `cluster`
+/// The keys that seal and open records: `secret_key`, `previous_secret_keys` and `cluster`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Which key seals.
+    /// The key that seals new records.
     pub key: Key,
-    /// `previous_secret_keys`: what else opens, former keys as well as the next one.
+    /// `previous_secret_keys`: keys that open records too, former ones as well as the next one.
     pub previous: Vec<Key>,
     /// `cluster`: binds seals to one Elasticsearch. Default `default`.
     pub cluster: String,
@@ -38,9 +38,9 @@ pub struct Settings {
 pub enum Key {
     /// `secret_key`: 64 hex digits or base64 of 32 bytes.
     Given(SecretBox<[u8; 32]>),
-    /// No `secret_key`: derived from the Elasticsearch password, the same on every replica. Warned about. A person may have chosen
-    /// the password, and every record begins with a value that follows from the key: the derivation is slow, so that a copy of
-    /// the store is of little use for guessing.
+    /// Without `secret_key` the key is derived from the Elasticsearch password, the same on every replica, and a warning is logged.
+    /// A person may have chosen the password, and every record begins with a value that follows from the key: the derivation is
+    /// slow, so that a copy of the store is of little use for guessing.
     Derived(SecretString),
 }
 
@@ -61,31 +61,31 @@ pub struct SealError;
 /// Why stored bytes do not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Sealed by another `secret_key`: left alone.
+    /// The record was sealed with another `secret_key`: it is not replaced.
     #[error("the record was sealed with another secret_key")]
     UnknownKey,
-    /// Not ours, cut, changed, or moved here from another user or cluster: replaced.
+    /// The record is no sealed one, or cut, changed, or moved here from another user or cluster: it is replaced.
     #[error("the record is broken")]
     Broken,
 }
 
-/// The key that sealed a record, for people.
+/// The key that sealed a record, for reports to people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedBy {
-    /// By the configuration.
+    /// Its place in the configuration.
     pub which: Which,
-    /// Its public id, which begins each record.
+    /// The key's public id, which is at the beginning of each record.
     pub id: u32,
 }
 
-/// A key, by the configuration.
+/// A sealing key's place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// `secret_key`
+    /// The key of `secret_key`, which seals new records.
     Current,
-    /// One of `previous_secret_keys`.
+    /// One of `previous_secret_keys`, which only open.
     Previous,
-    /// None that is configured here.
+    /// No key that is configured here.
     Unknown,
 }
 
@@ -119,8 +119,8 @@ fn derive<const N: usize>(secret: &[u8], purpose: &[u8]) -> Result<Zeroizing<[u8
     Ok(out)
 }
 
-/// Of a secret that a person may have chosen. The salt binds the result to its purpose and to the cluster, so that guesses that
-/// were made against one deployment do not serve against another.
+/// A key from a secret that a person may have chosen. The salt binds it to its purpose and to the cluster, so that guesses
+/// against one deployment are of no use against another.
 fn stretch(password: &SecretString, cluster: &str) -> Zeroizing<[u8; 32]> {
     let salt = [b"elastauth seal\0elasticsearch password\0", cluster.as_bytes()].concat();
     let mut out = Zeroizing::new([0_u8; 32]);
@@ -141,7 +141,7 @@ impl SealingKey {
 }
 
 impl Seal {
-    /// Derives the keys and their public ids; takes a good part of a second where there is no `secret_key`.
+    /// Derives the keys and their public ids; takes several hundred milliseconds where there is no `secret_key`.
     pub fn new(settings: &Settings) -> Result<Self, SealError> {
         let key = |key: &Key| SealingKey::new(key, &settings.cluster);
         let previous: Result<_, _> = settings.previous.iter().map(key).collect();
@@ -149,13 +149,13 @@ impl Seal {
         Ok(Self { current, previous: previous?, cluster: settings.cluster.clone() })
     }
 
-    /// Whether the current key sealed it, going by the header alone.
+    /// Whether the current key sealed this, by the header alone.
     #[must_use]
     pub fn is_current(&self, sealed: &[u8]) -> bool {
         sealed.get(1..=KEY_ID_LEN) == Some(self.current.id.as_slice())
     }
 
-    /// Which key sealed it, going by the header alone.
+    /// The key that sealed this, by the header alone.
     #[must_use]
     pub fn sealed_by(&self, sealed: &[u8]) -> SealedBy {
         let id = sealed.get(1..=KEY_ID_LEN).unwrap_or_default();
@@ -180,7 +180,7 @@ impl Seal {
         data
     }
 
-    /// Seals a record for one key.
+    /// Seals a record for one place in the store.
     pub fn seal(&self, key: &CacheKey, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0_u8; NONCE_LEN];
         ring::rand::SystemRandom::new().fill(&mut nonce).map_err(|_| SealError)?;
@@ -199,7 +199,7 @@ impl Seal {
         Ok(out)
     }
 
-    /// Opens what was sealed for this key.
+    /// Opens what was sealed for this place in the store.
     pub fn open(&self, key: &CacheKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let (header, body) = sealed.split_at_checked(HEADER_LEN).ok_or(OpenError::Broken)?;
         if header.first() != Some(&VERSION) {
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(derived("other", "c").open(&key("ann"), &sealed), Err(OpenError::UnknownKey));
     }
 
-    /// A thief of the store has the id, and tries passwords until one gives it.
+    /// An attacker with a copy of the store has the id, and tries passwords until one gives it.
     #[test]
     fn the_public_id_of_a_derived_key_costs_as_many_rounds_for_each_guess_as_owasp_asks_for() {
         let sealed = derived("pw", "c").seal(&key("ann"), b"x").unwrap();

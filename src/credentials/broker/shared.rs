@@ -96,9 +96,9 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
     /// or the cluster may have been replaced in an outage.
     async fn belonging(&self, record: &Cluster) -> Belongs {
         let cluster = self.provisioner.cluster();
-        match cluster.whose(record) {
+        match cluster.relation(record) {
             Belongs::Here if cluster.uuid.is_some() || record.uuid.is_none() => Belongs::Here,
-            _ => self.ask_cluster().await.whose(record),
+            _ => self.ask_cluster().await.relation(record),
         }
     }
 
