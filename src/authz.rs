@@ -132,7 +132,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         let (attributes, now) = (&request.attributes, SystemTime::now());
         match &self.callers {
             Callers::Tokens(_, sources) => {
-                let token = sources.token(attributes).map_err(|refusal| self.or_loop(refusal, attributes))?;
+                let token = sources.token(attributes).map_err(|refusal| self.or_own_credential(refusal, attributes))?;
                 let name = TokenDigest::of(&token);
                 match self.tokens.look(&name, now) {
                     token_cache::Lookup::Good(caller) => {
@@ -230,7 +230,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 
     /// Recognises a credential that elastauth injected: it comes back when Envoy follows a redirect itself and asks again with
     /// the changed request.
-    fn or_loop(&self, refusal: Refusal, attributes: &RequestAttributes) -> Refusal {
+    fn or_own_credential(&self, refusal: Refusal, attributes: &RequestAttributes) -> Refusal {
         let ours = |value: &[u8]| std::str::from_utf8(value).is_ok_and(|basic| self.broker.issued(basic));
         match (&refusal, &attributes.authorization) {
             (Refusal::NoBearer, Header::One(value)) if ours(value) => Refusal::OwnCredential,

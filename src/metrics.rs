@@ -1,7 +1,7 @@
-//! What operators watch, in the text format that Prometheus scrapes (`OpenMetrics` 1.0).
+//! Counts decisions and writes, and shows them in the text format that Prometheus scrapes (`OpenMetrics` 1.0).
 //!
-//! Every series is there from the start, so that rates are right from the first event on and alerts find what they name.
-//! No request can add one: labels are kinds of ours and issuers of the configuration, never users, paths or clients.
+//! Every series exists from the start, so that rates are right from the first event on and alerts find the series that they name.
+//! No request can add a series: labels are kinds of events and configured issuers, never users, paths or clients.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +20,7 @@ mod durations;
 
 use durations::Durations;
 
-/// Of a decision that has no HTTP status.
+/// The status label of a call without an HTTP status.
 const NO_STATUS: &str = "none";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -49,7 +49,7 @@ struct Build {
     version: &'static str,
 }
 
-/// All of them. What requests count is looked up by nobody: each series is a field.
+/// All metrics of the process. Each series that requests count in is a field, so that none has to be looked up.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -62,7 +62,7 @@ pub struct Metrics {
     keys_age: Family<Issuer, Gauge<f64, std::sync::atomic::AtomicU64>>,
 }
 
-/// By reason and HTTP status.
+/// Counts of decisions, by reason and HTTP status.
 #[derive(Debug)]
 struct Decisions {
     allowed: Counter,
@@ -72,7 +72,7 @@ struct Decisions {
     undecodable: Counter,
 }
 
-/// How long Check took, by what it came to.
+/// How long Check took, by the outcome.
 #[derive(Debug)]
 struct Ways {
     near: Durations,
@@ -83,12 +83,12 @@ struct Ways {
     denied: Durations,
 }
 
-/// How long writes to Elasticsearch took, by what they came to.
+/// How long writes to Elasticsearch took, by the outcome.
 #[derive(Debug)]
 struct Writes(Family<Outcome, Durations>);
 
 impl Metrics {
-    /// With every series at zero.
+    /// Registers every series, at zero.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("elastauth");
@@ -112,7 +112,7 @@ impl Metrics {
         Self { registry, decisions, ways, writes, in_flight, cache_breaker_open, elasticsearch_up, keys_age }
     }
 
-    /// A call of Check was answered.
+    /// Counts a call of Check that was answered.
     pub fn decided(&self, decision: &Decision, took: Duration) {
         let (counter, durations) = match decision {
             Decision::Allow(obtained) => (&self.decisions.allowed, self.ways.of(obtained.source)),
@@ -123,17 +123,17 @@ impl Metrics {
         durations.record(took);
     }
 
-    /// A call held no `CheckRequest`.
+    /// Counts a call without a decodable `CheckRequest`.
     pub fn undecodable(&self) {
         self.decisions.undecodable.inc();
     }
 
-    /// A write to Elasticsearch ended.
+    /// Counts a write to Elasticsearch that ended.
     pub fn wrote(&self, outcome: Result<(), &WriteError>, took: Duration) {
         self.writes.0.get_or_create(&Outcome { outcome: credentials::outcome(outcome) }).record(took);
     }
 
-    /// Everything as text; what is not counted but looked at comes from the caller.
+    /// All metrics as text; the caller supplies the values that are read at the scrape and not counted.
     pub fn scrape(&self, vitals: Vitals, in_flight: usize) -> Result<String, fmt::Error> {
         self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
         self.cache_breaker_open.set((!vitals.cache).into());

@@ -1,4 +1,4 @@
-//! Groups to roles.
+//! Maps the groups of a caller to Elasticsearch roles.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -10,9 +10,9 @@ mod version;
 
 pub use version::Version;
 
-/// Sets of roles that are kept once, however many users and tokens have them. Beyond that each has its own.
+/// How many sets of roles are kept once, however many users and tokens have them. Further sets are not shared.
 const SHARED: usize = 10_000;
-/// Bytes of a set on average: the names of the roles are the mapping's own, and each takes only a pointer in a set.
+/// The average size of a set in bytes: the names of the roles are the mapping's own, and each takes only a pointer in a set.
 const SHARED_BYTES: usize = 256;
 
 /// A set of Elasticsearch role names: sorted, without repetition.
@@ -20,18 +20,18 @@ const SHARED_BYTES: usize = 256;
 pub struct Roles(Arc<[Arc<str>]>);
 
 impl Roles {
-    /// Unites and sorts.
+    /// Makes a set of these names.
     pub fn new<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Self {
         let set: BTreeSet<Arc<str>> = names.into_iter().map(|n| Arc::from(n.as_ref())).collect();
         Self(set.into_iter().collect())
     }
 
-    /// The names, sorted.
+    /// The names in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(AsRef::as_ref)
     }
 
-    /// Whether this one is among them.
+    /// Whether this role is in the set.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.0.binary_search_by(|known| (**known).cmp(name)).is_ok()
@@ -42,13 +42,13 @@ impl Roles {
         size_of_val(&*self.0)
     }
 
-    /// Those that are in both.
+    /// The roles that are in both sets.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
         Self(self.0.iter().filter(|name| other.contains(name)).cloned().collect())
     }
 
-    /// Whether there is none.
+    /// Whether the set has no role.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -64,20 +64,20 @@ impl fmt::Display for Roles {
 /// How groups become roles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// `default_roles`: used when no mapping matched.
+    /// `default_roles`: the roles of a caller without a mapped group. Default: none.
     pub default_roles: Vec<String>,
-    /// `group_mappings`: group to roles, in the file's order.
+    /// `group_mappings`: the roles of each group, in the file's order.
     pub group_mappings: Vec<(String, Vec<String>)>,
-    /// `allow_no_roles`: lets a caller without any role through.
+    /// `allow_no_roles`: lets a caller without any role through. Default off.
     pub allow_no_roles: bool,
 }
 
-/// The caller has no role and the settings do not say that this is fine.
+/// The caller has no role and `allow_no_roles` is off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no group of the user is mapped to a role and there are no default roles")]
 pub struct NoRoles;
 
-/// The mapping, ready for use.
+/// The mapping in the form that requests use.
 #[derive(Debug)]
 pub struct Mapping {
     by_group: HashMap<String, Vec<Arc<str>>>,
@@ -93,14 +93,14 @@ impl Size for Roles {
 }
 
 /// A group's name as it is compared, here and in rules: ASCII letters match in any case, all other characters only themselves.
-/// Unicode has characters whose lower case is an ASCII letter (U+212A, the Kelvin sign, becomes `k`), and with its rules a group
-/// that somebody else may create could pass for another one.
+/// Unicode has characters with an ASCII letter as their lower case (U+212A, the Kelvin sign, becomes `k`): with its rules a group
+/// that an attacker may create could pass for another one.
 pub(crate) fn folded(group: &str) -> String {
     group.to_ascii_lowercase()
 }
 
 impl Mapping {
-    /// Groups match as `folded` has it.
+    /// Prepares the comparison of groups by [`folded`].
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let mut by_group: HashMap<String, Vec<Arc<str>>> = HashMap::new();
@@ -112,7 +112,7 @@ impl Mapping {
         Self { by_group, default, allow_none: settings.allow_no_roles, shared }
     }
 
-    /// What one group is mapped to, if it is.
+    /// The roles of one group; none where it is not mapped.
     #[must_use]
     pub fn of(&self, group: &str) -> Option<&[Arc<str>]> {
         self.by_group.get(&folded(group)).map(Vec::as_slice)
@@ -120,7 +120,7 @@ impl Mapping {
 
     /// The union over all groups, or the default when none matched.
     pub fn roles<T: AsRef<str>>(&self, groups: impl IntoIterator<Item = T>) -> Result<Roles, NoRoles> {
-        // each mapping counts once: a caller may name a group as often as its token has room for
+        // each mapping counts once: a token may repeat a group many times
         let mut matched: BTreeMap<&str, &[Arc<str>]> = BTreeMap::new();
         for group in groups {
             if let Some((group, roles)) = self.by_group.get_key_value(&folded(group.as_ref())) {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_without_a_role_passes_unless_told_so() {
+    fn a_caller_without_a_role_passes_only_if_that_is_configured() {
         assert_eq!(mapping(&[]).roles(["other"]), Err(NoRoles));
         assert_eq!(mapping(&["viewer"]).roles(["empty"]), Err(NoRoles));
         let mut open = mapping(&[]);

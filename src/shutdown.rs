@@ -1,4 +1,4 @@
-//! Signals and drain: the first SIGTERM or SIGINT drains, a second one ends at once. SIGHUP ends nothing.
+//! Ends the process on signals: the first SIGTERM or SIGINT drains, a second one ends at once. SIGHUP does not end it.
 
 use std::io;
 use std::time::Duration;
@@ -7,42 +7,42 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-/// `drain`, and what follows from other settings.
+/// The time limits of the end: `drain`, and the longest time of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Between `NOT_SERVING` and the end. Default 3 s: longer than the health-check interval of the shipped Envoy
-    /// configuration (2 s), so that Envoy has moved on.
+    /// Time between `NOT_SERVING` and the end of accepting requests. Default 3 s: longer than the health-check interval of the
+    /// shipped Envoy configuration (2 s), so that Envoy uses other replicas by then.
     pub drain: Duration,
-    /// How long requests in flight have to finish after that.
+    /// Time for requests in flight to finish after that.
     pub finish: Duration,
 }
 
-/// Beyond the time that requests have: what still runs then is stuck.
+/// Added to the time that requests have: a request that still runs after it is stuck.
 const MARGIN: Duration = Duration::from_secs(2);
 
-const ON_HANG_UP: &str = "SIGHUP: elastauth serves on. The files of grpc.tls_* and of the Elasticsearch account's secret are \
-    read again by themselves when they change; everything else, the configuration too, is read at start only: restart \
+const ON_HANG_UP: &str = "SIGHUP: elastauth continues to serve. The files of grpc.tls_* and of the Elasticsearch account's secret \
+    are read again by themselves when they change; everything else, the configuration too, is read at start only: restart \
     elastauth to apply it";
 
-/// How far the end is.
+/// The phases of the process, from serving to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Serving.
+    /// Requests are served, and health says so.
     Running,
-    /// Serving, but saying that nobody new should come.
+    /// Requests are still served, but health says `NOT_SERVING`, so that new ones go to other replicas.
     Draining,
-    /// Finishing what is in flight.
+    /// No new requests are accepted, and those in flight finish.
     Stopping,
-    /// What is not finished never will be.
+    /// The time is over: requests that have not finished are abandoned.
     Overdue,
 }
 
-/// Watches the end come nearer.
+/// Observes the phase of the process.
 #[derive(Clone, Debug)]
 pub struct Shutdown(watch::Receiver<Phase>);
 
 impl Shutdown {
-    /// Where we are.
+    /// The phase at this moment.
     #[must_use]
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
@@ -50,12 +50,12 @@ impl Shutdown {
 
     /// Resolves when the phase is reached.
     pub async fn reached(mut self, phase: Phase) {
-        // a lost sender means that nobody can announce the end any more: it has come
+        // without a sender no phase can be announced any more: the process is at its end
         let _ = self.0.wait_for(|now| *now >= phase).await;
     }
 }
 
-/// Listens for signals from now on.
+/// Handles signals from now on.
 pub fn on_signals(settings: Settings) -> io::Result<Shutdown> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -72,7 +72,7 @@ pub fn on_signals(settings: Settings) -> io::Result<Shutdown> {
             }
         }
     });
-    // it would end the process by default, also when it is sent by those who expect a daemon to read its files again
+    // it would end the process by default, also where it is sent to a daemon to make it read its files again
     tokio::spawn(async move {
         while hang_up.recv().await.is_some() {
             tracing::info!("{ON_HANG_UP}");
@@ -81,7 +81,7 @@ pub fn on_signals(settings: Settings) -> io::Result<Shutdown> {
     Ok(after(signals, settings, || std::process::exit(130)))
 }
 
-/// The first signal begins the end, the second is the end.
+/// The first signal begins the phases, the second ends the process.
 fn after(mut signals: mpsc::Receiver<()>, settings: Settings, exit: impl FnOnce() + Send + 'static) -> Shutdown {
     let (sender, receiver) = watch::channel(Phase::Running);
     tokio::spawn(async move {
@@ -119,7 +119,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_comes_step_by_step_and_not_later_than_requests_may_take() {
         let (sender, signals) = mpsc::channel(2);
-        let shutdown = after(signals, SETTINGS, || panic!("nobody asked twice"));
+        let shutdown = after(signals, SETTINGS, || panic!("there was only one signal"));
         let began = Instant::now();
         assert_eq!(shutdown.phase(), Phase::Running);
         sender.send(()).await.unwrap();

@@ -1,12 +1,12 @@
-//! The spans of a request's trace. Where nobody exports them none is made: no layer wants their target, so that a span costs
-//! its call site one comparison, and its fields are not looked at.
+//! Makes the spans of a request's trace. Where traces are not exported, no layer accepts their target: then a span costs its
+//! call site one comparison, and its fields are not evaluated.
 //!
-//! What is put on them leaves the process: kinds and codes of our own, never a token, a password, a path or an answer's text.
+//! Their fields leave the process: they are kinds and codes, never a token, a password, a path or the text of an answer.
 
-/// What tells spans from log lines, whatever `log_level` says.
+/// The target by which spans are told from log lines, at every `log_level`.
 pub(crate) const TARGET: &str = "spans";
 
-/// A span under the current one.
+/// Makes a span under the current one.
 macro_rules! span {
     ($name:expr $(, $($fields:tt)*)?) => {
         ::tracing::debug_span!(target: $crate::spans::TARGET, $name $(, $($fields)*)?)
@@ -14,7 +14,7 @@ macro_rules! span {
 }
 pub(crate) use span;
 
-/// Marks a span as failed: `error.type`, which it must have, is a kind and no text.
+/// Marks a span as failed. It must have the field `error.type`, which gets a kind and not a text.
 pub(crate) fn failed(span: &tracing::Span, kind: &str) {
     span.record("error.type", kind).record("otel.status_code", "ERROR");
 }

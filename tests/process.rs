@@ -338,7 +338,7 @@ async fn a_replica_that_is_told_to_hang_up_serves_on_and_says_what_it_reads_agai
     for user in ["ann", "bob"] {
         let from = elastauth.process.lines().len();
         elastauth.process.hang_up();
-        elastauth.process.wait_for_line(from, &["SIGHUP", "serves on", "restart"]);
+        elastauth.process.wait_for_line(from, &["SIGHUP", "continues to serve", "restart"]);
         assert!(checker.ask(&issuer.token(user, &["admins"])).await.password().is_some());
     }
     elastauth.process.terminate();

@@ -1,4 +1,4 @@
-//! Where the token of a request is.
+//! Finds the token in a request: in `authorization`, or in a header or cookie that the configuration names.
 
 use std::borrow::Cow;
 
@@ -10,12 +10,12 @@ use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes}
 
 pub mod cookies;
 
-/// `oidc.token_header`, `oidc.token_cookie`: where tokens are looked for beside `authorization`. Default: nowhere.
+/// `oidc.token_header`, `oidc.token_cookie`: where tokens are looked for beside `authorization`. Default: in no other place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// Headers that carry a token, with or without `Bearer`.
     pub headers: Vec<HeaderName>,
-    /// Names of cookies whose value is a token.
+    /// Names of cookies that have a token as their value.
     pub cookies: Vec<String>,
 }
 
@@ -29,7 +29,7 @@ impl Sources {
     }
 
     /// The one token: of `authorization` if there is one, else of the first named header that is there, else of the first
-    /// named cookie. A value that is no token is not passed over for the next place.
+    /// named cookie. A value that is no token is refused, and the next place is not tried.
     pub(super) fn token<'a>(&self, attributes: &'a RequestAttributes) -> Result<Cow<'a, str>, Refusal> {
         match bearer(&attributes.authorization) {
             Err(Refusal::NoCredentials) => {}
@@ -44,7 +44,7 @@ impl Sources {
         for name in &self.cookies {
             match cookies::find(&attributes.cookies, name).as_slice() {
                 [] => {}
-                // none that the client set can be told from one that somebody set for it
+                // one of them may be an attacker's, set from another host of the same domain
                 [_, _, ..] => return Err(Refusal::SeveralCredentials),
                 [value] => return plain(value).map(|token| Cow::Owned(token.to_owned())),
             }
@@ -53,7 +53,7 @@ impl Sources {
     }
 }
 
-/// The one bearer token (RFC 6750 §2.1): scheme without regard to case, spaces, token characters only.
+/// The one bearer token (RFC 6750 §2.1): the scheme in any case, spaces, and token characters only.
 fn bearer(authorization: &Header) -> Result<&str, Refusal> {
     let value = one(authorization)?;
     let (scheme, token) = value.split_once(' ').ok_or(Refusal::NoBearer)?;

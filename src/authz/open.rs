@@ -1,4 +1,4 @@
-//! Requests that memory alone does not answer.
+//! What remains to be done for a request that the memory of this process does not answer.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,26 +11,26 @@ use crate::credentials::broker::Miss;
 use crate::identity::Validity;
 use crate::identity::token_cache::TokenDigest;
 
-/// What is left to do for a request that memory alone does not answer. It has copies of all that it needs, so that the message with
-/// all of its headers can go before anything is waited for.
+/// What remains to be done for a request that memory does not answer. It has copies of all that it needs, so that the message
+/// with all of its headers can be freed before the decision waits for another system.
 pub enum Open {
-    /// A token that is not known.
+    /// A token that the cache of tokens does not have.
     New {
-        /// Its digest.
+        /// The token's digest, its name in the cache.
         name: TokenDigest,
-        /// Itself.
+        /// The token as it was sent.
         token: SecretString,
-        /// When it came, by the wall clock.
+        /// When the request was received, by the wall clock.
         now: SystemTime,
     },
-    /// A token that is known. The credential is not kept here.
+    /// A verified token's caller, for which the near cache has no credential.
     Known(Arc<(Validity, Caller)>, Miss),
-    /// A caller whom headers name. The credential is not kept here.
+    /// A caller that headers name, for which the near cache has no credential.
     Named(Box<Caller>, Miss),
 }
 
 impl Open {
-    /// About how many bytes it alone holds.
+    /// About how many bytes this request alone keeps in memory.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {

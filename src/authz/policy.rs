@@ -1,6 +1,6 @@
-//! Which callers may do what: the operator's allow rules, judged before anybody gets a credential.
+//! Judges requests by the operator's allow rules, before the caller gets a credential.
 //!
-//! A judgement depends on the identity and the request and on nothing else, so that it can be explained afterwards.
+//! A judgement depends on the identity and the request alone, so that `elastauth explain` can repeat it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,11 +16,11 @@ mod path;
 pub use host::Host;
 pub use path::{Ambiguity, Prefix};
 
-/// `policy.*`
+/// The operator's rules about callers and requests: `policy.*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// `policy.allow`: the first rule that matches lets the caller through. None: every caller may do everything that the
-    /// roles allow.
+    /// `policy.allow`: the first rule that matches lets the caller through. Without rules every caller may do everything that
+    /// the roles allow.
     pub allow: Vec<Rule>,
     /// `policy.preflight`: CORS preflight requests pass without a credential. Default off.
     pub preflight: bool,
@@ -30,17 +30,17 @@ pub struct Settings {
 /// not set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// For people: the rule's `name`, else its place in the list.
+    /// The rule's `name`, else its place in the list: for logs and `elastauth explain`.
     pub name: String,
-    /// ASCII letters match in any case, as in `group_mappings`.
+    /// Groups of the caller; ASCII letters match in any case, as in `group_mappings`.
     pub groups: Vec<String>,
-    /// Claim, and its accepted values. All of the claims must fit.
+    /// Claims of the caller with their accepted values. All of the claims must match.
     pub claims: Vec<(String, Vec<String>)>,
-    /// Of the request's host.
+    /// Hosts of the request.
     pub hosts: Vec<Host>,
-    /// Of the request's path.
+    /// Beginnings of the request's path.
     pub paths: Vec<Prefix>,
-    /// In capitals.
+    /// HTTP methods in capitals.
     pub methods: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ pub enum Denied {
     /// There are rules about paths, and what is behind Envoy may read this path in another way than the rules do.
     #[error("the path {0}")]
     Path(#[from] Ambiguity),
-    /// No rule matches.
+    /// There are rules, and none of them matches.
     #[error("no rule of policy.allow matches")]
     NoRule,
 }
@@ -66,9 +66,9 @@ pub enum Denied {
 pub struct Policy {
     rules: Vec<Rule>,
     preflight: bool,
-    /// Whether any rule is about them.
+    /// Whether any rule is about paths.
     paths: bool,
-    /// Those that any rule names, in small letters.
+    /// The groups that any rule names, in lower case.
     groups: BTreeSet<String>,
 }
 
@@ -85,8 +85,8 @@ impl Policy {
         Self { rules, preflight, paths, groups }
     }
 
-    /// Leaves of a caller's groups and claims only what a rule names: a verified caller is kept, and its roles are known by then.
-    /// Two hundred groups would take 16 kB for each token, and each request would compare them all.
+    /// Removes the groups and the values of claims that no rule names. Verified callers are kept in memory, and their roles are
+    /// known by then: two hundred groups would take 16 kB for each token, and each request would compare them all.
     pub fn reduce(&self, identity: &mut Identity) {
         let groups: BTreeSet<String> = identity.groups.iter().filter_map(|group| self.named(group)).collect();
         identity.groups = groups.into_iter().collect();
@@ -98,7 +98,7 @@ impl Policy {
         }
     }
 
-    /// The group in small letters, if a rule names it.
+    /// The group in lower case, if a rule names it.
     fn named(&self, group: &str) -> Option<String> {
         if self.groups.is_empty() { None } else { Some(folded(group)).filter(|group| self.groups.contains(group)) }
     }
@@ -108,18 +108,18 @@ impl Policy {
         claims.any(|(name, accepted)| name == claim && accepted.contains(value))
     }
 
-    /// Whether the request is looked at.
+    /// Whether a judgement depends on the request.
     pub(super) fn has_rules(&self) -> bool {
         !self.rules.is_empty()
     }
 
-    /// Whether a CORS preflight request passes, without a credential.
+    /// Whether a CORS preflight request is let through, without a credential.
     #[must_use]
     pub fn passes_preflight(&self) -> bool {
         self.preflight
     }
 
-    /// The rule that lets the caller through; none where there are no rules.
+    /// The rule that lets the request through; none where there are no rules.
     pub fn judge(&self, identity: &Identity, request: &Request) -> Result<Option<&Rule>, Denied> {
         if self.rules.is_empty() {
             return Ok(None);
@@ -134,7 +134,7 @@ impl Policy {
 }
 
 impl Rule {
-    /// Whether it says anything.
+    /// Whether the rule has any condition.
     #[must_use]
     pub fn has_conditions(&self) -> bool {
         let Self { name: _, groups, claims, hosts, paths, methods } = self;
@@ -153,7 +153,7 @@ impl Rule {
     }
 }
 
-/// Whether one of the values fits; a condition that is not set always does.
+/// Whether one of the values matches; a condition without values always does.
 fn any<T>(values: &[T], fits: impl FnMut(&T) -> bool) -> bool {
     values.is_empty() || values.iter().any(fits)
 }

@@ -162,7 +162,7 @@ reasons! {
         "there are rules about paths, and servers read this path in different ways: let Envoy normalise it with \
          `normalize_path`, `merge_slashes` and `path_with_escaped_slashes_action`";
     PolicyDenied: "policy_denied", DENIED,
-        "no rule of `policy.allow` matches: `elastauth explain` tries the rules, and `log_level: debug` logs the rules that match";
+        "no rule of `policy.allow` matches: `elastauth explain` tries the rules, and `log_level: debug` logs those that match";
     RolesNone: "roles_none", DENIED,
         "no group of the user is mapped and `default_roles` is empty: add a mapping, or default roles";
     DryRun: "dry_run", DENIED,

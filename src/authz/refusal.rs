@@ -31,7 +31,7 @@ pub enum Refusal {
     /// Headers or metadata name no user, or cannot be trusted.
     #[error("{0}")]
     Headers(headers::Error),
-    /// The operator's rules let the request not through.
+    /// The operator's rules do not let the request through.
     #[error("{0}")]
     Policy(policy::Denied),
     /// None of the caller's groups gives a role.
@@ -75,8 +75,8 @@ impl Refusal {
         }
     }
 
-    /// The reason's verdict. A client whose identity comes from headers has no token that it could replace: it is only told
-    /// that it has to log in.
+    /// The reason's verdict. Where headers name the caller, the client has no token that it could replace: the text only
+    /// asks for a login.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let verdict = self.reason().verdict();

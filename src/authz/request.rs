@@ -1,4 +1,4 @@
-//! A request as decisions see it: untrusted bytes, slices of the received message.
+//! The parts of a request that decisions need: untrusted bytes, slices of the received message.
 
 use std::fmt;
 
@@ -9,40 +9,40 @@ use crate::identity::attributes::RequestAttributes;
 /// What a decision needs of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Who the caller claims to be.
+    /// The values that name the caller, before any of them is verified.
     pub attributes: RequestAttributes,
-    /// `x-request-id`.
+    /// `x-request-id`, for the log and for traces.
     pub request_id: Text,
     /// W3C Trace Context, as the client or Envoy sent it.
     pub traceparent: Text,
-    /// Envoy's stream id.
+    /// Envoy's id of the stream, which its access log can show too.
     pub stream_id: Text,
-    /// The method.
+    /// The HTTP method, as the client sent it.
     pub method: Text,
-    /// With the port, if the client named one.
+    /// The host, with the port if the client sent one.
     pub host: Text,
-    /// Without the query.
+    /// The path without the query.
     pub path: Text,
     /// A CORS preflight request by its form (Fetch §4.8): OPTIONS with `context` and `access-control-request-method`.
     pub preflight: bool,
 }
 
 impl Request {
-    /// Lets the message go that this is slices of, and keeps copies of what is needed later: the cookies, what the log shows, and
-    /// with `whole` what rules look at.
+    /// Frees the message that the texts are slices of, and keeps copies of what is needed later: the cookies, what the log shows,
+    /// and with `whole` the complete texts that rules need.
     pub fn detach(&mut self, whole: bool) {
         let Self { attributes, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
         let cookies = attributes.cookies.iter().map(|cookie| Bytes::copy_from_slice(cookie)).collect();
         *attributes = RequestAttributes { cookies, ..RequestAttributes::default() };
         for text in [request_id, traceparent, stream_id] {
-            text.detach(LOOKED_AT);
+            text.detach(NEEDED);
         }
         for text in [method, host, path] {
-            text.detach(if whole { usize::MAX } else { LOOKED_AT });
+            text.detach(if whole { usize::MAX } else { NEEDED });
         }
     }
 
-    /// About how many bytes of a message it holds.
+    /// About how many bytes of a message it keeps in memory.
     #[must_use]
     pub fn size(&self) -> usize {
         let Self { attributes, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
@@ -51,17 +51,17 @@ impl Request {
     }
 }
 
-/// Bytes of the client's. Shown bounded and without control characters.
+/// Bytes that the client sent. They are shown cut to 256 bytes and without control characters.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Text(pub Bytes);
 
-/// What is shown of a text.
+/// The most bytes of a text that are shown.
 const SHOWN: usize = 256;
-/// One more shows that there was more.
-const LOOKED_AT: usize = SHOWN + 1;
+/// One byte more shows that the text was longer.
+const NEEDED: usize = SHOWN + 1;
 
 impl Text {
-    /// The bytes.
+    /// The bytes as they were sent.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -71,7 +71,7 @@ impl Text {
         self.0 = Bytes::copy_from_slice(self.0.get(..most).unwrap_or(&self.0));
     }
 
-    /// As it is, if it can be shown like that; else empty.
+    /// The text, if it is short and of visible ASCII characters; else empty.
     #[must_use]
     pub fn as_str(&self) -> &str {
         let plain = self.0.len() <= SHOWN && self.0.iter().all(u8::is_ascii_graphic);

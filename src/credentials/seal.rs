@@ -38,9 +38,9 @@ pub struct Settings {
 pub enum Key {
     /// `secret_key`: 64 hex digits or base64 of 32 bytes.
     Given(SecretBox<[u8; 32]>),
-    /// Without `secret_key` the key is derived from the Elasticsearch password, the same on every replica, and a warning is logged.
-    /// A person may have chosen the password, and every record begins with a value that follows from the key: the derivation is
-    /// slow, so that a copy of the store is of little use for guessing.
+    /// Without `secret_key` the key is derived from the Elasticsearch password, the same on every replica, and a warning is
+    /// logged. A person may have chosen the password, and every record begins with a value that follows from the key: the
+    /// derivation is slow, so that a copy of the store is of little use for guessing.
     Derived(SecretString),
 }
 

@@ -1,4 +1,4 @@
-//! A histogram of durations that is written without a lock: the one of `prometheus-client` takes one for each value.
+//! A histogram of durations that counts without a lock: the one of `prometheus-client` takes a lock for each value.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Durations(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// The last is for what is longer than every bound.
+    /// The last bucket is for values above every bound.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     micros: AtomicU64,
 }

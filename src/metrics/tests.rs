@@ -23,7 +23,7 @@ fn every_reason_is_there_before_it_happens_and_counts_in_its_own_series() {
 }
 
 #[test]
-fn what_is_looked_at_is_as_of_the_scrape() {
+fn values_that_are_not_counted_are_those_at_the_scrape() {
     let metrics = Metrics::new();
     let keys = vec![("https://login.example.com".to_owned(), Duration::from_secs(90))];
     let down = metrics.scrape(Vitals { cache: false, elasticsearch: false, keys }, 7).unwrap();

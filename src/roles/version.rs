@@ -1,6 +1,6 @@
-//! Which configuration turned groups into roles.
+//! Identifies the configuration that mapped groups to roles, and puts configurations in order.
 //!
-//! Replicas of one deployment run two configurations for the length of a roll-out. Roles that each of them derives from one
+//! During a roll-out the replicas of one deployment run two configurations. Roles that each of them derives from one
 //! token differ then, and the token's time cannot put them in order: the configurations are put in order instead, by the
 //! moment at which a process was started with each of them. The configuration that was started last wins, so that a
 //! configuration can be rolled back too.
@@ -11,21 +11,21 @@ use super::Mapping;
 use crate::digest::Digest;
 use crate::identity::Millis;
 
-/// Changes when this program turns the same groups into other roles than the release before it.
+/// Changes when this program maps the same groups to other roles than the release before it.
 const SCHEME: &str = "2";
 
-/// A configuration that turns groups into roles. Later ones are greater; the least stands for records and users of releases
-/// that did not note it.
+/// A configuration that maps groups to roles. Later ones are greater; the least one is that of records and users of releases
+/// that did not store it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// When a process was last started with it, as far as is known.
+    /// When a process was last started with the configuration, as far as is known.
     pub since: Millis,
-    /// Of everything in it that decides which roles a caller's groups give.
+    /// Digest of everything in the configuration that decides which roles a caller's groups give.
     pub digest: Digest,
 }
 
 impl Version {
-    /// Whether both are one configuration, whenever they were started.
+    /// Whether both are the same configuration, whenever they were started.
     #[must_use]
     pub fn is_same(self, other: Self) -> bool {
         self.digest == other.digest
@@ -45,8 +45,8 @@ impl Version {
 }
 
 impl Mapping {
-    /// Of the mapping and of `source`, which says where groups come from. Neither the order in which roles and groups are
-    /// written nor the case of a group's name counts.
+    /// Digest of the mapping and of `source`, which identifies where groups come from. Neither the order in which roles and
+    /// groups are written nor the case of a group's name changes it.
     #[must_use]
     pub fn digest(&self, source: impl IntoIterator<Item = String>) -> Digest {
         let sorted = |names: &[Arc<str>]| {
@@ -55,7 +55,7 @@ impl Mapping {
             names.dedup();
             names
         };
-        // each list with its length before it
+        // each list follows its length, so that no two mappings give the same sequence
         let list = |names: Vec<String>| std::iter::once(names.len().to_string()).chain(names);
         let mut groups: Vec<_> = self.by_group.iter().collect();
         groups.sort();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_changes_somebodys_roles_changes_the_digest() {
+    fn whatever_changes_the_roles_of_a_caller_changes_the_digest() {
         let before = digest(|_| {}, &["groups"]);
         for (what, after) in [
             ("a role less", digest(|s| s.group_mappings[0].1.truncate(1), &["groups"])),
@@ -92,7 +92,7 @@ mod tests {
             ("a group less", digest(|s| s.group_mappings.truncate(1), &["groups"])),
             ("a group without roles", digest(|s| s.group_mappings.push(("x".into(), vec![])), &["groups"])),
             ("other default roles", digest(|s| s.default_roles.clear(), &["groups"])),
-            ("nobody needs a role", digest(|s| s.allow_no_roles = true, &["groups"])),
+            ("callers without a role are let through", digest(|s| s.allow_no_roles = true, &["groups"])),
             ("another claim", digest(|_| {}, &["roles"])),
         ] {
             assert_eq!(after == before, what == "a role that moved", "{what}");

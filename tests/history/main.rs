@@ -174,7 +174,8 @@ fn summary(world: &World, history: &History, verdict: &Verdict) -> String {
     let (most, bound) = verdict.busiest;
     format!(
         "{} users, {} requests ({allowed} allowed, {denied} denied); {} PUTs ({acknowledged} acknowledged; at most {most} \
-         for one user, for whom {bound} are allowed; {} races of two passwords); {} kills, {} flushes, {} evictions and expiries, {} roll-backs; \
+         for one user, for whom {bound} are allowed; {} races of two passwords); {} kills, {} flushes, {} evictions and expiries, \
+         {} roll-backs; \
          to be confirmed: {}; {:.1} s",
         world.users.len(),
         history.requests.len(),

@@ -126,9 +126,9 @@ impl Own<'_> {
         (!fit).then(|| format!("let through with the roles {}, older than the token's", last_roles.join(",")))
     }
 
-    /// Whether what is wrong (at a moment, or in the end) is the known effect of a PUT that overtook the agreement: its record was lost
-    /// from Redis, another one was agreed and written, and then the PUT was applied and its sender had ended before it got the answer.
-    /// With the record still in Redis this cannot happen, and a sender that gets the answer owes a repair.
+    /// Whether what is wrong (at a moment, or in the end) is the known effect of a PUT that overtook the agreement: its record
+    /// was lost from Redis, another one was agreed and written, and then the PUT was applied and its sender had ended before it
+    /// got the answer. With the record still in Redis this cannot happen, and a sender that gets the answer owes a repair.
     fn overtaken(&self, moment: Option<Instant>) -> bool {
         let applied = || self.applied.iter().copied().filter(|put| moment.is_none() || put.applied <= moment);
         let last_password = applied().rev().find(|put| put.password.is_some());
@@ -167,12 +167,12 @@ impl Own<'_> {
         back.map(|pair| format!("the roles {} were followed by {}", sent(pair[0]), sent(pair[1])))
     }
 
-    /// Bounded work. While a record lasts, each of the tokens used meanwhile can raise its roles once, and each raise is one PUT. A PUT
-    /// that was under way when the record was lost is repeated once (the debt). A PUT without an answer leaves a lease that expires:
-    /// its holder may repeat the PUT while another replica takes the lease over, which is two PUTs, and one more because neither knows
-    /// of the other's. The number of processes makes no difference. Where passwords are confirmed, a PUT that was applied late or
-    /// without an answer, and a record that came back, are each repaired by every process that finds them, at worst one after the
-    /// other.
+    /// Bounded work. While a record lasts, each of the tokens used meanwhile can raise its roles once, and each raise is one
+    /// PUT. A PUT that was under way when the record was lost is repeated once (the debt). A PUT without an answer leaves a
+    /// lease that expires: its holder may repeat the PUT while another replica takes the lease over, which is two PUTs, and one
+    /// more because neither knows of the other's. The number of processes makes no difference. Where passwords are confirmed, a
+    /// PUT that was applied late or without an answer, and a record that came back, are each repaired by every process that
+    /// finds them, at worst one after the other.
     fn bound(&self, confirmed: bool) -> usize {
         let mut limits: Vec<Option<Instant>> = vec![None];
         limits.extend(self.losses.iter().copied().map(Some));

@@ -1,5 +1,5 @@
-//! Starts what a history needs: three replicas over one Redis and one stand-in for Elasticsearch, and users with tokens of different
-//! age.
+//! Starts what a history needs: three replicas over one Redis and one stand-in for Elasticsearch, and users with tokens of
+//! different age.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
-//! Cookies of a request (RFC 6265 §4.2.1).
+//! Reads and removes cookies of a request (RFC 6265 §4.2.1).
 
 use bytes::Bytes;
 
-/// A cookie, and the text before it that separates it from the last.
+/// A cookie, and the text that separates it from the one before it.
 struct Pair<'a> {
     before: &'a str,
     name: &'a str,
@@ -10,8 +10,8 @@ struct Pair<'a> {
     text: &'a str,
 }
 
-/// Cookies end at a semicolon, and at a comma, which is how Envoy joins repeated headers: what would make a second cookie for
-/// anybody is one here.
+/// Cookies end at a semicolon, and at a comma, which is how Envoy joins repeated headers: where any other program would read a
+/// second cookie, this one does too.
 fn pairs(header: &str) -> impl Iterator<Item = Pair<'_>> {
     let mut start = 0;
     header.split_inclusive([';', ',']).map(move |piece| {
@@ -20,7 +20,7 @@ fn pairs(header: &str) -> impl Iterator<Item = Pair<'_>> {
         start += piece.len();
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         let value = value.trim_matches(' ');
-        // RFC 6265 §4.1.1: a value may stand in quotes
+        // RFC 6265 §4.1.1: a value may be in quotes
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
         Pair { before, name: name.trim_matches(' '), value, text }
     })
@@ -32,9 +32,9 @@ pub(super) fn find<'a>(headers: &'a [Bytes], name: &str) -> Vec<&'a str> {
     texts.flat_map(pairs).filter(|pair| pair.name == name).map(|pair| pair.value).collect()
 }
 
-/// What is left of the cookies without these names, as one header; empty where nothing is. `None` where none of them is there.
+/// The cookies other than these names, as one header; empty where there are no others. `None` where no cookie has these names.
 ///
-/// What cannot be told apart, since it is not plain text, goes with them.
+/// A header that is not plain text is removed with them, because its cookies cannot be told apart.
 #[must_use]
 pub fn without(headers: &[Bytes], names: &[String]) -> Option<String> {
     let ours = |name: &str| names.iter().any(|ours| ours == name);
@@ -54,7 +54,7 @@ pub fn without(headers: &[Bytes], names: &[String]) -> Option<String> {
                 continue;
             }
             if first {
-                // the first of a header: joined as cookies are
+                // the first cookie of a header, joined to those of the header before
                 rest.push_str(if rest.is_empty() { "" } else { "; " });
                 rest.push_str(pair.text.trim_start_matches(' '));
             } else {

@@ -1,19 +1,19 @@
-//! Hosts of rules.
+//! Matches the hosts that rules name.
 
-/// A host that a rule names: with a port, that one; without, any.
+/// A host that a rule names. With a port only that port matches, without one any port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     name: String,
     port: Option<String>,
 }
 
-/// Not a host.
+/// The text in a rule is not a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a host, with or without a port")]
 pub struct NoHost;
 
 impl Host {
-    /// `kibana.example.org`, `kibana.example.org:8443`, `[::1]:8443`
+    /// Reads a host of a rule: `kibana.example.org`, `kibana.example.org:8443`, `[::1]:8443`.
     pub fn parse(text: &str) -> Result<Self, NoHost> {
         let (name, port) = split(text.as_bytes());
         let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._".contains(b);
@@ -26,7 +26,7 @@ impl Host {
         if good { Ok(Self { name: text(name), port: port.map(text) }) } else { Err(NoHost) }
     }
 
-    /// Host names know no case (RFC 9110 §4.2.3).
+    /// Host names match in any case (RFC 9110 §4.2.3).
     pub(super) fn matches(&self, host: &[u8]) -> bool {
         let (name, port) = split(host);
         let same_port = self.port.as_ref().is_none_or(|wanted| port == Some(wanted.as_bytes()));
@@ -34,7 +34,7 @@ impl Host {
     }
 }
 
-/// Name, and port if there is one. The colons of an IPv6 address stand in brackets.
+/// The name, and the port if there is one. The colons of an IPv6 address are in brackets.
 fn split(host: &[u8]) -> (&[u8], Option<&[u8]>) {
     let Some(colon) = host.iter().rposition(|b| *b == b':') else { return (host, None) };
     let (name, port) = (&host[..colon], &host[colon + 1..]);

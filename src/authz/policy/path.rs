@@ -1,6 +1,6 @@
-//! Paths of rules, and paths about which rules cannot be trusted.
+//! Matches the paths that rules name, and recognises paths that programs may read in different ways.
 
-/// What a path begins with: whole segments (`/logs` is `/logs` and what is below it, not `/logs-secret`), or, written with a `*`
+/// The beginning of a path: whole segments (`/logs` is `/logs` and what is below it, not `/logs-secret`), or, written with a `*`
 /// at its end, any text (`/logs-*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
@@ -11,16 +11,16 @@ pub struct Prefix {
 /// A rule's path that could never match, or could be read in two ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoPrefix {
-    /// Itself ambiguous.
+    /// The rule's own path is ambiguous.
     #[error("{0}")]
     Ambiguous(#[from] Ambiguity),
-    /// `*`, `?` or `%` within.
+    /// The path has `*`, `?` or `%` before its end.
     #[error("takes a * at its end only, no query, and no encoded characters")]
     Characters,
 }
 
 impl Prefix {
-    /// As it stands in the configuration.
+    /// Reads a path as the configuration has it.
     pub fn parse(text: &str) -> Result<Self, NoPrefix> {
         let (rest, open) = text.strip_suffix('*').map_or((text, false), |rest| (rest, true));
         unambiguous(rest.as_bytes())?;
@@ -31,7 +31,8 @@ impl Prefix {
         Ok(Self { text: whole.to_owned(), open })
     }
 
-    /// Compared as sent: a character that is encoded without need does not match, and so lets nobody in.
+    /// Compares the path as it was sent: a character that is encoded without need does not match, and so the request is not let
+    /// through.
     pub(super) fn matches(&self, path: &[u8]) -> bool {
         path.strip_prefix(self.text.as_bytes())
             .is_some_and(|rest| self.open || rest.is_empty() || rest.starts_with(b"/"))
@@ -42,31 +43,32 @@ impl Prefix {
 /// than the one that serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ambiguity {
-    /// Nothing, `*`, or what does not begin with a slash.
+    /// The path is empty, `*`, or does not begin with a slash.
     #[error("does not begin with a slash")]
     NoSlash,
-    /// `//`
+    /// The path has `//`.
     #[error("has an empty segment")]
     EmptySegment,
-    /// `.` or `..`, plain or encoded, with or without parameters.
+    /// A segment is `.` or `..`, plain or encoded, with or without parameters.
     #[error("has a dot segment")]
     DotSegment,
-    /// A backslash or a slash that is encoded, or a backslash.
+    /// The path has a backslash, or a slash or backslash that is encoded.
     #[error("has an encoded slash or a backslash")]
     Slash,
-    /// NUL and other controls, plain or encoded, a fragment, or bytes beyond ASCII.
+    /// The path has control characters, plain or encoded, a fragment, or bytes beyond ASCII.
     #[error("has a character that does not belong there")]
     Character,
-    /// `%` and no two hexadecimal digits.
+    /// The path has `%` without two hexadecimal digits after it.
     #[error("has a broken percent-encoding")]
     Encoding,
-    /// Encoded again and again: programs differ in how often they decode it, and each time costs a pass over the path.
+    /// The path is encoded many times over: programs differ in how often they decode it, and each time costs a pass over the
+    /// path.
     #[error("is percent-encoded more than {LAYERS} times over")]
     Layers,
 }
 
-/// Layers of percent-encoding that are taken off a path. Links within links have two; a path with more than this was made to be
-/// misread, or to keep this process busy: a path of n bytes can have n/2 layers.
+/// Layers of percent-encoding that are taken off a path. Links within links have two; a path with more than this is an
+/// attempt to be misread, or to keep this process busy: a path of n bytes can have n/2 layers.
 const LAYERS: usize = 4;
 
 /// Whether there is only one way to read the path, which has no query.
@@ -90,7 +92,7 @@ pub(super) fn unambiguous(path: &[u8]) -> Result<(), Ambiguity> {
     Err(Ambiguity::Layers)
 }
 
-/// `decoded`: spaces and text beyond ASCII are no danger where they were encoded.
+/// With `decoded`, spaces and text beyond ASCII are allowed: they are no danger where they were encoded.
 fn characters(path: &[u8], decoded: bool) -> Result<(), Ambiguity> {
     let strange = |b: &u8| b.is_ascii_control() || !decoded && (*b == b'#' || !b.is_ascii_graphic());
     if path.iter().any(strange) {
@@ -114,7 +116,8 @@ fn segments(path: &[u8]) -> Result<(), Ambiguity> {
     Ok(())
 }
 
-/// One layer of percent-encoding off. No slash comes to light: whether it separates is what servers disagree about.
+/// Removes one layer of percent-encoding. An encoded slash is refused, because servers disagree about whether it separates
+/// segments.
 fn decode(path: &[u8]) -> Result<Vec<u8>, Ambiguity> {
     #[cfg(test)]
     tests::count(path.len());

@@ -122,7 +122,7 @@ fn without_rules_every_caller_passes_and_no_path_is_refused() {
 }
 
 #[test]
-fn ambiguous_paths_are_refused_for_everybody_as_soon_as_a_rule_is_about_paths() {
+fn ambiguous_paths_are_refused_for_every_caller_as_soon_as_a_rule_is_about_paths() {
     let ambiguous = request("GET", "es.example.org", "/logs-1/%2e%2e/secret");
     let judged = policy().judge(&identity(&["admins"], &[]), &ambiguous).map(|_| ());
     assert_eq!(judged, Err(Denied::Path(Ambiguity::DotSegment)));

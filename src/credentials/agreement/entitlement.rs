@@ -50,7 +50,7 @@ impl Entitlement {
         (self.mapping, self.as_of, self.roles) = (prevails.mapping, AsOf::At(prevails.as_of), prevails.roles);
     }
 
-    /// Gives a caller whose roles have no time of their own a place in the order with the first record that it reads, and only
+    /// Puts a caller with roles without a time of their own in order with the first record that it reads, and only
     /// with that one: two such callers differ from then on by time and roles, and cannot overwrite each other for ever. Roles
     /// that have just changed stay: where a login proxy's instances disagree about a user's groups, each of their requests
     /// would otherwise be a write. A caller that comes within that second gets the roles in force. A later configuration does

@@ -7,7 +7,7 @@ use crate::credentials::Refused;
 use crate::credentials::record::{LeaseHolder, Phase, Record};
 use crate::identity::AsOf;
 
-/// The action whose event the run waits for.
+/// The action of which the run awaits the event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     Idle,
@@ -139,7 +139,7 @@ impl State {
     }
 
     /// What is to be written instead of the record, given the user's stamp in Elasticsearch; none where the record may be
-    /// written as it is. A draft whose roles have no time of their own is true now: it is later than the stamp, unless the
+    /// written as it is. A draft with roles without a time of their own is true now: it is later than the stamp, unless the
     /// stamp is of a later configuration.
     pub(super) fn outranking(&self, record: &Record, stamp: &Standing) -> Option<Standing> {
         let prevails = standing::outranked(&record.standing(), stamp)?;

@@ -110,7 +110,7 @@ pub enum Purpose {
 }
 
 #[derive(Default)]
-struct Steps {
+struct Explored {
     runs: Vec<(State, agreement::Action)>,
     ids: HashMap<(State, agreement::Action), u32>,
     begun: HashMap<(u8, Purpose), Run>,
@@ -119,7 +119,7 @@ struct Steps {
 
 /// Every step that was ever executed.
 #[derive(Default)]
-pub struct Machine(RwLock<Steps>);
+pub struct Machine(RwLock<Explored>);
 
 impl Machine {
     /// The first step of a run of this replica.
@@ -138,9 +138,9 @@ impl Machine {
             }
             Purpose::Repair(record) => State::repair(holder, record.record()),
         };
-        let mut steps = self.0.write().unwrap();
-        let run = steps.run(step(state, agreement::Event::Start));
-        steps.begun.insert((me, purpose), run);
+        let mut explored = self.0.write().unwrap();
+        let run = explored.run(step(state, agreement::Event::Start));
+        explored.begun.insert((me, purpose), run);
         run
     }
 
@@ -149,10 +149,10 @@ impl Machine {
         if let Some(next) = self.0.read().unwrap().steps.get(&(run.id, event)) {
             return *next;
         }
-        let mut steps = self.0.write().unwrap();
-        let (state, _) = steps.runs[usize::try_from(run.id).unwrap()].clone();
-        let next = steps.run(step(state, in_production(event)));
-        steps.steps.insert((run.id, event), next);
+        let mut explored = self.0.write().unwrap();
+        let (state, _) = explored.runs[usize::try_from(run.id).unwrap()].clone();
+        let next = explored.run(step(state, in_production(event)));
+        explored.steps.insert((run.id, event), next);
         next
     }
 
@@ -162,7 +162,7 @@ impl Machine {
     }
 }
 
-impl Steps {
+impl Explored {
     fn run(&mut self, position: (State, agreement::Action)) -> Run {
         let (owes, action) = (position.0.owes(), in_numbers(&position.1));
         let next = u32::try_from(self.runs.len()).unwrap();
@@ -204,7 +204,7 @@ fn in_production(event: Event) -> agreement::Event {
         Event::Found { record, lease_expired, just_changed } => {
             // the version in the purpose already includes the other starts that this process knows of
             let observation = Observation { now: NOW, changed_since: just_changed, mapping: Version::default() };
-            agreement::Event::Found { record: record.record(), lease_expired: lease_expired, observation }
+            agreement::Event::Found { record: record.record(), lease_expired, observation }
         }
         Event::Created => agreement::Event::Created,
         Event::Existed => agreement::Event::Existed,

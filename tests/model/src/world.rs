@@ -144,8 +144,8 @@ impl Setup {
         Self { requests, faults: Faults::default(), scripting: true, confirmation: true, mappings, machine }
     }
 
-    /// The most PUTs: one for each change, and several more for each fault. A record that is lost, for example, is created anew, raised
-    /// as often as before, owed by each replica that was writing meanwhile, and repaired.
+    /// The most PUTs: one for each change, and several more for each fault. A record that is lost, for example, is created
+    /// anew, raised as often as before, owed by each replica that was writing meanwhile, and repaired.
     #[must_use]
     pub fn bound(&self) -> u8 {
         let Faults { losses, crashes, unknown, refusals, restores, pauses, password_changes, overwrites } = self.faults;
@@ -177,9 +177,9 @@ impl Setup {
         }
     }
 
-    /// Whether at most one record is lost and nothing else goes wrong, all callers are one subject, and their roles have a time.
-    /// Otherwise a write may be applied that was never compared with what was written meanwhile: a PUT has no condition. And roles
-    /// without a time do not replace roles that have just changed, whichever those are.
+    /// Whether at most one record is lost and nothing else goes wrong, all callers are one subject, and their roles have a
+    /// time. Otherwise a write may be applied that was never compared with what was written meanwhile: a PUT has no condition.
+    /// And roles without a time do not replace roles that have just changed, whichever those are.
     #[must_use]
     pub fn keeps_what_was_written(&self) -> bool {
         let one = self.requests.iter().flatten().all(|request| request.as_of.is_some() && request.owner == 0);

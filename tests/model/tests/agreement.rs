@@ -245,9 +245,9 @@ fn without_confirmation_a_write_that_lands_late_is_not_noticed() {
 }
 
 /// The limit of what a PUT without a condition allows. Both subjects have inspected the user before either of them was written,
-/// the record of the one is lost, the other's PUT is applied after the loss, and the debt for it is not paid: its sender ended or
-/// got no answer, or that record was lost too. The user is then the other subject's, and stays so: the first one is refused, which
-/// the log shows.
+/// the record of the one is lost, the other's PUT is applied after the loss, and the debt for it is not paid: its sender ended
+/// or got no answer, or that record was lost too. The user is then the other subject's, and stays so: the first one is refused,
+/// which the log shows.
 #[test]
 fn two_subjects_can_lose_a_new_name_to_each_other_only_by_a_loss_and_a_second_fault_together() {
     for faults in [

@@ -7,7 +7,7 @@ thread_local! {
     static DECODED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Called by the code under test: time says nothing on a busy machine.
+/// Called by the code under test: durations prove nothing on a busy machine.
 pub(super) fn count(bytes: usize) {
     DECODED.with(|decoded| decoded.set(decoded.get() + bytes));
 }
@@ -40,7 +40,7 @@ fn a_path_that_is_encoded_four_times_over_can_be_read_and_five_times_over_is_ref
 #[test]
 fn paths_that_two_programs_may_read_in_two_ways_are_refused() {
     use Ambiguity::{Character, DotSegment, EmptySegment, Encoding, NoSlash, Slash};
-    // the rows of Istio's normalization tests among them
+    // they include the rows of Istio's normalization tests
     for (path, expected) in [
         (&b"/"[..], Ok(())),
         (b"/a/b", Ok(())),
