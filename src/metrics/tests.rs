@@ -17,6 +17,7 @@ fn every_reason_is_there_before_it_happens_and_counts_in_its_own_series() {
         assert!(!page(&metrics).contains(&format!("{series} 0\n")), "{series}");
     }
     let after = page(&metrics);
+    assert!(after.contains("elastauth_decisions_total{reason=\"other\",status=\"none\"} 0\n"), "{after}");
     let denied = format!("elastauth_decision_duration_seconds_count{{way=\"denied\"}} {}\n", refusals().len());
     assert!(after.contains(&denied), "{after}");
     assert_eq!(before.lines().count(), after.lines().count(), "no series was added");
