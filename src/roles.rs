@@ -100,7 +100,7 @@ pub(crate) fn folded(group: &str) -> String {
 }
 
 impl Mapping {
-    /// Prepares the comparison of groups by [`folded`].
+    /// Prepares the comparison of groups by `folded`.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let mut by_group: HashMap<String, Vec<Arc<str>>> = HashMap::new();

@@ -42,7 +42,7 @@ impl Standing {
 
 /// What prevails when `new` is stated where `held` was in force; none where `held` stays in force.
 #[must_use]
-pub(crate) fn join(held: &Standing, new: &Standing) -> Option<Standing> {
+pub fn join(held: &Standing, new: &Standing) -> Option<Standing> {
     if held.mapping.is_same(new.mapping) {
         return new.later(held).then(|| Standing { mapping: held.mapping.max(new.mapping), ..new.clone() });
     }
