@@ -13,8 +13,7 @@ use redb::{Database, ReadableDatabase as _, Table, TableDefinition};
 use tokio::sync::Semaphore;
 
 use crate::clock::{millis, now_millis};
-use crate::credentials::Invalidations;
-use crate::credentials::{CacheKey, Cursor, Entry, Keys, MAX_RECORD, Replaced, Store, StoreError};
+use crate::credentials::{CacheKey, Cursor, Entry, Invalidations, Keys, MAX_RECORD, Replaced, Store, StoreError};
 
 mod open;
 mod slot;

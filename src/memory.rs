@@ -7,8 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::credentials::Invalidations;
-use crate::credentials::{CacheKey, Entry, Replaced, Store, StoreError};
+use crate::credentials::{CacheKey, Entry, Invalidations, Replaced, Store, StoreError};
 use crate::sweep;
 
 /// `cache.memory_*`

@@ -1,14 +1,13 @@
-//! Store over Redis 7.0 or later, through redis-rs and a pool of connections for each server.
+//! The store in Redis 7.0 or later, which all replicas share: one server, a master that Sentinels name, or a cluster.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value, cmd, pipe};
+use redis::{Cmd, Value, cmd, pipe};
 
 use crate::clock::millis;
-use crate::credentials::Invalidations;
-use crate::credentials::{CacheKey, Entry, MAX_RECORD, Replaced, Store, StoreError};
+use crate::credentials::{CacheKey, Entry, Invalidations, MAX_RECORD, Replaced, Store, StoreError};
 
 mod address;
 mod client;
@@ -31,11 +30,11 @@ pub use tls::{Tls, TlsError};
 
 use client::RedisClient;
 use connect::ConnectError;
-use node::CommandError;
-use rights::Rights;
+use node::{CommandError, single};
+use rights::{PREFIX, Rights};
 use scripts::{REMOVE, REPLACE};
 
-/// Redis answers, and its answer is that this configuration can never work.
+/// The answer of Redis shows that this configuration cannot work.
 #[derive(Debug, thiserror::Error)]
 #[error("Redis {at}: {why}")]
 pub struct Error {
@@ -51,36 +50,35 @@ pub struct RedisStore {
     probes: AtomicU64,
 }
 
-/// How long start-up waits for Redis, which it does not need.
+/// How long start-up waits for an answer of Redis before it goes on without one.
 const AT_START: Duration = Duration::from_secs(2);
-/// What `PTTL` answers for a key that is not there.
+/// The answer to `PTTL` for a key that does not exist.
 const NOT_THERE: i64 = -2;
-/// What all keys of ours begin with.
-const PREFIX: &str = "elastauth-";
 
 impl RedisStore {
-    /// Connects on first use: start-up does not need Redis.
+    /// A store that connects on first use, so that the process starts without Redis.
     pub fn new(settings: Settings) -> Self {
         let at = settings.nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let (rights, probes) = (Rights::default(), AtomicU64::new(0));
         Self { servers: RedisClient::new(settings), at, rights, probes }
     }
 
-    /// Looks at Redis at start. That it cannot be reached is no error; that the user may not `select` the database is.
+    /// Connects once at start and logs what is wrong. An unreachable Redis is no error; a user without the right to `select`
+    /// the configured database is one.
     pub async fn try_out(&self) -> Result<(), Error> {
         match tokio::time::timeout(AT_START, self.servers.try_out()).await {
             Ok(Err(error @ ConnectError::Select { .. })) => Err(Error { at: self.at.clone(), why: error.to_string() }),
             Ok(Ok(())) => Ok(()),
             Ok(Err(error @ ConnectError::TooOld(_))) => {
-                tracing::error!("Redis {}: {error}. With this one nobody can be served", self.at);
+                tracing::error!("Redis {}: {error}. Every request will be refused until Redis is upgraded", self.at);
                 Ok(())
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "Redis {}: it serves nobody yet", self.at);
+                tracing::warn!(%error, "Redis {}: not usable yet; elastauth tries again at the next request", self.at);
                 Ok(())
             }
             Err(_) => {
-                tracing::warn!("Redis {}: no answer yet", self.at);
+                tracing::warn!("Redis {}: no answer yet; elastauth tries again at the next request", self.at);
                 Ok(())
             }
         }
@@ -90,7 +88,7 @@ impl RedisStore {
         StoreError::Unavailable(format!("Redis {}: {why}", self.at))
     }
 
-    /// Of a command that writes: it may be refused where a read is answered.
+    /// The error of a command that writes. [`StoreError::WriteRefused`] where the server may still answer reads.
     fn not_written(&self, failed: CommandError) -> StoreError {
         let refused = failed.refuses_writes();
         match self.failed(failed) {
@@ -99,24 +97,25 @@ impl RedisStore {
         }
     }
 
-    /// A command that writes under one key.
+    /// Runs one command that writes under one key.
     async fn write<T: redis::FromRedisValue>(&self, key: &CacheKey, command: Cmd) -> Result<T, CommandError> {
-        self.servers.run::<(T,)>(key.as_str(), &one(command)).await.map(|(answer,)| answer)
+        self.servers.run::<(T,)>(key.as_str(), &single(command)).await.map(|(answer,)| answer)
     }
 
-    /// A key that no record has. It is another one each time: in a cluster one node may be lost while the others serve.
+    /// Runs a script about one key; `None` when the server does not permit scripts.
+    async fn script(&self, code: &str, key: &CacheKey, args: &[&[u8]]) -> Result<Option<i64>, StoreError> {
+        let answer = scripts::run(&self.servers, &self.rights, code, key, args).await;
+        answer.map_err(|failed| self.not_written(failed))
+    }
+
+    /// A key that no record has, another one at each call: in a cluster one node may be down while the others serve, and the
+    /// probes shall not all go to the same node.
     fn unused_key(&self) -> String {
         format!("{PREFIX}?{}", self.probes.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-fn one(command: Cmd) -> Pipeline {
-    let mut pipeline = pipe();
-    pipeline.add_command(command);
-    pipeline
-}
-
-/// Empty where it is longer than any record.
+/// The bytes of a record; none where there are more than a record can have.
 fn as_record(bytes: Vec<u8>) -> Vec<u8> {
     if bytes.len() > MAX_RECORD { Vec::new() } else { bytes }
 }
@@ -129,7 +128,7 @@ impl Store for RedisStore {
     const SYSTEM: Option<&'static str> = Some("redis");
 
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
-        // unlike GET it has a bound; it answers nothing at all for a key that is not there, and PTTL tells that apart
+        // GETRANGE has a bound, unlike GET; its answer for a missing key is the one for an empty value, and PTTL tells the two apart
         let mut read = pipe();
         read.cmd("GETRANGE").arg(key.as_str()).arg(0).arg(MAX_RECORD).cmd("PTTL").arg(key.as_str());
         let mut answer = self.servers.run::<(Vec<u8>, i64)>(key.as_str(), &read).await;
@@ -140,7 +139,7 @@ impl Store for RedisStore {
         match answer {
             Ok((_, NOT_THERE)) => Ok(None),
             Ok((bytes, remaining)) => {
-                // no expiry: only a person writes such an entry
+                // an entry without expiry was written by hand
                 let remaining = u64::try_from(remaining).map_or(Duration::ZERO, Duration::from_millis);
                 Ok(Some(Entry { bytes: as_record(bytes), remaining }))
             }
@@ -173,7 +172,7 @@ impl Store for RedisStore {
             Some(_) => return Ok(Replaced::Missing),
             None => {}
         }
-        // only what changes between these two commands is overwritten
+        // without scripts, a change between these two commands is overwritten
         match self.get(key).await? {
             None => return Ok(Replaced::Missing),
             Some(entry) if entry.bytes != expected => return Ok(Replaced::Changed),
@@ -182,8 +181,8 @@ impl Store for RedisStore {
         let mut set = cmd("SET");
         set.arg(key.as_str()).arg(new).arg("XX").arg("PX").arg(&px);
         if expected.is_empty() {
-            // GET would refuse another type, and answer all of a long value; a replica whose new record is overwritten here
-            // finds that out itself, when it compares
+            // the option GET would fail for a value of another type, and return all of a long one. A replica with a new record
+            // that is overwritten here detects that by its own comparison
             let set: Option<Value> = self.write(key, set).await.map_err(|failed| self.not_written(failed))?;
             return Ok(set.map_or(Replaced::Missing, |_ok| Replaced::Yes));
         }
@@ -210,25 +209,25 @@ impl Store for RedisStore {
     }
 
     async fn watch(&self, invalidations: Arc<Invalidations>) {
-        tokio::join!(tracking::run(&self.servers, &self.rights, invalidations), self.servers.keep_up());
+        tokio::join!(tracking::run(&self.servers, &self.rights, invalidations), self.servers.maintain());
     }
 
-    /// `PING` is refused by the documented ACL line: a read of a key that is nobody's does as well.
+    /// Reads a key that does not exist: the documented ACL line does not permit `PING`.
     async fn reachable(&self) -> Result<(), StoreError> {
         let key = self.unused_key();
         let mut get = cmd("GET");
         get.arg(&key);
-        let answer = self.servers.run::<Value>(&key, &one(get)).await;
+        let answer = self.servers.run::<Value>(&key, &single(get)).await;
         answer.map(|_nothing| ()).map_err(|failed| self.failed(failed))
     }
 
-    /// With `XX` a `SET` of a key that is not there does nothing, but the server says first whether it would: it counts as a
-    /// write that needs memory.
+    /// Sends a `SET` with `XX` for a key that does not exist. It changes nothing, but the server checks first whether it could
+    /// write: to the checks of memory, persistence and replication it is a write.
     async fn writable(&self) -> Result<(), StoreError> {
         let key = self.unused_key();
         let mut set = cmd("SET");
         set.arg(&key).arg("").arg("XX").arg("PX").arg(1);
-        let answer = self.servers.run::<Value>(&key, &one(set)).await;
+        let answer = self.servers.run::<Value>(&key, &single(set)).await;
         answer.map(|_nothing| ()).map_err(|failed| self.not_written(failed))
     }
 }

@@ -44,7 +44,7 @@ impl Bench {
         };
         let (near, far) = (start(&to_redis.address), start(&redis.address));
         for replica in [&near, &far] {
-            replica.process.wait_for_line(0, &["Redis tells of changes"]);
+            replica.process.wait_for_line(0, &["Redis reports changes"]);
         }
         let (first, second) = (Checker::connect(&near.grpc).await, Checker::connect(&far.grpc).await);
         Some(Self { issuer, elasticsearch, redis, to_redis, near, first, second, _far: far })

@@ -50,7 +50,7 @@ async fn serves(cache: &str, delete: impl Fn(&str)) -> Vec<Elastauth> {
 /// With all that the page grants, nothing is missing.
 fn complete(replicas: &[Elastauth]) {
     for replica in replicas {
-        replica.process.wait_for_line(0, &["Redis tells of changes"]);
+        replica.process.wait_for_line(0, &["Redis reports changes"]);
         assert!(!replica.process.lines().iter().any(|line| line.contains("\"warn\"")), "nothing to grant");
     }
 }

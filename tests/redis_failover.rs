@@ -59,7 +59,7 @@ impl Bench {
         let replicas: Vec<_> = (0..2).map(|_| Elastauth::start(elastauth!(), &yaml)).collect();
         let mut checkers = Vec::new();
         for replica in &replicas {
-            replica.process.wait_for_line(0, &["Redis tells of changes"]);
+            replica.process.wait_for_line(0, &["Redis reports changes"]);
             checkers.push(Checker::connect(&replica.grpc).await);
         }
         Self { issuer, elasticsearch, replicas, checkers }
@@ -146,8 +146,8 @@ impl Bench {
     /// Everything works with no operator: changes are told, new users are made, records are confirmed again.
     async fn recovered(&self, since: &[usize], known: &[(String, Answer)]) {
         for (replica, from) in self.replicas.iter().zip(since) {
-            replica.process.wait_for_line(*from, &["Redis does not tell of changes now"]);
-            replica.process.wait_for_line(*from, &["Redis tells of changes"]);
+            replica.process.wait_for_line(*from, &["Redis does not report changes at present"]);
+            replica.process.wait_for_line(*from, &["Redis reports changes"]);
         }
         let logins: Vec<_> = (0..KNOWN).map(|n| self.elasticsearch.logins(&format!("known{n}"))).collect();
         for (checker, user) in self.checkers.iter().zip(["after0", "after1"]) {

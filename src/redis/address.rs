@@ -1,27 +1,27 @@
-//! Where a server is.
+//! The address of a server, as it is configured and as servers name one another.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Redis's port, where none is said.
+/// The port of an address without one.
 const PORT: u16 = 6379;
 
-/// Where a server is.
+/// The address of a Redis server, a Sentinel or a node of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// Over the network.
+    /// A host and a TCP port.
     Tcp {
-        /// Name or number, IPv6 without brackets.
+        /// Host name or IP address, IPv6 without brackets.
         host: String,
-        /// Port.
+        /// TCP port, 6379 where the configuration names none.
         port: u16,
     },
-    /// On this machine.
+    /// The path of a Unix socket on this machine.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// `host`, `host:port`, `[::1]:port`; none of these with anything else in it.
+    /// Reads `host`, `host:port` or `[::1]:port`; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.rsplit_once(':') {
@@ -34,8 +34,9 @@ impl Address {
         (!host.is_empty() && host.chars().all(plain)).then(|| Self::Tcp { host: host.to_owned(), port })
     }
 
-    /// A node of a cluster as `asked` names it; without a host it is where `asked` is.
-    pub(super) fn told(host: &str, port: u16, asked: &Self) -> Option<Self> {
+    /// The address of a node as the node `asked` announces it. An empty host means the host of `asked`, and `?` an unknown
+    /// one.
+    pub(super) fn announced(host: &str, port: u16, asked: &Self) -> Option<Self> {
         match (host, asked) {
             ("?", _) | ("", Self::Unix(_)) => None,
             ("", Self::Tcp { host, .. }) => Some(Self::Tcp { host: host.clone(), port }),
@@ -43,10 +44,10 @@ impl Address {
         }
     }
 
-    /// The same, as redirections write it: an IPv6 address has no brackets, and a port all the same.
+    /// The same from the text of a redirection, `host:port`, in which an IPv6 address has no brackets.
     pub(super) fn redirected(text: &str, asked: &Self) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        Self::told(host, port.parse().ok()?, asked)
+        Self::announced(host, port.parse().ok()?, asked)
     }
 }
 

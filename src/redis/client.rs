@@ -1,6 +1,7 @@
-//! What stands behind the configured addresses: one server, one that Sentinels name, or a cluster.
+//! The client for whatever answers at the configured addresses: one server, a master that Sentinels name, or a cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::select_ok;
 use redis::{FromRedisValue, Pipeline};
@@ -8,30 +9,33 @@ use tokio::sync::{OnceCell, watch};
 
 use super::address::Address;
 use super::cluster::Cluster;
-use super::connect::{ConnectError, Connector, Kind, untimed};
+use super::connect::{ConnectError, Connector, ServerKind, untimed};
 use super::node::{CommandError, Node};
 use super::pool::Route;
 use super::sentinel::Sentinels;
-use super::tracking::HEARTBEAT;
-use super::{Mode, Settings};
+use super::settings::{Mode, Settings};
 
-/// The servers that hold records.
+/// The interval between two checks of a connection, or of which servers are masters. A connection that is dead without a sign
+/// of it is detected after this and the time-out of one command.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The connections to all servers that hold records.
 pub(super) struct RedisClient {
     pub(super) connector: Connector,
     pub(super) settings: Settings,
-    /// Counts changes of the set of masters.
+    /// The number of changes of the set of masters so far.
     pub(super) changes: watch::Sender<u64>,
-    /// Known from the first answer on.
+    /// Set by the first answer of a server, or by the configuration.
     topology: OnceCell<Topology>,
 }
 
-/// How they hang together.
+/// How the servers belong together.
 pub(super) enum Topology {
-    /// One, perhaps behind a name that moves with the master.
+    /// One server, perhaps at a name that moves with the master.
     Single(Node, Address),
-    /// One that others elect.
+    /// A master with replicas; Sentinels elect the master.
     Elected(Node, Arc<Sentinels>),
-    /// Several, each with slots of its own.
+    /// Several masters, each of which owns some of the slots.
     Cluster(Arc<Cluster>),
 }
 
@@ -41,20 +45,20 @@ impl RedisClient {
         Self { connector, settings, changes, topology: OnceCell::new() }
     }
 
-    /// Asks, unless the configuration or an earlier answer says.
+    /// The topology: the one that the configuration names, or else the one that the first answer of a server showed.
     pub(super) async fn topology(&self) -> Result<&Topology, ConnectError> {
         match self.topology.get() {
             Some(topology) => Ok(topology),
-            // rare, and long
+            // boxed: this future is large, and the one of each command, which contains it, need not be
             None => Box::pin(self.topology.get_or_try_init(|| self.find())).await,
         }
     }
 
     async fn find(&self) -> Result<Topology, ConnectError> {
         let kind = match self.settings.mode {
-            Mode::Single => Kind::Standalone,
-            Mode::Sentinel => Kind::Sentinel,
-            Mode::Cluster => Kind::Cluster,
+            Mode::Single => ServerKind::Standalone,
+            Mode::Sentinel => ServerKind::Sentinel,
+            Mode::Cluster => ServerKind::Cluster,
             Mode::Auto => {
                 let asked = self.settings.nodes.iter().map(|node| Box::pin(self.kind_of(node)));
                 select_ok(asked).await?.0
@@ -63,39 +67,40 @@ impl RedisClient {
         self.build(kind)
     }
 
-    /// A Sentinel may know nobody by the name and the password of the servers.
-    async fn kind_of(&self, node: &Address) -> Result<Kind, ConnectError> {
+    /// Asks a server for its kind, first with the account of the servers and then with that of the Sentinels: a Sentinel may
+    /// refuse the first.
+    async fn kind_of(&self, node: &Address) -> Result<ServerKind, ConnectError> {
         let failed = match self.connector.connect(node).await {
-            Ok((_, greeting)) => return Ok(greeting.kind),
+            Ok((_, hello)) => return Ok(hello.kind),
             Err(failed @ ConnectError::CommandError(_)) => failed,
             Err(other) => return Err(other),
         };
         match Connector::to_sentinels(&self.settings).connect(node).await {
-            Ok((_, greeting)) if greeting.kind == Kind::Sentinel => Ok(Kind::Sentinel),
+            Ok((_, hello)) if hello.kind == ServerKind::Sentinel => Ok(ServerKind::Sentinel),
             _ => Err(failed),
         }
     }
 
-    fn build(&self, kind: Kind) -> Result<Topology, ConnectError> {
+    fn build(&self, kind: ServerKind) -> Result<Topology, ConnectError> {
         let node = |route| Node::new(self.connector.clone(), route, &self.settings).map_err(ConnectError::CommandError);
         match (kind, self.settings.nodes.as_slice()) {
-            (Kind::Standalone, [address]) => {
+            (ServerKind::Standalone, [address]) => {
                 Ok(Topology::Single(node(Route::Master(address.clone()))?, address.clone()))
             }
-            (Kind::Standalone, _) => Err(ConnectError::CommandError(
+            (ServerKind::Standalone, _) => Err(ConnectError::CommandError(
                 "cache.redis_nodes names several servers that are neither Sentinels nor a cluster".into(),
             )),
-            (Kind::Sentinel, _) => {
+            (ServerKind::Sentinel, _) => {
                 let sentinels = Arc::new(Sentinels::new(&self.settings, self.changes.clone()));
                 Ok(Topology::Elected(node(Route::Elected(Arc::clone(&sentinels)))?, sentinels))
             }
-            (Kind::Cluster, _) => {
+            (ServerKind::Cluster, _) => {
                 Ok(Topology::Cluster(Arc::new(Cluster::new(&self.connector, &self.settings, self.changes.clone()))))
             }
         }
     }
 
-    /// Commands about one key, in one round trip.
+    /// Runs commands about one key, in one round trip.
     pub(super) async fn run<T: FromRedisValue>(&self, key: &str, commands: &Pipeline) -> Result<T, CommandError> {
         match self.topology().await.map_err(|error| CommandError::Timeout(error.to_string()))? {
             Topology::Single(node, _) | Topology::Elected(node, _) => node.run(commands).await,
@@ -103,7 +108,7 @@ impl RedisClient {
         }
     }
 
-    /// Connects once, to see that nothing definite is against it.
+    /// Connects once, for errors that only another configuration can end.
     pub(super) async fn try_out(&self) -> Result<(), ConnectError> {
         let route = match self.topology().await? {
             Topology::Single(_, address) => Route::Master(address.clone()),
@@ -116,9 +121,9 @@ impl RedisClient {
         route.connect(&self.connector, &untimed()).await.map(|_| ())
     }
 
-    /// Closes idle connections and looks who the masters are, for ever: the ends of connections alone do not tell when
-    /// a server is cut off, or stalls.
-    pub(super) async fn keep_up(&self) {
+    /// Closes idle connections and finds out which servers are masters, for as long as the process lives. Closed connections
+    /// alone would not show that a server is cut off, or stalls.
+    pub(super) async fn maintain(&self) {
         let mut changes = self.changes.subscribe();
         loop {
             let topology = self.topology().await.ok();
@@ -128,16 +133,17 @@ impl RedisClient {
                     Some(Topology::Single(..) | Topology::Cluster(_)) | None => {}
                 },
                 () = tokio::time::sleep(HEARTBEAT) => if let Some(topology) = topology {
-                    topology.keep_up().await;
+                    topology.maintain().await;
                 },
             }
         }
     }
 
-    /// Where changes of records are told: at every master. When these are others, `changes` tells.
+    /// The routes to all masters. Each master reports changes of its own records. `changes` is notified when the masters are
+    /// others than these.
     pub(super) async fn masters(&self, changes: &mut watch::Receiver<u64>) -> Result<Vec<Route>, CommandError> {
         let topology = self.topology().await.map_err(|error| CommandError::Timeout(error.to_string()))?;
-        topology.look().await?;
+        topology.find_masters().await?;
         changes.mark_unchanged();
         Ok(match topology {
             Topology::Single(_, address) => vec![Route::Master(address.clone())],
@@ -148,24 +154,24 @@ impl RedisClient {
 }
 
 impl Topology {
-    /// Looks who the masters are.
-    async fn look(&self) -> Result<(), CommandError> {
+    /// Asks the Sentinels or the cluster which servers are masters.
+    async fn find_masters(&self) -> Result<(), CommandError> {
         match self {
             Self::Single(..) => Ok(()),
             Self::Elected(_, sentinels) => {
                 sentinels.ask().await.map(|_| ()).map_err(|error| CommandError::Timeout(error.to_string()))
             }
-            Self::Cluster(cluster) => cluster.look().await,
+            Self::Cluster(cluster) => cluster.refresh().await,
         }
     }
 
-    async fn keep_up(&self) {
+    async fn maintain(&self) {
         match self {
             Self::Single(node, _) | Self::Elected(node, _) => node.close_idle(),
             Self::Cluster(cluster) => cluster.close_idle(),
         }
-        if let Err(why) = self.look().await {
-            tracing::debug!(%why, "Who the masters of Redis are is not to be had now");
+        if let Err(why) = self.find_masters().await {
+            tracing::debug!(%why, "No server says at present which Redis servers are masters");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Redis Cluster, for commands about one key. redis-rs's own client of Cluster sends `PING`, which narrow ACLs refuse,
-//! repeats writes whose outcome is unknown, and lets all commands wait while it connects to one node; here each node has
+//! Runs commands about one key in a Redis Cluster. redis-rs's own client for clusters sends `PING`, which narrow ACLs refuse,
+//! repeats writes with an unknown outcome, and lets all commands wait while it connects to one node. Here each node has
 //! the pool and the time-outs of a single server.
 
 use std::collections::{HashMap, HashSet};
@@ -15,26 +15,28 @@ use super::address::Address;
 use super::connect::Connector;
 use super::node::{CommandError, Node};
 use super::pool::Route;
-use super::{Settings, slots};
+use super::settings::Settings;
+use super::slots;
 
-/// How often a command is sent elsewhere: once where the map is old, twice while a slot moves, and some more.
+/// How often a command follows a redirection at most. One is usual with an old map, two while a slot moves.
 const REDIRECTS: usize = 5;
 
-/// The nodes of a cluster, and who owns which slot.
+/// The nodes of a cluster, and which of them owns which slot.
 pub(super) struct Cluster {
     connector: Connector,
     settings: Settings,
     map: RwLock<Map>,
-    /// Counts changes of the set of masters.
+    /// The number of changes of the set of masters so far.
     changes: watch::Sender<u64>,
-    looking: AtomicBool,
-    /// Another one is asked each time: one of them may be behind the others.
+    refreshing: AtomicBool,
+    /// The position of the node that is asked next for the map. It advances each time, since the map of one node may be older
+    /// than those of the others.
     turn: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Map {
-    /// The configured ones, masters, replicas, and where commands were sent.
+    /// The configured nodes, all masters and replicas, and targets of redirections.
     members: HashMap<Address, Arc<Member>>,
     owners: Vec<Option<Arc<Member>>>,
 }
@@ -47,11 +49,11 @@ pub(super) struct Member {
 impl Cluster {
     pub(super) fn new(connector: &Connector, settings: &Settings, changes: watch::Sender<u64>) -> Self {
         let (connector, settings) = (connector.clone(), settings.clone());
-        let (looking, turn) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Self { connector, settings, map: RwLock::default(), changes, looking, turn }
+        let (refreshing, turn) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { connector, settings, map: RwLock::default(), changes, refreshing, turn }
     }
 
-    /// Commands about one key, wherever it is.
+    /// Runs commands about one key at the node that owns its slot, and follows redirections.
     pub(super) async fn run<T: FromRedisValue>(
         self: &Arc<Self>,
         key: &str,
@@ -66,33 +68,34 @@ impl Cluster {
                 Err(failed) => failed,
             };
             let CommandError::Refused(error) = &failed else {
-                self.look_soon();
+                self.refresh_soon();
                 return Err(failed.at(&member.address));
             };
             let to = error.redirect_node().and_then(|(to, _)| Address::redirected(to, &member.address));
             match (error.kind(), to) {
                 (ErrorKind::Server(ServerErrorKind::Moved), Some(to)) => {
                     (member, asking) = (self.moved(slot, &to)?, false);
-                    self.look_soon();
+                    self.refresh_soon();
                 }
                 (ErrorKind::Server(ServerErrorKind::Ask), Some(to)) => (member, asking) = (self.node(&to)?, true),
                 (ErrorKind::Server(ServerErrorKind::ClusterDown | ServerErrorKind::ReadOnly), _) => {
-                    self.look_soon();
+                    self.refresh_soon();
                     return Err(failed);
                 }
                 _ => return Err(failed),
             }
         }
-        Err(CommandError::Timeout("sent from node to node".into()))
+        Err(CommandError::Timeout(format!("more than {REDIRECTS} redirections from node to node")))
     }
 
-    /// Who owns a slot, or whom to ask where no owner is known.
+    /// The owner of a slot, or any node where none is known: it redirects.
     fn owner(&self, slot: usize) -> Result<Arc<Member>, CommandError> {
         let owner = self.read().owners.get(slot).and_then(Clone::clone);
-        owner.map_or_else(|| self.anybody(0), Ok)
+        owner.map_or_else(|| self.any_member(0), Ok)
     }
 
-    fn anybody(&self, after: usize) -> Result<Arc<Member>, CommandError> {
+    /// The member that is so many positions after the one whose turn it is.
+    fn any_member(&self, after: usize) -> Result<Arc<Member>, CommandError> {
         let map = self.read();
         let turn = self.turn.load(Ordering::Relaxed).wrapping_add(after);
         if let Some(member) = turn.checked_rem(map.members.len()).and_then(|nth| map.members.values().nth(nth)) {
@@ -123,7 +126,7 @@ impl Cluster {
         Ok(Arc::new(Member { address: address.clone(), node: node.map_err(CommandError::Timeout)? }))
     }
 
-    /// A slot has another owner than we thought.
+    /// Enters another owner of a slot into the map.
     fn moved(&self, slot: usize, to: &Address) -> Result<Arc<Member>, CommandError> {
         let member = self.node(to)?;
         let mut map = self.map.write();
@@ -138,28 +141,28 @@ impl Cluster {
         Ok(member)
     }
 
-    /// Reads the map anew in the background, once at a time.
-    fn look_soon(self: &Arc<Self>) {
-        if !self.looking.swap(true, Ordering::AcqRel) {
+    /// Reads the map anew in the background, unless that is under way.
+    fn refresh_soon(self: &Arc<Self>) {
+        if !self.refreshing.swap(true, Ordering::AcqRel) {
             let cluster = Arc::clone(self);
             tokio::spawn(async move {
-                if let Err(why) = cluster.look().await {
-                    tracing::debug!(%why, "The map of Redis Cluster is not to be had");
+                if let Err(why) = cluster.refresh().await {
+                    tracing::debug!(%why, "No node of the Redis Cluster answered with the map of slots");
                 }
-                cluster.looking.store(false, Ordering::Release);
+                cluster.refreshing.store(false, Ordering::Release);
             });
         }
     }
 
-    /// Asks one node after the other for the map.
-    pub(super) async fn look(&self) -> Result<(), CommandError> {
+    /// Asks one node after the other for the map of slots.
+    pub(super) async fn refresh(&self) -> Result<(), CommandError> {
         let mut slots = pipe();
         slots.cmd("CLUSTER").arg("SLOTS");
         let patience = self.settings.command_timeout * 2;
         let count = self.read().members.len().max(self.settings.nodes.len());
         let mut last = CommandError::Timeout("no node is configured".into());
         for after in 0..count {
-            let member = self.anybody(after)?;
+            let member = self.any_member(after)?;
             let asked = timeout(patience, member.node.once::<(Value,)>(&slots)).await;
             match asked.unwrap_or_else(|_| Err(CommandError::Timeout(format!("no answer within {patience:?}")))) {
                 Ok((answer,)) => match super::slots::read(answer, &member.address) {
@@ -167,7 +170,10 @@ impl Cluster {
                         self.turn.fetch_add(1 + after, Ordering::Relaxed);
                         return self.learn(&ranges);
                     }
-                    None => last = CommandError::Timeout("its map is not to be read".into()).at(&member.address),
+                    None => {
+                        let why = CommandError::Timeout("the answer to CLUSTER SLOTS cannot be read".into());
+                        last = why.at(&member.address);
+                    }
                 },
                 Err(failed) if failed.is_lack_of_permission() => return Err(failed),
                 Err(failed) => last = failed.at(&member.address),
@@ -199,7 +205,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Those that own slots.
+    /// The nodes that own slots.
     pub(super) fn masters(&self) -> HashSet<Address> {
         masters(&self.read().owners)
     }
@@ -211,13 +217,13 @@ impl Cluster {
     }
 }
 
-/// To a node that is about to become the owner: each command needs leave of its own.
+/// Runs commands at a node that a slot is moving to: it serves them only when `ASKING` comes before each.
 async fn ask<T: FromRedisValue>(node: &Node, commands: &Pipeline) -> Result<T, CommandError> {
-    let mut with_leave = pipe();
+    let mut with_asking = pipe();
     for command in commands.cmd_iter() {
-        with_leave.cmd("ASKING").add_command(command.clone());
+        with_asking.cmd("ASKING").add_command(command.clone());
     }
-    let answers: Vec<Value> = node.once(&with_leave).await?;
+    let answers: Vec<Value> = node.once(&with_asking).await?;
     let answers = answers.into_iter().skip(1).step_by(2).collect();
     redis::from_redis_value(Value::Array(answers)).map_err(|error| CommandError::Refused(error.into()))
 }
@@ -226,7 +232,7 @@ fn masters(owners: &[Option<Arc<Member>>]) -> HashSet<Address> {
     let mut found = HashSet::new();
     let mut last: Option<&Arc<Member>> = None;
     for owner in owners.iter().flatten() {
-        // ranges are long: most owners are the one before
+        // ranges are long: most owners are the same as the one before
         if !last.is_some_and(|last| Arc::ptr_eq(last, owner)) {
             found.insert(owner.address.clone());
             last = Some(owner);

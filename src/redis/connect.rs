@@ -1,12 +1,13 @@
-//! From an address to a connection that is greeted, authenticated and on its database.
+//! Makes a connection to an address: TLS, authentication, the choice of the database, and what kind of server answers there.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use deadpool::managed::Manager as _;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, Pipeline, ProtocolVersion,
-    RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value, cmd, pipe,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, Pipeline,
+    ProtocolVersion, RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value, cmd, pipe,
 };
 use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
@@ -14,8 +15,8 @@ use tokio::time::timeout;
 use super::address::Address;
 use super::{Account, Settings};
 
-/// The first major version that has all that is used: `SET … NX GET` is the newest of it.
-const LEAST: u32 = 7;
+/// The oldest major version that has every command in use. `SET … NX GET` is the newest of them.
+const OLDEST_VERSION: u32 = 7;
 
 /// Why there is no connection.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -34,23 +35,23 @@ pub(super) enum ConnectError {
     Sentinel(Address, String),
 }
 
-/// What a server says of itself in its answer to `HELLO`, which no ACL forbids.
+/// A server's answer to `HELLO`, which no ACL forbids.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Greeting {
-    pub(super) kind: Kind,
+pub(super) struct Hello {
+    pub(super) kind: ServerKind,
     pub(super) master: bool,
     version: String,
 }
 
-/// What a server is part of.
+/// The role of a server, from the field `mode` of its answer to `HELLO`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ServerKind {
     Standalone,
     Sentinel,
     Cluster,
 }
 
-/// Makes connections, for one account.
+/// Makes connections with one account.
 #[derive(Clone)]
 pub(super) struct Connector {
     account: RedisConnectionInfo,
@@ -60,18 +61,18 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// To the servers that hold records.
+    /// For the servers that hold records.
     pub(super) fn new(settings: &Settings) -> Self {
         Self::with(settings, &settings.account, settings.db)
     }
 
-    /// To Sentinels.
+    /// For Sentinels, which have an account of their own and no databases.
     pub(super) fn to_sentinels(settings: &Settings) -> Self {
         Self::with(settings, &settings.sentinel, 0)
     }
 
     fn with(settings: &Settings, account: &Account, db: i64) -> Self {
-        // CLIENT SETINFO is refused by narrow ACLs and tells nobody anything
+        // CLIENT SETINFO is refused by narrow ACLs, and its information is of no use here
         let mut info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
         if let Some(username) = &account.username {
             info = info.set_username(username);
@@ -83,41 +84,42 @@ impl Connector {
         Self { account: info, db, tls, limit: settings.connect_timeout }
     }
 
-    /// To any server.
-    pub(super) async fn connect(&self, to: &Address) -> Result<(MultiplexedConnection, Greeting), ConnectError> {
+    /// Connects to a server of any kind, and returns its answer to `HELLO` with the connection.
+    pub(super) async fn connect(&self, to: &Address) -> Result<(MultiplexedConnection, Hello), ConnectError> {
         self.connect_with(to, untimed()).await
     }
 
-    /// To a server that says that it is a master.
+    /// Connects to a server, and fails with [`ConnectError::Replica`] unless its answer to `HELLO` says that it is a master.
     pub(super) async fn to_master(
         &self,
         to: &Address,
         config: &AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, ConnectError> {
         match self.connect_with(to, config.clone()).await? {
-            (connection, greeting) if greeting.master => Ok(connection),
-            // behind a name that moves with the master, this one's time is over, or has not come yet
+            (connection, hello) if hello.master => Ok(connection),
+            // a name that moves with the master leads to the old one, or already to the next one
             _ => Err(ConnectError::Replica),
         }
     }
 
+    /// Connects to a server of any kind. One time-out, `cache.redis_connect_timeout`, covers everything up to the answer to `HELLO`.
     pub(super) async fn connect_with(
         &self,
         to: &Address,
         config: AsyncConnectionConfig,
-    ) -> Result<(MultiplexedConnection, Greeting), ConnectError> {
+    ) -> Result<(MultiplexedConnection, Hello), ConnectError> {
         let config = config.set_connection_timeout(None);
         let connecting = async {
-            let client = self.client(to).map_err(|error| ConnectError::CommandError(reason(&error)))?;
-            let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-            let mut connection = connection.map_err(|error| not_greeted(&error))?;
-            let greeting = self.greet(&mut connection).await?;
-            Ok((connection, greeting))
+            let manager = self.info(to).and_then(|info| deadpool_redis::Manager::new_with_config(info, config));
+            let manager = manager.map_err(|error| ConnectError::CommandError(reason(&error)))?;
+            let mut connection = manager.create().await.map_err(|error| hello_failed(&error))?;
+            let hello = self.hello(&mut connection).await?;
+            Ok((connection, hello))
         };
         timeout(self.limit, connecting).await.unwrap_or(Err(ConnectError::TimedOut(self.limit)))
     }
 
-    fn client(&self, to: &Address) -> Result<Client, RedisError> {
+    fn info(&self, to: &Address) -> Result<ConnectionInfo, RedisError> {
         let address = match (to, &self.tls) {
             (Address::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
             (Address::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
@@ -125,27 +127,31 @@ impl Connector {
                 ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
             }
         };
-        let tls = self.tls.as_ref().filter(|_| matches!(to, Address::Tcp { .. }));
         let info = address.into_connection_info()?.set_redis_settings(self.account.clone());
-        tls.map_or_else(|| Client::open(info.clone()), |tls| Client::build_with_tls(info.clone(), tls.clone()))
+        match &self.tls {
+            // only a client of redis-rs reads the certificates into the information about a connection
+            Some(tls) if matches!(to, Address::Tcp { .. }) => {
+                Ok(Client::build_with_tls(info, tls.clone())?.get_connection_info().clone())
+            }
+            _ => Ok(info),
+        }
     }
 
-    async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<Greeting, ConnectError> {
-        let mut greeting = pipe();
-        greeting.cmd("HELLO");
+    async fn hello(&self, connection: &mut MultiplexedConnection) -> Result<Hello, ConnectError> {
+        let mut commands = pipe();
+        commands.cmd("HELLO");
         if self.db != 0 {
-            greeting.cmd("SELECT").arg(self.db);
+            commands.cmd("SELECT").arg(self.db);
         }
-        let answers = send(connection, &greeting).await.map_err(|error| ConnectError::CommandError(reason(&error)))?;
+        let answers = send(connection, &commands).await.map_err(|error| ConnectError::CommandError(reason(&error)))?;
         let mut answers = answers.into_iter();
-        let greeting = answers.next().and_then(Greeting::read);
-        let greeting = greeting.ok_or_else(|| ConnectError::CommandError("its greeting is not Redis's".into()))?;
-        if greeting.is_too_old() {
-            return Err(ConnectError::TooOld(format!("says that it is {}", greeting.version)));
+        let hello = answers.next().and_then(Hello::read).ok_or_else(|| ConnectError::CommandError(NOT_REDIS.into()))?;
+        if hello.is_too_old() {
+            return Err(ConnectError::TooOld(format!("says that it is {}", hello.version)));
         }
-        // Sentinels have no databases, and none of ours
-        let Some(Value::ServerError(error)) = answers.next().filter(|_| greeting.kind != Kind::Sentinel) else {
-            return Ok(greeting);
+        // a Sentinel has no databases: that it refuses SELECT is no error
+        let Some(Value::ServerError(error)) = answers.next().filter(|_| hello.kind != ServerKind::Sentinel) else {
+            return Ok(hello);
         };
         let why = RedisError::from(error);
         Err(match why.kind() {
@@ -157,36 +163,39 @@ impl Connector {
     }
 }
 
-impl Greeting {
+const NOT_REDIS: &str = "the answer to HELLO is not that of a Redis server";
+
+impl Hello {
     fn read(hello: Value) -> Option<Self> {
         let fields: HashMap<String, Value> = redis::from_redis_value(hello).ok()?;
         let field = |name: &str| fields.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
         let kind = match field("mode")?.as_str() {
-            "sentinel" => Kind::Sentinel,
-            "cluster" => Kind::Cluster,
-            _ => Kind::Standalone,
+            "sentinel" => ServerKind::Sentinel,
+            "cluster" => ServerKind::Cluster,
+            _ => ServerKind::Standalone,
         };
         let version = field("version").unwrap_or_default();
         Some(Self { kind, master: field("role").as_deref() == Some("master"), version })
     }
 
-    /// Whether it lacks what is used. A Sentinel holds no records, and a version that is no number tells nothing.
+    /// Whether the server lacks commands in use. A Sentinel holds no records and may be of any version, and so may a server
+    /// with a version that is no number.
     fn is_too_old(&self) -> bool {
         let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        self.kind != Kind::Sentinel && major.is_some_and(|major| major < LEAST)
+        self.kind != ServerKind::Sentinel && major.is_some_and(|major| major < OLDEST_VERSION)
     }
 
-    /// Asks a connection that is up; every server answers that to everybody.
+    /// Sends `HELLO` over an established connection.
     pub(super) async fn ask(connection: &mut MultiplexedConnection) -> Result<Self, String> {
         let hello = cmd("HELLO").query_async::<Value>(connection).await.map_err(|error| reason(&error))?;
-        Self::read(hello).ok_or_else(|| "its greeting is not Redis's".into())
+        Self::read(hello).ok_or_else(|| NOT_REDIS.into())
     }
 }
 
-/// Why the first command, `HELLO 3`, failed. What a server says to a command that it does not know quotes the command's
-/// arguments, the password among them: it is not told.
-fn not_greeted(error: &RedisError) -> ConnectError {
-    // as Redis before 6.0, Envoy's proxy and Codis say it
+/// Why the first command, `HELLO 3`, failed. The error text for an unknown command quotes the command's arguments, the
+/// password among them, so that it is never repeated here.
+fn hello_failed(error: &RedisError) -> ConnectError {
+    // in the words of Redis before 6.0, Envoy's proxy and Codis
     let unknown = ["unknown command", "unsupported command", "is not allowed"];
     let detail = error.detail().unwrap_or_default();
     let answer = match error.kind() {
@@ -200,18 +209,18 @@ fn not_greeted(error: &RedisError) -> ConnectError {
     ConnectError::TooOld(format!("answered {answer} to HELLO 3"))
 }
 
-/// The store has one time-out for each command of its own.
+/// A connection without a time-out of redis-rs's: the store has a time-out around each command.
 pub(super) fn untimed() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_response_timeout(None)
 }
 
-/// A pipeline's answers, errors of single commands among them.
+/// Sends a pipeline and returns the answers; an error of a single command is one of them.
 pub(super) async fn send(connection: &mut MultiplexedConnection, what: &Pipeline) -> Result<Vec<Value>, RedisError> {
     use redis::aio::ConnectionLike as _;
     connection.req_packed_commands(what, 0, what.len()).await
 }
 
-/// What is wrong with a server that answers reads and refuses writes.
+/// What is wrong with a server that answers reads and refuses writes; `None` for other errors.
 pub(super) fn refusal_of_writes(error: &RedisError) -> Option<&'static str> {
     match error.code()? {
         "OOM" => Some("it refuses writes (OOM): its memory is full (maxmemory), and it may evict nothing"),
@@ -222,8 +231,7 @@ pub(super) fn refusal_of_writes(error: &RedisError) -> Option<&'static str> {
     }
 }
 
-/// Why something failed. What a server says may quote a key or a value: only its code is told, except where it names a
-/// command.
+/// Why something failed, for logs. A server's error text may quote a key or a value, so that only its code is repeated.
 pub(super) fn reason(error: &RedisError) -> String {
     if let Some(why) = refusal_of_writes(error) {
         return why.into();

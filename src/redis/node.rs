@@ -1,13 +1,13 @@
-//! Commands to one server.
+//! Runs commands at one server, through its pool of connections, and classifies the errors.
 
 use std::time::Duration;
 
-use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value, pipe};
 
-use super::Settings;
 use super::address::Address;
 use super::connect::{Connector, reason, refusal_of_writes, send};
 use super::pool::{Pool, Route};
+use super::settings::Settings;
 
 /// One server and its connections.
 pub(super) struct Node {
@@ -15,19 +15,19 @@ pub(super) struct Node {
     command_timeout: Duration,
 }
 
-/// Why there is no answer.
+/// Why a command has no result.
 #[derive(Debug)]
 pub(super) enum CommandError {
-    /// The server said no, before it did anything; the connection is fine.
+    /// The server answered with an error and did nothing; the connection can be used again.
     Refused(RedisError),
-    /// The connection is gone, at once: it may have been idle for long.
+    /// The connection broke at once, as one does that was idle for long and had been closed by the server.
     Connection(String),
-    /// No connection, or no answer in time.
+    /// There was no connection, or no answer in time.
     Timeout(String),
 }
 
 impl CommandError {
-    /// Not permitted, or not there: a command that was renamed away, as `rename-command` does.
+    /// Whether the command is not permitted, or is unknown because `rename-command` took it away.
     pub(super) fn is_lack_of_permission(&self) -> bool {
         match self {
             Self::Refused(error) => lacks_permission(error),
@@ -35,7 +35,7 @@ impl CommandError {
         }
     }
 
-    /// Whether a command that writes met a server that takes none, from us or from anybody, and may answer reads all the same.
+    /// Whether the server refuses writes, from this user or from all, and may answer reads all the same.
     pub(super) fn refuses_writes(&self) -> bool {
         match self {
             Self::Refused(error) => {
@@ -45,7 +45,7 @@ impl CommandError {
         }
     }
 
-    /// Whether the key holds something else than bytes.
+    /// Whether the key holds a value of another type than a string of bytes.
     pub(super) fn is_wrong_type(&self) -> bool {
         match self {
             Self::Refused(error) => error.code() == Some("WRONGTYPE"),
@@ -60,7 +60,7 @@ impl CommandError {
         }
     }
 
-    /// With the name of the server, where it is one of several.
+    /// The same error with the server's address before it, for one server of several.
     pub(super) fn at(self, address: &Address) -> Self {
         match self {
             Self::Refused(error) => Self::Refused(error),
@@ -95,7 +95,8 @@ impl Node {
         Ok(Self { pool, command_timeout: settings.command_timeout })
     }
 
-    /// Commands in one round trip. The role of a master may have moved on, which costs one more: nothing was done.
+    /// Runs commands in one round trip. When the server has become a replica (`READONLY`), nothing was done, and they are sent
+    /// once more, over a new connection.
     pub(super) async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, CommandError> {
         match self.once(commands).await {
             Err(failed) if failed.is_read_only() => self.once(commands).await,
@@ -103,7 +104,7 @@ impl Node {
         }
     }
 
-    /// Under their own time-out. A connection that errs is discarded.
+    /// Runs commands in one round trip, within `cache.redis_command_timeout`. A connection that fails is discarded.
     pub(super) async fn once<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, CommandError> {
         let mut pooled = self.pool.get().await.map_err(|error| CommandError::Timeout(error.to_string()))?;
         let sent = tokio::time::timeout(self.command_timeout, send(&mut pooled.connection, commands)).await;
@@ -122,7 +123,7 @@ impl Node {
         Err(why)
     }
 
-    /// Connects anew from now on.
+    /// Closes all connections: the next command is sent over a new one.
     pub(super) fn renew(&self) {
         self.pool.renew();
     }
@@ -130,6 +131,13 @@ impl Node {
     pub(super) fn close_idle(&self) {
         self.pool.close_idle();
     }
+}
+
+/// A pipeline of one command.
+pub(super) fn single(command: Cmd) -> Pipeline {
+    let mut pipeline = pipe();
+    pipeline.add_command(command);
+    pipeline
 }
 
 /// The answers, unless one of them is an error.

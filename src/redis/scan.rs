@@ -1,21 +1,22 @@
-//! Which records there are: for commands, never for a request.
+//! Lists the records in Redis, for administrators' commands. No request does that.
 
 use redis::{Pipeline, pipe};
 
+use super::RedisStore;
 use super::client::{RedisClient, Topology};
 use super::cluster::Cluster;
 use super::node::CommandError;
-use super::{PREFIX, RedisStore};
+use super::rights::PREFIX;
 use crate::credentials::{CacheKey, Cursor, Keys, StoreError};
 
-/// How many keys Redis looks at in one step; it may answer fewer, or none.
+/// How many keys Redis examines in one step. Fewer of them match, perhaps none.
 const STEP: usize = 1000;
 
-/// Where to go on, `0` for nowhere, and names.
+/// The cursor of the next page, `0` after the last one, and the keys of this page.
 type Page = (String, Vec<Vec<u8>>);
 
 impl Keys for RedisStore {
-    /// `SCAN` lets others in between, as `KEYS` does not.
+    /// One page. `SCAN` lets the server run other commands between the pages; `KEYS` would block it.
     async fn keys(&self, cursor: Option<Cursor>) -> Result<(Vec<CacheKey>, Option<Cursor>), StoreError> {
         let from = cursor.map_or_else(|| "0".to_owned(), |cursor| cursor.0);
         let (next, names) = self.servers.page(&from).await.map_err(|failed| self.failed(failed))?;
@@ -42,10 +43,10 @@ impl RedisClient {
 }
 
 impl Cluster {
-    /// One master after the other; a cursor is `0`, or the number of a master and its own cursor.
+    /// One page of one master; the masters follow one another. A cursor is `0`, or the number of a master and its own cursor.
     async fn page(&self, from: &str) -> Result<Page, CommandError> {
-        // without the map some would be left out
-        self.look().await?;
+        // an old map could lack masters, and their records would be left out
+        self.refresh().await?;
         let mut masters: Vec<_> = self.masters().into_iter().collect();
         masters.sort_unstable_by_key(ToString::to_string);
         let (number, from) = from.split_once(' ').unwrap_or(("0", from));

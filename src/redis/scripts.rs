@@ -1,12 +1,13 @@
-//! Compare-and-set and compare-and-delete in one step, as scripts about one key.
+//! Compare-and-set and compare-and-delete in one step, as Lua scripts about one key.
 
 use redis::{ErrorKind, Script, ServerErrorKind, cmd};
 
-use super::node::CommandError;
-use super::{RedisStore, one};
-use crate::credentials::{CacheKey, MAX_RECORD, StoreError};
+use super::client::RedisClient;
+use super::node::{CommandError, single};
+use super::rights::Rights;
+use crate::credentials::{CacheKey, MAX_RECORD};
 
-/// Leaves in `v` what stands under the key as [`super::RedisStore::get`] reads it: `false` for nothing, and `''` for what
+/// Sets `v` to the value under the key as the store's `get` reads it: `false` for a missing key, and `''` for what
 /// cannot be a record. A value of another type has no length, and a long one is not copied into the script.
 macro_rules! value {
     () => {
@@ -20,40 +21,44 @@ macro_rules! value {
     };
 }
 
-/// Takes the longest record, the expected bytes, the new ones and their life; answers 1 replaced, 0 other bytes, -1 nothing
-/// there.
+/// Compare-and-set. Arguments: length of the longest record, expected bytes, new bytes, their life in milliseconds. Answers
+/// 1 for replaced, 0 for other bytes than expected, -1 for a missing key.
 pub(super) const REPLACE: &str = concat!(value!(), "redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) return 1");
-/// Takes the longest record and the expected bytes; answers as the other one does.
+/// Compare-and-delete. Arguments: length of the longest record, expected bytes. The answers are those of [`REPLACE`].
 pub(super) const REMOVE: &str = concat!(value!(), "redis.call('DEL', KEYS[1]) return 1");
 
-impl RedisStore {
-    /// Runs one of them; `None` when the server does not let us.
-    pub(super) async fn script(&self, code: &str, key: &CacheKey, args: &[&[u8]]) -> Result<Option<i64>, StoreError> {
-        if !self.rights.scripts() {
-            return Ok(None);
+/// Runs one of the scripts; `None` when the server does not permit scripts.
+pub(super) async fn run(
+    servers: &RedisClient,
+    rights: &Rights,
+    code: &str,
+    key: &CacheKey,
+    args: &[&[u8]],
+) -> Result<Option<i64>, CommandError> {
+    if !rights.scripts() {
+        return Ok(None);
+    }
+    let script = Script::new(code);
+    let call = |name: &str, body: &str| {
+        let mut command = cmd(name);
+        command.arg(body).arg(1).arg(key.as_str()).arg(MAX_RECORD);
+        for arg in args {
+            command.arg(*arg);
         }
-        let script = Script::new(code);
-        let call = |name: &str, body: &str| {
-            let mut command = cmd(name);
-            command.arg(body).arg(1).arg(key.as_str()).arg(MAX_RECORD);
-            for arg in args {
-                command.arg(*arg);
-            }
-            one(command)
-        };
-        let mut answer = self.servers.run::<(i64,)>(key.as_str(), &call("EVALSHA", script.get_hash())).await;
-        if let Err(CommandError::Refused(error)) = &answer
-            && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
-        {
-            answer = self.servers.run(key.as_str(), &call("EVAL", code)).await;
+        single(command)
+    };
+    let mut answer = servers.run::<(i64,)>(key.as_str(), &call("EVALSHA", script.get_hash())).await;
+    if let Err(CommandError::Refused(error)) = &answer
+        && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+    {
+        answer = servers.run(key.as_str(), &call("EVAL", code)).await;
+    }
+    match answer {
+        Ok((answer,)) => Ok(Some(answer)),
+        Err(failed) if failed.is_lack_of_permission() => {
+            rights.without_scripts();
+            Ok(None)
         }
-        match answer {
-            Ok((answer,)) => Ok(Some(answer)),
-            Err(failed) if failed.is_lack_of_permission() => {
-                self.rights.without_scripts();
-                Ok(None)
-            }
-            Err(failed) => Err(self.not_written(failed)),
-        }
+        Err(failed) => Err(failed),
     }
 }

@@ -1,5 +1,5 @@
-//! Which server is the master, as the Sentinels say. redis-rs's own client of Sentinel asks the master `ROLE` or `INFO`,
-//! which narrow ACLs refuse; `HELLO` says as much.
+//! Asks Sentinels for the address of the master. redis-rs's own client for Sentinels sends `ROLE` or `INFO` to the master,
+//! which narrow ACLs refuse; the answer to `HELLO` has the same information.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -12,23 +12,23 @@ use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, cmd};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::Settings;
 use super::address::Address;
-use super::connect::{ConnectError, Connector, Kind, reason};
+use super::connect::{ConnectError, Connector, ServerKind, reason};
+use super::settings::Settings;
 
 /// The Sentinels of one master.
 pub(super) struct Sentinels {
     connector: Connector,
     patience: Duration,
-    /// The master's name, once known.
+    /// The master's name, from the configuration or from the Sentinels.
     name: OnceLock<String>,
     configured: Vec<Address>,
-    /// Those to ask: the configured ones, and whom these told of.
+    /// The configured Sentinels, and those that they named.
     known: Mutex<Vec<Address>>,
-    /// The one that answered last, on a connection that stays.
-    line: tokio::sync::Mutex<Option<MultiplexedConnection>>,
+    /// The connection to the Sentinel that answered last; it stays open.
+    connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
     master: Mutex<Option<Address>>,
-    /// Counts changes of the master.
+    /// The number of changes of the master so far.
     changes: watch::Sender<u64>,
 }
 
@@ -41,13 +41,13 @@ impl Sentinels {
             name,
             configured: settings.nodes.clone(),
             known: Mutex::new(settings.nodes.clone()),
-            line: tokio::sync::Mutex::default(),
+            connection: tokio::sync::Mutex::default(),
             master: Mutex::default(),
             changes,
         }
     }
 
-    /// A connection to the master; what it says of itself counts, since Sentinels are late now and then.
+    /// Connects to the master. Its own answer to `HELLO` decides whether it is one, since Sentinels learn of a change late.
     pub(super) async fn connect(
         &self,
         connector: &Connector,
@@ -62,25 +62,25 @@ impl Sentinels {
             Err(failed @ (ConnectError::CommandError(_) | ConnectError::TimedOut(_) | ConnectError::Replica)) => failed,
             other => return other,
         };
-        // another Sentinel may know better
-        *self.line.lock().await = None;
+        // another Sentinel may have learnt of a change earlier
+        *self.connection.lock().await = None;
         let now = self.ask().await?;
         if now == first { Err(failed) } else { connector.to_master(&now, config).await }
     }
 
-    /// Asks who the master is, the Sentinel that answered last or else all of them at once.
+    /// Asks for the master: the Sentinel that answered last, or else all of them at once.
     pub(super) async fn ask(&self) -> Result<Address, ConnectError> {
-        let mut line = self.line.lock().await;
-        if let Some(connection) = line.as_mut()
+        let mut last = self.connection.lock().await;
+        if let Some(connection) = last.as_mut()
             && let Ok(Ok(master)) = timeout(self.patience, self.master_of(connection)).await
         {
             return Ok(self.publish(master));
         }
-        *line = None;
+        *last = None;
         let known = self.known.lock().clone();
         let asked = known.into_iter().map(|sentinel| Box::pin(self.ask_one(sentinel)));
         let ((connection, master), _) = select_ok(asked).await?;
-        *line = Some(connection);
+        *last = Some(connection);
         Ok(self.publish(master))
     }
 
@@ -93,18 +93,18 @@ impl Sentinels {
     }
 
     async fn ask_one(&self, sentinel: Address) -> Result<(MultiplexedConnection, Address), ConnectError> {
-        let told = |why: ConnectError| ConnectError::Sentinel(sentinel.clone(), why.to_string());
-        let (mut connection, greeting) = self.connector.connect(&sentinel).await.map_err(told)?;
-        if greeting.kind != Kind::Sentinel {
-            return Err(told(ConnectError::CommandError("it is no Sentinel".into())));
+        let failed = |why: ConnectError| ConnectError::Sentinel(sentinel.clone(), why.to_string());
+        let (mut connection, hello) = self.connector.connect(&sentinel).await.map_err(failed)?;
+        if hello.kind != ServerKind::Sentinel {
+            return Err(failed(ConnectError::CommandError("it is no Sentinel".into())));
         }
         let asked = async {
             let master = self.master_of(&mut connection).await?;
-            self.meet_others(&mut connection).await;
+            self.learn_others(&mut connection).await;
             Ok((connection, master))
         };
         let asked = timeout(self.patience * 4, asked).await;
-        asked.unwrap_or_else(|_| Err(ConnectError::TimedOut(self.patience * 4))).map_err(told)
+        asked.unwrap_or_else(|_| Err(ConnectError::TimedOut(self.patience * 4))).map_err(failed)
     }
 
     async fn master_of(&self, connection: &mut MultiplexedConnection) -> Result<Address, ConnectError> {
@@ -122,7 +122,7 @@ impl Sentinels {
         }
     }
 
-    /// Without a name there must be no choice.
+    /// The name of the only master that the Sentinel watches; an error when it watches several and no name is configured.
     async fn only_name(&self, connection: &mut MultiplexedConnection) -> Result<String, ConnectError> {
         let masters: Vec<HashMap<String, String>> = query(connection, cmd("SENTINEL").arg("MASTERS")).await?;
         let mut names: Vec<_> = masters.into_iter().filter_map(|mut master| master.remove("name")).collect();
@@ -135,8 +135,9 @@ impl Sentinels {
         }
     }
 
-    /// So that one address in the configuration is enough while it lives. That it is refused or fails does not matter.
-    async fn meet_others(&self, connection: &mut MultiplexedConnection) {
+    /// Asks for the addresses of the other Sentinels, so that one address in the configuration is enough while that Sentinel
+    /// lives. A failure or a refusal is no error.
+    async fn learn_others(&self, connection: &mut MultiplexedConnection) {
         let Some(name) = self.name.get() else { return };
         let others =
             query::<Vec<HashMap<String, String>>>(connection, cmd("SENTINEL").arg("SENTINELS").arg(name)).await;

@@ -1,63 +1,64 @@
-//! `cache.redis_*`, valid.
+//! The valid settings of the store in Redis.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{Address, Tls};
+use super::address::Address;
+use super::tls::Tls;
 
-/// `cache.redis_*`
+/// The settings of the store in Redis, from the keys `cache.redis_*`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What stands behind the addresses.
+    /// `cache.redis_mode`: whether the addresses are those of a server, of Sentinels or of a cluster. Default: automatic.
     pub mode: Mode,
-    /// Where to ask first, at least one: the server, Sentinels, or nodes of the cluster.
+    /// `cache.redis_host` and `cache.redis_nodes`: the server, Sentinels, or nodes of the cluster; at least one.
     pub nodes: Vec<Address>,
-    /// The master's name among Sentinels; without it there must be only one.
+    /// `cache.redis_master`: the master's name among Sentinels. Without it they must watch a single one.
     pub master: Option<String>,
-    /// Database number.
+    /// `cache.redis_db`: the number of the database. Default 0.
     pub db: i64,
-    /// Whom the servers know.
+    /// `cache.redis_username` and `cache.redis_password`: the account at the servers.
     pub account: Account,
-    /// Whom the Sentinels know.
+    /// `cache.redis_sentinel_username` and `cache.redis_sentinel_password`: the account at the Sentinels.
     pub sentinel: Account,
-    /// TLS, if any.
+    /// `cache.redis_tls*`: the certificates; none for connections without TLS.
     pub tls: Option<Tls>,
-    /// Time-out of connecting. Default 5 s.
+    /// `cache.redis_connect_timeout`: the longest time to make a connection. Default 5 s.
     pub connect_timeout: Duration,
-    /// Time-out of a command. Default 250 ms.
+    /// `cache.redis_command_timeout`: the longest time for one command. Default 250 ms.
     pub command_timeout: Duration,
-    /// Unused for so long, a connection is closed. Default 5 min.
+    /// `cache.redis_idle_timeout`: an unused connection is closed after this time. Default 5 min.
     pub idle_timeout: Duration,
-    /// Connections to one server. Default 10 × CPUs.
+    /// `cache.redis_pool_size`: the most connections to one server. Default 10 × CPUs.
     pub pool_size: usize,
 }
 
-/// What stands behind the addresses.
+/// What answers at the configured addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// What the first answer says.
+    /// Found out from the first answer to `HELLO`.
     Auto,
     /// One server, or a name that moves with the master.
     Single,
-    /// The one that Sentinels name.
+    /// Sentinels, which name the master.
     Sentinel,
-    /// Redis Cluster.
+    /// Nodes of a Redis Cluster.
     Cluster,
 }
 
-/// Whom a server knows.
+/// The account with which elastauth authenticates itself.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// ACL user; with a password only, Redis's `default` user.
+    /// The ACL user. With a password and no name it is Redis's user `default`.
     pub username: Option<String>,
-    /// Password.
+    /// The password; none for a server that asks for none.
     pub password: Option<SecretString>,
 }
 
 impl Settings {
-    /// What the ownership stamp calls this store: where it is, without credentials; the same on replicas that name the
-    /// servers in another order.
+    /// The name of this store in ownership stamps: the addresses without credentials, sorted, so that replicas which list them
+    /// in another order have the same name.
     #[must_use]
     pub fn name(&self) -> String {
         let mut nodes: Vec<_> = self.nodes.iter().map(ToString::to_string).collect();

@@ -1,13 +1,13 @@
-//! Which slot of a cluster a key is in, and who owns it.
+//! The slot of a key in a cluster, and the answer to `CLUSTER SLOTS`, which says which node owns which slots.
 
 use redis::Value;
 
 use super::address::Address;
 
-/// Of every cluster.
+/// The number of slots, the same in every cluster.
 pub(super) const SLOTS: usize = 16384;
 
-/// CRC16 (XMODEM) of the key. Keys of ours have no `{`, so the rule about hash tags does not matter.
+/// CRC16 (XMODEM) of the key. elastauth's keys have no `{`, so the rule about hash tags does not matter.
 pub(super) fn of(key: &str) -> usize {
     let crc = key.bytes().fold(0_u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| crc << 1 ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 })
@@ -15,7 +15,7 @@ pub(super) fn of(key: &str) -> usize {
     usize::from(crc) % SLOTS
 }
 
-/// Slots in a row, and their nodes, the owner first.
+/// Consecutive slots and the nodes that serve them, the owner first.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) first: usize,
@@ -23,7 +23,7 @@ pub(super) struct Range {
     pub(super) nodes: Vec<Address>,
 }
 
-/// Reads the answer to `CLUSTER SLOTS`; `asked` is who gave it.
+/// Reads the answer to `CLUSTER SLOTS`; `asked` is the node that gave it.
 pub(super) fn read(answer: Value, asked: &Address) -> Option<Vec<Range>> {
     let Value::Array(ranges) = answer else { return None };
     ranges.into_iter().map(|range| read_range(range, asked)).collect()
@@ -37,7 +37,7 @@ fn read_range(range: Value, asked: &Address) -> Option<Range> {
         _ => None,
     };
     let (first, last) = (slot()?, slot()?);
-    // a node whose address nobody knows is left out; an owner without address owns nothing
+    // a node without a known address is left out; if that is the owner, the slots have none
     let mut nodes = fields.map(|node| read_node(node, asked));
     let owner = nodes.next()?;
     let nodes = owner.map(|owner| std::iter::once(owner).chain(nodes.flatten()).collect()).unwrap_or_default();
@@ -50,7 +50,7 @@ fn read_node(node: Value, asked: &Address) -> Option<Address> {
     let (host, port) = (fields.next()?, fields.next()?);
     let Value::Int(port) = port else { return None };
     let host: Option<String> = redis::from_redis_value(host).ok()?;
-    Address::told(host.as_deref().unwrap_or_default(), u16::try_from(port).ok()?, asked)
+    Address::announced(host.as_deref().unwrap_or_default(), u16::try_from(port).ok()?, asked)
 }
 
 #[cfg(test)]

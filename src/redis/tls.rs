@@ -1,4 +1,4 @@
-//! What TLS to Redis needs, read and tried out when the configuration is.
+//! The certificates for TLS to Redis, read from files and checked when the configuration is read.
 
 use std::path::Path;
 
@@ -11,24 +11,25 @@ use rustls::{ClientConfig, RootCertStore};
 #[derive(Clone, Debug)]
 pub struct Tls(pub(super) TlsCertificates);
 
-/// Which file is of no use, and why.
+/// A file that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// Of the authorities.
+    /// The file with the trusted authorities, `cache.redis_tls_ca_file`.
     #[error("{0}")]
     Authorities(String),
-    /// Of the client's certificate.
+    /// The file with the client's certificate.
     #[error("{0}")]
     Certificate(String),
-    /// Of the client's key.
+    /// The file with the client's private key.
     #[error("{0}")]
     Key(String),
 }
 
 impl Tls {
-    /// `authorities` to trust instead of the system's; `client` is the certificate and the key of mutual TLS.
+    /// Reads the PEM files: `authorities` to trust instead of the system's, and in `client` the certificate and the key of mutual
+    /// TLS.
     pub fn read(authorities: Option<&Path>, client: Option<(&Path, &Path)>) -> Result<Self, TlsError> {
-        // ring for the whole process; an error means that it is there already
+        // ring is the provider of the whole process; an error means that it was installed before
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut trusted = RootCertStore::empty();
         let root_cert = authorities.map(file).transpose().map_err(TlsError::Authorities)?;

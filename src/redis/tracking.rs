@@ -1,5 +1,5 @@
-//! Changes of records, as Redis tells them: `CLIENT TRACKING ON BCAST PREFIX elastauth-` over RESP3, on a connection of its
-//! own to every master. A change is told by the master that owns the key, so that all of them must be there.
+//! Receives Redis's reports of changed records: `CLIENT TRACKING ON BCAST PREFIX elastauth-` over RESP3, on a connection of its
+//! own to every master. Each master reports changes of its own keys, so that the connections to all of them must be up.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,47 +10,45 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
 use tokio::sync::watch;
 
-use super::client::RedisClient;
-use super::connect::Greeting;
+use super::client::{HEARTBEAT, RedisClient};
+use super::connect::Hello;
 use super::node::CommandError;
 use super::rights::Rights;
 use crate::credentials::Invalidations;
 
-/// Between two signs of life: a connection that is dead without saying so is noticed after this and a command's time-out.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Between two attempts, doubling up to the second figure.
+/// The pause before the next attempt, which doubles with each failure up to `MAX_BACK_OFF`.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
-/// Where the server refuses tracking, an administrator may grant it later.
+/// The pause after a server refused tracking: an administrator may grant it later.
 const REFUSED_BACK_OFF: Duration = Duration::from_secs(60);
 
-/// How the lines ended.
-enum Ended {
-    /// A server does not let us.
+/// How one session, from connecting to the first lost connection, ended.
+enum SessionEnd {
+    /// A server does not permit tracking, or the map of the cluster.
     Refused,
-    /// They were up, or not even that.
+    /// A connection was lost, or could not be made. `was_up` says whether all of them had been up.
     Lost { was_up: bool, why: String },
 }
 
-fn lost(was_up: bool, why: impl ToString) -> Ended {
-    Ended::Lost { was_up, why: why.to_string() }
+fn lost(was_up: bool, why: impl ToString) -> SessionEnd {
+    SessionEnd::Lost { was_up, why: why.to_string() }
 }
 
-/// Keeps the lines up for ever.
+/// Keeps the connections up, and reports changes and outages to `invalidations`, for as long as the process lives.
 pub(super) async fn run(servers: &RedisClient, rights: &Rights, invalidations: Arc<Invalidations>) {
     let mut back_off = BACK_OFF;
     loop {
         match session(servers, rights, &invalidations).await {
-            Ended::Refused => {
+            SessionEnd::Refused => {
                 invalidations.unavailable();
                 back_off = REFUSED_BACK_OFF;
             }
-            Ended::Lost { was_up, why } => {
+            SessionEnd::Lost { was_up, why } => {
                 invalidations.lost();
                 if was_up {
                     back_off = BACK_OFF;
                 }
-                tracing::debug!(why, "Redis does not tell of changes now");
+                tracing::debug!(why, "Redis does not report changes at present");
             }
         }
         tokio::time::sleep(back_off).await;
@@ -58,60 +56,60 @@ pub(super) async fn run(servers: &RedisClient, rights: &Rights, invalidations: A
     }
 }
 
-/// From the beginning of all lines to the end of the first.
-async fn session(servers: &RedisClient, rights: &Rights, invalidations: &Arc<Invalidations>) -> Ended {
+/// Connects to all masters, and returns when the first connection is lost.
+async fn session(servers: &RedisClient, rights: &Rights, invalidations: &Arc<Invalidations>) -> SessionEnd {
     let mut changes = servers.changes.subscribe();
     let masters = match servers.masters(&mut changes).await {
         Ok(masters) if masters.is_empty() => return lost(false, "no master is known"),
         Ok(masters) => masters,
         Err(CommandError::Refused(_)) => {
             rights.without_map();
-            return Ended::Refused;
+            return SessionEnd::Refused;
         }
         Err(why) => return lost(false, why),
     };
-    let (gone, mut going) = watch::channel(false);
-    let lines = masters.iter().map(|master| async {
+    let (disconnect, mut disconnected) = watch::channel(false);
+    let connecting = masters.iter().map(|master| async {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(servers.settings.command_timeout))
-            .set_push_sender(listener(invalidations, &gone));
-        let mut line = master.connect(&servers.connector, &config).await.map_err(|error| error.to_string())?;
-        let seen = Rights::ask(&mut line).await?;
-        Ok::<_, String>((line, seen))
+            .set_push_sender(listener(invalidations, &disconnect));
+        let mut connection = master.connect(&servers.connector, &config).await.map_err(|error| error.to_string())?;
+        let permitted = Rights::ask(&mut connection).await?;
+        Ok::<_, String>((connection, permitted))
     });
-    let (mut lines, seen): (Vec<_>, Vec<_>) = match try_join_all(lines).await {
-        Ok(lines) => lines.into_iter().unzip(),
+    let (mut connections, permitted): (Vec<_>, Vec<_>) = match try_join_all(connecting).await {
+        Ok(connected) => connected.into_iter().unzip(),
         Err(why) => return lost(false, why),
     };
-    if !rights.are(&seen) {
-        return Ended::Refused;
+    if !rights.update(&permitted) {
+        return SessionEnd::Refused;
     }
     invalidations.begun();
-    tracing::debug!("Redis tells of changes");
+    tracing::debug!("Redis reports changes");
     loop {
         tokio::select! {
             biased;
-            _ = going.changed() => return lost(true, "a connection is closed"),
+            _ = disconnected.changed() => return lost(true, "a connection is closed"),
             _ = changes.changed() => return lost(true, "another server is a master now"),
             () = tokio::time::sleep(HEARTBEAT) => {}
         }
-        if let Err(why) = try_join_all(lines.iter_mut().map(still_master)).await {
+        if let Err(why) = try_join_all(connections.iter_mut().map(still_master)).await {
             return lost(true, why);
         }
     }
 }
 
-/// Passes on what is told.
+/// The receiver of a connection's push messages, called by redis-rs.
 fn listener(
     invalidations: &Arc<Invalidations>,
-    gone: &watch::Sender<bool>,
+    disconnect: &watch::Sender<bool>,
 ) -> impl Fn(PushInfo) -> Result<(), Infallible> + use<> {
-    let (invalidations, gone) = (Arc::clone(invalidations), gone.clone());
+    let (invalidations, disconnect) = (Arc::clone(invalidations), disconnect.clone());
     move |push: PushInfo| {
         if push.kind == PushKind::Disconnection {
-            // at once, before anybody is served what may have changed since
+            // at once: the next request must not be answered from an entry that may have changed since
             invalidations.lost();
-            gone.send_replace(true);
+            disconnect.send_replace(true);
         } else if push.kind == PushKind::Invalidate {
             invalidate(&invalidations, &push.data);
         }
@@ -119,11 +117,11 @@ fn listener(
     }
 }
 
-async fn still_master(line: &mut MultiplexedConnection) -> Result<(), String> {
-    if Greeting::ask(line).await?.master { Ok(()) } else { Err("it is the master no longer".into()) }
+async fn still_master(connection: &mut MultiplexedConnection) -> Result<(), String> {
+    if Hello::ask(connection).await?.master { Ok(()) } else { Err("the server is the master no longer".into()) }
 }
 
-/// The keys, or null after a flush.
+/// Passes on the content of an `invalidate` message: the changed keys, or null after a flush of the database.
 fn invalidate(invalidations: &Invalidations, data: &[Value]) {
     for value in data {
         match value {
