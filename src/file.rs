@@ -1,15 +1,15 @@
-//! Store for one process that survives its restart: an embedded database (redb) in one file.
+//! The store for a single process that keeps records over a restart: an embedded database (redb) in one file.
 //!
-//! A write returns when it is on the disk, in two phases: a process that is killed in the middle leaves the record as it
-//! was. A failure closes the database, and the next operation opens it again, so that a disk that was full for a while
-//! costs nothing but the answers of that while.
+//! A write returns when it is on the disk, in two phases: if the process is killed in the middle, the record is as it was
+//! before. A failure closes the database, and the next operation opens it again, so that a disk that was full for a while
+//! needs no restart.
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{Database, ReadableDatabase as _, Table, TableDefinition};
+use redb::{Database, ReadableDatabase as _, Table};
 use tokio::sync::Semaphore;
 
 use crate::clock::{millis, now_millis};
@@ -19,32 +19,30 @@ mod open;
 mod slot;
 
 pub use open::Error;
+use open::RECORDS;
 use slot::Slot;
 
-/// `cache.path`
+/// The settings of the store in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// A folder, as the Go service had it, in which `elastauth.redb` is made; or a file. Default `/var/cache/elastauth`.
+    /// `cache.path`: a folder, as in the Go service, in which `elastauth.redb` is made; or a file. Default
+    /// `/var/cache/elastauth`.
     pub path: PathBuf,
 }
 
 impl Settings {
-    /// What the ownership stamp calls this store: the same path on another machine is another store.
+    /// The name of this store in ownership stamps. The host is part of it: the same path on another machine is another store.
     #[must_use]
     pub fn name(&self, host: &str) -> String {
         format!("file {host}:{}", open::file(&self.path).display())
     }
 }
 
-/// By key: when the record ends, in milliseconds since the Unix epoch, and its sealed bytes. The number at the end is
-/// the format's.
-const RECORDS: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("elastauth-records-1");
-
-/// Operations at once. Writes wait for one another anyway; each takes a thread.
+/// The most operations at once. Each takes a thread, and writes wait for one another in any case.
 const CONCURRENT: usize = 32;
-/// Keys that are listed at once.
+/// The number of keys in one page of the list for administrators' commands.
 const PAGE: usize = 1000;
-/// Between two purges of what has expired.
+/// The interval between two purges of expired records.
 const PURGE: Duration = Duration::from_secs(5 * 60);
 
 /// Records in a file of this machine.
@@ -55,26 +53,26 @@ pub struct FileStore {
 
 type Records<'a> = Table<'a, &'static str, (u64, &'static [u8])>;
 
-/// What a change made of the records.
+/// Whether a change wrote anything, and its result.
 enum Changed<T> {
     Yes(T),
     No(T),
 }
 
 impl FileStore {
-    /// Opens the file, or makes it. Whatever is not a sound database of elastauth is refused and left as it is.
+    /// Opens the file, or makes it. A file that is not an undamaged database of elastauth is refused and not changed.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
         let slot = Arc::new(Slot::open(open::file(&settings.path))?);
         Ok(Self { slot, permits: Arc::new(Semaphore::new(CONCURRENT)) })
     }
 
-    /// Where the records are.
+    /// The path of the database file.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.slot.path()
     }
 
-    /// Runs on a thread that may block. It ends even when nobody waits for it any more.
+    /// Runs an operation on a thread that may block. It runs to its end even when the caller has stopped waiting.
     async fn run<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
@@ -98,7 +96,7 @@ impl FileStore {
         self.run(move |database| read(&database.begin_read()?.open_table(RECORDS)?)).await
     }
 
-    /// One transaction; nothing is written when nothing changed.
+    /// Runs one transaction; nothing is written when nothing changed.
     async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Records<'_>) -> Result<Changed<T>, redb::Error> + Send + 'static,
@@ -120,7 +118,7 @@ impl FileStore {
         .await
     }
 
-    /// Removes what has expired, and answers how much that was.
+    /// Removes expired records, and returns how many there were.
     pub async fn purge(&self) -> Result<usize, StoreError> {
         self.change(|records| {
             let now = now_millis();
@@ -135,8 +133,8 @@ impl FileStore {
     }
 }
 
-/// The record, unless it has expired.
-fn held(
+/// The record under this key, unless it has expired.
+fn unexpired(
     records: &impl redb::ReadableTable<&'static str, (u64, &'static [u8])>,
     key: &str,
 ) -> Result<Option<Entry>, redb::Error> {
@@ -150,8 +148,8 @@ fn held(
     }))
 }
 
-/// The end is by the wall clock, since the file outlives the process. A clock that is set back makes lives longer, which the
-/// agreement takes for a restored record.
+/// Writes a record. Its end is a time of the wall clock, since the file outlives the process. A clock that is set back makes
+/// lives longer, and the agreement then treats the record as restored from a backup.
 fn put(records: &mut Records<'_>, key: &str, bytes: &[u8], life: Duration) -> Result<(), redb::Error> {
     let ends = now_millis().saturating_add(millis(life).max(1));
     records.insert(key, (ends, bytes))?;
@@ -161,13 +159,13 @@ fn put(records: &mut Records<'_>, key: &str, bytes: &[u8], life: Duration) -> Re
 impl Store for FileStore {
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
         let key = key.clone();
-        self.read(move |records| held(records, key.as_str())).await
+        self.read(move |records| unexpired(records, key.as_str())).await
     }
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
         let (key, bytes) = (key.clone(), bytes.to_vec());
         self.change(move |records| {
-            if let Some(entry) = held(records, key.as_str())? {
+            if let Some(entry) = unexpired(records, key.as_str())? {
                 return Ok(Changed::No(Some(entry.bytes)));
             }
             put(records, key.as_str(), &bytes, life)?;
@@ -184,7 +182,7 @@ impl Store for FileStore {
         life: Duration,
     ) -> Result<Replaced, StoreError> {
         let (key, expected, new) = (key.clone(), expected.to_vec(), new.to_vec());
-        self.change(move |records| match held(records, key.as_str())? {
+        self.change(move |records| match unexpired(records, key.as_str())? {
             None => Ok(Changed::No(Replaced::Missing)),
             Some(entry) if entry.bytes != expected => Ok(Changed::No(Replaced::Changed)),
             Some(_) => {
@@ -198,7 +196,7 @@ impl Store for FileStore {
     async fn remove(&self, key: &CacheKey, expected: &[u8]) -> Result<bool, StoreError> {
         let (key, expected) = (key.clone(), expected.to_vec());
         self.change(move |records| {
-            let same = held(records, key.as_str())?.is_some_and(|entry| entry.bytes == expected);
+            let same = unexpired(records, key.as_str())?.is_some_and(|entry| entry.bytes == expected);
             if !same {
                 return Ok(Changed::No(false));
             }
@@ -208,12 +206,12 @@ impl Store for FileStore {
         .await
     }
 
-    /// Nobody else writes here. What has expired is removed from time to time.
+    /// There is nothing to watch, since no other process writes to the file; expired records are removed from time to time.
     async fn watch(&self, invalidations: Arc<Invalidations>) {
         invalidations.begun();
-        let mut turns = tokio::time::interval(PURGE);
+        let mut ticks = tokio::time::interval(PURGE);
         loop {
-            turns.tick().await;
+            ticks.tick().await;
             match self.purge().await {
                 Ok(0) => {}
                 Ok(gone) => tracing::debug!(gone, "Expired records were removed from the file"),
@@ -222,7 +220,7 @@ impl Store for FileStore {
         }
     }
 
-    /// A full disk is seen by writes only: the probe writes too, so that the breaker closes when there is room again.
+    /// Writes a counter: only a write shows that the disk is full, and that it has room again.
     async fn reachable(&self) -> Result<(), StoreError> {
         self.run(open::probe).await
     }

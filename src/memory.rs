@@ -1,4 +1,4 @@
-//! Store for one process: bounded, with expiry.
+//! The store for a single process that forgets everything at its end: records in memory, bounded in number, with expiry.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use tokio::time::Instant;
 use crate::credentials::{CacheKey, Entry, Invalidations, Replaced, Store, StoreError};
 use crate::sweep;
 
-/// `cache.memory_*`
+/// The settings of the store in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The most records kept; the one nearest to its end goes first. Default 100,000.
+    /// `cache.memory_max_entries`: the most records kept; those that end first are removed for others. Default 100,000.
     pub max_entries: usize,
 }
 
 impl Settings {
-    /// What the ownership stamp calls this store.
+    /// The name of this store in ownership stamps, another one for each process.
     #[must_use]
     pub fn name(&self, host: &str) -> String {
         format!("memory of {host}, process {}", std::process::id())
     }
 }
 
-/// Records in this process's memory. Two replicas, each with a store of its own, lock each other's users out: one
-/// process only.
+/// Records in the memory of this process. It is for a single process: two replicas, each with a store of its own, would set
+/// different passwords for the same user.
 pub struct MemoryStore {
     settings: Settings,
     entries: Entries,
@@ -40,13 +40,13 @@ struct Held {
 }
 
 impl MemoryStore {
-    /// Empty.
+    /// Makes an empty store.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { settings, entries: Entries::default() }
     }
 
-    /// Runs on the map with the key's entry removed if it has expired.
+    /// Runs an operation on the entries, after removing the one under this key if it has expired.
     fn with<T>(&self, key: &CacheKey, run: impl FnOnce(&mut HashMap<CacheKey, Held>) -> T) -> T {
         let mut entries = self.entries.lock();
         if entries.get(key).is_some_and(|held| held.ends <= Instant::now()) {
@@ -55,7 +55,7 @@ impl MemoryStore {
         run(&mut entries)
     }
 
-    /// Makes room for one more: the expired go, else a tenth of those that end first, so that the search is rare.
+    /// Makes room for one more entry: removes the expired ones, or else the tenth that ends first, so that the search is rare.
     fn make_room(&self, entries: &mut HashMap<CacheKey, Held>) {
         if entries.len() < self.settings.max_entries {
             return;
@@ -117,7 +117,7 @@ impl Store for MemoryStore {
         }))
     }
 
-    /// Nobody else writes here. What has expired is removed from time to time.
+    /// There is nothing to watch, since no other process writes here; expired records are removed from time to time.
     async fn watch(&self, invalidations: Arc<Invalidations>) {
         invalidations.begun();
         let entries = Arc::clone(&self.entries);

@@ -1,7 +1,7 @@
-//! The one HTTP client: TLS on ring, authorities from a file, no redirects, bounded answers. What the edges that call
-//! other servers share.
+//! The HTTP client that all edges which call other servers share: TLS with ring, trusted authorities from a file or from the
+//! system, no redirects, bounded answers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
@@ -9,54 +9,12 @@ use reqwest::{Client, ClientBuilder};
 use url::{Host, Url};
 
 mod body;
+mod error;
 mod tls;
 
 pub use body::{BodyError, body};
+pub use error::Error;
 pub use tls::{Authorities, ClientIdentity, Fingerprint, Tls, check};
-
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file with authorities cannot be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file has no certificate, or one that is broken.
-    #[error("{path}: not a PEM file with certificates")]
-    Certificates {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The client's certificate or its key is missing or broken.
-    #[error("{path}: {why}")]
-    Identity {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// The TLS library refuses.
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The client cannot be built, as when the system has no certificates.
-    #[error("no HTTP client: {0}")]
-    Client(#[from] reqwest::Error),
-}
-
-impl Error {
-    /// The file that is of no use, if it is one.
-    #[must_use]
-    pub fn file(&self) -> Option<&Path> {
-        match self {
-            Self::Read { path, .. } | Self::Certificates { path } | Self::Identity { path, .. } => Some(path),
-            Self::Tls(_) | Self::Client(_) => None,
-        }
-    }
-}
 
 /// A client for these targets. `ca_file` names the authorities to trust instead of the system's. Redirects are not
 /// followed: they would take credentials, or the choice of keys, to another host.
@@ -64,18 +22,18 @@ pub fn client<'a>(ca_file: Option<&Path>, targets: impl IntoIterator<Item = &'a 
     client_with(&Tls::trusting(ca_file), targets)
 }
 
-/// The same with all that TLS can ask for.
+/// A client for these targets, as [`client`] makes it, with all settings of TLS.
 pub fn client_with<'a>(tls: &Tls, targets: impl IntoIterator<Item = &'a Url>) -> Result<ClientBuilder, Error> {
-    // ring for the whole process; an error means that it is there already
+    // ring is the provider of the whole process; an error means that it was installed before
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // answers are small, and one that is not encoded leaves nothing to go wrong
+    // answers are small: compression would save nothing, and its decoding could fail
     let plain = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     let mut client = Client::builder()
         .user_agent(concat!("elastauth/", env!("CARGO_PKG_VERSION")))
         .default_headers(plain)
         .redirect(Policy::none());
     if targets.into_iter().all(loopback) {
-        // a proxy from the environment would look for them on its own machine
+        // to a proxy from the environment, a loopback address would mean the proxy's own machine
         client = client.no_proxy();
     }
     tls::configure(client, tls)
@@ -92,7 +50,7 @@ pub fn loopback(url: &Url) -> bool {
     }
 }
 
-/// For logs and errors: without the user part, the query and the fragment, which may be secret.
+/// The URL for logs and errors: without the user part, the query and the fragment, which may be secret.
 #[must_use]
 pub fn shown(url: &Url) -> String {
     let mut url = url.clone();

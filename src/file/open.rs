@@ -1,4 +1,4 @@
-//! Opening the file, or refusing it.
+//! Opens the database file, or makes it, and refuses files that elastauth did not make.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable as _, StorageError, TableDefinition};
 use redb::{TableHandle as _, WriteTransaction, backends::FileBackend};
 
-use super::RECORDS;
-
-/// Records are half a kilobyte each, and the near cache stands before them.
+/// By key: the end of the record's life, in milliseconds since the Unix epoch, and its sealed bytes. The number at the end of the
+/// name is the version of the format.
+pub(super) const RECORDS: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("elastauth-records-1");
+/// The size of redb's own cache. Records have half a kilobyte each, and most reads are answered by the near cache before.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const NAME: &str = "elastauth.redb";
-/// One counter, for [`probe`].
+/// A single counter, for [`probe`].
 const PROBE: TableDefinition<(), u64> = TableDefinition::new("elastauth-probe");
 
 /// Why the file is not used. It was not changed.
@@ -25,22 +26,22 @@ pub enum Error {
          cache.type: redis"
     )]
     InUse(PathBuf),
-    /// Something else than elastauth made it.
+    /// The file was not made by elastauth.
     #[error("{0} is not a cache of elastauth; it was left as it is: move it away, or set cache.path to another place")]
     Foreign(PathBuf),
-    /// A cache whose bytes have changed.
+    /// A file cache with bytes that elastauth did not write.
     #[error(
         "{0} is damaged ({1}); it was left as it is: move it away and start again, and each user gets a new password at \
          the next request"
     )]
     Damaged(PathBuf, String),
-    /// The file system said no.
+    /// An error of the file system.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
 }
 
-/// A folder holds `elastauth.redb`. What is not there yet is a folder too, unless its name has an extension: the Go
-/// service's `cache.path` named a folder.
+/// The file that a configured path means: in a folder it is `elastauth.redb`. A path that does not exist yet is a folder
+/// unless it has an extension, since the Go service's `cache.path` named a folder.
 pub(super) fn file(path: &Path) -> PathBuf {
     let is_file = if path.exists() { !path.is_dir() } else { path.extension().is_some() };
     if is_file { path.to_owned() } else { path.join(NAME) }
@@ -55,12 +56,12 @@ pub(super) fn database(path: &Path) -> Result<Database, Error> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
     }
-    // made beside and put into its place whole: a process killed here must not leave half a database under the name
+    // made under another name and linked when complete: a process killed here must not leave half a database
     let draft = path.with_extension(format!("{}.new", std::process::id()));
     let made = create(&draft).and_then(|()| fs::hard_link(&draft, path).map_err(io));
     let removed = fs::remove_file(&draft);
     match made {
-        // another process was faster
+        // another process has made it meanwhile
         Err(Error::Io(_, error)) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => {
             other?;
@@ -85,7 +86,8 @@ fn create(draft: &Path) -> Result<(), Error> {
     made().map_err(|error| io(io::Error::other(error)))
 }
 
-/// Looks without writing first, whose it is; then every page is checked. redb may panic over bytes that it did not write.
+/// Opens a file that exists. A first look without writing finds out whether elastauth made it; then redb checks every page.
+/// redb may panic on bytes that it did not write.
 fn existing(path: &Path) -> Result<Database, Error> {
     let looked = std::panic::catch_unwind(|| ours(&Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path)?));
     if let Ok(Ok(false)) = looked {
@@ -109,7 +111,7 @@ fn refused(path: &Path, error: DatabaseError) -> Error {
     let path = path.to_owned();
     match error {
         DatabaseError::DatabaseAlreadyOpen => Error::InUse(path),
-        // how redb says that its mark is missing
+        // redb's error for a file without its signature
         DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
             Error::Foreign(path)
         }
@@ -120,21 +122,21 @@ fn refused(path: &Path, error: DatabaseError) -> Error {
     }
 }
 
-/// Somebody else's redb file has other tables.
+/// Whether elastauth made this database: those of other programs have other tables.
 fn ours(database: &impl ReadableDatabase) -> Result<bool, redb::Error> {
     let transaction = database.begin_read()?;
     let mut tables = transaction.list_tables()?;
     Ok(tables.any(|table| table.name() == RECORDS.name()))
 }
 
-/// A transaction that is whole or not there, whatever ends the process.
+/// Begins a transaction that is written completely or not at all, however the process ends.
 pub(super) fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);
     Ok(transaction)
 }
 
-/// Writes something of no account.
+/// Increments the counter, which has no other purpose than a write.
 pub(super) fn probe(database: &Database) -> Result<(), redb::Error> {
     let transaction = begin(database)?;
     let count = transaction.open_table(PROBE)?.get(())?.map_or(0, |count| count.value());

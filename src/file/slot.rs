@@ -1,5 +1,5 @@
-//! The open database, or none after a failure: redb answers nothing more once its file has failed, until it is opened
-//! again.
+//! Holds the open database, and opens it again after a failure: once an operation on its file has failed, redb refuses all
+//! others.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use redb::Database;
 
 use super::open::{self, Error};
 
+/// The open database; none between a failure and the next operation.
 pub(super) struct Slot {
     path: PathBuf,
     database: RwLock<Option<Database>>,
@@ -24,7 +25,7 @@ impl Slot {
         &self.path
     }
 
-    /// Opens the database first if it had to be closed. A failure closes it; so does a panic of redb's.
+    /// Runs an operation, and opens the database before if a failure closed it. A failure or a panic of redb closes it.
     pub(super) fn run<T>(&self, operation: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, String> {
         self.reopen().map_err(|error| error.to_string())?;
         let outcome = {
@@ -54,7 +55,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Waits for the operations that are under way.
+    /// Closes the database when the operations under way have ended.
     fn close(&self) {
         *self.database.write() = None;
     }

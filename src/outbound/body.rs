@@ -1,4 +1,4 @@
-//! Whole answers: decoded, and never longer than the caller has use for.
+//! Reads the whole body of an answer: decoded, and never longer than a limit of the caller's.
 
 use std::io::{self, Write};
 
@@ -8,19 +8,19 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
 use super::chain;
 
-/// Why there is no whole body.
+/// Why the body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// The server sends more than anybody needs.
+    /// The body is longer than the limit.
     #[error("{0}")]
     Oversize(String),
-    /// The connection broke, or what came cannot be decoded.
+    /// The connection broke, or the bytes cannot be decoded.
     #[error("{0}")]
     Broken(String),
 }
 
-/// The whole body, unless it has more than `limit` bytes, before decoding or after. Requests ask for no encoding, but there
-/// are servers and proxies that compress all the same: gzip is decoded (RFC 9110 §8.4.1.3), another encoding is an error.
+/// The whole body, unless it has more than `limit` bytes, before decoding or after. Requests ask for no encoding, but some
+/// servers and proxies compress all the same: gzip is decoded (RFC 9110 §8.4.1.3), any other encoding is an error.
 pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
     let mut decoder = Decoder::of(response.headers(), limit)?;
     let mut read = 0;
@@ -68,7 +68,7 @@ impl Decoder {
         }
     }
 
-    /// Some servers give an empty body the header, too.
+    /// The body after the last bytes. Some servers send the header of gzip with an empty body, too.
     fn finish(self, read: usize) -> Result<Vec<u8>, BodyError> {
         match self {
             Self::Plain(bounded) => Ok(bounded.bytes),
@@ -89,7 +89,7 @@ fn undecoded(bounded: &Bounded, error: &io::Error) -> BodyError {
     BodyError::Broken(format!("answered gzip that cannot be decoded: {error}"))
 }
 
-/// Takes no more than `limit` bytes: a megabyte of gzip can become a gigabyte.
+/// A buffer that takes no more than `limit` bytes: a megabyte of gzip can become a gigabyte.
 struct Bounded {
     bytes: Vec<u8>,
     limit: usize,

@@ -1,4 +1,5 @@
-//! Whom a client trusts, and what it shows. There is no switch that trusts everybody.
+//! TLS of the HTTP client: which authorities it trusts, and which certificate it presents. No setting switches verification
+//! off.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,19 +15,19 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::Error;
+use super::error::Error;
 
-/// TLS of a client.
+/// The settings of TLS for a client.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
-    /// Whom to trust.
+    /// The authorities that sign certificates of servers. Default: the system's.
     pub authorities: Authorities,
-    /// What to show, where the server asks.
+    /// The certificate to present when the server asks for one.
     pub identity: Option<ClientIdentity>,
 }
 
 impl Tls {
-    /// With the authorities of a PEM file, or the system's, and nothing to show.
+    /// TLS with the authorities of a PEM file, or the system's, and without a certificate of the client.
     #[must_use]
     pub fn trusting(ca_file: Option<&Path>) -> Self {
         let authorities = ca_file.map_or(Authorities::System, |path| Authorities::File(path.into()));
@@ -34,13 +35,13 @@ impl Tls {
     }
 }
 
-/// Whom to trust.
+/// The authorities that a client trusts.
 #[derive(Clone, Debug, Default)]
 pub enum Authorities {
-    /// Whom the system trusts.
+    /// The authorities that the system trusts.
     #[default]
     System,
-    /// Those in this PEM file, and nobody else.
+    /// The authorities in this PEM file, and no others.
     File(PathBuf),
     /// The authority with this fingerprint, which the server has to present along with its own certificate.
     Fingerprint(Fingerprint),
@@ -49,9 +50,9 @@ pub enum Authorities {
 /// A client's certificate with its chain, and its key; PEM files.
 #[derive(Clone, Debug)]
 pub struct ClientIdentity {
-    /// The certificate, and those between it and an authority.
+    /// The file with the certificate, followed by those between it and an authority.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The file with the certificate's private key.
     pub key: PathBuf,
 }
 
@@ -60,7 +61,7 @@ pub struct ClientIdentity {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
-/// Not 64 hex digits, with or without colons.
+/// The text does not have 64 hex digits, with or without colons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 64 hex digits, with or without colons")]
 pub struct NoFingerprint;
@@ -115,7 +116,8 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
     }
 }
 
-/// Reads the files and tries them out, as a client would at its making: broken certificates, and a key that belongs to another.
+/// Reads the files and checks them as the making of a client would: certificates that cannot be read, and a key that does not
+/// belong to the certificate.
 pub fn check(tls: &Tls) -> Result<(), Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -129,17 +131,17 @@ pub fn check(tls: &Tls) -> Result<(), Error> {
         }
     }
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    showing(config.with_root_certificates(roots), tls.identity.as_ref()).map(drop)
+    with_identity(config.with_root_certificates(roots), tls.identity.as_ref()).map(drop)
 }
 
 fn pinned(fingerprint: Fingerprint, identity: Option<&ClientIdentity>) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Pinned { fingerprint, provider }));
-    showing(config, identity)
+    with_identity(config, identity)
 }
 
-fn showing(
+fn with_identity(
     config: ConfigBuilder<ClientConfig, WantsClientCert>,
     identity: Option<&ClientIdentity>,
 ) -> Result<ClientConfig, Error> {
@@ -154,8 +156,8 @@ fn showing(
     config.with_client_auth_cert(chain, secret).map_err(|error| broken(key, &error))
 }
 
-/// Finds the authority in the presented chain, and then checks everything that is checked under an authority from a file:
-/// signatures, names, times, uses.
+/// A verifier that looks for the authority with a fingerprint in the presented chain, and then checks everything that is checked
+/// with an authority from a file: signatures, names, times, uses.
 #[derive(Debug)]
 struct Pinned {
     fingerprint: Fingerprint,
