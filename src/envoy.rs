@@ -21,6 +21,7 @@ use crate::identity::KeySource;
 use crate::inbound::Connections;
 use crate::metrics::Metrics;
 
+mod budget;
 mod deadline;
 mod gate;
 mod listener;
@@ -29,40 +30,42 @@ mod preface;
 mod reflection;
 mod request;
 mod response;
-mod room;
 mod server;
 pub mod tls;
 mod trace;
 pub mod wire;
 
-pub use listener::{Listen, Listener, SocketFile, bind};
+pub use listener::Listen;
+pub(crate) use listener::{Listener, bind};
 
-use room::Room;
+use budget::MemoryBudget;
+use gate::Gate;
+use server::Server;
 use wire::http::Malformed;
 use wire::server::authorization_server::{Authorization, AuthorizationServer};
 use wire::{Call, Reply, Unread};
 
-/// The name under which health is reported, beside the empty one.
+/// The service name under which health is reported, beside the empty name.
 pub const SERVICE: &str = "envoy.service.auth.v3.Authorization";
 
-/// The bits of a file's mode for those who are neither its owner nor in its group.
-const EVERYBODY: u32 = 0o007;
+/// The bits of a file's mode for users other than its owner and the members of its group.
+const OTHER_USERS: u32 = 0o007;
 
-/// For the way of the last answers.
+/// The time beyond the deadline in which the last answers reach Envoy.
 const FINISH_MARGIN: Duration = Duration::from_secs(1);
 
-/// `grpc.*`
+/// The settings of the gRPC port.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Default `127.0.0.1:9001`.
+    /// `grpc.listen`: the address at which Envoy connects. Default `127.0.0.1:9001`.
     pub listen: Listen,
-    /// `grpc.allow_insecure`: others than Envoy may reach the port. Default off.
+    /// `grpc.allow_insecure`: permits an address that others than Envoy can reach, without TLS. Default off.
     pub allow_insecure: bool,
-    /// `grpc.tls_*`. Default off.
+    /// `grpc.tls_*`: the files of TLS. Default: no TLS.
     pub tls: Option<tls::Settings>,
-    /// `grpc.reflection`: for `grpcurl`. Default off.
+    /// `grpc.reflection`: whether `grpcurl` can ask for the methods of the service. Default off.
     pub reflection: bool,
-    /// `grpc.max_message_size`: bytes of one request. Default 4 MiB.
+    /// `grpc.max_message_size`: the most bytes of one request. Default 4 MiB.
     pub max_message_size: usize,
     /// `grpc.deadline`: longest time for one answer, whatever Envoy allows. Default 3 s.
     pub deadline: Duration,
@@ -73,18 +76,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// When every request that was taken on has its answer.
+    /// The time within which every request that was received has its answer.
     #[must_use]
-    pub fn finish(&self) -> Duration {
+    pub(crate) fn finish(&self) -> Duration {
         self.deadline + FINISH_MARGIN
     }
 
-    /// Whether only those can call whom the operator named: through a Unix socket that is not open to everybody on the
-    /// machine, or with client certificates and a list of names. What a call says about Envoy's own peers
-    /// (`source.principal`, `metadata_context`) is Envoy's word only then.
+    /// Whether only clients that the operator named can call: over a Unix socket that is not open to all users of the
+    /// machine, or with client certificates and a list of names. Only then can a call be trusted to come from Envoy, and with it
+    /// what it says about Envoy's own peers (`source.principal`, `metadata_context`).
     #[must_use]
-    pub fn knows_its_callers(&self) -> bool {
-        let socket = matches!(self.listen, Listen::Unix { mode, .. } if mode & EVERYBODY == 0);
+    pub(crate) fn knows_its_callers(&self) -> bool {
+        let socket = matches!(self.listen, Listen::Unix { mode, .. } if mode & OTHER_USERS == 0);
         let listed = |tls: &tls::Settings| tls.client_ca_file.is_some() && !tls.allowed.is_empty();
         (socket || self.tls.as_ref().is_some_and(listed)) && !self.allow_insecure
     }
@@ -99,19 +102,19 @@ pub struct StrippedAttributes {
     pub cookies: Vec<String>,
 }
 
-/// Answers Check.
+/// The implementation of Check: reads the request, lets the authorizer decide, and encodes the reply.
 pub struct Service<K: KeySource, S, P> {
     authorizer: Arc<Authorizer<K, S, P>>,
     reader: request::Reader,
     replies: response::Replies,
     token_cookies: Vec<String>,
     cap: Duration,
-    room: Room,
+    budget: MemoryBudget,
     metrics: Option<Arc<Metrics>>,
 }
 
 impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
-    /// Wraps the authorizer in deadline, load limit and panic barrier.
+    /// Wraps the authorizer in the deadline, the limits of load, and a barrier for panics.
     pub fn new(
         authorizer: Arc<Authorizer<K, S, P>>,
         metrics: Option<Arc<Metrics>>,
@@ -120,26 +123,26 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
     ) -> Self {
         let StrippedAttributes { headers, cookies: token_cookies } = stripped;
         let (reader, replies) = (request::Reader::new(authorizer.selection()), response::Replies::new(&headers));
-        let room = Room::new(settings.max_in_flight, settings.max_message_size);
-        Self { authorizer, reader, replies, token_cookies, cap: settings.deadline, room, metrics }
+        let budget = MemoryBudget::new(settings.max_in_flight, settings.max_message_size);
+        Self { authorizer, reader, replies, token_cookies, cap: settings.deadline, budget, metrics }
     }
 
     async fn decide(&self, request: &mut Request, metadata: MetadataMap, span: &Span) -> Decision {
         let begun = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| self.authorizer.begin(request))));
         let open = match begun {
-            // a hit waits for nothing, and needs neither a clock nor a timer
+            // a hit waits for nothing and needs neither a clock nor a timer
             Ok(Ok(decision)) => return decision,
             Ok(Err(open)) => open,
             Err(_panic) => return Decision::Deny(Refusal::Panic),
         };
-        // what is waited for may be long, and others wait beside it: of the message stays what is needed
+        // many requests may wait for long: of the message only what is needed stays in memory
         request.detach(self.authorizer.needs_whole_requests());
         let deadline = deadline::of(&metadata, self.cap);
         drop(metadata);
-        let Some(_room) = self.room.take(request.size() + open.size()) else {
+        let Some(_reserved) = self.budget.reserve(request.size() + open.size()) else {
             return Decision::Deny(Refusal::Overload);
         };
-        // in a box: a hit would otherwise carry the room for it along
+        // boxed, so that the future of a hit is not as large as this one
         let finishing = Box::pin(self.authorizer.finish(open, request).instrument(span.clone()));
         match timeout(deadline, AssertUnwindSafe(finishing).catch_unwind()).await {
             Ok(Ok(decision)) => decision,
@@ -148,7 +151,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         }
     }
 
-    /// To a call whose message was thrown away.
+    /// The reply to a call with a message that was thrown away.
     fn shed(&self, metadata: &MetadataMap) -> Reply {
         let decision = Decision::Deny(Refusal::Overload);
         log::decision(None, &decision);
@@ -159,7 +162,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         response::unavailable(&Refusal::Overload)
     }
 
-    /// Every decodable message gets a reply; `metadata` is that of the call.
+    /// Answers one call; `metadata` is the call's. Every decodable message gets a reply, others `INVALID_ARGUMENT`.
     pub async fn answer(&self, call: Call, metadata: MetadataMap) -> Result<Reply, Status> {
         let began = self.metrics.as_ref().map(|metrics| (metrics, Instant::now()));
         let call = match call {
@@ -203,7 +206,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> 
     }
 }
 
-/// The gRPC service, without health and without a network.
+/// The gRPC service alone, without health and without a network.
 pub fn authorization<K: KeySource, S: Store, P: Provisioner>(
     service: Service<K, S, P>,
     settings: &Settings,
@@ -211,9 +214,9 @@ pub fn authorization<K: KeySource, S: Store, P: Provisioner>(
     AuthorizationServer::new(service).max_decoding_message_size(settings.max_message_size)
 }
 
-/// Serves `max_connections` until `stopped`, then lets the requests in flight finish. `draining` comes first: from then on
-/// health says `NOT_SERVING`, so that Envoy moves on while requests are still answered.
-pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
+/// Serves up to `max_connections` until `stopped`, then lets the requests in flight finish. `draining` completes before: from
+/// then on health is `NOT_SERVING`, so that Envoy chooses other replicas while requests are still answered.
+pub(crate) async fn serve<K: KeySource, S: Store, P: Provisioner>(
     listener: Listener,
     service: Service<K, S, P>,
     settings: &Settings,
@@ -233,12 +236,13 @@ pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
             reporter.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
         }
         let _ = end.await;
-        // ends the streams of those who watch, which would hold their connections
+        // ends the streams of clients that watch health, which would keep their connections open
         for name in ["", SERVICE] {
             reporter.clear_service_status(name).await;
         }
     });
-    let room = service.room.clone();
+    let budget = service.budget.clone();
+    let gate = Gate::new(settings.max_in_flight, budget, settings.max_message_size, settings.deadline);
     let health = health.max_decoding_message_size(reflection::OTHER_MESSAGES);
     let mut routes = Routes::new(health).add_service(authorization(service, settings));
     if settings.reflection {
@@ -248,19 +252,19 @@ pub async fn serve<K: KeySource, S: Store, P: Provisioner>(
         stopped.await;
         let _ = ended.send(());
     };
-    let connections = Connections::new(max_connections);
-    server::serve(listener, routes, room, tls, settings, connections, stopped).await;
+    let server = Server::new(routes, gate, tls, settings.max_connection_age, settings.finish());
+    server.serve(listener, Connections::new(max_connections), stopped).await;
     reporting.abort();
     Ok(())
 }
 
-/// The server could not be built.
+/// Why the server could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The files of TLS.
+    /// The files of TLS cannot be used.
     #[error("TLS: {0}")]
     Tls(#[from] tls::Error),
-    /// Reflection.
+    /// The reflection service could not be built.
     #[error("gRPC reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
 }

@@ -1,11 +1,12 @@
-//! Health and readiness over HTTP, as JSON: `/health` and `/live` say that the process lives, `/ready` that it can
-//! serve, or what is missing; `degraded` is ready, for cached users: Elasticsearch is down, or the cache refuses writes. And
-//! `/metrics`, as text, where that is on.
+//! Serves health, readiness and metrics over HTTP.
+//!
+//! `/health` and `/live` show that the process lives, `/ready` that it can serve, or what is missing; both as JSON. The status
+//! `degraded` is ready, for cached users only: Elasticsearch is down, or the cache refuses writes. `/metrics` is text, and there
+//! when `enable_metrics` is on.
 
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use axum::http::{Request, StatusCode, header};
@@ -16,41 +17,41 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::Service as _;
 
 use crate::authz::Readiness;
-use crate::inbound::{Connections, Place};
+use crate::inbound::{ConnectionPermit, Connections};
 
-/// How long `/ready` looks.
+/// The longest time of one answer to `/ready`.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A peer that has not sent a whole request within this is no probe.
+/// The longest time until a request has come completely.
 const HEADERS: Duration = Duration::from_secs(10);
 
-/// A connection carries one request, and lasts no longer than this, for a peer that does not read its answer.
+/// The longest life of a connection, which carries one request: a peer may not read its answer.
 const WHOLE: Duration = Duration::from_secs(20);
 
-/// Bytes of a request: a line and a few headers.
+/// The most bytes of a request: a line and a few headers.
 const BUFFER: usize = 16 * 1024;
 
-/// `listen`
+/// The settings of the port of health and metrics.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Default `127.0.0.1:5000`.
+    /// `listen`: the address of the port. Default `127.0.0.1:5000`.
     pub listen: SocketAddr,
-    /// `enable_metrics`: `/metrics` is there. Default off, as in the Go service.
+    /// `enable_metrics`: whether `/metrics` is served. Default off, as in the Go service.
     pub metrics: bool,
 }
 
-/// `OpenMetrics` 1.0 §4.1.1
+/// The content type of metrics in the format of `OpenMetrics` 1.0 (§4.1.1).
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves so many connections at once, until `stopped`. `ready` answers `None` while draining; without `scrape` there is no
+/// Serves so many connections at once, until `stopped`. `ready` returns `None` while draining; without `scrape` there is no
 /// `/metrics`.
 pub async fn serve<R, F, M>(
     listener: TcpListener,
@@ -70,41 +71,31 @@ pub async fn serve<R, F, M>(
     if let Some(scrape) = scrape {
         router = router.route("/metrics", get(async move || metrics(scrape())));
     }
-    let (stop, stopping) = watch::channel(());
+    let graceful = GracefulShutdown::new();
     let connections = Connections::new(max_connections);
-    let serve = |io, place| connection(io, router.clone(), place, stopping.clone());
+    let serve = |io, permit| connection(io, router.clone(), permit, graceful.watcher());
     connections.accept_until(stopped, async || Ok(listener.accept().await?.0), serve).await;
-    drop((listener, stopping));
-    stop.send_replace(());
-    // every connection holds a receiver
-    stop.closed().await;
+    drop(listener);
+    graceful.shutdown().await;
 }
 
-/// One request and its answer.
-async fn connection<IO>(io: IO, router: Router, place: Place, mut stopping: watch::Receiver<()>)
+/// Serves one connection: one request and its answer.
+async fn connection<IO>(io: IO, router: Router, permit: ConnectionPermit, watcher: Watcher)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| {
-        place.asked();
+        permit.request_received();
         router.clone().call(request)
     });
     let mut http1 = http1::Builder::new();
     http1.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(BUFFER).keep_alive(false);
-    let mut connection = pin!(http1.serve_connection(TokioIo::new(io), service));
-    let ended = timeout(WHOLE, async {
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            _ = stopping.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
-    });
-    match ended.await {
+    match timeout(WHOLE, watcher.watch(http1.serve_connection(TokioIo::new(io), service))).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "A connection of the health port was closed"),
-        Err(_elapsed) => tracing::debug!("A connection of the health port was closed: its answer was not read"),
+        Ok(Err(error)) => tracing::debug!(%error, "A connection to the health port was closed"),
+        Err(_elapsed) => {
+            tracing::debug!("A connection to the health port was closed: the peer did not read the answer")
+        }
     }
 }
 
@@ -139,7 +130,7 @@ where
         (true, false) => (StatusCode::OK, "degraded"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
-    // of a store that does not answer it is not known whether it would take writes
+    // whether the store takes writes is known only while it answers
     let cache = found.cache.and(found.writes);
     let body = json!({ "status": status, "cache": part(&cache), "keys": part(&found.keys),
                        "elasticsearch": part(&found.elasticsearch) });
@@ -153,19 +144,19 @@ mod tests {
 
     use super::*;
 
-    /// Serves this connection for as long as the sender is there; the page is large.
-    fn serve_one(io: DuplexStream) -> watch::Sender<()> {
+    /// Serves this connection until the shutdown. The page `/large` is larger than the buffers of a connection.
+    fn serve_one(io: DuplexStream) -> GracefulShutdown {
         let router = Router::new().route("/live", get(alive)).route("/large", get(async || "x".repeat(1 << 20)));
-        let (stop, stopping) = watch::channel(());
-        tokio::spawn(connection(io, router, Connections::new(1).enter().unwrap(), stopping));
-        stop
+        let graceful = GracefulShutdown::new();
+        tokio::spawn(connection(io, router, Connections::new(1).admit().unwrap(), graceful.watcher()));
+        graceful
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_does_not_send_a_whole_request_in_time_is_given_up() {
+    async fn a_connection_without_a_complete_request_in_time_is_closed() {
         for said in ["", "GET /live HTTP/1.1\r\n", "GET /live HTTP/1.1\r\nhost: a\r\n"] {
             let (mut peer, io) = tokio::io::duplex(1024);
-            let _stop = serve_one(io);
+            let _graceful = serve_one(io);
             let began = Instant::now();
             peer.write_all(said.as_bytes()).await.unwrap();
             peer.read_to_end(&mut Vec::new()).await.unwrap();
@@ -176,7 +167,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_peer_is_answered() {
         let (mut peer, io) = tokio::io::duplex(1024);
-        let _stop = serve_one(io);
+        let _graceful = serve_one(io);
         for byte in b"GET /live HTTP/1.1\r\nhost: a\r\n\r\n" {
             sleep(HEADERS / 50).await;
             peer.write_all(&[*byte]).await.unwrap();
@@ -187,9 +178,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_does_not_read_its_answer_is_given_up() {
+    async fn a_connection_with_an_answer_that_is_not_read_in_time_is_closed() {
         let (mut peer, io) = tokio::io::duplex(1024);
-        let _stop = serve_one(io);
+        let _graceful = serve_one(io);
         let began = Instant::now();
         peer.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         sleep(WHOLE + Duration::from_millis(1)).await;
@@ -201,11 +192,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_does_not_hold_up_the_end() {
         let (mut peer, io) = tokio::io::duplex(1024);
-        let stop = serve_one(io);
+        let graceful = serve_one(io);
         tokio::task::yield_now().await;
         let began = Instant::now();
-        stop.send_replace(());
-        stop.closed().await;
+        graceful.shutdown().await;
         assert_eq!((began.elapsed(), peer.read_to_end(&mut Vec::new()).await.unwrap()), (Duration::ZERO, 0));
     }
 }

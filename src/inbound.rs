@@ -1,8 +1,8 @@
-//! Connections that come in: how many there are at most, and which one goes when there are more.
+//! Accepts connections and bounds their number: when there are too many, it chooses which one is closed.
 //!
-//! A connection costs the peer nothing and this process a file descriptor. Those that have not asked anything yet go first, the
-//! oldest before the others, so that a crowd of silent ones keeps nobody out; and each port has descriptors of its own, so that a
-//! crowd on one does not take those of the other.
+//! A connection costs the peer nothing and this process a file descriptor. Connections without any request so far are closed
+//! first, the oldest before the others, so that many silent ones do not keep others out. Each port has descriptors of its own,
+//! so that many connections to one do not take those of the other.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,32 +21,32 @@ mod bind;
 
 pub use bind::bind;
 
-/// Of the operator's port: probes and scrapes are few and short.
+/// The most connections to the port of health and metrics: probes and scrapes are few and short.
 const OPERATORS: usize = 64;
 
-/// Of the gRPC port: an Envoy opens one for each of its workers. An idle one takes some 20 kB.
+/// The most connections to the gRPC port. An Envoy opens one for each of its workers. An idle one takes some 20 kB.
 const CALLERS: usize = 2048;
 
-/// However few descriptors there are.
+/// The fewest connections to the gRPC port, even when there are not enough descriptors for them.
 const FEWEST: usize = 64;
 
-/// Descriptors for Redis, Elasticsearch, the identity provider and files.
-const OURS: u64 = 256;
+/// The descriptors that are kept for Redis, Elasticsearch, the identity provider and files.
+const RESERVED: u64 = 256;
 
-/// Between two lines of the log about connections that were closed at once.
-const TOLD: Duration = Duration::from_secs(10);
+/// The shortest time between two log lines about connections that were closed at once.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many connections each port takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// The gRPC port.
+    /// The most connections to the gRPC port.
     pub(crate) callers: usize,
-    /// The port of health and metrics.
+    /// The most connections to the port of health and metrics.
     pub(crate) operators: usize,
 }
 
 impl Limits {
-    /// As the limit of open files permits (`ulimit -n`).
+    /// The numbers that this process's limit of open files (`ulimit -n`) permits.
     pub(crate) fn of_this_process() -> Self {
         let limits = Self::of(getrlimit(Resource::Nofile).current);
         if limits.callers < CALLERS / 8 {
@@ -58,14 +58,14 @@ impl Limits {
         limits
     }
 
-    /// None for no limit.
+    /// The numbers that a limit of open files permits; `None` is no limit.
     fn of(files: Option<u64>) -> Self {
-        let rest = files.unwrap_or(u64::MAX).saturating_sub(OURS + OPERATORS as u64);
+        let rest = files.unwrap_or(u64::MAX).saturating_sub(RESERVED + OPERATORS as u64);
         Self { callers: usize::try_from(rest).unwrap_or(usize::MAX).clamp(FEWEST, CALLERS), operators: OPERATORS }
     }
 }
 
-/// The connections of one port.
+/// The open connections of one port, and their bound.
 #[derive(Debug)]
 pub(crate) struct Connections {
     most: usize,
@@ -74,20 +74,20 @@ pub(crate) struct Connections {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// But for those that were told to go.
+    /// Without those that are being closed to make room.
     count: usize,
     next: u64,
-    /// Those that have not asked anything yet, the oldest first, and what ends each.
+    /// The connections without a request so far, the oldest first, and the handle that ends each.
     silent: BTreeMap<u64, Option<AbortHandle>>,
-    told: Option<Instant>,
+    warned: Option<Instant>,
 }
 
-/// The place of one connection, until it is dropped.
+/// The permit of one connection to be open, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionPermit {
     of: Arc<Connections>,
     number: u64,
-    asked: AtomicBool,
+    used: AtomicBool,
 }
 
 impl Connections {
@@ -95,12 +95,13 @@ impl Connections {
         Arc::new(Self { most, open: Mutex::default() })
     }
 
-    /// Accepts until `stopped`, and runs `serve` as a task for each connection. Such a task is ended where it has to make room.
+    /// Accepts connections until `stopped`, and runs `serve` as a task for each. Such a task is ended when the connection has to
+    /// make room.
     pub(crate) async fn accept_until<IO, F: Future<Output = ()> + Send + 'static>(
         self: &Arc<Self>,
         stopped: impl Future<Output = ()>,
         mut accept: impl AsyncFnMut() -> io::Result<IO>,
-        serve: impl Fn(IO, Place) -> F,
+        serve: impl Fn(IO, ConnectionPermit) -> F,
     ) {
         let mut stopped = pin!(stopped);
         loop {
@@ -110,27 +111,28 @@ impl Connections {
             };
             match accepted {
                 Ok(io) => {
-                    if let Some(place) = self.enter() {
-                        let number = place.number;
-                        let task = tokio::spawn(serve(io, place));
+                    if let Some(permit) = self.admit() {
+                        let number = permit.number;
+                        let task = tokio::spawn(serve(io, permit));
                         self.may_end(number, task.abort_handle());
                     }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "A connection was not accepted");
-                    // out of file descriptors, most likely: others must end first
+                    // most likely there is no file descriptor left, until another connection ends
                     sleep(Duration::from_millis(50)).await;
                 }
             }
         }
     }
 
-    /// A place, if need be that of the connection that has been silent for the longest time; none where all have asked something.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
+    /// A permit for one more connection. At the bound, the oldest connection without a request is ended for it; `None` when all
+    /// have had requests.
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<ConnectionPermit> {
         let mut open = self.lock();
         if open.count >= self.most && !open.end_a_silent_one() {
-            if open.told.is_none_or(|told| told.elapsed() >= TOLD) {
-                open.told = Some(Instant::now());
+            if open.warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
+                open.warned = Some(Instant::now());
                 tracing::warn!(
                     connections = self.most,
                     "A connection was closed at once: there are as many as this process takes, and all of them are in use"
@@ -142,10 +144,10 @@ impl Connections {
         open.next += 1;
         let number = open.next;
         open.silent.insert(number, None);
-        Some(Place { of: Arc::clone(self), number, asked: AtomicBool::new(false) })
+        Some(ConnectionPermit { of: Arc::clone(self), number, used: AtomicBool::new(false) })
     }
 
-    /// From now on it can be ended, unless it has asked something by now.
+    /// Makes a connection one that can be ended, unless it has had a request meanwhile.
     fn may_end(&self, number: u64, task: AbortHandle) {
         if let Some(end) = self.lock().silent.get_mut(&number) {
             *end = Some(task);
@@ -168,20 +170,20 @@ impl Open {
     }
 }
 
-impl Place {
-    /// The peer has asked something: it is not ended for others any more.
-    pub(crate) fn asked(&self) {
-        if !self.asked.load(Ordering::Relaxed) && !self.asked.swap(true, Ordering::Relaxed) {
+impl ConnectionPermit {
+    /// To be called for each request. After the first one, the connection is not ended for others any more.
+    pub(crate) fn request_received(&self) {
+        if !self.used.load(Ordering::Relaxed) && !self.used.swap(true, Ordering::Relaxed) {
             self.of.lock().silent.remove(&self.number);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.of.lock();
-        // one that was silent and is not in the list was told to go, and is not counted any more
-        if open.silent.remove(&self.number).is_some() || *self.asked.get_mut() {
+        // one without a request that is not in the list was ended to make room, and is not counted any more
+        if open.silent.remove(&self.number).is_some() || *self.used.get_mut() {
             open.count -= 1;
         }
     }
@@ -202,37 +204,37 @@ mod tests {
         }
     }
 
-    /// What a connection is to do.
+    /// Whether a connection sends a request.
     enum Peer {
         Asks,
         IsSilent,
     }
 
-    type Dialled = (Peer, mpsc::Sender<()>);
+    type Connecting = (Peer, mpsc::Sender<()>);
 
-    /// Serves what is dialled. A connection that ends closes its channel.
-    async fn serve(connections: &Arc<Connections>, mut dialled: mpsc::Receiver<Dialled>) {
-        let accept = async || match dialled.recv().await {
+    /// Serves connections from this channel. A connection that ends closes its sender.
+    async fn serve(connections: &Arc<Connections>, mut incoming: mpsc::Receiver<Connecting>) {
+        let accept = async || match incoming.recv().await {
             Some(peer) => Ok(peer),
             None => std::future::pending().await,
         };
-        let serve = |(peer, open): Dialled, place: Place| async move {
+        let serve = |(peer, open): Connecting, permit: ConnectionPermit| async move {
             if matches!(peer, Peer::Asks) {
-                place.asked();
+                permit.request_received();
             }
-            // until the peer has gone
+            // until the peer closes the connection
             open.closed().await;
         };
         connections.accept_until(std::future::pending(), accept, serve).await;
     }
 
-    /// Runs beside a port for so many.
-    async fn beside_a_port(most: usize, run: impl AsyncFnOnce(mpsc::Sender<Dialled>, &Connections)) {
-        let (dial, dialled) = mpsc::channel(1);
+    /// Runs beside a port with this bound.
+    async fn beside_a_port(most: usize, run: impl AsyncFnOnce(mpsc::Sender<Connecting>, &Connections)) {
+        let (connect, incoming) = mpsc::channel(1);
         let connections = Connections::new(most);
         tokio::select! {
-            () = serve(&connections, dialled) => panic!("it accepts for ever"),
-            () = run(dial, &connections) => {}
+            () = serve(&connections, incoming) => panic!("it accepts for ever"),
+            () = run(connect, &connections) => {}
         }
     }
 
@@ -245,11 +247,11 @@ mod tests {
     #[tokio::test]
     async fn silent_connections_make_room_the_oldest_first_and_those_that_ask_stay() {
         use Peer::{Asks, IsSilent};
-        beside_a_port(3, async |dial, connections| {
+        beside_a_port(3, async |connect, connections| {
             let mut peers = Vec::new();
             for peer in [IsSilent, Asks, IsSilent, IsSilent, Asks, Asks, Asks] {
                 let (open, closed) = mpsc::channel::<()>(1);
-                dial.send((peer, open)).await.unwrap();
+                connect.send((peer, open)).await.unwrap();
                 settle().await;
                 peers.push(closed);
             }
@@ -262,12 +264,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_free_again_when_its_connection_ends_by_itself_or_for_another() {
-        beside_a_port(2, async |dial, connections| {
+    async fn a_permit_is_free_again_when_its_connection_ends_by_itself_or_for_another() {
+        beside_a_port(2, async |connect, connections| {
             let mut peers = Vec::new();
             for n in 0..100 {
                 let (open, closed) = mpsc::channel::<()>(1);
-                dial.send((Peer::IsSilent, open)).await.unwrap();
+                connect.send((Peer::IsSilent, open)).await.unwrap();
                 settle().await;
                 assert!(connections.lock().count <= 2);
                 peers.push(closed);

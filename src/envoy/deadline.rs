@@ -1,20 +1,20 @@
-//! How long an answer may take.
+//! The deadline of one call: Envoy's `grpc-timeout`, bounded by the configuration.
 
 use std::time::Duration;
 
 use tonic::metadata::MetadataMap;
 
-/// What is left for the reply's way back. tonic answers its own time-out with CANCELLED, which Envoy's
-/// `failure_mode_allow` would turn into a pass: our 503 must come first.
+/// The time that is left for the reply to reach Envoy. At the time-out itself tonic answers CANCELLED, with which Envoy lets the
+/// request through when `failure_mode_allow` is on: the denial with 503 must come before.
 const MARGIN: Duration = Duration::from_millis(10);
 
-/// The caller's `grpc-timeout` less the margin, under our own cap.
+/// The caller's `grpc-timeout` less the margin, and no more than `cap`.
 pub(super) fn of(metadata: &MetadataMap, cap: Duration) -> Duration {
     let asked = metadata.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
     asked.map_or(cap, |asked| asked.saturating_sub(MARGIN).min(cap))
 }
 
-/// At most eight digits and a unit (gRPC over HTTP/2, "Requests").
+/// Reads at most eight digits and a unit (gRPC over HTTP/2, "Requests").
 fn parse(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {

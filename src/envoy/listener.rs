@@ -1,4 +1,4 @@
-//! Where Envoy reaches us: a TCP address, or a Unix socket with a mode.
+//! Binds the address at which Envoy connects: a TCP port, or a Unix socket with a mode.
 
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -11,16 +11,16 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::inbound;
 
-/// Where Envoy reaches us.
+/// The address at which Envoy connects, from `grpc.listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// `127.0.0.1:9001`
+    /// A TCP address, such as `127.0.0.1:9001`.
     Tcp(SocketAddr),
-    /// `unix:/path`
+    /// A Unix socket, configured as `unix:/path`.
     Unix {
-        /// Of the socket.
+        /// The path of the socket in the file system.
         path: PathBuf,
-        /// `grpc.socket_mode`: who may connect needs write permission.
+        /// `grpc.socket_mode`: a process needs write permission to connect. Default 0660.
         mode: u32,
     },
 }
@@ -37,13 +37,13 @@ impl fmt::Display for Listen {
 /// A bound socket, before anything is served.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP.
+    /// A bound TCP port.
     Tcp(TcpListener),
-    /// A Unix socket.
+    /// A bound Unix socket, and its name, which is removed with it.
     Unix(UnixListener, SocketFile),
 }
 
-/// Binds. A Unix socket that nobody answers on any more is replaced.
+/// Binds the address. A Unix socket of a process that does not answer any more is replaced.
 pub async fn bind(listen: &Listen) -> io::Result<Listener> {
     match listen {
         Listen::Tcp(address) => Ok(Listener::Tcp(inbound::bind(*address).await?)),
@@ -71,7 +71,7 @@ async fn refuse_what_is_in_use(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The name of a Unix socket in the file system; it goes with its process.
+/// The name of a Unix socket in the file system; dropping it removes the name.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -79,8 +79,8 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Binds beside the path and moves the socket there when it has its mode: nobody can connect in between, and a
-    /// stale one is replaced in one step.
+    /// Binds under another name and moves the socket to its path when it has its mode: no process can connect before, and
+    /// a stale socket is replaced in one step.
     fn make(path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
@@ -99,9 +99,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // another process may have put its own there by now
+        // another process may have replaced it meanwhile
         if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
-            // one that stays behind is replaced at the next start
+            // a name that could not be removed is replaced at the next start
             let _ = fs::remove_file(&self.path);
         }
     }

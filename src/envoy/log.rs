@@ -1,4 +1,4 @@
-//! One line per decision: refusals at info, outages at warn, passes at debug.
+//! Writes one log line for each decision: refusals at info, outages at warn, allowed requests at debug.
 
 use tonic::codegen::http::Response;
 
@@ -30,13 +30,13 @@ fn denied(request: Option<&Request>, refusal: &Refusal) {
     }
 }
 
-/// Bytes that are no `CheckRequest`.
+/// Logs a message that is no `CheckRequest`.
 pub(super) fn undecodable(error: &Malformed) {
     tracing::info!(reason = "message_undecodable", %error, "Request denied");
 }
 
-/// Calls that tonic refuses before the service sees them: a message over the limit, an unknown method. A reply that the
-/// service made carries its status in the trailers, a refusal by tonic in the headers.
+/// Logs a call that tonic refuses before it reaches the service: a message over the limit, an unknown method. A reply of the
+/// service has its status in the trailers, a refusal by tonic in the headers.
 pub(super) fn refused_by_tonic<B>(response: &Response<B>) {
     if let Some(status) = response.headers().get("grpc-status").filter(|status| *status != "0") {
         let grpc_status = status.to_str().unwrap_or("?");
@@ -44,12 +44,12 @@ pub(super) fn refused_by_tonic<B>(response: &Response<B>) {
     }
 }
 
-/// A call of somebody whose certificate is good, but not on the list.
-pub(super) fn stranger(stranger: &UnlistedPeer, from: &str) {
-    tracing::warn!(reason = "peer_not_allowed", peer = stranger.0, from, "Request denied");
+/// Logs a call of a client with a valid certificate that is not on the list.
+pub(super) fn unlisted_peer(peer: &UnlistedPeer, from: &str) {
+    tracing::warn!(reason = "peer_not_allowed", peer = peer.0, from, "Request denied");
 }
 
-/// Probes of the port alone say nothing and go: no reason to write a line.
+/// Logs a failed handshake; at debug only when the peer closed the connection, as probes of the port do.
 pub(super) fn handshake(error: &std::io::Error, from: &str) {
     if error.kind() == std::io::ErrorKind::UnexpectedEof {
         tracing::debug!(reason = "tls_handshake", %error, from, "Connection refused");

@@ -1,4 +1,5 @@
-//! The first bytes of a connection (RFC 9113 §3.4), read before anything is served: HTTP/2 itself waits for them for ever.
+//! Waits for the connection preface of HTTP/2 (RFC 9113 §3.4) before a connection is served: hyper itself waits for it without a
+//! limit of time.
 
 use std::io;
 use std::pin::Pin;
@@ -8,25 +9,25 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose preface has come, and is read once more.
+/// A connection after its preface, which hyper reads from here a second time.
 #[derive(Debug)]
-pub(super) struct Opened<IO> {
-    /// Bytes of the preface that were not read again yet.
+pub(super) struct Rewound<IO> {
+    /// The number of bytes of the preface that have not been read again yet.
     left: usize,
     io: IO,
 }
 
-/// Waits for the preface. Fails for a peer that speaks anything else.
-pub(super) async fn expect<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<Opened<IO>> {
+/// Waits for the preface. Fails when the first bytes are others.
+pub(super) async fn expect<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<Rewound<IO>> {
     let mut first = [0; PREFACE.len()];
     io.read_exact(&mut first).await?;
     if first != PREFACE {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak HTTP/2"));
     }
-    Ok(Opened { left: PREFACE.len(), io })
+    Ok(Rewound { left: PREFACE.len(), io })
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Opened<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for Rewound<IO> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.left > 0 {
@@ -40,7 +41,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Opened<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Opened<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Rewound<IO> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().io).poll_write(context, bytes)
     }

@@ -1,14 +1,15 @@
-//! Reflection, for `grpcurl`.
+//! gRPC server reflection, with which tools such as `grpcurl` learn the methods and messages.
 
 use tonic::service::Routes;
 use tonic_reflection::server::{Builder, Error};
 
 use super::wire;
 
-/// Bytes of a question about health, or of one for reflection: they name a service, and are received without asking for room.
+/// The most bytes of a request for health or reflection. It names a service, so that it is small and needs no reservation of
+/// memory.
 pub(super) const OTHER_MESSAGES: usize = 4 * 1024;
 
-/// Adds both versions of it.
+/// Adds both versions of the reflection service.
 pub(super) fn add(routes: Routes) -> Result<Routes, Error> {
     let (v1, v1alpha) = (services().build_v1()?, services().build_v1alpha()?);
     let v1 = v1.max_decoding_message_size(OTHER_MESSAGES);

@@ -1,4 +1,4 @@
-//! `CheckRequest` → [`Request`].
+//! Reads a [`Request`] from a `CheckRequest` of Envoy's.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -10,13 +10,13 @@ use super::wire::http::{self, Malformed};
 use crate::authz::{Request, Text};
 use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
 
-/// What is read of every request.
+/// The headers that are read from every request, whatever the configuration.
 const ALWAYS: [&str; 5] = ["authorization", "x-request-id", "traceparent", "origin", "access-control-request-method"];
 
-/// Reads requests.
+/// Reads requests, with the attributes that the configuration asks for.
 pub(super) struct Reader {
     wanted: AttributeSelection,
-    /// Of the wanted headers.
+    /// The names of the wanted headers.
     names: Vec<String>,
 }
 
@@ -26,8 +26,8 @@ impl Reader {
         Self { wanted, names }
     }
 
-    /// What a decision needs, out of either header encoding. Absent parts are no reason to panic: a request without HTTP
-    /// attributes (TCP filters, hand-made calls) is `None`.
+    /// What a decision needs of a request, from either encoding of headers. `None` for a request without HTTP attributes, as TCP
+    /// filters and hand-made calls send them.
     pub(super) fn read(&self, check: auth::CheckRequest) -> Result<Option<Request>, Malformed> {
         let Some(mut attributes) = check.attributes else { return Ok(None) };
         let Some(http) = attributes.request.take().and_then(|request| request.http) else { return Ok(None) };
@@ -44,7 +44,7 @@ impl Reader {
     }
 }
 
-/// Nothing where it is repeated.
+/// The value of a header; nothing where it is absent or repeated.
 fn text(header: Header) -> Text {
     match header {
         Header::One(value) => Text(value),
@@ -52,7 +52,7 @@ fn text(header: Header) -> Text {
     }
 }
 
-/// What Envoy and its operator say, not the client.
+/// The attributes that Envoy and its operator set, and no client can.
 fn by_operator(attributes: AttributeContext, wanted: &AttributeSelection) -> Result<RequestAttributes, Malformed> {
     let extension = wanted.extension.and_then(|key| {
         attributes.context_extensions.into_iter().find(|entry| entry.key == key).map(|entry| entry.value)
@@ -73,7 +73,7 @@ fn object(fields: prost_types::Struct) -> Map<String, Value> {
     fields.fields.into_iter().map(|(name, field)| (name, value(field))).collect()
 }
 
-/// Depth is bounded by the decoder.
+/// The same value as JSON. The recursion is bounded, since the decoder bounds the depth.
 fn value(of: prost_types::Value) -> Value {
     match of.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
@@ -85,7 +85,7 @@ fn value(of: prost_types::Value) -> Value {
     }
 }
 
-/// Queries may hold secrets, and are neither matched nor logged.
+/// The path without its query: queries may hold secrets, and are neither matched nor logged.
 fn without_query(path: &Bytes) -> Text {
     let end = path.iter().position(|b| *b == b'?').unwrap_or(path.len());
     Text(path.slice(..end))

@@ -1,4 +1,4 @@
-//! [`Decision`](crate::authz::Decision) → reply bytes.
+//! Makes the bytes of a reply from a [`Decision`](crate::authz::Decision).
 //!
 //! An unset `CheckResponse.status` means *allow* to Envoy, so replies are built here, by three constructors, and nowhere
 //! else.
@@ -11,31 +11,32 @@ use super::wire::{Reply, rpc, status::HttpStatus};
 use crate::authz::Refusal;
 use crate::credentials::Credential;
 
-/// Taken off every allowed request: Elasticsearch's run-as and secondary authentication, and what proxies read.
+/// Headers that are removed from every allowed request: Elasticsearch's run-as and secondary authentication, and what proxies
+/// read.
 const REMOVED: [&str; 3] = ["es-security-runas-user", "es-secondary-authorization", "proxy-authorization"];
 
-/// Replies that let requests through.
+/// Makes replies that let requests through.
 pub(super) struct Replies {
-    /// `authorization` is never among them: Envoy removes after it sets.
+    /// The headers to remove. `authorization` is never among them: Envoy removes headers after it sets others.
     removed: Vec<String>,
 }
 
 impl Replies {
-    /// `identity` names the headers that say who the caller is: nothing behind Envoy is to believe them.
+    /// `identity` are the headers that name the caller. They are removed, so that nothing behind Envoy trusts them.
     pub(super) fn new(identity: &[HeaderName]) -> Self {
         let identity = identity.iter().map(HeaderName::as_str);
         Self { removed: REMOVED.into_iter().chain(identity).map(str::to_owned).collect() }
     }
 
-    /// Lets the request through without any credential, the client's included. Cookies as in [`Self::allow`].
+    /// Lets the request through without any credential, the client's included. `cookies` is as in [`Self::allow`].
     pub(super) fn preflight(&self, cookies: Option<&str>) -> Reply {
         let mut ok = self.ok(None, cookies);
         ok.headers_to_remove.push("authorization".to_owned());
         reply(0, HttpResponse::OkResponse(ok))
     }
 
-    /// Lets the request through with this credential. `cookies` is what is to be left of them, where our own is among them: such
-    /// a reply is made for one request.
+    /// Lets the request through with this credential. `cookies` is the new value of the header `cookie` when one with a token
+    /// was removed; such a reply is made for this request alone, others are kept with the credential.
     pub(super) fn allow(&self, credential: &Credential, cookies: Option<&str>) -> Reply {
         let with = |basic: &str| reply(0, HttpResponse::OkResponse(self.ok(Some(basic), cookies)));
         match cookies {
@@ -49,7 +50,7 @@ impl Replies {
         let mut headers_to_remove = self.removed.clone();
         match cookies {
             None => {}
-            // an empty value is not to be sent
+            // a `cookie` header must not be empty
             Some("") => headers_to_remove.push("cookie".to_owned()),
             Some(rest) => headers.push(overwrite("cookie", rest)),
         }
@@ -57,7 +58,7 @@ impl Replies {
     }
 }
 
-/// Refuses the caller: 4xx.
+/// Refuses the request with a status of 4xx: the caller may not do this.
 pub(super) fn deny(refusal: &Refusal) -> Reply {
     let verdict = refusal.verdict();
     let mut headers = Vec::new();
@@ -67,11 +68,11 @@ pub(super) fn deny(refusal: &Refusal) -> Reply {
     reply(verdict.code, denied(verdict.http, headers, verdict.text))
 }
 
-/// Refuses because something is down: 503. A denial and not a gRPC error, which Envoy's `failure_mode_allow` would
-/// turn into a pass.
+/// Refuses the request with 503, because something is down. It is a denial and not a gRPC error: Envoy lets the request through
+/// at a gRPC error when `failure_mode_allow` is on.
 pub(super) fn unavailable(refusal: &Refusal) -> Reply {
     let verdict = refusal.verdict();
-    // whole seconds (RFC 9110 §10.2.3), and no sooner
+    // in whole seconds (RFC 9110 §10.2.3), rounded up
     let after = refusal.retry_after().as_millis().div_ceil(1000).to_string();
     reply(verdict.code, denied(verdict.http, vec![plain("retry-after", &after)], verdict.text))
 }
@@ -81,7 +82,7 @@ fn denied(http: u16, mut headers: Vec<HeaderValueOption>, text: &str) -> HttpRes
     HttpResponse::DeniedResponse(DeniedHttpResponse {
         status: Some(HttpStatus { code: i32::from(http) }),
         headers,
-        // clients that speak gRPC get it as grpc-message
+        // Envoy sends this text to gRPC clients as grpc-message
         body: text.to_owned(),
     })
 }
@@ -95,8 +96,8 @@ fn reply(code: i32, http_response: HttpResponse) -> Reply {
     })
 }
 
-/// Released Envoys look at `append` only, one development line at `append_action` only: both say overwrite. Values go
-/// into `value`: `raw_value` is ignored there.
+/// A header that overwrites the client's. Released Envoys read `append` only, one development line reads `append_action` only:
+/// both say overwrite. Values go into `value`, since Envoy ignores `raw_value` here.
 fn overwrite(name: &'static str, value: &str) -> HeaderValueOption {
     #[expect(deprecated, reason = "the only field that released Envoys look at")]
     HeaderValueOption {
@@ -106,7 +107,7 @@ fn overwrite(name: &'static str, value: &str) -> HeaderValueOption {
     }
 }
 
-/// For denied replies, where Envoy drops entries that say append.
+/// A header of a denied reply, in which Envoy drops entries with `append`.
 fn plain(name: &'static str, value: &str) -> HeaderValueOption {
     let header = HeaderValue { key: name.into(), value: value.to_owned().into(), ..HeaderValue::default() };
     HeaderValueOption { header: Some(header), ..HeaderValueOption::default() }
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_turn_is_told_when_in_whole_seconds_and_no_sooner() {
+    fn retry_after_is_rounded_up_to_whole_seconds() {
         let busy = |millis| {
             let again = Duration::from_millis(millis);
             Refusal::Credentials(broker::Error::Busy(Busy { again }))

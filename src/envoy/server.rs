@@ -1,7 +1,13 @@
-//! Connections: accepting them, TLS, HTTP/2, their age and their end.
+//! Serves the connections of the gRPC port: accepting them, TLS, HTTP/2, their greatest age and their end.
 //!
-//! tonic's own loop knows neither a jitter of the age nor a limit for requests that do not finish, and when it is given a
-//! grace period it cuts old connections without a GOAWAY.
+//! Two libraries have a loop of their own, and neither does what is needed here:
+//!
+//! - tonic's has no jitter of the age and no limit for requests that do not finish, and with a grace period it cuts old
+//!   connections without a GOAWAY;
+//! - `hyper_util::server::graceful`, which `http.rs` uses, watches hyper's connections only, and hides the connection that it
+//!   watches. So it could not end a connection that is still at its handshake of TLS or its preface, nor send the GOAWAY of an
+//!   old connection while others go on, nor begin the time limit for requests in flight with the GOAWAY of each connection. The
+//!   rest of it is a `watch` channel, which is used here directly.
 
 use std::future::{self, Future};
 use std::io;
@@ -24,70 +30,32 @@ use tonic::service::Routes;
 use tower::Service as _;
 
 use crate::clock::jittered;
-use crate::inbound::{Connections, Place};
+use crate::inbound::{ConnectionPermit, Connections};
 
 use super::gate::Gate;
-use super::room::Room;
+use super::listener::Listener;
 use super::tls::{self, peer::UnlistedPeer};
-use super::{Listener, Settings, log, preface};
+use super::{log, preface};
 
-/// Streams of one connection. Envoy opens one connection per worker and answers a lower limit with refused streams.
+/// The most streams of one connection. Envoy opens one connection per worker, and a lower limit makes it refuse streams.
 const MAX_STREAMS: u32 = 4096;
 
-/// A peer that is silent for so long is asked whether it lives, and given up when it says nothing for `KEEPALIVE_TIMEOUT`.
+/// After so long without a byte, a PING is sent; without an answer within `KEEPALIVE_TIMEOUT` the connection is closed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The handshake of TLS, and the preface of HTTP/2 after it: a peer that says nothing within this is no Envoy. Once both have come a
-/// connection may be idle as long as it likes.
+/// The longest time for the handshake of TLS, and for the preface of HTTP/2 after it. After both, a connection may be idle for
+/// any time.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// What every connection is served with.
-struct Server {
+pub(super) struct Server {
     routes: Routes,
     gate: Gate,
     http2: http2::Builder<TokioExecutor>,
     tls: Option<Arc<tls::Watched>>,
     max_age: Option<Duration>,
     grace: Duration,
-}
-
-/// Serves until `stopped`, then says so to every peer and returns when the requests in flight are done, or cannot be any
-/// more.
-pub(super) async fn serve(
-    listener: Listener,
-    routes: Routes,
-    room: Room,
-    tls: Option<Arc<tls::Watched>>,
-    settings: &Settings,
-    connections: Arc<Connections>,
-    stopped: impl Future<Output = ()> + Send,
-) {
-    let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
-    let (max_age, grace) = (settings.max_connection_age, settings.finish());
-    let gate = Gate::new(settings.max_in_flight, room, settings.max_message_size, settings.deadline);
-    let server = Arc::new(Server { routes: routes.prepare(), gate, http2: http2(), tls, max_age, grace });
-    let (stop, stopping) = watch::channel(());
-    match &listener {
-        Listener::Tcp(listener) => {
-            let serve = |(io, from), place| Arc::clone(&server).connection(io, from, place, stopping.clone());
-            connections.accept_until(stopped, async || accept(listener).await, serve).await;
-        }
-        Listener::Unix(listener, _) => {
-            let accept = async || Ok((listener.accept().await?.0, "unix".to_owned()));
-            let serve = |(io, from), place| Arc::clone(&server).connection(io, from, place, stopping.clone());
-            connections.accept_until(stopped, accept, serve).await;
-        }
-    }
-    // nobody new: the port is closed, the socket's name is gone
-    drop(listener);
-    drop(stopping);
-    stop.send_replace(());
-    // every connection holds a receiver
-    stop.closed().await;
-    if let Some(watching) = watching {
-        watching.abort();
-    }
 }
 
 fn http2() -> http2::Builder<TokioExecutor> {
@@ -108,15 +76,59 @@ async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, String)> {
 }
 
 impl Server {
+    /// `max_age` is the age at which a connection is ended, and `grace` the time that its requests have to finish then.
+    pub(super) fn new(
+        routes: Routes,
+        gate: Gate,
+        tls: Option<Arc<tls::Watched>>,
+        max_age: Option<Duration>,
+        grace: Duration,
+    ) -> Self {
+        Self { routes: routes.prepare(), gate, http2: http2(), tls, max_age, grace }
+    }
+
+    /// Serves until `stopped`, then sends GOAWAY to every peer and returns when the requests in flight are answered, or their
+    /// time is over.
+    pub(super) async fn serve(
+        self,
+        listener: Listener,
+        connections: Arc<Connections>,
+        stopped: impl Future<Output = ()> + Send,
+    ) {
+        let watching = self.tls.clone().map(|tls| tokio::spawn(tls.watch()));
+        let server = Arc::new(self);
+        let (stop, stopping) = watch::channel(());
+        match &listener {
+            Listener::Tcp(listener) => {
+                let serve = |(io, from), permit| Arc::clone(&server).connection(io, from, permit, stopping.clone());
+                connections.accept_until(stopped, async || accept(listener).await, serve).await;
+            }
+            Listener::Unix(listener, _) => {
+                let accept = async || Ok((listener.accept().await?.0, "unix".to_owned()));
+                let serve = |(io, from), permit| Arc::clone(&server).connection(io, from, permit, stopping.clone());
+                connections.accept_until(stopped, accept, serve).await;
+            }
+        }
+        // closes the port, or removes the socket's name, so that no connection can be made from here on
+        drop(listener);
+        drop(stopping);
+        stop.send_replace(());
+        // every connection holds a receiver
+        stop.closed().await;
+        if let Some(watching) = watching {
+            watching.abort();
+        }
+    }
+
     async fn connection<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self: Arc<Self>,
         io: IO,
         from: String,
-        place: Place,
+        permit: ConnectionPermit,
         mut stopping: watch::Receiver<()>,
     ) {
         let Some(tls) = &self.tls else {
-            return self.open(io, None, &place, stopping).await;
+            return self.receive_preface(io, None, &permit, stopping).await;
         };
         let accepting = tls::accept(tls.current(), &tls.settings().allowed, io);
         let accepted = tokio::select! {
@@ -125,40 +137,40 @@ impl Server {
         };
         match accepted {
             Ok((io, verdict)) => {
-                let refused = verdict.err().map(|stranger| Refused { stranger, from });
-                self.open(io, refused, &place, stopping).await;
+                let refused = verdict.err().map(|peer| Refused { peer, from });
+                self.receive_preface(io, refused, &permit, stopping).await;
             }
             Err(error) => log::handshake(&error, &from),
         }
     }
 
-    async fn open<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    async fn receive_preface<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         io: IO,
         refused: Option<Refused>,
-        place: &Place,
+        permit: &ConnectionPermit,
         mut stopping: watch::Receiver<()>,
     ) {
-        let opened = tokio::select! {
+        let received = tokio::select! {
             _ = stopping.changed() => return,
-            opened = within(HANDSHAKE, preface::expect(io)) => opened,
+            received = within(HANDSHAKE, preface::expect(io)) => received,
         };
-        match opened {
-            Ok(io) => self.speak(io, refused, place, stopping).await,
-            Err(error) => tracing::debug!(%error, "A connection was closed before it asked anything"),
+        match received {
+            Ok(io) => self.serve_http2(io, refused, permit, stopping).await,
+            Err(error) => tracing::debug!(%error, "A connection was closed before its first request"),
         }
     }
 
-    async fn speak<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    async fn serve_http2<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         io: IO,
         refused: Option<Refused>,
-        place: &Place,
+        permit: &ConnectionPermit,
         mut stopping: watch::Receiver<()>,
     ) {
         let refused = refused.as_ref();
         let service = service_fn(|request: Request<Incoming>| {
-            place.asked();
+            permit.request_received();
             let (refusal, mut routes) = (refused.map(Refused::answer), self.routes.clone());
             let request = self.gate.pass(request);
             async move {
@@ -175,10 +187,10 @@ impl Server {
             () = old_age(self.max_age) => {}
             _ = stopping.changed() => {}
         }
-        // GOAWAY; what is in flight goes on
+        // sends GOAWAY; requests in flight go on
         connection.as_mut().graceful_shutdown();
         if timeout(self.grace, connection).await.is_err() {
-            tracing::debug!("A connection was cut: a stream of it did not end");
+            tracing::debug!("A connection was closed with requests in flight: they did not finish in time");
         }
     }
 }
@@ -187,20 +199,20 @@ async fn within<T>(limit: Duration, operation: impl Future<Output = io::Result<T
     timeout(limit, operation).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// A client that is not on the list. It learns nothing but that: health neither.
+/// A client that is not on the list. Every call of it is refused, those for health too.
 struct Refused {
-    stranger: UnlistedPeer,
+    peer: UnlistedPeer,
     from: String,
 }
 
 impl Refused {
     fn answer(&self) -> Response<Body> {
-        log::stranger(&self.stranger, &self.from);
+        log::unlisted_peer(&self.peer, &self.from);
         Status::permission_denied("this client may not ask").into_http()
     }
 }
 
-/// Ends 10 % before or after `max_age`: connections that were made together do not end together (gRPC proposal A9).
+/// Waits for `max_age`, up to 10 % less or more: connections that were made together do not end together (gRPC proposal A9).
 async fn old_age(max_age: Option<Duration>) {
     let Some(max_age) = max_age else { return future::pending().await };
     sleep(jittered(max_age, 0.9..=1.1)).await;
@@ -211,25 +223,25 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio::time::Instant;
 
+    use super::super::budget::MemoryBudget;
     use super::*;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    /// Settings, and the acknowledgement of the server's (RFC 9113 §6.5).
+    /// The client's SETTINGS, and the acknowledgement of the server's (RFC 9113 §6.5).
     const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
     const PING: u8 = 6;
 
-    /// Serves this connection for as long as the sender is there.
+    /// Serves this connection until the sender is dropped.
     fn serve_one(io: DuplexStream) -> watch::Sender<()> {
         let (stop, stopping) = watch::channel(());
-        let gate = Gate::new(1, Room::new(1, 1), 1, Duration::ZERO);
-        let (routes, grace) = (Routes::default().prepare(), Duration::ZERO);
-        let server = Arc::new(Server { routes, gate, http2: http2(), tls: None, max_age: None, grace });
-        let place = Connections::new(1).enter().unwrap();
-        tokio::spawn(server.connection(io, "a test".into(), place, stopping));
+        let gate = Gate::new(1, MemoryBudget::new(1, 1), 1, Duration::ZERO);
+        let server = Arc::new(Server::new(Routes::default(), gate, None, None, Duration::ZERO));
+        let permit = Connections::new(1).admit().unwrap();
+        tokio::spawn(server.connection(io, "a test".into(), permit, stopping));
         stop
     }
 
-    /// The next frame's type and content; none at the end.
+    /// The type and the content of the next frame; `None` at the end of the connection.
     async fn frame(peer: &mut DuplexStream) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 9];
         peer.read_exact(&mut head).await.ok()?;
@@ -239,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_does_not_say_at_once_that_it_speaks_http_2_is_given_up() {
+    async fn a_connection_without_a_preface_in_time_is_closed() {
         for said in [0, 1, PREFACE.len() - 1] {
             let (mut peer, io) = tokio::io::duplex(64 * 1024);
             let _stop = serve_one(io);
@@ -251,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_peer_has_its_time_and_an_idle_one_that_lives_stays() {
+    async fn a_slow_preface_is_waited_for_and_an_idle_connection_that_answers_pings_stays() {
         let (mut peer, io) = tokio::io::duplex(64 * 1024);
         let _stop = serve_one(io);
         for byte in PREFACE {

@@ -1,5 +1,5 @@
-//! TLS on the gRPC port: our certificate, the authorities that sign clients' certificates, and which of the clients may
-//! ask. Files are read again when they change.
+//! TLS on the gRPC port: elastauth's certificate, the authorities of clients' certificates, and the clients that may call.
+//! The files are read again when they change.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,49 +22,50 @@ pub mod peer;
 pub use files::Watched;
 use peer::{Name, UnlistedPeer};
 
-/// `grpc.tls_*`
+/// The settings of TLS on the gRPC port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `grpc.tls_cert_file`: our certificate and its chain, PEM.
+    /// `grpc.tls_cert_file`: the PEM file with elastauth's certificate and its chain.
     pub cert_file: PathBuf,
-    /// `grpc.tls_key_file`: its key, PEM.
+    /// `grpc.tls_key_file`: the PEM file with the certificate's private key.
     pub key_file: PathBuf,
-    /// `grpc.tls_client_ca_file`: who signs the certificates that clients must show, PEM. None: nobody must show one.
+    /// `grpc.tls_client_ca_file`: the PEM file with the authorities that sign clients' certificates. Without it clients need
+    /// none.
     pub client_ca_file: Option<PathBuf>,
-    /// `grpc.tls_allowed_sans`: empty for every client whose certificate verifies.
+    /// `grpc.tls_allowed_sans`: the names of clients that may call. Empty: every client with a certificate that verifies.
     pub allowed: Vec<Name>,
-    /// `grpc.tls_reload_interval`: how often the files are looked at.
+    /// `grpc.tls_reload_interval`: the interval at which the files are read again. Default 10 s.
     pub reload_interval: Duration,
 }
 
-/// Why there is no TLS.
+/// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
     #[error("{path}: {source}")]
     Read {
-        /// Which.
+        /// The file that could not be read.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
     /// A file does not hold what it should. Its content is not part of the text.
     #[error("{path}: {what}")]
     Content {
-        /// Which.
+        /// The file with the wrong content.
         path: PathBuf,
-        /// What is wrong.
+        /// What is missing or damaged in it.
         what: String,
     },
-    /// Certificate and key, each fine, do not fit together.
+    /// Certificate and key can both be read, and do not belong together.
     #[error("certificate and key: {0}")]
     Pair(rustls::Error),
-    /// The authorities.
+    /// The authorities of clients cannot be used.
     #[error("authorities of clients: {0}")]
     Authorities(#[from] VerifierBuilderError),
 }
 
-/// What the files held at one moment.
+/// The contents of the files at one moment.
 struct Material {
     cert: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
@@ -90,8 +91,8 @@ impl Material {
         context.finish()
     }
 
-    /// Each configuration has a session cache of its own, so that no session outlives the authorities that it was
-    /// verified with.
+    /// The configuration of rustls. Each has a session cache of its own, so that no session is resumed after the authorities
+    /// that verified it were replaced.
     fn config(&self, settings: &Settings) -> Result<ServerConfig, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(&settings.cert_file, &self.cert)?;
@@ -131,7 +132,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     Ok(certificates)
 }
 
-/// Not the library's text, which may quote the file.
+/// An error about the content of a file. The library's text is left out, since it may quote the file.
 fn content(path: &Path, wanted: &str, error: pem::Error) -> Error {
     let what = match error {
         pem::Error::NoItemsFound => format!("no {wanted} in PEM format"),
@@ -140,12 +141,12 @@ fn content(path: &Path, wanted: &str, error: pem::Error) -> Error {
     Error::Content { path: path.into(), what }
 }
 
-/// Reads the files once and says what is wrong with them.
+/// Reads the files once, for the errors in them.
 pub fn check(settings: &Settings) -> Result<(), Error> {
     Material::read(settings)?.config(settings).map(|_| ())
 }
 
-/// One handshake. The inner error is for a client that is who it says and is not on the list.
+/// Does one handshake. The inner error means a client with a valid certificate that is not on the list.
 pub(super) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     config: Arc<ServerConfig>,
     allowed: &[Name],

@@ -1,4 +1,4 @@
-//! The span of a call (OpenTelemetry's conventions for RPC servers), under the one that Envoy sends along.
+//! Makes the span of a call, by OpenTelemetry's conventions for RPC servers, as a child of Envoy's span.
 
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -13,8 +13,8 @@ use crate::spans;
 
 const METHOD: &str = "envoy.service.auth.v3.Authorization/Check";
 
-/// `traceparent` and `tracestate` of the call itself are those of Envoy's own span of it. Those among the checked headers are
-/// the client's, and count for nothing here.
+/// The span of a call. Its parent is in the metadata of the call, where Envoy puts `traceparent` and `tracestate` of its own
+/// span. The same headers of the checked request are the client's, and are ignored here.
 pub(super) fn check(metadata: &MetadataMap) -> Span {
     let span = spans::span!(
         METHOD,
@@ -37,7 +37,7 @@ pub(super) fn check(metadata: &MetadataMap) -> Span {
     span
 }
 
-/// The same as the line of the log says. Whom a refused request names is not verified, and not told.
+/// Records what the log line says. The user of a refused request is left out, since it may not be verified.
 pub(super) fn decided(span: &Span, request: Option<&Request>, decision: &Decision) {
     if span.is_disabled() {
         return;
@@ -61,11 +61,11 @@ pub(super) fn decided(span: &Span, request: Option<&Request>, decision: &Decisio
             (verdict.reason, verdict.http)
         }
     };
-    // other numbers than `i64` would be exported as text
+    // numbers of other types than `i64` are exported as text
     span.record("elastauth.reason", reason).record("elastauth.status", i64::from(status));
 }
 
-/// No `CheckRequest`.
+/// Records that the message was no `CheckRequest`.
 pub(super) fn undecodable(span: &Span) {
     span.record("rpc.response.status_code", "INVALID_ARGUMENT").record("elastauth.reason", "message_undecodable");
 }

@@ -1,6 +1,6 @@
-//! Messages of the Check API as the hot path sees them, and the codec that carries them.
+//! The messages of Envoy's Check API, generated from `proto/`, and the codec between them and bytes.
 //!
-//! Requests are decoded into slices of the received buffer (see `build.rs`); replies travel as bytes that were encoded
+//! Requests are decoded into slices of the received buffer (see `build.rs`); replies are sent as bytes that were encoded
 //! once.
 
 use bytes::{Buf, BufMut, Bytes};
@@ -15,7 +15,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/wire.rs"));
 }
 
-/// The service's trait and what serves it.
+/// The trait of the service, and the server that calls it.
 #[expect(
     clippy::allow_attributes,
     clippy::default_constructed_unit_structs,
@@ -34,25 +34,25 @@ pub use generated::google::rpc;
 /// The official descriptors, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// A received message. What cannot be answered reaches the service too, so that the refusal is counted and logged there.
+/// A received message. An unreadable one reaches the service too, so that the refusal is counted and logged there.
 pub type Call = Result<auth::CheckRequest, Unread>;
 
 /// Why there is no `CheckRequest`.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
-    /// The bytes are none.
+    /// The bytes are no encoded `CheckRequest`.
     #[error(transparent)]
     Encoding(#[from] prost::DecodeError),
-    /// There was no room for it: it was thrown away as it came, and [`THROWN_AWAY`] stands for it.
-    #[error("there is no room for the message")]
+    /// The message was over a limit and was thrown away as it came; [`THROWN_AWAY`] was received in its place.
+    #[error("the message was over a limit of messages that are received at once")]
     ThrownAway,
 }
 
-/// Stands for a message that was thrown away: a field with a number that no version of the API has. A client that sends
-/// it is refused like one whose message was thrown away.
+/// Replaces a message that was thrown away: a field with a number that no version of the API has. A client that sends
+/// these bytes gets the answer to a message that was thrown away.
 pub const THROWN_AWAY: &[u8] = b"\xc2\x3e\x14elastauth: no room!!";
 
-/// An encoded `CheckResponse`. Made by `response.rs` only.
+/// An encoded `CheckResponse`. Only `response.rs` makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply(Bytes);
 
@@ -77,7 +77,7 @@ impl Reply {
     }
 }
 
-/// `CheckRequest` in, encoded reply out.
+/// The codec that decodes `CheckRequest`s and sends encoded replies.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CheckCodec;
 
@@ -105,7 +105,7 @@ impl Encoder for CheckCodec {
         Ok(())
     }
 
-    /// A request with 20 headers and its reply fit; larger ones grow the buffer.
+    /// The first size of the buffer fits a request with 20 headers and its reply; larger ones grow it.
     fn buffer_settings(&self) -> BufferSettings {
         BufferSettings::new(4 * 1024, 32 * 1024)
     }

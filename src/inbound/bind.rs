@@ -1,12 +1,12 @@
-//! Binding a TCP port, for every edge that listens.
+//! Binds a TCP port, for every edge that listens.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::TcpListener;
 
-/// Binds. Every address of IPv6 is every address of the machine, as in Go: on a kernel without IPv6 it means every address of
-/// IPv4, which is all that such a machine has.
+/// Binds a port. `[::]` means every address of the machine, as in Go: on a kernel without IPv6 every address of IPv4 is bound
+/// instead.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Err(error) => match without_ipv6(address, &error) {
@@ -20,8 +20,8 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// Where to listen instead if the error says that there is no IPv6: `EAFNOSUPPORT` where the kernel was built or started without
-/// it (`ipv6.disable=1`), `EADDRNOTAVAIL` where a container's network has none.
+/// The address to bind instead if the error means that there is no IPv6: `EAFNOSUPPORT` when the kernel was built or started
+/// without it (`ipv6.disable=1`), `EADDRNOTAVAIL` when a container's network has none.
 fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     let every = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let absent = error.kind() == io::ErrorKind::AddrNotAvailable

@@ -6,7 +6,7 @@ use super::*;
 
 const MAX: usize = 1 << 20;
 
-/// Frames that are there, and then the end, or none.
+/// A body of these frames. After them it ends, or else it never does.
 struct Frames {
     frames: VecDeque<Bytes>,
     ends: bool,
@@ -26,7 +26,7 @@ impl Body for Frames {
     }
 }
 
-/// A message of so many bytes in frames of HTTP/2's usual size; without its end it never comes to it.
+/// A message of so many bytes in frames of HTTP/2's usual size. Without `ends` only its first half comes.
 fn message(length: usize, ends: bool) -> Request<Frames> {
     let mut bytes = vec![0; PREFIX + length];
     bytes[1..PREFIX].copy_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
@@ -40,11 +40,11 @@ fn frames(frames: VecDeque<Bytes>, ends: bool) -> Request<Frames> {
     Request::builder().uri(CHECK).body(Frames { frames, ends }).unwrap()
 }
 
-fn gate(places: usize, room_for: usize) -> Gate {
-    Gate::new(places, Room::new(room_for, MAX), MAX, Duration::from_secs(1))
+fn gate(messages: usize, requests: usize) -> Gate {
+    Gate::new(messages, MemoryBudget::new(requests, MAX), MAX, Duration::from_secs(1))
 }
 
-/// All that is there by now; an error is its text.
+/// The bytes that can be read without waiting, or the text of an error.
 async fn read(message: &mut Message<Frames>) -> Result<Vec<u8>, String> {
     let mut all = Vec::new();
     let mut frame = async || {
@@ -72,30 +72,26 @@ async fn messages_that_are_received_at_once_are_bounded_by_their_bytes() {
     let received = open.iter().filter(|message| matches!(message, Message::Received(_))).count();
     assert_eq!(received, MAX / (92 * 1024), "the others are thrown away as they come");
     let mut small = gate.pass(message(1000, true)).into_body();
-    assert_eq!(read(&mut small).await.unwrap().len(), PREFIX + 1000, "a small one needs no room");
+    assert_eq!(read(&mut small).await.unwrap().len(), PREFIX + 1000, "a small one needs no reservation");
     open.clear();
     let mut large = gate.pass(message(MAX, true)).into_body();
-    assert_eq!(
-        read(&mut large).await.unwrap().len(),
-        PREFIX + MAX,
-        "the largest one has room when the others are done"
-    );
+    assert_eq!(read(&mut large).await.unwrap().len(), PREFIX + MAX, "the largest one fits when the others are done");
 }
 
 #[tokio::test]
-async fn a_message_without_a_place_or_room_comes_to_its_end_and_is_told_from_others() {
-    let (no_place, no_room) = (gate(0, 1), gate(2, 1));
-    let mut takes_all = no_room.pass(message(MAX, false)).into_body();
+async fn a_message_over_the_limits_is_read_to_its_end_and_replaced() {
+    let (no_permit, no_budget) = (gate(0, 1), gate(2, 1));
+    let mut takes_all = no_budget.pass(message(MAX, false)).into_body();
     read(&mut takes_all).await.unwrap();
-    for gate in [no_place, no_room] {
+    for gate in [no_permit, no_budget] {
         let mut message = gate.pass(message(100 * 1024, true)).into_body();
-        let told = read(&mut message).await.unwrap();
-        assert_eq!((&told[..PREFIX], &told[PREFIX..]), (&[0, 0, 0, 0, 23][..], THROWN_AWAY));
+        let replaced = read(&mut message).await.unwrap();
+        assert_eq!((&replaced[..PREFIX], &replaced[PREFIX..]), (&[0, 0, 0, 0, 23][..], THROWN_AWAY));
     }
 }
 
 #[tokio::test]
-async fn a_client_sends_no_more_than_it_said() {
+async fn bytes_behind_the_announced_length_are_dropped() {
     let gate = gate(2, 1);
     let behind: VecDeque<_> = [&b"\0\0\0\0\x02ab\0\0"[..], b"\x10\0", b"more"].map(Bytes::from_static).into();
     let mut message = gate.pass(frames(behind, true)).into_body();
@@ -103,7 +99,7 @@ async fn a_client_sends_no_more_than_it_said() {
 }
 
 #[tokio::test]
-async fn a_length_over_the_limit_takes_no_room_and_one_that_is_not_said_at_once_takes_all() {
+async fn a_length_over_the_limit_reserves_nothing_and_one_that_comes_late_reserves_the_maximum() {
     let gate = gate(3, 1);
     let mut too_long = gate.pass(message(MAX + 1, false)).into_body();
     assert!(read(&mut too_long).await.unwrap().len() > PREFIX, "tonic reads the length, and refuses it");

@@ -1,4 +1,4 @@
-//! The configuration that is in force, and its replacement when a file has changed.
+//! Keeps the TLS configuration in force, and replaces it when one of its files has changed.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Error, Material, Settings};
 
-/// What new connections are accepted with.
+/// The configuration for new connections, with the files that it comes from.
 #[derive(Debug)]
 pub struct Watched {
     settings: Settings,
@@ -18,7 +18,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Reads the files.
+    /// Reads the files for the first time.
     pub fn load(settings: Settings) -> Result<Self, Error> {
         let material = Material::read(&settings)?;
         let config = material.config(&settings)?;
@@ -26,18 +26,18 @@ impl Watched {
         Ok(Self { settings, current, digest })
     }
 
-    pub(in crate::envoy) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    pub(in crate::envoy) fn current(&self) -> Arc<ServerConfig> {
+    pub(crate) fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read())
     }
 
-    /// Looks at the files again and again. By their content: a mounted secret changes by an exchange of links, which
-    /// neither times nor names of the files show. What cannot be used, as when the key is written before the
-    /// certificate, is logged once, and the old configuration stays.
-    pub(in crate::envoy) async fn watch(self: Arc<Self>) {
+    /// Reads the files again and again, and compares their contents: a mounted secret changes by an exchange of links, which
+    /// neither times nor names of the files show. Files that cannot be used, as when the key is written before the
+    /// certificate, are logged once, and the old configuration stays in force.
+    pub(crate) async fn watch(self: Arc<Self>) {
         let (mut seen, mut failure) = (self.digest, None);
         let mut ticks = interval(self.settings.reload_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,21 +1,21 @@
-//! Which clients may ask, by the names in their certificates.
+//! Decides by the names in a client's certificate whether it may call.
 
 use std::fmt;
 
 use rustls::pki_types::{CertificateDer, DnsName};
 use webpki::EndEntityCert;
 
-/// A name of the subject's alternative names (RFC 5280 §4.2.1.6) that may ask.
+/// A subject alternative name (RFC 5280 §4.2.1.6) of clients that may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// `spiffe://…`, compared to the letter.
+    /// A URI such as `spiffe://…`, compared letter by letter.
     Uri(String),
-    /// A host name in lower case.
+    /// A host name in lower case, compared without regard to case.
     Dns(String),
 }
 
 impl Name {
-    /// A URI has `://`; anything else must be a host name. Patterns are refused: a list says exactly who may ask.
+    /// Reads a URI, which has `://`, or a host name. Patterns are refused: the list names each client exactly.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Some((scheme, rest)) = text.split_once("://") {
@@ -35,16 +35,16 @@ impl fmt::Display for Name {
     }
 }
 
-/// A client with a good certificate that may not ask; its names, for the log.
+/// The names, for the log, of a client with a valid certificate that may not call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnlistedPeer(pub String);
 
-/// An empty list admits whoever got through the handshake.
+/// Compares the certificate's names with the list. An empty list admits every client that passed the handshake.
 pub(super) fn admit(certificate: Option<&CertificateDer<'_>>, allowed: &[Name]) -> Result<(), UnlistedPeer> {
     if allowed.is_empty() {
         return Ok(());
     }
-    // the handshake has parsed it before
+    // a failure does not occur: the handshake has parsed the certificate before
     let Some(Ok(certificate)) = certificate.map(EndEntityCert::try_from) else {
         return Err(UnlistedPeer("no certificate".into()));
     };

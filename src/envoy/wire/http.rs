@@ -1,5 +1,5 @@
-//! `AttributeContext.HttpRequest`, read where it lies: one pass over the encoded message, and only what is wanted becomes a
-//! slice of it. Decoded in full, each header would cost two counted slices and a place in a list, wanted or not.
+//! Reads `AttributeContext.HttpRequest` in one pass over the encoded message. Only wanted values become slices of it. A complete
+//! decoding would cost two reference-counted slices and a place in a list for each header, wanted or not.
 
 use bytes::Bytes;
 use prost::DecodeError;
@@ -15,48 +15,48 @@ mod field {
     pub const PATH: u32 = 4;
     pub const HOST: u32 = 5;
     pub const HEADER_MAP: u32 = 13;
-    /// Of an entry of `headers` and of a `HeaderValue`.
+    /// These three are fields of an entry of `headers` and of a `HeaderValue`.
     pub const KEY: u32 = 1;
     pub const VALUE: u32 = 2;
     pub const RAW_VALUE: u32 = 3;
-    /// Of a `HeaderMap`.
+    /// The field of a `HeaderMap`, its list of entries.
     pub const ALL: u32 = 1;
 
-    /// Those of an `HttpRequest`, an entry, a `HeaderMap`: all of them bytes or messages.
+    /// The fields that are read of an `HttpRequest`, an entry and a `HeaderMap`: all of them are bytes or messages.
     pub const OF_REQUEST: &[u32] = &[ID, METHOD, HEADERS, PATH, HOST, HEADER_MAP];
     pub const OF_ENTRY: &[u32] = &[KEY, VALUE, RAW_VALUE];
     pub const OF_MAP: &[u32] = &[ALL];
 }
 
-/// The bytes are no `HttpRequest`.
+/// Why the bytes are no `HttpRequest`.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
-    /// By the rules of the encoding.
+    /// They break the rules of protobuf's encoding.
     #[error(transparent)]
     Encoding(#[from] DecodeError),
-    /// A field that is read, and a number there.
+    /// A field that is read has another wire type than bytes.
     #[error("field {0} is of another type")]
     Type(u32),
-    /// A field that is longer than what it stands in.
+    /// A field is longer than the message that contains it.
     #[error("a field ends beyond its message")]
     Length,
 }
 
-/// What was wanted of it.
+/// The wanted parts of an `HttpRequest`.
 #[derive(Clone, Debug)]
 pub struct Http<const N: usize> {
-    /// Envoy's stream id.
+    /// Envoy's id of the stream, unique within one Envoy.
     pub id: Bytes,
-    /// The method.
+    /// The method of the request, such as `GET`.
     pub method: Bytes,
-    /// With the query.
+    /// The path with its query.
     pub path: Bytes,
-    /// With the port, if the client named one.
+    /// The host, with the port if the client named one.
     pub host: Bytes,
-    /// What stands under each of the names, in their order. Out of `headers` and `header_map`: Envoy fills one of the two, and
-    /// reading both lets neither hide a second value.
+    /// The headers with the given names, in their order. They are read from `headers` and `header_map`: Envoy fills one of the
+    /// two, and reading both ensures that neither hides a second value.
     pub headers: [Header; N],
-    /// The same of the other names: a list that takes no memory when there are none.
+    /// The headers with the configured names: a list, which takes no memory when there are none.
     pub more: Vec<Header>,
     /// Every `cookie` header, if they are wanted: a client may send several (RFC 9113 §8.2.3).
     pub cookies: Vec<Bytes>,
@@ -115,7 +115,7 @@ pub fn read<const N: usize>(
     Ok(http)
 }
 
-/// Name and value of a header. `raw_value` stands for `value` where it is set.
+/// Name and value of a header. A `raw_value` that is set comes before `value`.
 fn header(entry: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let (mut key, mut text, mut raw): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
     let mut rest = entry;
@@ -130,11 +130,12 @@ fn header(entry: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     Ok((key, if raw.is_empty() { text } else { raw }))
 }
 
-/// The next length-delimited field; others are passed over, as unknown ones are, unless they are among those that are read.
+/// The next length-delimited field. A field of another type is skipped, as an unknown one is, unless it is among `read`: then it
+/// is an error.
 fn next<'a>(rest: &mut &'a [u8], read: &[u32]) -> Result<Option<(u32, &'a [u8])>, Malformed> {
     while let [first, ..] = *rest {
-        // Nearly always number and length are a byte each. Read without prost, as here, such a field costs a quarter
-        // of the instructions, and a request has four for each header.
+        // Number and length nearly always have a byte each. Without prost, as here, reading such a field costs a quarter of the
+        // instructions, and a request has four of them for each header.
         if let [_, length @ ..=0x7f, after @ ..] = *rest
             && first & 0x87 == WireType::LengthDelimited as u8
             && *first > 0x07
@@ -155,7 +156,7 @@ fn next<'a>(rest: &mut &'a [u8], read: &[u32]) -> Result<Option<(u32, &'a [u8])>
     Ok(None)
 }
 
-/// The first bytes of `after`; `rest` is what comes behind them.
+/// The first `length` bytes of `after`; `rest` becomes what follows them.
 fn cut<'a>(rest: &mut &'a [u8], after: &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
     let (value, behind) = after.split_at_checked(length).ok_or(Malformed::Length)?;
     *rest = behind;
