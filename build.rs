@@ -1,5 +1,5 @@
-//! Compiles `proto/` without a system `protoc`, twice over: the official descriptors for reflection, and a view of the
-//! same bytes for the hot path.
+//! Compiles `proto/` without a system `protoc`, in two ways: the official descriptors for reflection, and types for the hot
+//! path that decode the same bytes with less work.
 
 use std::path::PathBuf;
 use std::{env, error, fs};
@@ -33,11 +33,11 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     Ok(())
 }
 
-/// Turns maps into what they are on the wire, repeated pairs, and the strings of a request into slices of the received
-/// buffer: no hash map, no allocation and no UTF-8 check for headers that nobody reads. The bytes are the same.
+/// Declares maps as what they are on the wire, repeated pairs, and the strings of a request as bytes, which become slices of
+/// the received buffer: no hash map, no allocation and no UTF-8 check for headers that are not read. The encoding is the same.
 fn lighten(files: &mut FileDescriptorSet) {
     for file in &mut files.file {
-        // map entries have no place in the source, and prost-build wants one for every message
+        // prost-build needs a place in the source for every message, and map entries have none
         file.source_code_info = None;
         for message in &mut file.message_type {
             match message.name() {
@@ -60,8 +60,8 @@ fn lighten_tree(message: &mut DescriptorProto) {
     }
 }
 
-/// An embedded message and bytes are the same on the wire. The peers are decoded where somebody wants one, and the HTTP part
-/// is read where it lies (`src/envoy/wire/http.rs`).
+/// Declares embedded messages as bytes, which are the same on the wire. A peer is decoded only where it is needed, and the HTTP
+/// part is read in its encoded form (`src/envoy/wire/http.rs`).
 fn leave_encoded(message: &mut DescriptorProto) {
     for field in &mut message.field {
         if matches!(
@@ -70,7 +70,7 @@ fn leave_encoded(message: &mut DescriptorProto) {
         ) {
             field.set_type(Type::Bytes);
             field.type_name = None;
-            // there or not, as a message is
+            // optional, as a message is
             field.proto3_optional = Some(true);
         }
     }

@@ -1,20 +1,21 @@
-//! Caches with a bound on their entries and on their bytes.
+//! Makes caches with a bound on the number of entries and on their bytes.
 //!
-//! A bound on entries alone is none on memory: a caller chooses how long its token and its names are. A bound on bytes alone would
-//! let small entries be so many that nobody can say how many there are.
+//! A bound on entries alone does not bound memory, since a caller chooses how long its token and its names are. A bound on bytes
+//! alone does not bound the number of entries, which the configuration states.
 
 use std::hash::Hash;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-/// What takes memory.
+/// A value of which a cache knows how much memory it takes.
 pub(crate) trait Size {
-    /// About how many bytes it takes, the place in the cache included. It must not change while the value is kept.
+    /// About how many bytes the value takes, with its place in the cache. It must not change while the value is cached.
     fn size(&self) -> usize;
 }
 
-/// An entry weighs what it takes, and no less than its share of the cache, so that both bounds are one.
+/// The weight of entries: the bytes of the entry, but no less than its share of the cache. So one bound on the total weight
+/// bounds both the bytes and the number of entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Share(u64);
 

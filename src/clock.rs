@@ -1,24 +1,25 @@
-//! Times as whole milliseconds, as records, stores and Redis want them, and durations that replicas do not share exactly.
+//! Times in whole milliseconds, as records and stores use them, and random variations of durations.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds of a duration; one that does not fit is the largest number.
+/// The milliseconds of a duration, or the largest number when they do not fit.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds since 1970 at this time; 0 before it.
+/// The milliseconds from 1970 to this time; 0 for an earlier one.
 pub(crate) fn unix_millis(time: SystemTime) -> u64 {
     millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// Milliseconds since 1970, by the wall clock of this machine.
+/// The milliseconds since 1970, by the wall clock of this machine.
 pub(crate) fn now_millis() -> u64 {
     unix_millis(SystemTime::now())
 }
 
-/// The duration times a random factor of this range, so that replicas, or things that began together, do not end together.
+/// The duration times a random factor from this range, so that what begins together, on one replica or on several, does not end
+/// together.
 pub(crate) fn jittered(duration: Duration, factor: RangeInclusive<f64>) -> Duration {
     let (least, most) = factor.into_inner();
     duration.mul_f64(least + (most - least) * fastrand::f64())

@@ -1,4 +1,4 @@
-//! A short digest of texts: to tell two configurations or two addresses apart, and for nothing secret.
+//! A short digest of texts, by which two configurations or two addresses are compared. It is too short to protect a secret.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use ring::digest::{Context, SHA256};
 pub struct Digest(pub u64);
 
 impl Digest {
-    /// Of these texts in this order. Each goes with its length before it, so that no two lists share their bytes.
+    /// The digest of these texts in this order. The length of each is digested before it, so that two lists never have the same
+    /// bytes.
     pub fn of<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Self {
         let mut context = Context::new(&SHA256);
         for text in texts {
@@ -20,13 +21,13 @@ impl Digest {
         Self::cut(context.finish().as_ref())
     }
 
-    /// The beginning of a longer digest.
+    /// The first 64 bits of a longer digest.
     #[must_use]
     pub fn cut(digest: &[u8]) -> Self {
         Self(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// As [`fmt::Display`] writes it.
+    /// Reads a digest as [`fmt::Display`] writes it: 16 hexadecimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());

@@ -1,5 +1,5 @@
-//! Text from elsewhere, made safe to show: a name, a claim, a role or an error text of another server may hold characters
-//! that move a terminal's cursor, clear its screen, or begin a line that looks like one of ours.
+//! Makes text from elsewhere safe to show. A name, a claim, a role or an error text of another server may have characters
+//! that move a terminal's cursor, clear its screen, or begin a line that looks like one of elastauth's.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

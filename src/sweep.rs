@@ -1,16 +1,16 @@
-//! What has ended is taken out of memory, and not only when it is looked at again: a password or the name of a token that nobody
-//! asks for any more would else stay until a flood of others pushes it out.
+//! Removes expired entries from memory periodically. Without it, a password or the digest of a token that is not asked for again
+//! would stay until many others displaced it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-/// How long what has ended stays at most.
+/// The interval between two sweeps, and so the longest time that an expired entry stays.
 pub(crate) const PAUSE: Duration = Duration::from_secs(60);
 
-/// Sweeps once in each [`PAUSE`], for as long as the process lives. To be run as a task. Looking at 200,000 entries takes some
-/// milliseconds, which is too long for a thread that answers requests.
+/// Runs `sweep` once in each [`PAUSE`], for as long as the process lives; to be spawned as a task. Each sweep has a thread of its
+/// own: looking at 200,000 entries takes some milliseconds, which is too long for a thread that answers requests.
 pub(crate) async fn every_pause(sweep: impl Fn() + Send + Sync + 'static) {
     let sweep = Arc::new(sweep);
     let mut ticks = interval_at(Instant::now() + PAUSE, PAUSE);
@@ -19,7 +19,7 @@ pub(crate) async fn every_pause(sweep: impl Fn() + Send + Sync + 'static) {
         ticks.tick().await;
         let sweep = Arc::clone(&sweep);
         if tokio::task::spawn_blocking(move || sweep()).await.is_err() {
-            tracing::error!("Ended entries were not taken out of memory: the sweep panicked");
+            tracing::error!("Expired entries were not removed from memory: the sweep panicked");
         }
     }
 }
