@@ -128,7 +128,7 @@ impl Store for RedisStore {
     const SYSTEM: Option<&'static str> = Some("redis");
 
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
-        // GETRANGE has a bound, unlike GET; its answer for a missing key is the one for an empty value, and PTTL tells the two apart
+        // GETRANGE has a bound, unlike GET. It answers the same for a missing key and for an empty value: PTTL distinguishes them
         let mut read = pipe();
         read.cmd("GETRANGE").arg(key.as_str()).arg(0).arg(MAX_RECORD).cmd("PTTL").arg(key.as_str());
         let mut answer = self.servers.run::<(Vec<u8>, i64)>(key.as_str(), &read).await;

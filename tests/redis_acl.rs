@@ -1,4 +1,4 @@
-//! The lines of ACL in `docs/redis.md` are enough for what they promise, on every shape of Redis.
+//! The documented ACL lines are sufficient, for one server, for Sentinels and for a cluster.
 
 use std::process::Command;
 
@@ -16,14 +16,14 @@ fn line(more: &[&'static str]) -> Vec<&'static str> {
     [&LINE[..], more].concat()
 }
 
-/// For this user, with the address of any server.
+/// The configuration of the cache for this user, with the address of any server.
 fn cache(host: &str) -> String {
     format!(
         "  type: redis\n  redis_host: \"{host}\"\n  redis_username: elastauth\n  redis_password: of-elastauth\n  redis_command_timeout: 2s"
     )
 }
 
-/// Two replicas agree on a user, and a deletion is noticed.
+/// Checks that two replicas agree on users, and that a deletion is noticed.
 async fn serves(cache: &str, delete: impl Fn(&str)) -> Vec<Elastauth> {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let yaml = config(&issuer.url, &elasticsearch.url, cache);
@@ -47,7 +47,7 @@ async fn serves(cache: &str, delete: impl Fn(&str)) -> Vec<Elastauth> {
     replicas
 }
 
-/// With all that the page grants, nothing is missing.
+/// Checks that no right is missing.
 fn complete(replicas: &[Elastauth]) {
     for replica in replicas {
         replica.process.wait_for_line(0, &["Redis reports changes"]);
@@ -55,8 +55,8 @@ fn complete(replicas: &[Elastauth]) {
     }
 }
 
-/// The log says once what to grant.
-fn told(replicas: &[Elastauth], grant: &str) {
+/// Checks that the log says once what to grant.
+fn logged_once(replicas: &[Elastauth], grant: &str) {
     for replica in replicas {
         replica.process.wait_for_line(0, &["warn", &format!("\"grant\":\"{grant}\"")]);
         let lines = replica.process.lines();
@@ -65,10 +65,10 @@ fn told(replicas: &[Elastauth], grant: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_server_needs_the_documented_line_and_says_what_more_would_help() {
+async fn one_server_needs_the_documented_line_and_the_log_names_the_optional_rights() {
     let Some(redis) = Redis::start(&LINE) else { return };
     let replicas = serves(&cache(&redis.address), |key| drop(redis.command(&["DEL", key]))).await;
-    told(&replicas, "+eval +evalsha +client|tracking");
+    logged_once(&replicas, "+eval +evalsha +client|tracking");
     let Some(redis) = Redis::start(&line(&["+eval", "+evalsha", "+client|tracking"])) else { return };
     complete(&serves(&cache(&redis.address), |key| drop(redis.command(&["DEL", key]))).await);
 }
@@ -111,12 +111,12 @@ async fn sentinels_need_three_rights_and_the_servers_no_more_than_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_serves_with_the_documented_line_and_tells_of_changes_with_its_map() {
+async fn a_cluster_serves_with_the_documented_line_and_reports_changes_with_the_right_to_its_map() {
     let Some(cluster) = Cluster::start(&LINE).await else { return };
     let node = &cluster.nodes[1];
     let delete = |key: &str| drop(cluster.owner(node, key).command(&["DEL", key]));
     let replicas = serves(&cache(&node.address), delete).await;
-    told(&replicas, "+cluster|slots +asking +eval +evalsha +client|tracking");
+    logged_once(&replicas, "+cluster|slots +asking +eval +evalsha +client|tracking");
     drop(replicas);
     for node in &cluster.nodes {
         let more = ["+cluster|slots", "+asking", "+eval", "+evalsha", "+client|tracking"];

@@ -1,4 +1,4 @@
-//! Redis fails over, under load: by Sentinels, and in a cluster that lost a node.
+//! Redis fails over under load: by Sentinels, and in a cluster that lost a node.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,10 +15,10 @@ use elastauth_support::process::until;
 use elastauth_support::servers::{Elastauth, Redis, config};
 use tokio::task::JoinHandle;
 
-/// Users that both replicas know before anything fails.
+/// The number of users that both replicas know before anything fails.
 const KNOWN: usize = 12;
 
-/// Two replicas over one Redis of many servers.
+/// Two replicas that share a Redis of several servers.
 struct Bench {
     issuer: Issuer,
     elasticsearch: Arc<Elasticsearch>,
@@ -26,7 +26,7 @@ struct Bench {
     checkers: Vec<Checker>,
 }
 
-/// Requests that go on until told to end.
+/// Requests that go on until `end`.
 struct Load {
     welcoming: Arc<AtomicBool>,
     ends: Arc<AtomicBool>,
@@ -34,12 +34,12 @@ struct Load {
 }
 
 impl Load {
-    /// From now on new users come, too.
+    /// Sends requests of new users, too, from now on.
     fn welcome(&self) {
         self.welcoming.store(true, Ordering::Relaxed);
     }
 
-    /// How many requests were answered.
+    /// Ends the requests, and returns how many were answered.
     async fn end(self) -> usize {
         self.ends.store(true, Ordering::Relaxed);
         let mut answered = 0;
@@ -69,7 +69,7 @@ impl Bench {
         self.issuer.token(user, &["admins"])
     }
 
-    /// Everybody known is confirmed once, and kept by both processes.
+    /// Makes the known users: each is confirmed once, and in the near cache of both processes.
     async fn warm(&self) -> Vec<(String, Answer)> {
         let mut known = Vec::new();
         for n in 0..KNOWN {
@@ -84,27 +84,27 @@ impl Bench {
             .await;
             known.push((token, answer));
         }
-        // the push of a write of our own may still be on its way
+        // Redis's report of this process's own writes may still be on its way
         let kept = AtomicUsize::new(0);
-        until("hits near, three times in a row", || async {
+        until("hits in the near cache, three times in a row", || async {
             let marks = self.marks();
             for checker in &self.checkers {
                 for (token, answer) in &known {
                     assert_eq!(checker.ask(token).await, *answer);
                 }
             }
-            let near = |line: &String| line.contains("Cache hit") && line.contains("\"source\":\"Near\"");
+            let hit = |line: &String| line.contains("Cache hit") && line.contains("\"source\":\"Near\"");
             let logs = self.replicas.iter().zip(&marks).map(|(replica, from)| replica.process.lines().split_off(*from));
-            let all = logs.map(|lines| lines.iter().filter(|line| near(line)).count()).all(|hits| hits == KNOWN);
+            let all = logs.map(|lines| lines.iter().filter(|line| hit(line)).count()).all(|hits| hits == KNOWN);
             if all { kept.fetch_add(1, Ordering::Relaxed) + 1 == 3 } else { kept.swap(0, Ordering::Relaxed) == 3 }
         })
         .await;
         known
     }
 
-    /// The known are asked for again and again, at both replicas, and must be served the same all the time. New users come
-    /// when they can do no harm (a write makes a process read its neighbours anew), and may be told to come back, but whoever is
-    /// let through has the password that Elasticsearch has.
+    /// Sends requests of the known users to both replicas again and again: each must always be answered the same. New users
+    /// come after `welcome` (a write makes a process read other users' records anew). Their requests may be denied with 503, but
+    /// an allowed one has the password that Elasticsearch has.
     fn load(&self, known: &[(String, Answer)]) -> Load {
         let (ends, welcoming) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let mut tasks = Vec::new();
@@ -138,12 +138,12 @@ impl Bench {
         Load { welcoming, ends, tasks }
     }
 
-    /// Where each log ends now.
+    /// The present length of each log.
     fn marks(&self) -> Vec<usize> {
         self.replicas.iter().map(|replica| replica.process.lines().len()).collect()
     }
 
-    /// Everything works with no operator: changes are told, new users are made, records are confirmed again.
+    /// Checks that everything works again without an operator: changes are reported, new users are made, records are confirmed.
     async fn recovered(&self, since: &[usize], known: &[(String, Answer)]) {
         for (replica, from) in self.replicas.iter().zip(since) {
             replica.process.wait_for_line(*from, &["Redis does not report changes at present"]);
@@ -167,8 +167,8 @@ impl Bench {
         }
     }
 
-    /// What an operator deletes at the server that is the master now holds at the next request.
-    async fn told_by(&self, master: &Redis, key: &str, (token, answer): &(String, Answer)) {
+    /// Checks that a record which an operator deletes at the present master is made anew at the next request.
+    async fn deletion_is_noticed(&self, master: &Redis, key: &str, (token, answer): &(String, Answer)) {
         for checker in &self.checkers {
             assert_eq!(checker.ask(token).await, *answer);
         }
@@ -202,7 +202,7 @@ async fn a_master_that_dies_under_load_is_followed_to_the_one_that_sentinels_ele
     until("another master", || async { elected.master().address != elected.servers[0].address }).await;
     bench.recovered(&marks, &known).await;
     assert!(load.end().await > 100, "it was a load");
-    bench.told_by(elected.master(), key, &known[0]).await;
+    bench.deletion_is_noticed(elected.master(), key, &known[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,9 +219,9 @@ async fn a_master_that_stalls_is_left_when_sentinels_elect_another() {
     until("another master", || async { elected.master().address != elected.servers[0].address }).await;
     bench.recovered(&marks, &known).await;
     assert!(load.end().await > 100, "it was a load");
-    // it comes back, thinks that it is the master still, and is nobody's
+    // it goes on and still takes itself for the master, but no replica uses it
     elected.servers[0].process.resume();
-    bench.told_by(elected.master(), "elastauth-a25vd24x", &known[1]).await;
+    bench.deletion_is_noticed(elected.master(), "elastauth-a25vd24x", &known[1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,5 +240,5 @@ async fn a_cluster_that_loses_a_node_under_load_serves_on_with_its_replica() {
     load.welcome();
     bench.recovered(&marks, &known).await;
     assert!(load.end().await > 100, "it was a load");
-    bench.told_by(&cluster.nodes[lost + 3], key, &known[0]).await;
+    bench.deletion_is_noticed(&cluster.nodes[lost + 3], key, &known[0]).await;
 }

@@ -1,4 +1,4 @@
-//! One behaviour suite over every store: what the agreement of replicas rests on.
+//! One suite of tests for every store: the behaviour that the agreement of replicas relies on.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -94,7 +94,7 @@ impl Cluster {
         owner.map_or_else(|| self.any_member(0), Ok)
     }
 
-    /// The member that is so many positions after the one whose turn it is.
+    /// The member so many positions after the next one in turn.
     fn any_member(&self, after: usize) -> Result<Arc<Member>, CommandError> {
         let map = self.read();
         let turn = self.turn.load(Ordering::Relaxed).wrapping_add(after);

@@ -102,7 +102,8 @@ impl Connector {
         }
     }
 
-    /// Connects to a server of any kind. One time-out, `cache.redis_connect_timeout`, covers everything up to the answer to `HELLO`.
+    /// Connects to a server of any kind. The time-out, `cache.redis_connect_timeout`, covers everything up to the answer to
+    /// `HELLO`.
     pub(super) async fn connect_with(
         &self,
         to: &Address,

@@ -74,9 +74,9 @@ impl Rights {
     }
 }
 
-const CONSEQUENCES: &str = "The Redis user lacks optional rights. Without +eval and +evalsha, a record may be overwritten between \
-    comparing and writing, which is detected afterwards; without +client|tracking (and, in a cluster, +cluster|slots), a change by \
-    another replica is noticed after up to two seconds";
+const CONSEQUENCES: &str = "The Redis user lacks optional rights. Without +eval and +evalsha, a record may be overwritten \
+    between comparing and writing, which is detected afterwards; without +client|tracking (and, in a cluster, \
+    +cluster|slots), a change by another replica is noticed after up to two seconds";
 
 /// Whether the server permits this command.
 async fn permitted(command: &Cmd, connection: &mut MultiplexedConnection) -> Result<bool, String> {

@@ -1,4 +1,4 @@
-//! Redis in all its shapes, against real servers.
+//! The store in Redis against real servers: one server, Sentinels, a cluster, with TLS and with narrow ACLs.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn store(settings: Settings) -> RedisStore {
     RedisStore::new(settings)
 }
 
-/// The line of the Go service's documentation.
+/// The ACL line of the Go service's documentation.
 const ACL: [&str; 7] = ["--user", "elastauth", "on", ">pw", "~elastauth-*", "+@read", "+@write"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +51,7 @@ async fn redis_with_a_password_keeps_the_rules_of_a_store() {
     all_are_found(store(settings(&redis.address))).await;
 }
 
-/// Page by page, wherever they are.
+/// Every record is listed, over several pages and on every node.
 async fn all_are_found(store: RedisStore) {
     let mut expected = HashSet::new();
     for n in 0..60 {
@@ -113,7 +113,7 @@ async fn redis_on_a_unix_socket_keeps_them() {
     suite(store(Settings { nodes: vec![Address::Unix(path)], ..settings("nobody") })).await;
 }
 
-/// A Redis with TLS, and what its clients need.
+/// A Redis with TLS, and the files that its clients need.
 struct Secure {
     _redis: Redis,
     address: String,
@@ -122,7 +122,7 @@ struct Secure {
 }
 
 impl Secure {
-    /// `clients` says whether they need certificates.
+    /// `clients` is Redis's `tls-auth-clients`: whether clients need certificates.
     fn start(clients: &str) -> Option<Self> {
         let (authority, folder) = (Authority::new("redis"), tempfile::tempdir().unwrap());
         let server = authority.server();
@@ -167,7 +167,7 @@ async fn refusal(settings: Settings) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_with_tls_keeps_them_and_only_a_server_with_a_trusted_certificate_is_talked_to() {
+async fn redis_with_tls_keeps_them_and_a_server_without_a_trusted_certificate_is_refused() {
     let Some(secure) = Secure::start("no") else { return };
     suite(store(secure.settings(&secure.authority, None))).await;
     let error = refusal(secure.settings(&Authority::new("other"), None)).await;
@@ -181,7 +181,7 @@ async fn redis_with_tls_keeps_them_and_only_a_server_with_a_trusted_certificate_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_with_mutual_tls_keeps_them_for_those_with_a_certificate() {
+async fn redis_with_mutual_tls_keeps_them_for_clients_with_a_certificate() {
     let Some(secure) = Secure::start("yes") else { return };
     let ours = secure.authority.sign(&["elastauth"]);
     suite(store(secure.settings(&secure.authority, Some(&ours)))).await;
@@ -191,7 +191,7 @@ async fn redis_with_mutual_tls_keeps_them_for_those_with_a_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_forgets_no_script_for_good() {
+async fn scripts_that_redis_has_forgotten_are_sent_again() {
     let Some(redis) = Redis::start(&[]) else { return };
     let store = store(settings(&redis.address));
     replace_compares(&store).await;
@@ -211,7 +211,7 @@ async fn a_connection_that_redis_closed_costs_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_became_a_replica_is_written_to_no_more_and_says_so() {
+async fn a_master_that_became_a_replica_is_not_written_to_and_the_error_says_why() {
     let (Some(redis), Some(other)) = (Redis::start(&[]), Redis::start(&[])) else { return };
     let store = store(settings(&redis.address));
     store.put_if_absent(&key("ann"), b"a", LIFE).await.unwrap();
@@ -234,7 +234,7 @@ async fn a_wrong_password_is_an_error_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_nobody_uses_are_closed() {
+async fn unused_connections_are_closed() {
     let Some(redis) = Redis::start(&[]) else { return };
     let store = Arc::new(store(Settings { idle_timeout: Duration::from_millis(100), ..settings(&redis.address) }));
     let watch = tokio::spawn({
@@ -242,7 +242,7 @@ async fn connections_that_nobody_uses_are_closed() {
         async move { store.watch(Arc::default()).await }
     });
     of_many_that_put_at_once_one_wins(store).await;
-    // the operator's own, and the one that tells of changes
+    // the test's own connection, and the one that reports changes
     until("the end of idle connections", || async { redis.command(&["CLIENT", "LIST"]).matches(" fd=").count() == 2 })
         .await;
     watch.abort();
@@ -251,15 +251,15 @@ async fn connections_that_nobody_uses_are_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_master_that_sentinels_name_keeps_them() {
     let Some(elected) = Elected::start(&[]).await else { return };
-    // found from the address of one Sentinel alone, or told everything
+    // with the address of one Sentinel alone, and with everything configured
     let sentinel = Account { username: None, password: Some(SENTINEL_PASSWORD.to_owned().into()) };
     let found = Settings { sentinel, ..settings(&elected.sentinels[1].address) };
     suite(store(found.clone())).await;
     elected.servers[0].command(&["FLUSHALL"]);
     let dead = Address::parse("127.0.0.1:1").unwrap();
     let nodes = vec![dead, found.nodes[0].clone()];
-    let told = Settings { mode: Mode::Sentinel, master: Some(MASTER.into()), nodes, db: 3, ..found.clone() };
-    suite(store(told)).await;
+    let configured = Settings { mode: Mode::Sentinel, master: Some(MASTER.into()), nodes, db: 3, ..found.clone() };
+    suite(store(configured)).await;
     assert!(elected.servers[0].command(&["INFO", "keyspace"]).contains("db3:"));
     let error = refusal(Settings { master: Some("other".into()), ..found.clone() }).await;
     assert!(error.contains("cache.redis_master") && error.contains("other"), "{error}");
@@ -299,11 +299,11 @@ async fn a_slot_on_its_way_from_one_node_to_another_is_read_and_written() {
     let slot = slot.trim_matches([':', '\r', '\n']);
     to.command(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &id(from)]);
     from.command(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &id(to)]);
-    assert_eq!(store.get(&there).await.unwrap().unwrap().bytes, b"a", "still where it was");
+    assert_eq!(store.get(&there).await.unwrap().unwrap().bytes, b"a", "still at the old node");
     let port = to.address.rsplit_once(':').unwrap().1;
     from.command(&["MIGRATE", "127.0.0.1", port, there.as_str(), "0", "5000", "AUTH", REDIS_PASSWORD]);
     let entry = store.get(&there).await.unwrap().unwrap();
-    assert!(entry.bytes == b"a" && entry.remaining > LIFE / 2, "asked for at its new place");
+    assert!(entry.bytes == b"a" && entry.remaining > LIFE / 2, "read from the new node");
     assert_eq!(store.replace(&there, b"a", b"b", LIFE).await.unwrap(), Replaced::Yes);
     for node in [to, from] {
         node.command(&["CLUSTER", "SETSLOT", slot, "NODE", &id(to)]);
@@ -335,7 +335,7 @@ async fn start_up_fails_where_select_is_refused_and_only_there() {
     store(Settings { db: 1, ..narrow }).try_out().await.unwrap();
 }
 
-/// With all rights, and with those of the documented line, which has no scripts.
+/// Runs with all rights, and with those of the documented line, which permits no scripts.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_a_record_is_read_as_empty_bytes_and_exchanged_and_removed_as_such() {
     let Some(redis) = Redis::start(&ACL) else { return };
@@ -373,7 +373,7 @@ async fn what_cannot_be_a_record_is_read_as_empty_bytes_and_exchanged_and_remove
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_too_old_is_told_apart_from_one_that_is_away() {
+async fn the_error_for_a_server_that_is_too_old_is_another_one_than_for_one_that_is_down() {
     let unknown =
         "-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `redis-password`, \r\n";
     for (answer, says) in [
@@ -401,11 +401,11 @@ async fn a_server_that_is_too_old_is_told_apart_from_one_that_is_away() {
         let settings =
             Settings { command_timeout: Duration::from_millis(100), ..settings(&greets_with(&hello(version))) };
         let error = refusal(settings).await;
-        assert!(error.contains("timed out"), "it is asked: {error}");
+        assert!(error.contains("timed out"), "commands are sent to it: {error}");
     }
 }
 
-/// Whether reads are answered, and why writes are not.
+/// Checks that reads are answered and writes refused, and returns why.
 async fn refuses_writes(store: &RedisStore) -> String {
     store.reachable().await.unwrap();
     assert_eq!(store.get(&key("known")).await.unwrap().unwrap().bytes, b"a");
@@ -421,7 +421,7 @@ async fn refuses_writes(store: &RedisStore) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_answers_reads_and_refuses_writes_says_why_and_is_asked_without_harm() {
+async fn the_probe_of_a_server_that_refuses_writes_says_why_and_writes_nothing() {
     let Some(redis) = Redis::start(&ACL) else { return };
     let narrow = Settings { account: account(Some("elastauth"), "pw"), ..settings(&redis.address) };
     for store in [store(settings(&redis.address)), store(narrow)] {
@@ -445,7 +445,7 @@ async fn a_server_that_answers_reads_and_refuses_writes_says_why_and_is_asked_wi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_could_not_save_to_its_disk_says_so() {
+async fn the_error_of_a_server_that_could_not_save_to_its_disk_names_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let Some(redis) = Redis::start(&["--dir", folder.path().to_str().unwrap(), "--save", "3600 1"]) else { return };
     // a folder in the place of the dump
