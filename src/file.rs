@@ -33,7 +33,7 @@ pub struct Settings {
 impl Settings {
     /// The name of this store in ownership stamps. The host is part of it: the same path on another machine is another store.
     #[must_use]
-    pub fn name(&self, host: &str) -> String {
+    pub(crate) fn name(&self, host: &str) -> String {
         format!("file {host}:{}", open::file(&self.path).display())
     }
 }
@@ -119,7 +119,7 @@ impl FileStore {
     }
 
     /// Removes expired records, and returns how many there were.
-    pub async fn purge(&self) -> Result<usize, StoreError> {
+    async fn purge(&self) -> Result<usize, StoreError> {
         self.change(|records| {
             let now = now_millis();
             let mut gone = 0;

@@ -53,7 +53,7 @@ const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-
 
 /// Serves so many connections at once, until `stopped`. `ready` returns `None` while draining; without `scrape` there is no
 /// `/metrics`.
-pub async fn serve<R, F, M>(
+pub(crate) async fn serve<R, F, M>(
     listener: TcpListener,
     max_connections: usize,
     ready: R,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 mod bind;
 
-pub use bind::bind;
+pub(crate) use bind::bind;
 
 /// The most connections to the port of health and metrics: probes and scrapes are few and short.
 const OPERATORS: usize = 64;

@@ -12,18 +12,23 @@ mod body;
 mod error;
 mod tls;
 
-pub use body::{BodyError, body};
+pub use body::BodyError;
+pub(crate) use body::body;
 pub use error::Error;
-pub use tls::{Authorities, ClientIdentity, Fingerprint, Tls, check};
+pub(crate) use tls::check;
+pub use tls::{Authorities, ClientIdentity, Fingerprint, Tls};
 
 /// A client for these targets. `ca_file` names the authorities to trust instead of the system's. Redirects are not
 /// followed: they would take credentials, or the choice of keys, to another host.
-pub fn client<'a>(ca_file: Option<&Path>, targets: impl IntoIterator<Item = &'a Url>) -> Result<ClientBuilder, Error> {
+pub(crate) fn client<'a>(
+    ca_file: Option<&Path>,
+    targets: impl IntoIterator<Item = &'a Url>,
+) -> Result<ClientBuilder, Error> {
     client_with(&Tls::trusting(ca_file), targets)
 }
 
 /// A client for these targets, as [`client`] makes it, with all settings of TLS.
-pub fn client_with<'a>(tls: &Tls, targets: impl IntoIterator<Item = &'a Url>) -> Result<ClientBuilder, Error> {
+pub(crate) fn client_with<'a>(tls: &Tls, targets: impl IntoIterator<Item = &'a Url>) -> Result<ClientBuilder, Error> {
     // ring is the provider of the whole process; an error means that it was installed before
     let _ = rustls::crypto::ring::default_provider().install_default();
     // answers are small: compression would save nothing, and its decoding could fail
@@ -41,7 +46,7 @@ pub fn client_with<'a>(tls: &Tls, targets: impl IntoIterator<Item = &'a Url>) ->
 
 /// Whether the address can only be on this machine.
 #[must_use]
-pub fn loopback(url: &Url) -> bool {
+pub(crate) fn loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -52,7 +57,7 @@ pub fn loopback(url: &Url) -> bool {
 
 /// The URL for logs and errors: without the user part, the query and the fragment, which may be secret.
 #[must_use]
-pub fn shown(url: &Url) -> String {
+pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // these fail only for URLs that cannot have a user part
     let _ = url.set_username("");
@@ -64,7 +69,7 @@ pub fn shown(url: &Url) -> String {
 
 /// An error with all its causes, without the URL.
 #[must_use]
-pub fn chain(error: reqwest::Error) -> String {
+pub(crate) fn chain(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);

@@ -36,7 +36,7 @@ impl fmt::Display for Listen {
 
 /// A bound socket, before anything is served.
 #[derive(Debug)]
-pub enum Listener {
+pub(crate) enum Listener {
     /// A bound TCP port.
     Tcp(TcpListener),
     /// A bound Unix socket, and its name, which is removed with it.
@@ -44,7 +44,7 @@ pub enum Listener {
 }
 
 /// Binds the address. A Unix socket of a process that does not answer any more is replaced.
-pub async fn bind(listen: &Listen) -> io::Result<Listener> {
+pub(crate) async fn bind(listen: &Listen) -> io::Result<Listener> {
     match listen {
         Listen::Tcp(address) => Ok(Listener::Tcp(inbound::bind(*address).await?)),
         Listen::Unix { path, mode } => {
@@ -73,7 +73,7 @@ async fn refuse_what_is_in_use(path: &Path) -> io::Result<()> {
 
 /// The name of a Unix socket in the file system; dropping it removes the name.
 #[derive(Debug)]
-pub struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     inode: u64,
 }

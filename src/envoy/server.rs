@@ -98,19 +98,19 @@ impl Server {
         let watching = self.tls.clone().map(|tls| tokio::spawn(tls.watch()));
         let server = Arc::new(self);
         let (stop, stopping) = watch::channel(());
-        match &listener {
+        // at the end of its arm the listener is dropped: the port is closed, or the socket's name removed
+        match listener {
             Listener::Tcp(listener) => {
                 let serve = |(io, from), permit| Arc::clone(&server).connection(io, from, permit, stopping.clone());
-                connections.accept_until(stopped, async || accept(listener).await, serve).await;
+                connections.accept_until(stopped, async || accept(&listener).await, serve).await;
             }
-            Listener::Unix(listener, _) => {
+            Listener::Unix(listener, name) => {
                 let accept = async || Ok((listener.accept().await?.0, "unix".to_owned()));
                 let serve = |(io, from), permit| Arc::clone(&server).connection(io, from, permit, stopping.clone());
                 connections.accept_until(stopped, accept, serve).await;
+                drop(name);
             }
         }
-        // closes the port, or removes the socket's name, so that no connection can be made from here on
-        drop(listener);
         drop(stopping);
         stop.send_replace(());
         // every connection holds a receiver

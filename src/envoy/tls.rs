@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 mod files;
 pub mod peer;
 
-pub use files::Watched;
+pub(super) use files::Watched;
 use peer::{Name, UnlistedPeer};
 
 /// The settings of TLS on the gRPC port.
@@ -142,7 +142,7 @@ fn content(path: &Path, wanted: &str, error: pem::Error) -> Error {
 }
 
 /// Reads the files once, for the errors in them.
-pub fn check(settings: &Settings) -> Result<(), Error> {
+pub(crate) fn check(settings: &Settings) -> Result<(), Error> {
     Material::read(settings)?.config(settings).map(|_| ())
 }
 

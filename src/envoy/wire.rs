@@ -8,7 +8,7 @@ use prost::Message as _;
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-pub mod http;
+pub(crate) mod http;
 
 #[expect(missing_docs, clippy::pedantic, reason = "generated from proto/, where the comments are")]
 mod generated {
@@ -32,7 +32,7 @@ pub use generated::envoy::r#type::v3 as status;
 pub use generated::google::rpc;
 
 /// The official descriptors, for reflection.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub(super) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// A received message. An unreadable one reaches the service too, so that the refusal is counted and logged there.
 pub type Call = Result<auth::CheckRequest, Unread>;
@@ -50,7 +50,7 @@ pub enum Unread {
 
 /// Replaces a message that was thrown away: a field with a number that no version of the API has. A client that sends
 /// these bytes gets the answer to a message that was thrown away.
-pub const THROWN_AWAY: &[u8] = b"\xc2\x3e\x14elastauth: no room!!";
+pub(super) const THROWN_AWAY: &[u8] = b"\xc2\x3e\x14elastauth: no room!!";
 
 /// An encoded `CheckResponse`. Only `response.rs` makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]

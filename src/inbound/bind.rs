@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 /// Binds a port. `[::]` means every address of the machine, as in Go: on a kernel without IPv6 every address of IPv4 is bound
 /// instead.
-pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Err(error) => match without_ipv6(address, &error) {
             Some(instead) => {

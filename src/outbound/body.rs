@@ -21,7 +21,7 @@ pub enum BodyError {
 
 /// The whole body, unless it has more than `limit` bytes, before decoding or after. Requests ask for no encoding, but some
 /// servers and proxies compress all the same: gzip is decoded (RFC 9110 §8.4.1.3), any other encoding is an error.
-pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
+pub(crate) async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
     let mut decoder = Decoder::of(response.headers(), limit)?;
     let mut read = 0;
     while let Some(chunk) = response.chunk().await.map_err(|error| BodyError::Broken(chain(error)))? {

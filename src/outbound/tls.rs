@@ -118,7 +118,7 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
 
 /// Reads the files and checks them as the making of a client would: certificates that cannot be read, and a key that does not
 /// belong to the certificate.
-pub fn check(tls: &Tls) -> Result<(), Error> {
+pub(crate) fn check(tls: &Tls) -> Result<(), Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     if let Authorities::File(path) = &tls.authorities {

@@ -60,7 +60,7 @@ impl Settings {
     /// The name of this store in ownership stamps: the addresses without credentials, sorted, so that replicas which list them
     /// in another order have the same name.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let mut nodes: Vec<_> = self.nodes.iter().map(ToString::to_string).collect();
         nodes.sort_unstable();
         let master = self.master.as_ref().map(|name| format!("{name} of ")).unwrap_or_default();

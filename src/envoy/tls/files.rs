@@ -11,7 +11,7 @@ use super::{Error, Material, Settings};
 
 /// The configuration for new connections, with the files that it comes from.
 #[derive(Debug)]
-pub struct Watched {
+pub(crate) struct Watched {
     settings: Settings,
     current: RwLock<Arc<ServerConfig>>,
     digest: Digest,
@@ -19,7 +19,7 @@ pub struct Watched {
 
 impl Watched {
     /// Reads the files for the first time.
-    pub fn load(settings: Settings) -> Result<Self, Error> {
+    pub(crate) fn load(settings: Settings) -> Result<Self, Error> {
         let material = Material::read(&settings)?;
         let config = material.config(&settings)?;
         let (current, digest) = (RwLock::new(Arc::new(config)), material.digest());

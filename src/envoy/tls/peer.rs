@@ -37,7 +37,7 @@ impl fmt::Display for Name {
 
 /// The names, for the log, of a client with a valid certificate that may not call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnlistedPeer(pub String);
+pub(crate) struct UnlistedPeer(pub(crate) String);
 
 /// Compares the certificate's names with the list. An empty list admits every client that passed the handshake.
 pub(super) fn admit(certificate: Option<&CertificateDer<'_>>, allowed: &[Name]) -> Result<(), UnlistedPeer> {

@@ -9,28 +9,28 @@ use crate::identity::attributes::Header;
 
 /// The numbers of the fields that are read.
 mod field {
-    pub const ID: u32 = 1;
-    pub const METHOD: u32 = 2;
-    pub const HEADERS: u32 = 3;
-    pub const PATH: u32 = 4;
-    pub const HOST: u32 = 5;
-    pub const HEADER_MAP: u32 = 13;
+    pub(super) const ID: u32 = 1;
+    pub(super) const METHOD: u32 = 2;
+    pub(super) const HEADERS: u32 = 3;
+    pub(super) const PATH: u32 = 4;
+    pub(super) const HOST: u32 = 5;
+    pub(super) const HEADER_MAP: u32 = 13;
     /// These three are fields of an entry of `headers` and of a `HeaderValue`.
-    pub const KEY: u32 = 1;
-    pub const VALUE: u32 = 2;
-    pub const RAW_VALUE: u32 = 3;
+    pub(super) const KEY: u32 = 1;
+    pub(super) const VALUE: u32 = 2;
+    pub(super) const RAW_VALUE: u32 = 3;
     /// The field of a `HeaderMap`, its list of entries.
-    pub const ALL: u32 = 1;
+    pub(super) const ALL: u32 = 1;
 
     /// The fields that are read of an `HttpRequest`, an entry and a `HeaderMap`: all of them are bytes or messages.
-    pub const OF_REQUEST: &[u32] = &[ID, METHOD, HEADERS, PATH, HOST, HEADER_MAP];
-    pub const OF_ENTRY: &[u32] = &[KEY, VALUE, RAW_VALUE];
-    pub const OF_MAP: &[u32] = &[ALL];
+    pub(super) const OF_REQUEST: &[u32] = &[ID, METHOD, HEADERS, PATH, HOST, HEADER_MAP];
+    pub(super) const OF_ENTRY: &[u32] = &[KEY, VALUE, RAW_VALUE];
+    pub(super) const OF_MAP: &[u32] = &[ALL];
 }
 
 /// Why the bytes are no `HttpRequest`.
 #[derive(Debug, thiserror::Error)]
-pub enum Malformed {
+pub(crate) enum Malformed {
     /// They break the rules of protobuf's encoding.
     #[error(transparent)]
     Encoding(#[from] DecodeError),
@@ -44,26 +44,26 @@ pub enum Malformed {
 
 /// The wanted parts of an `HttpRequest`.
 #[derive(Clone, Debug)]
-pub struct Http<const N: usize> {
+pub(crate) struct Http<const N: usize> {
     /// Envoy's id of the stream, unique within one Envoy.
-    pub id: Bytes,
+    pub(crate) id: Bytes,
     /// The method of the request, such as `GET`.
-    pub method: Bytes,
+    pub(crate) method: Bytes,
     /// The path with its query.
-    pub path: Bytes,
+    pub(crate) path: Bytes,
     /// The host, with the port if the client named one.
-    pub host: Bytes,
+    pub(crate) host: Bytes,
     /// The headers with the given names, in their order. They are read from `headers` and `header_map`: Envoy fills one of the
     /// two, and reading both ensures that neither hides a second value.
-    pub headers: [Header; N],
+    pub(crate) headers: [Header; N],
     /// The headers with the configured names: a list, which takes no memory when there are none.
-    pub more: Vec<Header>,
+    pub(crate) more: Vec<Header>,
     /// Every `cookie` header, if they are wanted: a client may send several (RFC 9113 §8.2.3).
-    pub cookies: Vec<Bytes>,
+    pub(crate) cookies: Vec<Bytes>,
 }
 
 /// Reads the encoded message. Names of headers are compared without regard to case.
-pub fn read<const N: usize>(
+pub(crate) fn read<const N: usize>(
     message: &Bytes,
     names: [&str; N],
     more: &[String],
