@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
 
 use super::address::Address;
-use super::{Account, Settings};
+use super::settings::{Account, Settings};
 
 /// The oldest major version that has every command in use. `SET … NX GET` is the newest of them.
 const OLDEST_VERSION: u32 = 7;

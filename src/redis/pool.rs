@@ -29,10 +29,10 @@ use deadpool_redis::{Metrics, QueueMode, Runtime};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
-use super::Settings;
 use super::address::Address;
 use super::connect::{ConnectError, Connector, untimed};
 use super::sentinel::Sentinels;
+use super::settings::Settings;
 
 /// A connection that was taken from the pool. When it is dropped, it goes back.
 pub(super) type Connection = managed::Object<Manager>;

@@ -18,7 +18,7 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What is made of such an answer, and the `Accept-Encoding` that was asked with.
+/// Requests an answer with these bytes and encodings; returns what was read of it and the `Accept-Encoding` of the request.
 async fn answered(encodings: &[&'static str], sent: Vec<u8>) -> (Result<Vec<u8>, BodyError>, Vec<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
