@@ -94,7 +94,7 @@ where
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "A connection to the health port was closed"),
         Err(_elapsed) => {
-            tracing::debug!("A connection to the health port was closed: the peer did not read the answer")
+            tracing::debug!("A connection to the health port was closed: the peer did not read the answer");
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Settings {
 impl Settings {
     /// The name of this store in ownership stamps, another one for each process.
     #[must_use]
-    pub(crate) fn name(&self, host: &str) -> String {
+    pub fn name(&self, host: &str) -> String {
         format!("memory of {host}, process {}", std::process::id())
     }
 }

@@ -1,4 +1,4 @@
-//! The documented ACL lines are sufficient, for one server, for Sentinels and for a cluster.
+//! The lines of ACL in the README are enough for what they promise, on every shape of Redis.
 
 use std::process::Command;
 
@@ -47,7 +47,7 @@ async fn serves(cache: &str, delete: impl Fn(&str)) -> Vec<Elastauth> {
     replicas
 }
 
-/// Checks that no right is missing.
+/// With all that the README grants, nothing is missing.
 fn complete(replicas: &[Elastauth]) {
     for replica in replicas {
         replica.process.wait_for_line(0, &["Redis reports changes"]);
