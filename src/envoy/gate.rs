@@ -127,7 +127,7 @@ where
         // nearly all messages have come completely at the first poll and need no timer
         let patience = self.patience;
         let late = self.late.get_or_insert_with(|| Box::pin(sleep(patience)));
-        Ok(late.as_mut().poll(context).map(|()| Some(Err("the message did not come to its end in time".into()))))
+        Ok(late.as_mut().poll(context).map(|()| Some(Err("the message was not complete in time".into()))))
     }
 }
 

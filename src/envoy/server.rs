@@ -208,7 +208,7 @@ struct Refused {
 impl Refused {
     fn answer(&self) -> Response<Body> {
         log::unlisted_peer(&self.peer, &self.from);
-        Status::permission_denied("this client may not ask").into_http()
+        Status::permission_denied("the certificate of this client is not on the list").into_http()
     }
 }
 

@@ -31,7 +31,7 @@ impl Slot {
         let outcome = {
             let database = self.database.read();
             let Some(database) = database.as_ref() else {
-                return Err(format!("{} has just failed", self.path.display()));
+                return Err(format!("{}: an operation has just failed and closed it", self.path.display()));
             };
             catch_unwind(AssertUnwindSafe(|| operation(database)))
         };

@@ -72,7 +72,7 @@ impl RedisClient {
     async fn kind_of(&self, node: &Address) -> Result<ServerKind, ConnectError> {
         let failed = match self.connector.connect(node).await {
             Ok((_, hello)) => return Ok(hello.kind),
-            Err(failed @ ConnectError::CommandError(_)) => failed,
+            Err(failed @ ConnectError::Failed(_)) => failed,
             Err(other) => return Err(other),
         };
         match Connector::to_sentinels(&self.settings).connect(node).await {
@@ -82,12 +82,12 @@ impl RedisClient {
     }
 
     fn build(&self, kind: ServerKind) -> Result<Topology, ConnectError> {
-        let node = |route| Node::new(self.connector.clone(), route, &self.settings).map_err(ConnectError::CommandError);
+        let node = |route| Node::new(self.connector.clone(), route, &self.settings).map_err(ConnectError::Failed);
         match (kind, self.settings.nodes.as_slice()) {
             (ServerKind::Standalone, [address]) => {
                 Ok(Topology::Single(node(Route::Master(address.clone()))?, address.clone()))
             }
-            (ServerKind::Standalone, _) => Err(ConnectError::CommandError(
+            (ServerKind::Standalone, _) => Err(ConnectError::Failed(
                 "cache.redis_nodes names several servers that are neither Sentinels nor a cluster".into(),
             )),
             (ServerKind::Sentinel, _) => {

@@ -22,7 +22,7 @@ const OLDEST_VERSION: u32 = 7;
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error("no connection: {0}")]
-    CommandError(String),
+    Failed(String),
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
     #[error("no connection: select {db} is refused ({why}): grant +select to the user, or set cache.redis_db to 0")]
@@ -112,7 +112,7 @@ impl Connector {
         let config = config.set_connection_timeout(None);
         let connecting = async {
             let manager = self.info(to).and_then(|info| deadpool_redis::Manager::new_with_config(info, config));
-            let manager = manager.map_err(|error| ConnectError::CommandError(reason(&error)))?;
+            let manager = manager.map_err(|error| ConnectError::Failed(reason(&error)))?;
             let mut connection = manager.create().await.map_err(|error| hello_failed(&error))?;
             let hello = self.hello(&mut connection).await?;
             Ok((connection, hello))
@@ -144,9 +144,9 @@ impl Connector {
         if self.db != 0 {
             commands.cmd("SELECT").arg(self.db);
         }
-        let answers = send(connection, &commands).await.map_err(|error| ConnectError::CommandError(reason(&error)))?;
+        let answers = send(connection, &commands).await.map_err(|error| ConnectError::Failed(reason(&error)))?;
         let mut answers = answers.into_iter();
-        let hello = answers.next().and_then(Hello::read).ok_or_else(|| ConnectError::CommandError(NOT_REDIS.into()))?;
+        let hello = answers.next().and_then(Hello::read).ok_or_else(|| ConnectError::Failed(NOT_REDIS.into()))?;
         if hello.is_too_old() {
             return Err(ConnectError::TooOld(format!("says that it is {}", hello.version)));
         }
@@ -159,7 +159,7 @@ impl Connector {
             ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => {
                 ConnectError::Select { db: self.db, why: reason(&why) }
             }
-            _ => ConnectError::CommandError(reason(&why)),
+            _ => ConnectError::Failed(reason(&why)),
         })
     }
 }
@@ -205,7 +205,7 @@ fn hello_failed(error: &RedisError) -> ConnectError {
             "ERR unknown command"
         }
         _ if error.code() == Some("NOPROTO") => "NOPROTO",
-        _ => return ConnectError::CommandError(reason(error)),
+        _ => return ConnectError::Failed(reason(error)),
     };
     ConnectError::TooOld(format!("answered {answer} to HELLO 3"))
 }

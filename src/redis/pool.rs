@@ -123,10 +123,10 @@ impl Pool {
     pub(super) async fn get(&self) -> Result<Connection, ConnectError> {
         self.connections.get().await.map_err(|error| match error {
             managed::PoolError::Timeout(_) => {
-                ConnectError::CommandError("all connections of the pool were in use for too long".into())
+                ConnectError::Failed("all connections of the pool were in use for too long".into())
             }
             managed::PoolError::Backend(error) => error,
-            other => ConnectError::CommandError(other.to_string()),
+            other => ConnectError::Failed(other.to_string()),
         })
     }
 

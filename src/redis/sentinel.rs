@@ -59,7 +59,7 @@ impl Sentinels {
             None => self.ask().await?,
         };
         let failed = match connector.to_master(&first, config).await {
-            Err(failed @ (ConnectError::CommandError(_) | ConnectError::TimedOut(_) | ConnectError::Replica)) => failed,
+            Err(failed @ (ConnectError::Failed(_) | ConnectError::TimedOut(_) | ConnectError::Replica)) => failed,
             other => return other,
         };
         // another Sentinel may have learnt of a change earlier
@@ -96,7 +96,7 @@ impl Sentinels {
         let failed = |why: ConnectError| ConnectError::Sentinel(sentinel.clone(), why.to_string());
         let (mut connection, hello) = self.connector.connect(&sentinel).await.map_err(failed)?;
         if hello.kind != ServerKind::Sentinel {
-            return Err(failed(ConnectError::CommandError("it is no Sentinel".into())));
+            return Err(failed(ConnectError::Failed("it is no Sentinel".into())));
         }
         let asked = async {
             let master = self.master_of(&mut connection).await?;
@@ -116,9 +116,7 @@ impl Sentinels {
             query(connection, cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&name)).await?;
         match found {
             Some((host, port)) => Ok(Address::Tcp { host, port }),
-            None => {
-                Err(ConnectError::CommandError(format!("it knows no master named {name}: look at cache.redis_master")))
-            }
+            None => Err(ConnectError::Failed(format!("it knows no master named {name}: look at cache.redis_master"))),
         }
     }
 
@@ -128,10 +126,8 @@ impl Sentinels {
         let mut names: Vec<_> = masters.into_iter().filter_map(|mut master| master.remove("name")).collect();
         match (names.pop(), names.is_empty()) {
             (Some(name), true) => Ok(self.name.get_or_init(|| name).clone()),
-            (Some(_), false) => {
-                Err(ConnectError::CommandError("it knows several masters: set cache.redis_master".into()))
-            }
-            (None, _) => Err(ConnectError::CommandError("it knows no master".into())),
+            (Some(_), false) => Err(ConnectError::Failed("it knows several masters: set cache.redis_master".into())),
+            (None, _) => Err(ConnectError::Failed("it knows no master".into())),
         }
     }
 
@@ -151,5 +147,5 @@ impl Sentinels {
 }
 
 async fn query<T: FromRedisValue>(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<T, ConnectError> {
-    command.query_async(connection).await.map_err(|error| ConnectError::CommandError(reason(&error)))
+    command.query_async(connection).await.map_err(|error| ConnectError::Failed(reason(&error)))
 }

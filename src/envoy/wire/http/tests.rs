@@ -1,4 +1,4 @@
-//! Against what the complete API encodes.
+//! Compares what is read with what the complete API encodes.
 
 use std::collections::HashMap;
 
