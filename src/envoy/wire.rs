@@ -43,7 +43,7 @@ pub enum Unread {
     /// The bytes are no encoded `CheckRequest`.
     #[error(transparent)]
     Encoding(#[from] prost::DecodeError),
-    /// The message was over a limit and was thrown away as it came; [`THROWN_AWAY`] was received in its place.
+    /// The message was over a limit and was thrown away as it came; a fixed replacement was received in its place.
     #[error("the message was over a limit of messages that are received at once")]
     ThrownAway,
 }
