@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-use super::NOT_UTF8;
+use super::environment::NOT_UTF8;
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,12 +17,12 @@ pub(super) const REFUSED: Duration = Duration::from_secs(5);
 /// Bytes that a verified token takes on average, at most: about 700 where names are of usual length.
 const BYTES_EACH: usize = 1024;
 
-/// `cache.token_max_entries`, `cache.refused_token_max_entries`
+/// `cache.token_max_entries`, and a tenth of it for refused tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Verified tokens that are kept, and a KiB for each. Default 100,000; 0 keeps none.
     pub verified: usize,
-    /// Refused tokens that are kept. Default 10,000; 0 keeps none.
+    /// Refused tokens that are kept: a tenth of the verified ones. 0 keeps none.
     pub refused: usize,
 }
 

@@ -89,7 +89,7 @@ fn megabytes(bytes: usize) -> f64 {
 
 /// So many bad tokens, no two alike, beside a user who asks all the time: how much longer that takes at 99 %.
 async fn a_flood(tokens: usize, quiet: Duration) -> f64 {
-    let bench = Bench::start("  type: memory\n  token_max_entries: 2000\n  refused_token_max_entries: 2000", "").await;
+    let bench = Bench::start("  type: memory\n  token_max_entries: 2000", "").await;
     let ann = bench.known("ann").await;
     let (asked, idle) = (bench.issuer.requests(), bench.resident());
     let hits = Hits::start(&bench.elastauth.grpc, &ann);

@@ -1,18 +1,20 @@
-//! `elasticsearch.*`
+//! Reads how the cluster is asked and written to: `elasticsearch.*`.
 
 use std::time::Duration;
 
 use url::Url;
 
-use super::{at_least_one, cpus, url};
+use super::address::url;
 use crate::cluster_client::{self, Limits};
+use crate::config::keys::elasticsearch as keys;
+use crate::config::keys::processors;
 use crate::config::values::Values;
-use crate::elastic::{self, Hashing, Refresh};
+use crate::elastic::{self, Hashing};
 use crate::roles;
 
 mod cluster;
 
-/// Nobody waits for a write longer than `deadline`.
+/// No request waits for a write longer than `deadline`.
 pub(super) fn elasticsearch(
     v: &mut Values<'_>,
     cluster: &str,
@@ -20,9 +22,9 @@ pub(super) fn elasticsearch(
     deadline: Duration,
 ) -> elastic::Settings {
     let nodes = nodes(v);
-    let write_timeout = v.duration("elasticsearch.write_timeout");
-    let concurrent = at_least_one(v, "elasticsearch.max_writes", None);
-    let per_second = Some(v.number("elasticsearch.max_write_rate", None)).filter(|rate| *rate > 0);
+    let write_timeout = v.get(&keys::WRITE_TIMEOUT);
+    let concurrent = v.get(&keys::MAX_WRITES).get();
+    let per_second = Some(v.get(&keys::MAX_WRITE_RATE)).filter(|rate| *rate > 0);
     let patience = deadline.min(write_timeout / 2);
     let mapped = roles.group_mappings.iter().flat_map(|(_, roles)| roles).chain(&roles.default_roles);
     let mut mapped_roles: Vec<String> = mapped.cloned().collect();
@@ -30,13 +32,13 @@ pub(super) fn elasticsearch(
     mapped_roles.dedup();
     elastic::Settings {
         nodes,
-        timeout: v.duration("elasticsearch.timeout"),
+        timeout: v.get(&keys::TIMEOUT),
         write_timeout,
         writes: Limits { concurrent, patience, per_second },
-        refresh: refresh(v),
+        refresh: v.get(&keys::REFRESH),
         hashing: hashing(v),
         mapped_roles,
-        dry_run: v.boolean("elasticsearch.dry_run"),
+        dry_run: v.get(&keys::DRY_RUN),
         cluster: cluster.to_owned(),
         // the caller knows the cache
         store: "".into(),
@@ -44,25 +46,25 @@ pub(super) fn elasticsearch(
 }
 
 fn nodes(v: &mut Values<'_>) -> cluster_client::Settings {
-    let texts = v.list("elasticsearch.hosts");
-    let cloud_id = v.text("elasticsearch.cloud_id");
+    let texts = v.get(&keys::HOSTS);
+    let cloud_id = v.get(&keys::CLOUD_ID);
     let hosts: Vec<Url> = match cloud_id {
         Some(_) if !texts.is_empty() => {
-            v.problem("elasticsearch.cloud_id", "names the hosts already: set it or elasticsearch.hosts");
+            v.problem(&keys::CLOUD_ID, "names the hosts already: set it or elasticsearch.hosts");
             Vec::new()
         }
         Some(cloud_id) => cluster::cloud_host(v, &cloud_id).into_iter().collect(),
         None if texts.is_empty() => {
-            v.problem("elasticsearch.hosts", "is required; set it in the file or as ELASTICSEARCH_HOSTS");
+            v.problem(&keys::HOSTS, "is required; set it in the file or as ELASTICSEARCH_HOSTS");
             Vec::new()
         }
-        None => texts.iter().filter_map(|text| url(v, "elasticsearch.hosts", text)).collect(),
+        None => texts.iter().filter_map(|text| url(v, &keys::HOSTS, text)).collect(),
     };
-    let media_type = match v.text("elasticsearch.compatible_with") {
+    let media_type = match v.get(&keys::COMPATIBLE_WITH) {
         None => "application/json".to_owned(),
         Some(major) => {
             if !major.bytes().all(|b| b.is_ascii_digit()) {
-                v.problem("elasticsearch.compatible_with", "must be a major version, such as 8");
+                v.problem(&keys::COMPATIBLE_WITH, "must be a major version, such as 8");
             }
             format!("application/vnd.elasticsearch+json; compatible-with={major}")
         }
@@ -70,29 +72,17 @@ fn nodes(v: &mut Values<'_>) -> cluster_client::Settings {
     cluster_client::Settings { hosts, account: cluster::account(v), tls: cluster::tls(v), media_type }
 }
 
-fn refresh(v: &mut Values<'_>) -> Refresh {
-    match v.setting("elasticsearch.refresh").as_str() {
-        "false" => Refresh::False,
-        "true" => Refresh::True,
-        "wait_for" => Refresh::WaitFor,
-        _ => {
-            v.problem("elasticsearch.refresh", "must be false, true or wait_for");
-            Refresh::False
-        }
-    }
-}
-
 /// By Elasticsearch's own names of its algorithms.
 fn hashing(v: &mut Values<'_>) -> Hashing {
-    let Some(name) = v.text("elasticsearch.password_hash") else { return Hashing::There };
+    let Some(name) = v.get(&keys::PASSWORD_HASH) else { return Hashing::There };
     let cost = match name.strip_prefix("bcrypt") {
         Some("") => Some(10),
         Some(cost) => cost.parse().ok().filter(|cost| (4..=14).contains(cost)),
         None => None,
     };
     let Some(cost) = cost else {
-        v.problem("elasticsearch.password_hash", "must be bcrypt, or bcrypt4 to bcrypt14");
+        v.problem(&keys::PASSWORD_HASH, "must be bcrypt, or bcrypt4 to bcrypt14");
         return Hashing::There;
     };
-    Hashing::Here { cost, cores: cpus() }
+    Hashing::Here { cost, cores: processors().get() }
 }

@@ -1,6 +1,7 @@
-//! `grpc.*`
+//! Reads how Envoy asks, and which callers are let in at the port: `grpc.*`.
 
-use super::{address, at_least_one};
+use super::address::socket;
+use crate::config::keys::grpc as keys;
 use crate::config::values::Values;
 use crate::envoy::tls::{self, peer::Name};
 use crate::envoy::{Listen, Settings};
@@ -8,65 +9,65 @@ use crate::envoy::{Listen, Settings};
 pub(super) fn grpc(v: &mut Values<'_>) -> Settings {
     let settings = Settings {
         listen: listen(v),
-        allow_insecure: v.boolean("grpc.allow_insecure"),
+        allow_insecure: v.get(&keys::ALLOW_INSECURE),
         tls: tls(v),
-        reflection: v.boolean("grpc.reflection"),
-        max_message_size: at_least_one(v, "grpc.max_message_size", None),
-        deadline: v.duration("grpc.deadline"),
-        max_in_flight: at_least_one(v, "grpc.max_in_flight", None),
-        max_connection_age: v.duration_or_off("grpc.max_connection_age"),
+        reflection: v.get(&keys::REFLECTION),
+        max_message_size: v.get(&keys::MAX_MESSAGE_SIZE).get(),
+        deadline: v.get(&keys::DEADLINE),
+        max_in_flight: v.get(&keys::MAX_IN_FLIGHT).get(),
+        max_connection_age: v.get(&keys::MAX_CONNECTION_AGE),
     };
     exposed(v, &settings);
     settings
 }
 
 fn listen(v: &mut Values<'_>) -> Listen {
-    const PATH: &str = "grpc.listen";
-    let text = v.setting(PATH);
+    let text = v.get(&keys::LISTEN);
     let mode = mode(v);
     match text.strip_prefix("unix:") {
         Some(path) => Listen::Unix { path: path.into(), mode },
         None => {
-            v.hide(PATH);
-            Listen::Tcp(address(v, PATH))
+            v.hide(&keys::LISTEN);
+            Listen::Tcp(socket(v, &keys::LISTEN))
         }
     }
 }
 
 /// Octal, as for chmod. Execution and the sticky bits mean nothing on a socket.
 fn mode(v: &mut Values<'_>) -> u32 {
-    const PATH: &str = "grpc.socket_mode";
-    match u32::from_str_radix(&v.setting(PATH), 8) {
+    match u32::from_str_radix(&v.get(&keys::SOCKET_MODE), 8) {
         Ok(mode) if mode & !0o666 == 0 && mode & 0o200 != 0 => mode,
         _ => {
-            v.problem(PATH, "must be an octal mode in quotes, such as \"0660\", that lets its owner write");
+            v.problem(
+                &keys::SOCKET_MODE,
+                "must be an octal mode in quotes, such as \"0660\", that lets its owner write",
+            );
             0o600
         }
     }
 }
 
 fn tls(v: &mut Values<'_>) -> Option<tls::Settings> {
-    let (cert, key) = (v.text("grpc.tls_cert_file"), v.text("grpc.tls_key_file"));
-    let authorities = v.text("grpc.tls_client_ca_file");
+    let (cert, key) = (v.get(&keys::TLS_CERT_FILE), v.get(&keys::TLS_KEY_FILE));
+    let authorities = v.get(&keys::TLS_CLIENT_CA_FILE);
     let allowed = allowed(v);
-    let reload_interval = v.duration("grpc.tls_reload_interval");
+    let reload_interval = v.get(&keys::TLS_RELOAD_INTERVAL);
     if authorities.is_none() && !allowed.is_empty() {
-        v.problem("grpc.tls_allowed_sans", "needs grpc.tls_client_ca_file: without it nobody shows a certificate");
+        v.problem(&keys::TLS_ALLOWED_SANS, "needs grpc.tls_client_ca_file: without it clients show no certificate");
     }
     let (cert_file, key_file) = match (cert, key) {
-        (Some(cert), Some(key)) => (cert.into(), key.into()),
+        (Some(cert), Some(key)) => (cert, key),
         (None, None) if authorities.is_none() => return None,
         (None, _) => {
-            v.problem("grpc.tls_cert_file", "is required with the other grpc.tls_* keys");
+            v.problem(&keys::TLS_CERT_FILE, "is required with the other grpc.tls_* keys");
             return None;
         }
         (Some(_), None) => {
-            v.problem("grpc.tls_key_file", "is required with grpc.tls_cert_file");
+            v.problem(&keys::TLS_KEY_FILE, "is required with grpc.tls_cert_file");
             return None;
         }
     };
-    let client_ca_file = authorities.map(Into::into);
-    let settings = tls::Settings { cert_file, key_file, client_ca_file, allowed, reload_interval };
+    let settings = tls::Settings { cert_file, key_file, client_ca_file: authorities, allowed, reload_interval };
     if let Err(error) = tls::check(&settings) {
         let key = match &error {
             tls::Error::Read { path, .. } | tls::Error::Content { path, .. } => Some(path.as_path()),
@@ -74,9 +75,9 @@ fn tls(v: &mut Values<'_>) -> Option<tls::Settings> {
             tls::Error::Authorities(_) => settings.client_ca_file.as_deref(),
         };
         let key = match key {
-            Some(path) if path == settings.cert_file => "grpc.tls_cert_file",
-            Some(path) if path == settings.key_file => "grpc.tls_key_file",
-            _ => "grpc.tls_client_ca_file",
+            Some(path) if path == settings.cert_file => &keys::TLS_CERT_FILE,
+            Some(path) if path == settings.key_file => &keys::TLS_KEY_FILE,
+            _ => &keys::TLS_CLIENT_CA_FILE,
         };
         v.problem(key, error);
     }
@@ -84,39 +85,45 @@ fn tls(v: &mut Values<'_>) -> Option<tls::Settings> {
 }
 
 fn allowed(v: &mut Values<'_>) -> Vec<Name> {
-    const PATH: &str = "grpc.tls_allowed_sans";
     let mut allowed = Vec::new();
-    for text in v.list(PATH) {
+    for text in v.get(&keys::TLS_ALLOWED_SANS) {
         match Name::parse(&text) {
             Some(name) => allowed.push(name),
-            None => v.problem(PATH, format!("{text}: must be a URI such as spiffe://domain/path, or a host name")),
+            None => v.problem(
+                &keys::TLS_ALLOWED_SANS,
+                format!("{text}: must be a URI such as spiffe://domain/path, or a host name"),
+            ),
         }
     }
     allowed
 }
 
-/// What whoever reaches the port could do, said plainly.
+/// Warns of ports at which programs other than Envoy could ask for passwords, and refuses those that are open unintentionally.
 fn exposed(v: &mut Values<'_>, settings: &Settings) {
-    const PATH: &str = "grpc.listen";
     match (&settings.listen, &settings.tls) {
         (Listen::Unix { path, mode }, _) if mode & 0o002 != 0 => {
             let path = path.display();
-            v.warnings.push(format!("grpc.socket_mode: everybody on this machine can ask for passwords at {path}"));
+            v.warning(&keys::SOCKET_MODE, format!("every user of this machine can ask for passwords at {path}"));
         }
         (Listen::Tcp(address), None) if !address.ip().is_loopback() => {
             if settings.allow_insecure {
-                v.warnings.push(format!("{PATH}: whoever reaches {address} can ask for passwords"));
+                v.warning(&keys::LISTEN, format!("any program that reaches {address} can ask for passwords"));
             } else {
-                v.problem(PATH, "beyond loopback, whoever reaches the port can ask for passwords: set grpc.tls_cert_file and its like, or grpc.allow_insecure if the network keeps others out");
+                v.problem(
+                    &keys::LISTEN,
+                    "beyond loopback, any program that reaches the port can ask for passwords: set grpc.tls_cert_file and \
+                     grpc.tls_key_file, or grpc.allow_insecure if the network keeps others out",
+                );
             }
         }
         (Listen::Tcp(address), Some(tls)) if tls.client_ca_file.is_none() && !address.ip().is_loopback() => {
-            v.warnings
-                .push(format!("grpc.tls_client_ca_file is not set: whoever reaches {address} can ask for passwords"));
+            v.warnings.push(format!(
+                "grpc.tls_client_ca_file is not set: any program that reaches {address} can ask for passwords"
+            ));
         }
         (_, Some(tls)) if tls.client_ca_file.is_some() && tls.allowed.is_empty() => {
             v.warnings.push(
-                "grpc.tls_allowed_sans is empty: whoever has a certificate of these authorities can ask for passwords"
+                "grpc.tls_allowed_sans is empty: any program with a certificate of these authorities can ask for passwords"
                     .into(),
             );
         }

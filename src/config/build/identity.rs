@@ -1,21 +1,22 @@
-//! `oidc.*`
+//! Reads the issuers of tokens, and where tokens are looked for: `oidc.*`.
 
 use jsonwebtoken::Algorithm;
 
-use super::headers::header_name;
-use super::url;
+use super::address::url;
+use super::claims::claims;
+use super::header_name::header_name;
 use crate::authz::bearer::Sources;
+use crate::config::keys::{self, Key, oidc as key};
 use crate::config::values::Values;
-use crate::identity::claims::{self, Case};
 use crate::identity::issuer::{self, Validation};
 use crate::identity::{algorithm, keyring, token};
 use crate::oidc;
 
-/// One issuer, or a list of them, and where tokens are looked for: a token must be found before it can be told whose it is, so that
-/// every place that an item names is one for all.
+/// One issuer, or a list of them, and where tokens are looked for: a token must be found before its issuer is known, so that every
+/// place that an item names is one for all.
 pub(super) fn issuers(v: &mut Values<'_>) -> (Vec<(oidc::Settings, issuer::Settings)>, Sources) {
     let mut sources = Sources::default();
-    let issuers = v.each("oidc", |v| {
+    let issuers = v.each(key::SECTION, |v| {
         places(v, &mut sources);
         provider(v)
     });
@@ -23,14 +24,14 @@ pub(super) fn issuers(v: &mut Values<'_>) -> (Vec<(oidc::Settings, issuer::Setti
     for at in 1..issuers.len() {
         let name = &settings(at).token.issuer;
         if !name.is_empty() && (0..at).any(|before| settings(before).token.issuer == *name) {
-            v.problem_in("oidc", at, "oidc.issuer", "stands twice: its tokens would be judged by the first");
+            v.problem_in(key::SECTION, at, &key::ISSUER, "stands twice: its tokens would be judged by the first");
         }
         let opaque = |at: usize| settings(at).validation.takes_opaque();
         if opaque(at) && (0..at).any(opaque) {
             v.problem_in(
-                "oidc",
+                key::SECTION,
                 at,
-                "oidc.token_validation",
+                &key::TOKEN_VALIDATION,
                 "one issuer is asked about opaque tokens already, and others must not be shown them: use jwks",
             );
         }
@@ -41,7 +42,7 @@ pub(super) fn issuers(v: &mut Values<'_>) -> (Vec<(oidc::Settings, issuer::Setti
     (issuers, sources)
 }
 
-/// What must be known where a name of this issuer may also be one of another: it belongs to the person who comes first.
+/// Warnings where a name of this issuer may also be one of another issuer: it belongs to the person who comes first.
 fn shared_names(prefixes: &[&str], at: usize) -> Vec<String> {
     let prefix = prefixes[at];
     let mut warnings = Vec::new();
@@ -64,16 +65,16 @@ fn shared_names(prefixes: &[&str], at: usize) -> Vec<String> {
 }
 
 fn places(v: &mut Values<'_>, sources: &mut Sources) {
-    if let Some(text) = v.text("oidc.token_header") {
-        let name = header_name(v, "oidc.token_header", &text);
+    if let Some(text) = v.get(&key::TOKEN_HEADER) {
+        let name = header_name(v, &key::TOKEN_HEADER, &text);
         if !sources.headers.contains(&name) {
             sources.headers.push(name);
         }
     }
-    if let Some(name) = v.text("oidc.token_cookie") {
+    if let Some(name) = v.get(&key::TOKEN_COOKIE) {
         // RFC 6265 §4.1.1: a token of HTTP
         if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
-            v.problem("oidc.token_cookie", "must be the name of a cookie");
+            v.problem(&key::TOKEN_COOKIE, "must be the name of a cookie");
         }
         if !sources.cookies.contains(&name) {
             sources.cookies.push(name);
@@ -82,105 +83,75 @@ fn places(v: &mut Values<'_>, sources: &mut Sources) {
 }
 
 fn provider(v: &mut Values<'_>) -> (oidc::Settings, issuer::Settings) {
-    for unused in ["oidc.use_pkce", "oidc.authorization_endpoint", "oidc.token_endpoint"] {
-        v.text(unused);
+    for unused in [&key::USE_PKCE, &key::AUTHORIZATION_ENDPOINT, &key::TOKEN_ENDPOINT] {
+        v.get(unused);
     }
-    v.list("oidc.scopes");
-    let issuer = v.required("oidc.issuer");
-    let sound = !issuer.is_empty() && url(v, "oidc.issuer", &issuer).is_some();
-    let client_id = v.text("oidc.client_id");
-    let client_secret = v.secret("oidc.client_secret");
-    let mut audiences = v.list("oidc.audience");
+    v.get(&key::SCOPES);
+    let issuer = v.required(&key::ISSUER);
+    let sound = !issuer.is_empty() && url(v, &key::ISSUER, &issuer).is_some();
+    let client_id = v.get(&key::CLIENT_ID);
+    let client_secret = v.get(&key::CLIENT_SECRET);
+    let mut audiences = v.get(&key::AUDIENCE);
     if audiences.is_empty() {
         audiences.extend(client_id.clone());
     }
     if audiences.is_empty() {
-        v.problem("oidc.client_id", "is required, or oidc.audience: a token for another service must not pass");
+        v.problem(&key::CLIENT_ID, "is required, or oidc.audience: a token for another service must not pass");
     }
-    let mut endpoint = |path| v.text(path).and_then(|text| url(v, path, &text));
+    let mut endpoint = |key: &'static Key<Option<String>>| v.get(key).and_then(|text| url(v, key, &text));
     let provider = oidc::Settings {
         issuer: issuer.clone(),
-        jwks_uri: endpoint("oidc.jwks_uri"),
-        userinfo_endpoint: endpoint("oidc.userinfo_endpoint"),
-        introspection_endpoint: endpoint("oidc.introspection_endpoint"),
+        jwks_uri: endpoint(&key::JWKS_URI),
+        userinfo_endpoint: endpoint(&key::USERINFO_ENDPOINT),
+        introspection_endpoint: endpoint(&key::INTROSPECTION_ENDPOINT),
         client: client_id.zip(client_secret),
-        timeout: v.duration("oidc.timeout"),
-        ca_file: v.text("oidc.ca_file").map(Into::into),
+        timeout: v.get(&key::TIMEOUT),
+        ca_file: v.get(&key::CA_FILE),
     };
     if sound && let Err(error) = oidc::check(&provider) {
-        v.problem(error.key(), error);
+        v.problem(keys::named(error.key()).unwrap_or(&key::ISSUER), error);
     }
     let token = token::Settings {
         issuer,
         audiences,
-        authorized_parties: v.list("oidc.authorized_parties"),
+        authorized_parties: v.get(&key::AUTHORIZED_PARTIES),
         algorithms: algorithms(v),
-        leeway: v.duration("oidc.leeway"),
+        leeway: v.get(&key::LEEWAY),
         claims: claims(v),
     };
     let issuer = issuer::Settings {
         validation: validation(v, &provider),
-        introspection_ttl: v.duration("oidc.introspection_ttl"),
+        introspection_ttl: v.get(&key::INTROSPECTION_TTL),
         token,
         keyring: keyring::Settings {
-            refresh: v.duration("oidc.keys_refresh"),
-            max_stale: v.duration("oidc.keys_max_stale"),
-            cooldown: v.duration("oidc.keys_cooldown"),
+            refresh: v.get(&key::KEYS_REFRESH),
+            max_stale: v.get(&key::KEYS_MAX_STALE),
+            cooldown: v.get(&key::KEYS_COOLDOWN),
         },
     };
     (provider, issuer)
 }
 
 fn validation(v: &mut Values<'_>, provider: &oidc::Settings) -> Validation {
-    const PATH: &str = "oidc.token_validation";
-    let validation = match v.setting(PATH).as_str() {
-        "jwks" => Validation::Jwks,
-        "both" => Validation::Both,
-        "userinfo" => Validation::Userinfo,
-        "introspection" => Validation::Introspection,
-        _ => {
-            v.problem(PATH, "must be jwks, both, userinfo or introspection");
-            Validation::Jwks
-        }
-    };
+    let validation = v.get(&key::TOKEN_VALIDATION);
     match validation {
         Validation::Both | Validation::Userinfo => v.warning(
-            PATH,
+            &key::TOKEN_VALIDATION,
             "userinfo does not say for whom an opaque token was made: one of any client of the provider passes; introspection tells",
         ),
         Validation::Introspection if provider.client.is_none() => {
-            v.problem(PATH, "introspection needs oidc.client_id and oidc.client_secret: the provider answers its clients only");
+            v.problem(
+                &key::TOKEN_VALIDATION,
+                "introspection needs oidc.client_id and oidc.client_secret: the provider answers its clients only",
+            );
         }
         Validation::Jwks | Validation::Introspection => {}
     }
     validation
 }
 
-/// `oidc.claim_mappings`, and what else the claims must be.
-pub(super) fn claims(v: &mut Values<'_>) -> claims::Settings {
-    claims::Settings {
-        username: v.setting("oidc.claim_mappings.username"),
-        email: v.setting("oidc.claim_mappings.email"),
-        groups: v.setting("oidc.claim_mappings.groups"),
-        full_name: v.setting("oidc.claim_mappings.full_name"),
-        required: v.mapping("oidc.required_claims"),
-        groups_prefix: v.text("oidc.groups_prefix").unwrap_or_default(),
-        username_prefix: v.text("oidc.username_prefix").unwrap_or_default(),
-        username_case: match v.setting("oidc.username_case").as_str() {
-            "keep" => Case::Keep,
-            "lower" => Case::Lower,
-            _ => {
-                v.problem("oidc.username_case", "must be keep or lower");
-                Case::Keep
-            }
-        },
-        allow_unverified_email: v.boolean("oidc.allow_unverified_email"),
-        kept: Vec::new(),
-    }
-}
-
 fn algorithms(v: &mut Values<'_>) -> Vec<Algorithm> {
-    let names = v.list("oidc.algorithms");
+    let names = v.get(&key::ALGORITHMS);
     if names.is_empty() {
         return algorithm::ALL.to_vec();
     }
@@ -188,7 +159,7 @@ fn algorithms(v: &mut Values<'_>) -> Vec<Algorithm> {
     for name in names {
         match algorithm::named(&name).filter(|algorithm| algorithm::supported(*algorithm)) {
             Some(algorithm) => algorithms.push(algorithm),
-            None => v.problem("oidc.algorithms", format!("{name} is not supported, or not safe here")),
+            None => v.problem(&key::ALGORITHMS, format!("{name} is not supported, or not safe here")),
         }
     }
     algorithms

@@ -1,12 +1,12 @@
-//! What of the configuration decides which roles a caller gets.
+//! The digest of all settings that decide which roles a caller gets.
 
-use crate::config::Provider;
+use crate::config::settings::Provider;
 use crate::digest::Digest;
 use crate::identity::claims;
 use crate::roles::{self, Mapping};
 
-/// Another digest means that the same caller may get other roles. What only checks the configuration itself, as `denied_roles`
-/// does, does not count.
+/// Another digest means that the same caller may get other roles. What only checks the configuration itself, as
+/// `denied_roles` does, is not part of it.
 pub(super) fn digest(provider: &Provider, roles: &roles::Settings) -> Digest {
     let source: Vec<String> = match provider {
         Provider::Oidc(issuers, _) => {

@@ -1,32 +1,19 @@
-//! `elasticsearch.flavor`, `elasticsearch.opensearch_*`
+//! Reads how OpenSearch is written to: `elasticsearch.opensearch_*`.
 
-use super::{at_least_one, cpus};
 use crate::cluster_client;
+use crate::config::keys::opensearch as keys;
+use crate::config::keys::{HashPlace, processors};
 use crate::config::values::Values;
 use crate::elastic;
-use crate::flavor::Flavor;
-use crate::opensearch::{Hashing, RoleField, Settings};
+use crate::opensearch::{Hashing, Settings};
 
-/// bcrypt knows no others.
+/// bcrypt has no other costs.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=31;
-
-pub(super) fn flavor(v: &mut Values<'_>) -> Option<Flavor> {
-    const PATH: &str = "elasticsearch.flavor";
-    match v.setting(PATH).as_str() {
-        "auto" => None,
-        "elasticsearch" => Some(Flavor::Elasticsearch),
-        "opensearch" => Some(Flavor::OpenSearch),
-        _ => {
-            v.problem(PATH, "must be auto, elasticsearch or opensearch");
-            None
-        }
-    }
-}
 
 /// What both back ends share comes from `elasticsearch`.
 pub(super) fn opensearch(v: &mut Values<'_>, elasticsearch: &elastic::Settings) -> Settings {
-    // who waits for his turn must still have time to write
-    let write_interval = v.duration("elasticsearch.opensearch_write_interval").min(elasticsearch.write_timeout / 2);
+    // a user that waits for the next write must still be written in time
+    let write_interval = v.get(&keys::WRITE_INTERVAL).min(elasticsearch.write_timeout / 2);
     Settings {
         // OpenSearch knows no media types but its own
         nodes: cluster_client::Settings { media_type: "application/json".into(), ..elasticsearch.nodes.clone() },
@@ -35,37 +22,20 @@ pub(super) fn opensearch(v: &mut Values<'_>, elasticsearch: &elastic::Settings) 
         dry_run: elasticsearch.dry_run,
         cluster: elasticsearch.cluster.clone(),
         store: elasticsearch.store.clone(),
-        roles: roles(v),
+        roles: v.get(&keys::ROLES),
         hashing: hashing(v),
         write_interval,
-        max_batch: at_least_one(v, "elasticsearch.opensearch_max_batch", None),
-    }
-}
-
-fn roles(v: &mut Values<'_>) -> RoleField {
-    const PATH: &str = "elasticsearch.opensearch_roles";
-    match v.setting(PATH).as_str() {
-        "backend_roles" => RoleField::Backend,
-        "security_roles" => RoleField::Security,
-        _ => {
-            v.problem(PATH, "must be backend_roles or security_roles");
-            RoleField::Backend
-        }
+        max_batch: v.get(&keys::MAX_BATCH).get(),
     }
 }
 
 fn hashing(v: &mut Values<'_>) -> Hashing {
-    const COST: &str = "elasticsearch.opensearch_hash_cost";
-    let cost = v.number(COST, None);
+    let cost = v.get(&keys::HASH_COST);
     if !COSTS.contains(&cost) {
-        v.problem(COST, "must be 4 to 31");
+        v.problem(&keys::HASH_COST, "must be 4 to 31");
     }
-    match v.setting("elasticsearch.opensearch_hash").as_str() {
-        "here" => Hashing::Here { cost, cores: cpus() },
-        "opensearch" => Hashing::There,
-        _ => {
-            v.problem("elasticsearch.opensearch_hash", "must be here or opensearch");
-            Hashing::There
-        }
+    match v.get(&keys::HASH) {
+        HashPlace::Here => Hashing::Here { cost, cores: processors().get() },
+        HashPlace::OpenSearch => Hashing::There,
     }
 }

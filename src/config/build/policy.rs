@@ -1,33 +1,24 @@
-//! `policy.*`
+//! Reads the rules that let requests through: `policy.*`.
 
 use crate::authz::policy::{Host, Prefix, Rule, Settings};
+use crate::config::keys::Preflight;
+use crate::config::keys::policy::{ALLOW, Condition, PREFLIGHT};
 use crate::config::tree::{Node, Value};
 use crate::config::values::Values;
 
-const ALLOW: &str = "policy.allow";
-const CONDITIONS: [&str; 6] = ["name", "groups", "claims", "hosts", "paths", "methods"];
-
 pub(super) fn policy(v: &mut Values<'_>) -> Settings {
     let mut allow: Vec<Rule> = Vec::new();
-    for (at, node) in v.items(ALLOW).iter().enumerate() {
+    for (at, node) in v.rules(&ALLOW).iter().enumerate() {
         let rule = rule(v, at + 1, node);
         if !rule.has_conditions() {
-            problem(v, node, "a rule without conditions lets everybody through: without policy.allow everybody is");
+            problem(v, node, "a rule without conditions lets every caller through, as no policy.allow at all does");
         }
         allow.push(rule);
     }
     if !allow.is_empty() {
-        v.show(ALLOW, format!("{allow:?}"));
+        v.show(&ALLOW, format!("{allow:?}"));
     }
-    let preflight = match v.setting("policy.preflight").as_str() {
-        "deny" => false,
-        "allow" => true,
-        _ => {
-            v.problem("policy.preflight", "must be deny or allow");
-            false
-        }
-    };
-    Settings { allow, preflight }
+    Settings { allow, preflight: v.get(&PREFLIGHT) == Preflight::Allow }
 }
 
 /// The claims that rules look at.
@@ -45,25 +36,29 @@ fn rule(v: &mut Values<'_>, place: usize, node: &Node) -> Rule {
         problem(v, node, "must be a list of rules with groups, claims, hosts, paths or methods");
         return rule;
     };
-    for (condition, node) in entries {
-        match condition.as_str() {
-            "name" => rule.name = texts(v, node, condition).join(","),
-            "groups" => rule.groups = texts(v, node, condition),
-            "claims" => rule.claims = by_claim(v, node),
-            "hosts" => rule.hosts = parsed(v, node, condition, Host::parse),
-            "paths" => rule.paths = parsed(v, node, condition, Prefix::parse),
-            "methods" => rule.methods = parsed(v, node, condition, method),
-            _ => problem(v, node, format!("unknown condition {condition}; there are {}", CONDITIONS.join(", "))),
+    for (name, node) in entries {
+        let Some(condition) = Condition::ALL.into_iter().find(|condition| condition.name() == name) else {
+            let known = Condition::ALL.map(Condition::name).join(", ");
+            problem(v, node, format!("unknown condition {name}; there are {known}"));
+            continue;
+        };
+        match condition {
+            Condition::Name => rule.name = texts(v, node, name).join(","),
+            Condition::Groups => rule.groups = texts(v, node, name),
+            Condition::Claims => rule.claims = by_claim(v, node),
+            Condition::Hosts => rule.hosts = parsed(v, node, name, Host::parse),
+            Condition::Paths => rule.paths = parsed(v, node, name, Prefix::parse),
+            Condition::Methods => rule.methods = parsed(v, node, name, method),
         }
     }
     rule
 }
 
 fn problem(v: &mut Values<'_>, node: &Node, what: impl std::fmt::Display) {
-    v.problems.push(format!("{ALLOW} (line {}): {what}", node.line));
+    v.problems.push(format!("{} (line {}): {what}", ALLOW.path, node.line));
 }
 
-/// One text or a list of them. None at all would silently widen the rule.
+/// One text or a list of them. An empty condition would silently widen the rule, and is an error.
 fn texts(v: &mut Values<'_>, node: &Node, condition: &str) -> Vec<String> {
     let nodes = match &node.value {
         Value::List(nodes) => nodes.as_slice(),

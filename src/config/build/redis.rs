@@ -1,22 +1,20 @@
-//! `cache.redis_*`
+//! Reads the way to Redis: `cache.redis_*`.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use secrecy::SecretString;
 use url::Url;
 
-use super::at_least_one;
+use crate::config::keys::redis as keys;
 use crate::config::values::Values;
 use crate::redis::{Account, Address, Mode, Settings, Tls, TlsError};
 
-const HOST: &str = "cache.redis_host";
-const NODES: &str = "cache.redis_nodes";
-const MASTER: &str = "cache.redis_master";
-const TLS: &str = "cache.redis_tls";
+/// How long a connection may be unused before it is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// What `cache.redis_host` may say.
+/// What `cache.redis_host` names.
 struct Target {
     address: Address,
     tls: bool,
@@ -68,93 +66,79 @@ impl Target {
 pub(super) fn redis(v: &mut Values<'_>) -> Settings {
     let (target, nodes) = target(v);
     let mode = mode(v, &target, &nodes);
-    let db = v.number("cache.redis_db", Some(target.db.unwrap_or(0)));
+    let db = v.number_or(&keys::DB, target.db.unwrap_or(0));
     if target.db.is_some_and(|named| named != db) {
-        v.problem("cache.redis_db", "is not the database that cache.redis_host names");
+        v.problem(&keys::DB, "is not the database that cache.redis_host names");
     }
     if db < 0 || (mode == Mode::Cluster && db != 0) {
-        v.problem("cache.redis_db", if db < 0 { "must not be negative" } else { "must be 0: a cluster has no other" });
+        v.problem(&keys::DB, if db < 0 { "must not be negative" } else { "must be 0: a cluster has no other" });
     }
-    let cpus = super::cpus();
     Settings {
         tls: tls(v, &target),
         db,
         account: account(v, target.account),
-        sentinel: Account {
-            username: v.text("cache.redis_sentinel_username"),
-            password: v.secret("cache.redis_sentinel_password"),
-        },
+        sentinel: Account { username: v.get(&keys::SENTINEL_USERNAME), password: v.get(&keys::SENTINEL_PASSWORD) },
         mode,
-        master: v.text(MASTER),
+        master: v.get(&keys::MASTER),
         nodes: std::iter::once(target.address).chain(nodes).collect(),
-        connect_timeout: v.duration("cache.redis_connect_timeout"),
-        command_timeout: v.duration("cache.redis_command_timeout"),
-        idle_timeout: v.duration("cache.redis_idle_timeout"),
-        pool_size: at_least_one(v, "cache.redis_pool_size", Some(10 * cpus)),
+        connect_timeout: v.get(&keys::CONNECT_TIMEOUT),
+        command_timeout: v.get(&keys::COMMAND_TIMEOUT),
+        idle_timeout: IDLE_TIMEOUT,
+        pool_size: v.get(&keys::POOL_SIZE).get(),
     }
 }
 
 /// The first address with what comes with it, and the others. A URL may hold a password, which is not shown.
 fn target(v: &mut Values<'_>) -> (Target, Vec<Address>) {
     let mut nodes = Vec::new();
-    for node in v.list(NODES) {
+    for node in v.get(&keys::NODES) {
         match Address::parse(&node) {
             Some(node) => nodes.push(node),
-            None => v.problem(NODES, "must be a list of host:port"),
+            None => v.problem(&keys::NODES, "must be a list of host:port"),
         }
     }
-    let text = v.setting(HOST);
-    let said = v.said(HOST);
-    v.hide(HOST);
-    if !said && !nodes.is_empty() {
+    let text = v.get(&keys::HOST);
+    let is_set = v.is_set(&keys::HOST);
+    v.hide(&keys::HOST);
+    if !is_set && !nodes.is_empty() {
         return (Target::plain(nodes.remove(0)), nodes);
     }
     let Some(target) = Target::parse(&text) else {
-        v.problem(HOST, "must be host:port, redis://host:port, rediss://host:port, or unix:/path");
+        v.problem(&keys::HOST, "must be host:port, redis://host:port, rediss://host:port, or unix:/path");
         return (Target::plain(Address::Unix(PathBuf::new())), nodes);
     };
     let shown = match (&target.address, target.tls) {
         (address, true) => format!("rediss://{address}"),
         (address, false) => address.to_string(),
     };
-    v.show(HOST, shown);
+    v.show(&keys::HOST, shown);
     nodes.retain(|node| *node != target.address);
     (target, nodes)
 }
 
 fn mode(v: &mut Values<'_>, target: &Target, nodes: &[Address]) -> Mode {
-    let mode = match v.setting("cache.redis_mode").as_str() {
-        "auto" => Mode::Auto,
-        "single" => Mode::Single,
-        "sentinel" => Mode::Sentinel,
-        "cluster" => Mode::Cluster,
-        _ => {
-            v.problem("cache.redis_mode", "must be auto, single, sentinel or cluster");
-            Mode::Auto
-        }
-    };
+    let mode = v.get(&keys::MODE);
     if mode == Mode::Single && !nodes.is_empty() {
-        v.problem(NODES, "is for Sentinels and clusters");
+        v.problem(&keys::NODES, "is for Sentinels and clusters");
     }
     if matches!(target.address, Address::Unix(_)) && !nodes.is_empty() {
-        v.problem(NODES, "is not for a Unix socket");
+        v.problem(&keys::NODES, "is not for a Unix socket");
     }
-    if matches!(mode, Mode::Single | Mode::Cluster) && v.said(MASTER) {
-        v.problem(MASTER, "is for Sentinels");
+    if matches!(mode, Mode::Single | Mode::Cluster) && v.is_set(&keys::MASTER) {
+        v.problem(&keys::MASTER, "is for Sentinels");
     }
     mode
 }
 
 fn account(v: &mut Values<'_>, in_url: Account) -> Account {
-    let username = v.text("cache.redis_username");
-    let password: Option<SecretString> = v.secret("cache.redis_password");
-    for (key, here, there) in [
-        ("cache.redis_username", username.is_some(), in_url.username.is_some()),
-        ("cache.redis_password", password.is_some(), in_url.password.is_some()),
-    ] {
-        if here && there {
-            v.problem(key, "is also in cache.redis_host: say it in one place");
-        }
+    let username = v.get(&keys::USERNAME);
+    let password = v.get(&keys::PASSWORD);
+    let twice = "is also in cache.redis_host: write it in one of the two places";
+    if username.is_some() && in_url.username.is_some() {
+        v.problem(&keys::USERNAME, twice);
+    }
+    if password.is_some() && in_url.password.is_some() {
+        v.problem(&keys::PASSWORD, twice);
     }
     let account = Account { username: username.or(in_url.username), password: password.or(in_url.password) };
     if account.username.is_some() && account.password.is_none() {
@@ -164,17 +148,17 @@ fn account(v: &mut Values<'_>, in_url: Account) -> Account {
 }
 
 fn tls(v: &mut Values<'_>, target: &Target) -> Option<Tls> {
-    let chosen = v.boolean(TLS) || target.tls;
-    let [ca, certificate, key] = ["cache.redis_tls_ca_file", "cache.redis_tls_cert_file", "cache.redis_tls_key_file"]
-        .map(|path| (path, v.text(path)));
+    let chosen = v.get(&keys::TLS) || target.tls;
+    let [ca, certificate, key] =
+        [&keys::TLS_CA_FILE, &keys::TLS_CERT_FILE, &keys::TLS_KEY_FILE].map(|key| (key, v.get(key)));
     if chosen && matches!(target.address, Address::Unix(_)) {
-        v.problem(TLS, "is not for a Unix socket");
+        v.problem(&keys::TLS, "is not for a Unix socket");
         return None;
     }
     if !chosen {
-        for (path, file) in [&ca, &certificate, &key] {
+        for (key, file) in [&ca, &certificate, &key] {
             if file.is_some() {
-                v.problem(path, "is for TLS: set cache.redis_tls, or rediss:// in cache.redis_host");
+                v.problem(key, "is for TLS: set cache.redis_tls, or rediss:// in cache.redis_host");
             }
         }
         return None;

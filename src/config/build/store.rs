@@ -1,54 +1,55 @@
-//! `cache.*`, `secret_key`
+//! Reads where credentials are stored, and the keys that they are sealed with: `cache.*`, `secret_key`.
 
 use base64::Engine as _;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
-use super::at_least_one;
 use super::redis::redis;
-use crate::config::Cache;
+use crate::config::keys::{CacheKind, cache as keys};
+use crate::config::settings::Cache;
 use crate::config::values::Values;
 use crate::credentials::{StoreName, seal};
 use crate::digest::Digest;
 use crate::{file, memory};
 
 pub(super) fn cache(v: &mut Values<'_>) -> Cache {
-    let kind = v.setting("cache.type");
-    let path = v.setting("cache.path");
-    match kind.as_str() {
-        "redis" => Cache::Redis(Box::new(redis(v))),
-        "" | "memory" => {
-            Cache::Memory(memory::Settings { max_entries: at_least_one(v, "cache.memory_max_entries", None) })
-        }
-        "file" => Cache::File(file::Settings { path: path.into() }),
-        _ => {
-            v.problem("cache.type", "must be redis, file or memory");
-            Cache::Memory(memory::Settings { max_entries: 1 })
-        }
+    let kind = v.get(&keys::TYPE);
+    let path = v.get(&keys::PATH);
+    match kind {
+        CacheKind::Redis => Cache::Redis(Box::new(redis(v))),
+        CacheKind::File => Cache::File(file::Settings { path }),
+        CacheKind::Memory => Cache::Memory(memory::Settings { max_entries: v.get(&keys::MEMORY_MAX_ENTRIES).get() }),
     }
 }
 
-/// Without a `secret_key`, replicas still need the same key, and a file outlives its process; one process with records in
-/// its memory may roll dice.
+/// The key that seals records. Without a `secret_key`, replicas still need the same key, and a file outlives its process, so that it
+/// is derived from the administrator's secret; where records end with the process, it is random.
 pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: Option<&SecretString>) -> seal::Key {
-    if let Some(text) = v.secret("secret_key") {
+    if let Some(text) = v.get(&keys::SECRET_KEY) {
         let bytes = decode_key(text.expose_secret());
         if bytes.is_none() {
-            v.problem("secret_key", "must be 64 hex digits or base64 of 32 bytes; `elastauth generate-key` makes one");
+            v.problem(
+                &keys::SECRET_KEY,
+                "must be 64 hex digits or base64 of 32 bytes; `elastauth generate-key` makes one",
+            );
         }
         return seal::Key::Given(SecretBox::new(Box::new(bytes.unwrap_or_default())));
     }
     if let (Cache::Redis(_) | Cache::File(_), Some(password)) = (cache, password) {
-        v.warnings.push("secret_key is not set: records are sealed with a key made from the administrator's secret, and a change of that one makes them unreadable".into());
+        v.warnings.push(
+            "secret_key is not set: records are sealed with a key that is derived from the administrator's secret, and become \
+             unreadable when that secret changes"
+                .into(),
+        );
         return seal::Key::Derived(password.clone());
     }
     let mut bytes = [0_u8; 32];
     if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).is_err() {
-        v.problem("secret_key", "is required: the operating system gives no randomness");
+        v.problem(&keys::SECRET_KEY, "is required: the operating system gives no randomness");
     }
     seal::Key::Given(SecretBox::new(Box::new(bytes)))
 }
 
-/// What the ownership stamp calls the store. A Redis is marked with the key that all its replicas share: the address would be
+/// The store's name in the ownership stamp. A Redis is marked with the key that all its replicas share: the address would be
 /// found in a plain digest by trying all there are.
 pub(super) fn store_name(key: &seal::Key, cache: &Cache) -> StoreName {
     let name = cache.name();
@@ -59,20 +60,22 @@ pub(super) fn store_name(key: &seal::Key, cache: &Cache) -> StoreName {
             let mark = Digest::cut(ring::hmac::sign(&key, text.as_bytes()).as_ref()).to_string();
             StoreName { name, mark }
         }
-        // a key that was made from a password would let everybody try passwords
+        // a mark made with a key that is derived from a password would let passwords be tried
         (seal::Key::Given(_) | seal::Key::Derived(_), _) => name.as_str().into(),
     }
 }
 
-/// What opens besides.
+/// The keys that open records and seal none.
 pub(super) fn previous_keys(v: &mut Values<'_>) -> Vec<seal::Key> {
-    const PATH: &str = "previous_secret_keys";
-    let texts = v.secrets(PATH);
+    let texts = v.get(&keys::PREVIOUS_SECRET_KEYS);
     let mut keys = Vec::new();
     for (at, text) in texts.iter().enumerate() {
         match decode_key(text.expose_secret()) {
             Some(key) => keys.push(seal::Key::Given(SecretBox::new(Box::new(key)))),
-            None => v.problem(PATH, format!("number {} must be 64 hex digits or base64 of 32 bytes", at + 1)),
+            None => v.problem(
+                &keys::PREVIOUS_SECRET_KEYS,
+                format!("number {} must be 64 hex digits or base64 of 32 bytes", at + 1),
+            ),
         }
     }
     keys

@@ -1,63 +1,95 @@
-//! What a key is.
+//! A key of the configuration: one item from which its parser, default, variable, documentation and known name follow.
 
-/// What a value is, for the table and for `check`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) enum Kind {
-    Text,
-    /// Also readable from a file named by `…_FILE`; never shown.
-    Secret,
-    /// Several, in one place; also readable from a file named by `…_FILE`; never shown.
-    Secrets,
-    List,
-    /// Something with a form of its own; from the file only.
-    Mapping,
+use std::ops::Deref;
+
+use super::form::Form;
+use super::kind::Kind;
+
+/// A key but for the type of its value, so that keys of all types fit into one list.
+#[derive(Debug)]
+pub(crate) struct Info {
+    /// Such as `cache.redis_host`.
+    pub(crate) path: &'static str,
+    pub(crate) kind: Kind,
+    /// The value that holds unless another is given, as an operator would write it; or, in words, where it comes from.
+    pub(crate) default: &'static str,
+    pub(crate) help: &'static str,
+    /// Whether more would be let in, trusted or believed if the key were not there. An operator who writes such a key relies on it,
+    /// so that one which is written and comes out empty is an error, and never the default.
+    pub(crate) restricts: bool,
+    /// Variables of a standard or of the image. They apply where neither the file nor a variable of the key's own name gives a value.
+    pub(crate) fallbacks: &'static [&'static str],
 }
 
-impl Kind {
-    /// Never shown, and readable from a file.
-    pub(in crate::config) fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::Secrets)
+impl Info {
+    /// The variable without our prefix: `cache.redis_host` → `CACHE_REDIS_HOST`.
+    pub(crate) fn variable(&self) -> String {
+        variable(self.path)
     }
 }
 
-/// A key.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::config) struct Key {
-    pub(in crate::config) path: &'static str,
-    pub(in crate::config) kind: Kind,
-    pub(in crate::config) default: &'static str,
-    pub(in crate::config) help: &'static str,
-    /// Whether more would be let in, trusted or believed if the key were not there. An operator who writes such a key relies on it,
-    /// so that one which is written and comes out empty is an error, and never the default.
-    pub(in crate::config) restricts: bool,
+/// The variable of a path.
+pub(crate) fn variable(path: &str) -> String {
+    path.replace('.', "_").to_uppercase()
 }
 
-impl Key {
-    const fn new(path: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
-        Self { path, kind, default, help, restricts: false }
+/// A key with values of type `T`. Only the sections beside this file make keys, so that a misspelt one does not compile.
+#[derive(Debug)]
+pub(crate) struct Key<T: 'static> {
+    info: Info,
+    /// The default, where it depends on the machine and `Info::default` can only describe it.
+    pub(crate) computed: Option<fn() -> T>,
+}
+
+impl<T> Deref for Key<T> {
+    type Target = Info;
+
+    fn deref(&self) -> &Info {
+        &self.info
+    }
+}
+
+impl<T> Key<T> {
+    /// For the list of all keys, which is made when the program is compiled.
+    pub(super) const fn info(&self) -> &Info {
+        &self.info
     }
 
     pub(super) const fn restricting(self) -> Self {
-        Self { restricts: true, ..self }
+        Self { info: Info { restricts: true, ..self.info }, ..self }
+    }
+
+    pub(super) const fn computed(self, default: fn() -> T) -> Self {
+        Self { computed: Some(default), ..self }
+    }
+
+    pub(super) const fn or_from(self, fallbacks: &'static [&'static str]) -> Self {
+        Self { info: Info { fallbacks, ..self.info }, ..self }
     }
 }
 
-pub(super) const fn key(path: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key::new(path, Kind::Text, default, help)
+pub(super) const fn key<T: Form>(path: &'static str, default: &'static str, help: &'static str) -> Key<T> {
+    Key { info: Info { path, kind: T::KIND, default, help, restricts: false, fallbacks: &[] }, computed: None }
 }
 
-pub(super) const fn secret(path: &'static str, help: &'static str) -> Key {
-    Key::new(path, Kind::Secret, "", help)
+/// A key without a default.
+pub(super) const fn unset<T: Form>(path: &'static str, help: &'static str) -> Key<T> {
+    key(path, "", help)
 }
 
-pub(super) const fn secrets(path: &'static str, help: &'static str) -> Key {
-    Key::new(path, Kind::Secrets, "", help)
+/// A section of the file that may also be a list of such sections, each read like the section itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Repeatable {
+    pub(crate) name: &'static str,
 }
 
-pub(super) const fn list(path: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key::new(path, Kind::List, default, help)
+/// Makes the keys of a section, and `KEYS`, the list of them.
+macro_rules! section {
+    ($($name:ident: $value:ty = $key:expr;)*) => {
+        $(pub(crate) static $name: $crate::config::keys::key::Key<$value> = $key;)*
+
+        pub(super) static KEYS: &[&$crate::config::keys::key::Info] = &[$($name.info()),*];
+    };
 }
 
-pub(super) const fn mapping(path: &'static str, help: &'static str) -> Key {
-    Key::new(path, Kind::Mapping, "", help)
-}
+pub(super) use section;

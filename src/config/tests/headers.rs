@@ -43,7 +43,7 @@ fn headers_behind_an_anchor_that_counts_are_accepted() {
     for (text, warning) in [
         (format!("authelia: {{{secret}}}"), None),
         (format!("authelia: {{{secret}}}\ngrpc: {{listen: \"0.0.0.0:9001\", allow_insecure: true}}"), None),
-        (format!("authelia: {{{secret}, trusted_peers: [p]}}"), Some("authelia.trusted_peers: whoever")),
+        (format!("authelia: {{{secret}, trusted_peers: [p]}}"), Some("authelia.trusted_peers: any program")),
         ("authelia: {trusted_peers: [p]}\ngrpc: {listen: \"unix:/run/e.sock\"}".to_owned(), None),
         (
             "authelia: {metadata_namespace: n, metadata_payload: p}\ngrpc: {listen: \"unix:/run/e.sock\"}".to_owned(),

@@ -1,7 +1,7 @@
 //! Keys that restrict are in force, or the configuration is refused.
 
 use super::*;
-use crate::config::keys::{KEYS, Kind};
+use crate::config::keys::{self, Kind};
 
 fn problems(text: &str, set: &[(&str, &str)]) -> String {
     match load_text(text, &env(set)) {
@@ -45,7 +45,7 @@ fn with(path: &str, value: &str) -> String {
 
 #[test]
 fn every_restricting_key_that_is_written_and_comes_out_empty_is_an_error_that_names_it_and_the_variable() {
-    let keys: Vec<_> = KEYS.iter().filter(|key| key.restricts).collect();
+    let keys: Vec<_> = keys::all().filter(|key| key.restricts).collect();
     assert!(keys.len() > 25, "the keys were found");
     for key in keys {
         let path = key.path;
@@ -145,7 +145,7 @@ fn an_empty_secret_is_an_error() {
 
 #[test]
 fn a_variable_for_what_only_the_file_can_hold_is_an_error_that_names_the_key() {
-    for key in KEYS.iter().filter(|key| key.kind == Kind::Mapping) {
+    for key in keys::all().filter(|key| key.kind == Kind::Mapping) {
         let bare = key.path.replace('.', "_").to_uppercase();
         for name in [format!("ELASTAUTH_{bare}"), format!("ELASTAUTH_{bare}_ADMINS")] {
             for value in ["admins=superuser", ""] {

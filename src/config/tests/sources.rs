@@ -53,3 +53,28 @@ fn files_and_addresses_that_would_end_the_start_are_problems_of_the_configuratio
         assert!(problems.contains(expected), "{expected} is not in\n{problems}");
     }
 }
+
+#[test]
+fn a_key_that_is_none_any_more_is_named_with_what_to_do_instead() {
+    for (path, value, instead) in [
+        ("cache.refused_token_max_entries", "5", "a tenth of cache.token_max_entries"),
+        ("cache.redis_idle_timeout", "1m", "is not needed: connections that have not been used for five minutes"),
+        ("tracing.service_name", "x", "set OpenTelemetry's variable OTEL_SERVICE_NAME"),
+        ("tracing.sampler", "always_off", "set OpenTelemetry's variable OTEL_TRACES_SAMPLER"),
+        ("tracing.sampler_arg", "0.5", "set OpenTelemetry's variable OTEL_TRACES_SAMPLER_ARG"),
+    ] {
+        let (section, name) = path.split_once('.').unwrap();
+        let problems =
+            load_text(&format!("{BASE}{section}: {{{name}: {value}}}\n"), &env(&[])).unwrap_err().to_string();
+        let expected = format!("{path} (line 4): is not a key any more");
+        assert!(problems.contains(&expected) && problems.contains(instead), "{expected}, {instead}:\n{problems}");
+        let variable = path.replace('.', "_").to_uppercase();
+        let prefixed = format!("ELASTAUTH_{variable}");
+        let problems = load_text(BASE, &env(&[(&prefixed, value)])).unwrap_err().to_string();
+        assert!(problems.contains(&format!("{prefixed} (environment): {path} is not a key any more")), "{problems}");
+        assert!(!problems.contains("unknown setting"), "{problems}");
+        // without our prefix it may be another program's
+        let loaded = load_text(BASE, &env(&[(&variable, value)])).unwrap();
+        assert!(warns(&loaded, &format!("{variable} (environment): {path} is not a key any more")));
+    }
+}

@@ -2,22 +2,24 @@
 
 use std::path::PathBuf;
 
-use super::{Key, PREFIX, Values, keys};
-use crate::config::NOT_UTF8;
+use super::{PREFIX, Values};
+use crate::config::environment::NOT_UTF8;
+use crate::config::keys::Info;
 
 impl Values<'_> {
-    /// From the environment: the prefixed name wins over the bare one, a value over a `…_FILE`. Empty counts as unset.
-    pub(super) fn environment(&mut self, key: &Key) -> Option<String> {
-        if self.within(key.path) {
+    /// From the environment: the prefixed name wins over the bare one, a value over a `…_FILE`. An empty variable is an unset one.
+    pub(super) fn environment(&mut self, key: &Info) -> Option<String> {
+        if self.item_of(key.path).is_some() {
             return None;
         }
-        let variable = keys::variable(key.path);
+        let variable = key.variable();
         for name in [format!("{PREFIX}{variable}"), variable] {
-            if let Some(value) = self.env.get(&name).filter(|value| !value.is_empty()) {
+            if let Some(value) = self.variable(&name) {
+                let value = value.to_owned();
                 if value.contains(NOT_UTF8) {
                     self.say(format!("{name} (environment): is not UTF-8"));
                 }
-                return Some(value.clone());
+                return Some(value);
             }
             let file = self.env.get(&format!("{name}_FILE")).filter(|_| key.kind.is_secret());
             if let Some(file) = file.filter(|file| !file.is_empty()) {
@@ -33,18 +35,40 @@ impl Values<'_> {
         None
     }
 
-    /// The file that [`Self::secret`] reads, if it reads one.
-    pub(in crate::config) fn secret_file(&self, path: &str) -> Option<PathBuf> {
-        let variable = keys::variable(path);
-        let set = |name: &str| self.env.get(name).filter(|value| !value.is_empty());
+    /// The file that a secret is read from, if it is.
+    pub(crate) fn secret_file(&self, key: &Info) -> Option<PathBuf> {
+        let variable = key.variable();
         for name in [format!("{PREFIX}{variable}"), variable] {
-            if set(&name).is_some() {
+            if self.variable(&name).is_some() {
                 return None;
             }
-            if let Some(file) = set(&format!("{name}_FILE")) {
+            if let Some(file) = self.variable(&format!("{name}_FILE")) {
                 return Some(file.into());
             }
         }
         None
+    }
+
+    /// A variable by its name, which need not be one of a key.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that is no key's own, as those of OpenTelemetry; `check` shows it.
+    pub(crate) fn foreign(&mut self, name: &'static str) -> Option<String> {
+        let value = self.variable(name)?.to_owned();
+        self.effective.push((name.to_owned(), value.clone()));
+        Some(value)
+    }
+
+    /// What variables of a standard or of the image give for a key. They are meant for every program of a deployment, so that the
+    /// file and the variables of the key's own name come first.
+    pub(super) fn fallback(&self, key: &Info) -> Option<String> {
+        key.fallbacks.iter().find_map(|name| self.variable(name)).map(str::to_owned)
+    }
+
+    /// Whether nothing but such a variable gives the value.
+    pub(crate) fn is_by_fallback(&mut self, key: &'static Info) -> bool {
+        self.own(key).is_none() && self.fallback(key).is_some()
     }
 }

@@ -1,22 +1,21 @@
 //! Keys that restrict: one that is written must restrict something.
 
-use super::{KEYS, Key, PREFIX, Values, keys, split};
-use crate::config::keys::Kind;
+use super::lists::split;
+use super::{PREFIX, Values};
+use crate::config::keys::{self, Info, Kind};
 use crate::config::tree::{Node, Value};
 
 impl Values<'_> {
-    /// A key, about to be read. One that restricts must not come out empty.
-    pub(super) fn key(&mut self, path: &str) -> Option<&'static Key> {
-        let key = KEYS.iter().find(|key| key.path == path)?;
+    /// To be called before a key is read. One that restricts must not come out empty.
+    pub(super) fn begin(&mut self, key: &'static Info) {
         if key.restricts {
             self.asked.insert(key.path);
             self.insist(key);
         }
-        Some(key)
     }
 
     /// Says so where the key is written, in the environment or in the file, and nothing comes of it.
-    fn insist(&mut self, key: &Key) {
+    fn insist(&mut self, key: &Info) {
         let mut empty = None;
         for name in self.variables_of(key) {
             match self.env.get(&name) {
@@ -39,7 +38,7 @@ impl Values<'_> {
     /// Of two sections of one name the last counts, which must not lose what the first restricts.
     pub(super) fn lost_restrictions(&mut self) {
         for (path, line) in
-            self.tree.lost.iter().filter(|(path, _)| KEYS.iter().any(|key| key.restricts && key.path == path))
+            self.tree.lost.iter().filter(|(path, _)| keys::all().any(|key| key.restricts && key.path == path))
         {
             self.problems.push(format!(
                 "{path} (line {line}): stands in a section that is written again below, without it, and the last one counts: make one \
@@ -49,21 +48,21 @@ impl Values<'_> {
     }
 
     /// Says of each restriction in the file that nothing asked for it, as `oidc.required_claims` where headers name the caller.
-    pub(in crate::config) fn unused_restrictions(&mut self) {
-        for key in KEYS {
+    pub(crate) fn unused_restrictions(&mut self) {
+        for key in keys::all() {
             if key.restricts && !self.asked.contains(key.path) && self.node(key.path).is_some() {
-                self.warning(key.path, "is written, and has no effect with this auth_provider or cache.type");
+                self.warning(key, "is written, and has no effect with this auth_provider or cache.type");
             }
         }
     }
 
-    fn insist_on(&mut self, key: &Key, node: &Node) {
+    fn insist_on(&mut self, key: &Info, node: &Node) {
         let mut missing = Vec::new();
         collect(node, &mut missing);
         if let [first, ..] = missing.as_slice() {
             let names: Vec<String> = missing.iter().map(|name| format!("${{{name}}}")).collect();
             self.problem(
-                key.path,
+                key,
                 format!(
                     "{} is unset or empty, and this key {WHY}: set the variable, or write a default into the file, as \
                      ${{{first}:-default}}",
@@ -71,16 +70,16 @@ impl Values<'_> {
                 ),
             );
         } else if comes_out_empty(key, node) {
-            self.problem(key.path, format!("is written and empty, and this key {WHY}: {CURE}"));
+            self.problem(key, format!("is written and empty, and this key {WHY}: {CURE}"));
         }
     }
 
     /// In the order in which they count. An item of a list of sections has none.
-    fn variables_of(&self, key: &Key) -> Vec<String> {
-        if self.within(key.path) || key.kind == Kind::Mapping {
+    fn variables_of(&self, key: &Info) -> Vec<String> {
+        if self.item_of(key.path).is_some() || key.kind == Kind::Mapping {
             return Vec::new();
         }
-        let variable = keys::variable(key.path);
+        let variable = key.variable();
         let mut names = Vec::new();
         for name in [format!("{PREFIX}{variable}"), variable] {
             let file = format!("{name}_FILE");
@@ -110,7 +109,7 @@ fn collect(node: &Node, missing: &mut Vec<String>) {
     }
 }
 
-fn says_nothing(key: &Key, text: &str) -> bool {
+fn says_nothing(key: &Info, text: &str) -> bool {
     match key.kind {
         Kind::Text | Kind::Secret => text.trim().is_empty(),
         Kind::List | Kind::Secrets | Kind::Mapping => split(text).is_empty(),
@@ -119,7 +118,7 @@ fn says_nothing(key: &Key, text: &str) -> bool {
 
 /// A list of which something is left still restricts. Within a mapping, a name with an empty list is a restriction of its own: the
 /// claim must be there, with any value.
-fn comes_out_empty(key: &Key, node: &Node) -> bool {
+fn comes_out_empty(key: &Info, node: &Node) -> bool {
     match &node.value {
         Value::Scalar(text) => says_nothing(key, text),
         Value::List(nodes) => nodes.iter().all(|node| comes_out_empty(key, node)),

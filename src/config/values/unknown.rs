@@ -1,26 +1,30 @@
-//! What the file and the environment say that nobody asks for.
+//! What stands in the file or in the environment and is no key.
 
-use super::{Key, PREFIX, Values, items, keys};
-use crate::config::keys::{KEYS, Kind};
+use super::{PREFIX, Values};
+use crate::config::keys::{self, Info, Kind, REMOVED, Removed};
 use crate::config::tree::{Node, Value};
 
-/// Without the prefix: what names the file, and what the image sets.
+/// Variables that are no keys, without the prefix: one names the file, the image sets the other.
 const NO_KEYS: [&str; 2] = ["CONFIG", "IMAGE_LISTEN"];
 
 impl Values<'_> {
-    /// `shown` is the prefix as people know it, with the number of the item within a list of sections.
+    /// `shown` is the prefix as an operator knows it, with the number of the item within a list of sections.
     pub(super) fn unknown_keys(&mut self, prefix: &str, shown: &str, entries: &[(String, Node)]) {
         for (name, node) in entries {
             let (path, shown) = (format!("{prefix}{name}"), format!("{shown}{name}"));
-            if KEYS.iter().any(|key| key.path == path) {
+            if keys::all().any(|key| key.path == path) {
                 continue;
             }
             let section = format!("{path}.");
-            if KEYS.iter().any(|key| key.path.starts_with(&section)) {
+            if keys::all().any(|key| key.path.starts_with(&section)) {
                 self.unknown_in_section(&section, &shown, node);
                 continue;
             }
-            let hint = keys::nearest(&path, KEYS.iter().map(|key| key.path));
+            if let Some(removed) = REMOVED.iter().find(|removed| removed.path == path) {
+                self.problems.push(format!("{shown} (line {}): {}", node.line, removed.instead));
+                continue;
+            }
+            let hint = keys::nearest(&path, keys::all().map(|key| key.path));
             let hint = hint.map_or_else(String::new, |near| format!("; did you mean {near}?"));
             self.problems.push(format!("{shown} (line {}): unknown key{hint}", node.line));
         }
@@ -31,7 +35,7 @@ impl Values<'_> {
             Value::Map(entries) => self.unknown_keys(section, &format!("{shown}."), entries),
             // a variable cannot hold a section: one that is unset would take the section's restrictions with it
             Value::Scalar(text) if text.is_empty() && node.missing.is_empty() => {}
-            Value::List(nodes) if items::may_be_a_list(section) => {
+            Value::List(nodes) if section.strip_suffix('.') == Some(keys::oidc::SECTION.name) => {
                 for (at, node) in nodes.iter().enumerate() {
                     let shown = format!("{shown}[{at}]");
                     match &node.value {
@@ -44,14 +48,25 @@ impl Values<'_> {
         }
     }
 
+    /// A variable of a removed key is an error with our prefix, and else a warning: it may be another program's.
     pub(super) fn unknown_variables(&mut self) {
-        let known: Vec<String> = KEYS.iter().map(|key| keys::variable(key.path)).collect();
-        let secrets = KEYS.iter().filter(|key| key.kind.is_secret()).map(|key| keys::variable(key.path));
+        let known: Vec<String> = keys::all().map(Info::variable).collect();
+        let secrets = keys::all().filter(|key| key.kind.is_secret()).map(Info::variable);
         let files: Vec<String> = secrets.map(|name| format!("{name}_FILE")).collect();
+        for Removed { path, instead } in REMOVED {
+            let variable = keys::variable(path);
+            if self.variable(&variable).is_some() {
+                self.warnings.push(format!("{variable} (environment): {path} {instead}"));
+            }
+            if self.env.contains_key(&format!("{PREFIX}{variable}")) {
+                self.problems.push(format!("{PREFIX}{variable} (environment): {path} {instead}"));
+            }
+        }
         for name in self.env.keys().filter_map(|name| name.strip_prefix(PREFIX)) {
             if NO_KEYS.contains(&name)
                 || known.iter().chain(&files).any(|known| known == name)
                 || of_the_file(name).is_some()
+                || REMOVED.iter().any(|removed| keys::variable(removed.path) == name)
             {
                 continue;
             }
@@ -87,9 +102,9 @@ impl Values<'_> {
 
 /// The key that only the file can hold, if a variable is named after it, and whether it means the whole of it: the Go service
 /// had `GROUP_MAPPINGS_<GROUP>`.
-fn of_the_file(name: &str) -> Option<(&'static Key, bool)> {
-    KEYS.iter().filter(|key| key.kind == Kind::Mapping).find_map(|key| {
-        let rest = name.strip_prefix(&keys::variable(key.path))?;
+fn of_the_file(name: &str) -> Option<(&'static Info, bool)> {
+    keys::all().filter(|key| key.kind == Kind::Mapping).find_map(|key| {
+        let rest = name.strip_prefix(&key.variable())?;
         (rest.is_empty() || rest.starts_with('_')).then_some((key, rest.is_empty()))
     })
 }

@@ -1,18 +1,19 @@
-//! Where the cluster is, whom it is trusted by, and as whom it is asked.
+//! Reads where the cluster is, which authorities vouch for it, and the administrator's account.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-use super::super::url;
 use crate::cluster_client::Account;
 use crate::cluster_client::account::Scheme;
+use crate::config::build::address::url;
+use crate::config::keys::Info;
+use crate::config::keys::elasticsearch::{
+    API_KEY, BEARER_TOKEN, CA_FILE, CA_FINGERPRINT, CLIENT_CERTIFICATE_FILE, CLIENT_KEY_FILE, CLOUD_ID, PASSWORD,
+    USERNAME,
+};
 use crate::config::values::Values;
 use crate::outbound::{self, Authorities, ClientIdentity, Tls};
-
-const CLOUD_ID: &str = "elasticsearch.cloud_id";
-const CERTIFICATE: &str = "elasticsearch.client_certificate_file";
-const KEY: &str = "elasticsearch.client_key_file";
 
 /// `name:base64(host[:port]$elasticsearch[$kibana])`, as Elastic's clients read it; the port is 443 unless given.
 pub(super) fn cloud_host(v: &mut Values<'_>, text: &str) -> Option<Url> {
@@ -27,26 +28,32 @@ pub(super) fn cloud_host(v: &mut Values<'_>, text: &str) -> Option<Url> {
             let (cluster, own_port) = cluster.split_once(':').unwrap_or((cluster, ""));
             let (host, port) = host.split_once(':').unwrap_or((host, ""));
             let port = [own_port, port, "443"].into_iter().find(|port| !port.is_empty()).unwrap_or_default();
-            url(v, CLOUD_ID, &format!("https://{cluster}.{host}:{port}"))
+            url(v, &CLOUD_ID, &format!("https://{cluster}.{host}:{port}"))
         }
         _ => {
-            v.problem(CLOUD_ID, "must be name:base64, as the deployment's page shows it");
+            v.problem(&CLOUD_ID, "must be name:base64, as the deployment's page shows it");
             None
         }
     }
 }
 
-/// Exactly one credential.
+/// The kinds of credential that an administrator's account may have.
+#[derive(Clone, Copy)]
+enum Given {
+    Password,
+    ApiKey,
+    BearerToken,
+}
+
+/// The administrator's account, which has exactly one credential.
 pub(super) fn account(v: &mut Values<'_>) -> Option<Account> {
-    const PASSWORD: &str = "elasticsearch.password";
-    const API_KEY: &str = "elasticsearch.api_key";
-    const BEARER: &str = "elasticsearch.bearer_token";
-    let username = v.text("elasticsearch.username");
-    let secrets = [PASSWORD, API_KEY, BEARER].map(|path| (path, v.secret(path)));
-    let given: Vec<_> = secrets.into_iter().filter_map(|(path, secret)| Some((path, secret?))).collect();
+    let username = v.get(&USERNAME);
+    let secrets = [(Given::Password, &PASSWORD), (Given::ApiKey, &API_KEY), (Given::BearerToken, &BEARER_TOKEN)]
+        .map(|(kind, key)| (kind, key, v.get(key)));
+    let given: Vec<_> = secrets.into_iter().filter_map(|(kind, key, secret)| Some((kind, key, secret?))).collect();
     let mut given = given.into_iter();
-    let (Some((path, secret)), another) = (given.next(), given.next()) else {
-        let key = if username.is_some() { PASSWORD } else { "elasticsearch.username" };
+    let (Some((kind, key, secret)), another) = (given.next(), given.next()) else {
+        let key: &Info = if username.is_some() { &PASSWORD } else { &USERNAME };
         v.problem(
             key,
             "is required (ELASTICSEARCH_PASSWORD or ELASTICSEARCH_PASSWORD_FILE for the password), unless \
@@ -54,64 +61,64 @@ pub(super) fn account(v: &mut Values<'_>) -> Option<Account> {
         );
         return None;
     };
-    if let Some((another, _)) = another {
-        v.problem(another, format!("set this or {path}"));
+    if let Some((_, another, _)) = another {
+        v.problem(another, format!("set this or {}", key.path));
     }
-    let scheme = match (path, username) {
-        (PASSWORD, Some(username)) => Scheme::Basic { username },
-        (PASSWORD, None) => {
-            v.problem("elasticsearch.username", "is required with elasticsearch.password");
+    let scheme = match (kind, username) {
+        (Given::Password, Some(username)) => Scheme::Basic { username },
+        (Given::Password, None) => {
+            v.problem(&USERNAME, "is required with elasticsearch.password");
             return None;
         }
-        (API_KEY, None) => Scheme::ApiKey,
-        (_, None) => Scheme::Bearer,
-        (path, Some(_)) => {
-            v.problem("elasticsearch.username", format!("goes with elasticsearch.password, not with {path}"));
+        (Given::ApiKey, None) => Scheme::ApiKey,
+        (Given::BearerToken, None) => Scheme::Bearer,
+        (Given::ApiKey | Given::BearerToken, Some(_)) => {
+            v.problem(&USERNAME, format!("goes with elasticsearch.password, not with {}", key.path));
             return None;
         }
     };
-    Some(Account { scheme, secret, file: v.secret_file(path) })
+    Some(Account { scheme, secret, file: v.secret_file(key) })
 }
 
 pub(super) fn tls(v: &mut Values<'_>) -> Tls {
-    const FINGERPRINT: &str = "elasticsearch.ca_fingerprint";
-    let authorities = match (v.text("elasticsearch.ca_file"), v.text(FINGERPRINT)) {
+    let authorities = match (v.get(&CA_FILE), v.get(&CA_FINGERPRINT)) {
         (None, None) => Authorities::System,
-        (Some(path), None) => Authorities::File(path.into()),
+        (Some(path), None) => Authorities::File(path),
         (None, Some(text)) => match text.parse() {
             Ok(fingerprint) => Authorities::Fingerprint(fingerprint),
             Err(error) => {
-                v.problem(FINGERPRINT, error);
+                v.problem(&CA_FINGERPRINT, error);
                 Authorities::System
             }
         },
         (Some(_), Some(_)) => {
-            v.problem(FINGERPRINT, "set this or elasticsearch.ca_file");
+            v.problem(&CA_FINGERPRINT, "set this or elasticsearch.ca_file");
             Authorities::System
         }
     };
     let tls = Tls { authorities, identity: identity(v) };
     if let Err(error) = outbound::check(&tls) {
         let of = |identity: &ClientIdentity| match error.file() {
-            Some(path) if path == identity.certificate => Some(CERTIFICATE),
-            Some(path) if path == identity.key => Some(KEY),
+            Some(path) if path == identity.certificate => Some(&CLIENT_CERTIFICATE_FILE),
+            Some(path) if path == identity.key => Some(&CLIENT_KEY_FILE),
             _ => None,
         };
-        v.problem(tls.identity.as_ref().and_then(of).unwrap_or("elasticsearch.ca_file"), &error);
+        v.problem(tls.identity.as_ref().and_then(of).unwrap_or(&CA_FILE), &error);
     }
     tls
 }
 
 fn identity(v: &mut Values<'_>) -> Option<ClientIdentity> {
-    match (v.text(CERTIFICATE), v.text(KEY)) {
-        (Some(certificate), Some(key)) => Some(ClientIdentity { certificate: certificate.into(), key: key.into() }),
+    let (certificate, key) = (&CLIENT_CERTIFICATE_FILE, &CLIENT_KEY_FILE);
+    match (v.get(certificate), v.get(key)) {
+        (Some(certificate), Some(key)) => Some(ClientIdentity { certificate, key }),
         (None, None) => None,
         (Some(_), None) => {
-            v.problem(KEY, format!("is required with {CERTIFICATE}"));
+            v.problem(key, format!("is required with {}", certificate.path));
             None
         }
         (None, Some(_)) => {
-            v.problem(CERTIFICATE, format!("is required with {KEY}"));
+            v.problem(certificate, format!("is required with {}", key.path));
             None
         }
     }

@@ -36,7 +36,7 @@ fn only_a_closed_socket_or_a_list_of_clients_makes_a_listener_that_knows_its_cal
     for (lines, named, warning) in [
         (vec![], false, None),
         (vec!["listen: unix:/run/e.sock"], true, None),
-        (vec!["listen: unix:/run/e.sock", "socket_mode: \"0666\""], false, Some("everybody on this machine")),
+        (vec!["listen: unix:/run/e.sock", "socket_mode: \"0666\""], false, Some("every user of this machine")),
         (vec![any, "allow_insecure: true"], false, Some("can ask for passwords")),
         (vec![any, cert, key], false, Some("grpc.tls_client_ca_file is not set")),
         (vec![any, cert, key, authorities], false, Some("grpc.tls_allowed_sans is empty")),

@@ -82,7 +82,7 @@ fn contradictions_are_problems_with_their_keys() {
         ("redis_tls: true, redis_tls_key_file: /k.pem", "cache.redis_tls_cert_file"),
         ("redis_tls: true, redis_tls_ca_file: /nowhere/ca.pem", "cache.redis_tls_ca_file"),
         ("redis_pool_size: 0", "cache.redis_pool_size"),
-        ("redis_idle_timeout: 0s", "cache.redis_idle_timeout"),
+        ("redis_connect_timeout: 0s", "cache.redis_connect_timeout"),
     ] {
         let problem = problem(section);
         assert!(

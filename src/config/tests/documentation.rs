@@ -1,0 +1,108 @@
+//! `docs/configuration.md` holds what `elastauth keys` prints, and its examples load.
+
+use super::*;
+use crate::config::keys;
+
+#[test]
+fn the_page_is_what_the_command_prints() {
+    let page = include_str!("../../../docs/configuration.md");
+    assert!(page == reference(), "docs/configuration.md: put in what `elastauth keys` prints");
+}
+
+#[test]
+fn no_path_stands_twice() {
+    let mut paths: Vec<_> = keys::all().map(|key| key.path).collect();
+    let all = paths.len();
+    paths.sort_unstable();
+    paths.dedup();
+    assert_eq!(paths.len(), all);
+    assert!(keys::REMOVED.iter().all(|removed| keys::named(removed.path).is_none()));
+}
+
+/// The code blocks of the page with their language, each with the line on which it begins.
+fn blocks(page: &str) -> Vec<(usize, &str, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, &str, String)> = None;
+    for (number, line) in page.lines().enumerate() {
+        open = match (open, line.strip_prefix("```")) {
+            (None, Some(language)) => Some((number + 1, language, String::new())),
+            (Some(block), Some(_)) => {
+                blocks.push(block);
+                None
+            }
+            (Some((at, language, text)), None) => Some((at, language, text + line + "\n")),
+            (None, None) => None,
+        };
+    }
+    assert!(open.is_none(), "a block without its end");
+    blocks
+}
+
+/// What a fragment is merged over: a section that the fragment has is taken from there, but for what a configuration needs.
+fn complete(fragment: &str) -> String {
+    let issuer = "  issuer: https://id.example.com\n  client_id: elastauth\n";
+    let cluster = "  hosts: [https://es:9200]\n  username: elastauth\n  password: changeme\n";
+    let mut text = fragment.to_owned();
+    for (section, needed, decisive) in [("oidc", issuer, "issuer:"), ("elasticsearch", cluster, "username:")] {
+        let heading = format!("{section}:\n");
+        let Some(at) = fragment.lines().position(|line| line == format!("{section}:")) else {
+            text.push_str(&format!("{heading}{needed}"));
+            continue;
+        };
+        let own: Vec<&str> =
+            fragment.lines().skip(at + 1).take_while(|line| line.starts_with([' ', '-', '#'])).collect();
+        let has = |key: &str| own.iter().any(|line| line.trim_start_matches([' ', '-']).starts_with(key));
+        if has(decisive) || has("api_key:") || has("bearer_token:") {
+            continue;
+        }
+        let missing: String = needed
+            .lines()
+            .filter(|line| !has(line.trim_start().split_inclusive(':').next().unwrap()))
+            .filter(|line| !(has("cloud_id:") && line.contains("hosts:")))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        text = text.replacen(&heading, &format!("{heading}{missing}"), 1);
+    }
+    text
+}
+
+#[test]
+fn every_example_of_the_page_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = reference();
+    let mut loaded = 0;
+    for (line, language, text) in blocks(&page) {
+        let text = match language {
+            "yaml,config" => text,
+            "yaml,config-part" => complete(&text),
+            other => panic!("docs/configuration.md:{line}: {other} is no kind of example"),
+        };
+        // files that an example names are there, each with what it must hold
+        let pair = rcgen::generate_simple_self_signed(vec!["elastauth".to_owned()]).unwrap();
+        let text = text
+            .lines()
+            .map(|line| match line.rsplit_once("/etc/elastauth/") {
+                Some((before, name)) => {
+                    let path = folder.path().join(name);
+                    let key = name.contains("key");
+                    std::fs::write(&path, if key { pair.signing_key.serialize_pem() } else { pair.cert.pem() })
+                        .unwrap();
+                    format!("{before}{}\n", path.display())
+                }
+                None => format!("{line}\n"),
+            })
+            .collect::<String>();
+        let variables = env(&[
+            ("OIDC_CLIENT_SECRET", "client-secret"),
+            ("REDIS_PASSWORD", "redis-password"),
+            ("ELASTICSEARCH_PASSWORD", "password"),
+            ("SECRET_KEY", &"ab".repeat(32)),
+            ("ENVOY_SECRET", &"cd".repeat(32)),
+        ]);
+        if let Err(problems) = load_text(&text, &variables) {
+            panic!("docs/configuration.md:{line}: {problems}\n{text}");
+        }
+        loaded += 1;
+    }
+    assert!(loaded >= keys::SECTIONS.len(), "each chapter has an example");
+}
