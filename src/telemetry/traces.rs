@@ -1,8 +1,7 @@
-//! Traces: spans to a collector, by OTLP over gRPC. Whatever becomes of the collector, no request waits for it: spans
-//! go into a bounded queue, and what finds it full is dropped.
+//! Traces: sends spans to a collector, by OTLP over gRPC. No request ever waits for the collector: spans go into a bounded queue, and
+//! are dropped where it is full.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -11,51 +10,36 @@ use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use secrecy::SecretString;
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
-use url::Url;
 
 use crate::spans::TARGET;
 
 mod collector;
 mod sampling;
+mod settings;
 
 pub use collector::Error;
 pub use sampling::{Roots, Sampling};
+pub use settings::Settings;
 
-/// How long the last spans may take at the end.
+/// How long the process waits at its end for the last spans to be sent.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// `tracing.*`
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Of the collector.
-    pub endpoint: Url,
-    /// Whom to trust instead of the system's authorities.
-    pub ca_file: Option<PathBuf>,
-    /// `name=value`, separated by commas; sent along with every request.
-    pub headers: Option<SecretString>,
-    /// `service.name`; default what `OTEL_RESOURCE_ATTRIBUTES` says, or `elastauth`.
-    pub service_name: Option<String>,
-    /// Which requests are traced.
-    pub sampling: Sampling,
-}
-
-/// Reads what [`Traces::new`] reads, and says what is wrong with it. Needs no runtime.
+/// Finds what [`Traces::new`] would fail on, such as a file that cannot be read. Needs no runtime.
 pub fn check(settings: &Settings) -> Result<(), Error> {
     collector::check(settings)
 }
 
-/// What collects spans and sends them.
+/// Collects spans and sends them in batches.
 #[derive(Debug)]
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Connects in the background. Belongs into a runtime.
+    /// Connects in the background, for which it must be called within a runtime.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(collector::exporter(settings)?)
@@ -79,9 +63,9 @@ impl Traces {
             .with_filter(Targets::new().with_target(TARGET, LevelFilter::DEBUG))
     }
 
-    /// Sends what is left, for two seconds at most.
+    /// Sends the spans that are left, for two seconds at most.
     pub async fn flush(self) {
-        // whether it came to its end changes nothing any more
+        // the process ends either way
         let _ = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH)).await;
     }
 }

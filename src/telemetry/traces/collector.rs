@@ -1,4 +1,4 @@
-//! The way to the collector, and the line in the log when it is not there.
+//! Exports spans to the collector, and logs when it does not take them.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,46 +12,46 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
-use super::Settings;
+use super::settings::Settings;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// One batch (OpenTelemetry's default of `OTEL_EXPORTER_OTLP_TIMEOUT`).
+/// Longest time for a batch (OpenTelemetry's default of `OTEL_EXPORTER_OTLP_TIMEOUT`).
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two lines about trouble.
+/// Shortest time between two log lines about a collector that fails.
 const ALERTS: Duration = Duration::from_secs(60);
-/// A collector's own words, of whatever length, are cut here.
+/// How many characters of a collector's error are logged.
 const SHOWN: usize = 200;
 
-/// Why there are no traces.
+/// Why traces cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The authorities.
+    /// The file with the authorities cannot be read.
     #[error("tracing.ca_file: {path}: {source}")]
     Read {
-        /// The file.
+        /// `tracing.ca_file`, as the configuration has it.
         path: PathBuf,
-        /// Why.
+        /// What the operating system says.
         source: std::io::Error,
     },
-    /// Not `name=value`.
+    /// `tracing.headers` is not a list of `name=value`.
     #[error("tracing.headers: must be name=value, separated by commas")]
     Headers,
-    /// The address, or TLS.
+    /// The address, or the TLS settings, cannot be used.
     #[error("tracing.endpoint: {0}")]
     Endpoint(#[from] tonic::transport::Error),
-    /// The exporter.
+    /// OpenTelemetry refuses to make an exporter.
     #[error("tracing.endpoint: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
-/// Sends nothing yet.
+/// Makes the exporter, which connects when it first sends something.
 pub(super) fn exporter(settings: &Settings) -> Result<Collector, Error> {
     let metadata = settings.headers.as_ref().map(headers).transpose()?.unwrap_or_default();
     let builder = Otlp::builder().with_tonic().with_channel(endpoint(settings)?.connect_lazy()).with_metadata(metadata);
-    Ok(Collector { exporter: builder.build()?, told: Mutex::default() })
+    Ok(Collector { exporter: builder.build()?, reported: Mutex::default() })
 }
 
-/// Whether there could be an exporter.
+/// Fails where [`exporter`] would.
 pub(super) fn check(settings: &Settings) -> Result<(), Error> {
     endpoint(settings)?;
     settings.headers.as_ref().map(headers).transpose()?;
@@ -64,7 +64,7 @@ fn endpoint(settings: &Settings) -> Result<Endpoint, Error> {
     if settings.endpoint.scheme() != "https" {
         return Ok(endpoint);
     }
-    // ring for the whole process; an error means that it is there already
+    // ring for the whole process; an error means that it is installed already
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = match &settings.ca_file {
         Some(path) => {
@@ -90,32 +90,32 @@ fn headers(text: &SecretString) -> Result<MetadataMap, Error> {
     Ok(metadata)
 }
 
-/// The exporter, and what was last said of it.
+/// The exporter, with the time of its last log line.
 #[derive(Debug)]
 pub(super) struct Collector {
     exporter: Otlp,
-    told: Mutex<Told>,
+    reported: Mutex<Reported>,
 }
 
-/// Of the trouble with the collector.
+/// What the log says about the collector.
 #[derive(Debug, Default)]
-struct Told {
+struct Reported {
     last: Option<Instant>,
-    /// Somebody reads that it does not work, and wants to read when it does.
-    open: bool,
+    /// The last line says that the collector fails, so that its recovery is logged too.
+    failing: bool,
 }
 
 impl Collector {
     /// At most one line a minute that spans are lost, and one after it that they are not any more.
-    fn tell(&self, result: &OTelSdkResult) {
-        let mut told = self.told.lock();
+    fn report(&self, result: &OTelSdkResult) {
+        let mut reported = self.reported.lock();
         match result {
-            Ok(()) if told.open => {
-                told.open = false;
+            Ok(()) if reported.failing => {
+                reported.failing = false;
                 tracing::info!("The collector takes traces again");
             }
-            Err(error) if told.last.is_none_or(|last| last.elapsed() >= ALERTS) => {
-                *told = Told { last: Some(Instant::now()), open: true };
+            Err(error) if reported.last.is_none_or(|last| last.elapsed() >= ALERTS) => {
+                *reported = Reported { last: Some(Instant::now()), failing: true };
                 let error: String = error.to_string().chars().take(SHOWN).collect();
                 tracing::warn!(error, "The collector does not take traces: they are lost, and requests are answered");
             }
@@ -127,7 +127,7 @@ impl Collector {
 impl SpanExporter for Collector {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
-        self.tell(&result);
+        self.report(&result);
         result
     }
 

@@ -1,24 +1,24 @@
-//! Which requests are traced.
+//! Decides which requests are traced.
 
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt as _, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
-/// `tracing.sampler`
+/// Which requests are traced, by OpenTelemetry's `OTEL_TRACES_SAMPLER`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// Where the caller has chosen, his choice counts.
+    /// Whether the choice of the caller, which its `traceparent` says, is followed.
     pub by_parent: bool,
-    /// Where he has not.
+    /// Which requests are traced where the caller has made no choice, or it is not followed.
     pub roots: Roots,
 }
 
-/// Of requests whose caller has not chosen, or is not asked.
+/// Which requests are traced whose caller makes no choice that is followed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Roots {
-    /// Each.
+    /// Every such request is traced.
     All,
-    /// None.
+    /// No such request is traced.
     None,
     /// This share, from 0 to 1, by the number of the trace.
     Share(f64),
@@ -35,8 +35,8 @@ impl From<Sampling> for Sampler {
     }
 }
 
-/// A request is chosen when it comes in, with all that is done for it. What nobody asked for, such as the confirmation of a
-/// password in the background, is no trace of its own.
+/// A request is chosen when it comes in, with all that is done for it. Work that no request asked for, such as the
+/// confirmation of a password in the background, is no trace of its own.
 #[derive(Clone, Debug)]
 pub(super) struct OfRequests(Sampler);
 
