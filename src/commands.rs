@@ -1,27 +1,27 @@
-//! The commands that look after what a deployment leaves: its cache and its users.
+//! The commands that an operator runs besides the service itself.
 
 use std::future::Future;
 use std::process::ExitCode;
 
 use elastauth::app;
+use tokio::runtime::{Builder, Runtime};
 
 pub mod cache;
 pub mod explain;
 pub mod out;
 pub mod users;
 
-/// As clap has it for a command that cannot be understood.
+/// The exit code of a command that cannot be understood, as clap has it.
 const EXIT_USAGE: u8 = 2;
 
-/// Runs to its end on a runtime of its own; an error is the last line that a person sees.
+/// The runtime of the process. Where there can be none, that is printed.
+pub fn runtime() -> Option<Runtime> {
+    Builder::new_multi_thread().enable_all().build().inspect_err(|error| remark!("elastauth: {error}")).ok()
+}
+
+/// Runs a command to its end on a runtime of its own; an error is the last line that is printed.
 fn block_on(command: impl Future<Output = Result<ExitCode, app::Error>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            remark!("elastauth: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let Some(runtime) = runtime() else { return ExitCode::FAILURE };
     runtime.block_on(command).unwrap_or_else(|error| {
         remark!("elastauth: {error}");
         ExitCode::FAILURE

@@ -1,6 +1,6 @@
-//! Commands: serve (default) · check · keys · generate-key · explain · cache · users.
+//! The command line: serve (the default) · check · keys · generate-key · explain · cache · users.
 
-// these panic when nobody reads what is printed: commands::out does not
+// these panic when the output is closed: commands::out does not
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 // a command is one future, and the compiler counts how deep its parts nest
 #![recursion_limit = "256"]
@@ -12,12 +12,12 @@ use clap::{Parser, Subcommand};
 use elastauth::{app, config};
 use ring::rand::SecureRandom;
 
-/// Writes a line of a command's result.
+/// Writes a line of a command's result, to standard output.
 macro_rules! say {
     ($($text:tt)*) => { $crate::commands::out::line(&format!($($text)*)) };
 }
 
-/// Writes a line to the person who runs a command.
+/// Writes a line for the operator, to standard error.
 macro_rules! remark {
     ($($text:tt)*) => { $crate::commands::out::remark(&format!($($text)*)) };
 }
@@ -27,7 +27,7 @@ mod commands;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `EX_CONFIG` of sysexits.h
+/// The exit code for a configuration that is wrong: `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
 /// Single sign-on for Elasticsearch and Kibana behind Envoy.
@@ -43,7 +43,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answers Envoy (the default).
+    /// Runs the service that Envoy asks (the default).
     Serve,
     /// Validates the configuration and prints the effective settings, secrets redacted.
     Check {
@@ -51,16 +51,16 @@ enum Command {
         #[arg(long)]
         online: bool,
     },
-    /// Prints every key of the configuration with its default and meaning, as a Markdown table.
+    /// Prints every key of the configuration with its default and meaning, in chapters with examples, as Markdown.
     Keys,
-    /// Prints a fresh `secret_key`.
+    /// Prints a new random `secret_key`.
     GenerateKey,
-    /// Says what becomes of a token (on standard input) or of groups, and why; nothing is written.
+    /// Shows what becomes of a token (on standard input) or of groups, and why; nothing is written.
     Explain(commands::explain::Explain),
-    /// Looks after the cache.
+    /// Removes records of the cache that are of no use.
     #[command(subcommand)]
     Cache(commands::cache::Command),
-    /// Looks after the users that elastauth made.
+    /// Lists and changes the users that elastauth made.
     #[command(subcommand)]
     Users(commands::users::Command),
 }
@@ -88,15 +88,15 @@ fn with(file: Option<PathBuf>, run: impl FnOnce(config::Loaded) -> ExitCode) -> 
     }
 }
 
-/// Alike for each command.
+/// The same text and the same exit code for each command.
 fn misconfigured(problems: &config::Problems) -> ExitCode {
     commands::out::remarks(&format!("elastauth: {problems}"));
     ExitCode::from(EXIT_CONFIG)
 }
 
-/// Makes what `serve` would make of the configuration, then prints it.
+/// Makes all parts of the service as `serve` does, then prints the configuration.
 fn check(loaded: &config::Loaded, online: bool) -> ExitCode {
-    let Some(runtime) = runtime() else { return ExitCode::FAILURE };
+    let Some(runtime) = commands::runtime() else { return ExitCode::FAILURE };
     let made = {
         let _within = runtime.enter();
         app::Parts::new(&loaded.settings).map(drop)
@@ -137,19 +137,14 @@ fn examine(loaded: &config::Loaded, runtime: &tokio::runtime::Runtime) -> ExitCo
     }
 }
 
-fn runtime() -> Option<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.inspect_err(|error| remark!("elastauth: {error}")).ok()
-}
-
 fn serve(loaded: config::Loaded) -> ExitCode {
-    let Some(runtime) = runtime() else { return ExitCode::FAILURE };
+    let Some(runtime) = commands::runtime() else { return ExitCode::FAILURE };
     match runtime.block_on(app::serve(loaded.settings, &loaded.warnings)) {
         Ok(()) => ExitCode::SUCCESS,
         // there is no logger yet
         Err(app::Error::Configuration(problems)) => misconfigured(&problems),
         Err(error) => {
-            tracing::error!(%error, "elastauth ends");
+            tracing::error!(%error, "elastauth stops");
             ExitCode::FAILURE
         }
     }
@@ -158,7 +153,7 @@ fn serve(loaded: config::Loaded) -> ExitCode {
 fn generate_key() -> ExitCode {
     let mut bytes = [0_u8; 32];
     if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
-        remark!("elastauth: the operating system gave no randomness");
+        remark!("elastauth: the operating system provides no random numbers");
         return ExitCode::FAILURE;
     }
     let mut digits = String::new();

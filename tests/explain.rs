@@ -121,30 +121,30 @@ async fn what_is_cached_and_what_would_be_written_is_told_and_nothing_is_changed
     told(
         online(&yaml, &first).await,
         0,
-        &["cached     nothing under elastauth-YW5u\n", "user       is not there\n", body, "} and a password\n"],
+        &["cached     nothing under elastauth-YW5u\n", "user       does not exist\n", body, "} with a password\n"],
     );
 
     let elastauth = Elastauth::start(env!("CARGO_BIN_EXE_elastauth").as_ref(), &yaml);
     assert!(Checker::connect(&elastauth.grpc).await.ask(&first).await.password().is_some());
     let record = ["cached     elastauth-YW5u: ready for ", "sealed with secret_key (key id "];
     let served = "next       the request gets the cached credential, and nothing is written\n";
-    told(online(&yaml, &first).await, 0, &[&record[..], &["of the same subject\n", "the same roles", served]].concat());
+    told(online(&yaml, &first).await, 0, &[&record[..], &["for the same subject\n", "the same roles", served]].concat());
     told(
         online(&yaml, &raised).await,
         0,
-        &["with other roles, kibana_admin,monitoring_user, true at ", body, "and no password: the user keeps"],
+        &["with other roles, kibana_admin,monitoring_user, as of ", body, "with no password: the user keeps"],
     );
     told(
         online(&yaml, &other("eve")).await,
         1,
-        &["of another subject, id-of-ann of ", "refused    403 username_taken"],
+        &["for another subject, id-of-ann of ", "refused    403 username_taken"],
     );
     let foreign = yaml.replace("secret_key: \"0123", "secret_key: \"3210");
     told(online(&foreign, &first).await, 1, &["none of the keys that are configured here", "503 cache_key_unknown"]);
     let dry = yaml.replace("elasticsearch:\n", "elasticsearch:\n  dry_run: true\n");
     told(online(&dry, &raised).await, 1, &[body, "refused    403 dry_run"]);
     let alone = yaml.replace(&redis_cache(&redis.address), "  type: memory");
-    told(online(&alone, &first).await, 0, &["not looked at: the elastauth that serves has the cache to itself"]);
+    told(online(&alone, &first).await, 0, &["not read: the elastauth that serves has the cache to itself"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,9 +210,9 @@ async fn users_are_disabled_deleted_released_and_rebound_and_their_records_go() 
 async fn a_command_that_means_nobody_or_cannot_reach_elasticsearch_says_so() {
     let Some(bench) = Bench::new().await else { return };
     for (words, why) in [
-        (&["disable", "--yes"][..], "who is meant?"),
+        (&["disable", "--yes"][..], "no users are selected"),
         (&["adopt", "--match", "*", "--subject", "s"], "one named user"),
-        (&["rebind", "ann"], "what is new?"),
+        (&["rebind", "ann"], "nothing to change is given"),
         (&["adopt", "ann", "--subjects", "/nowhere/subjects.csv"], "/nowhere/subjects.csv"),
     ] {
         let (ended_well, lines, said) = bench.users(words).await;
@@ -243,9 +243,9 @@ async fn a_write_that_was_on_its_way_does_not_bring_a_disabled_user_back() {
     let puts = bench.elasticsearch.puts();
     let late = puts.iter().find(|put| put.ending == Ending::Late).unwrap();
     assert!(late.applied.is_some(), "the write has landed");
-    assert!(said.contains("waiting 5s for writes that may still land"), "{said}");
+    assert!(said.contains("waiting 5s for writes that may still arrive"), "{said}");
     assert!(!bench.elasticsearch.user("ann").unwrap().enabled, "{said}");
-    assert!(said.contains("a late write had undone it for 1 user"), "{said}");
+    assert!(said.contains("the change had been undone by a late write for 1 user"), "{said}");
     assert!(ended_well && outcomes(&lines) == [("ann", "done")], "{lines}");
     asking.await.unwrap();
     until("the refusal", || async { checker.ask(&token(&["admins"], 0)).await == Answer::Denied(403) }).await;

@@ -1,4 +1,4 @@
-//! `elastauth cache`
+//! `elastauth cache`: removes records that are of no use.
 
 use std::process::ExitCode;
 
@@ -7,32 +7,32 @@ use elastauth::app;
 use elastauth::config::Settings;
 use elastauth::credentials::purge::Found;
 
-/// Looks after the cache.
+/// Removes records of the cache that are of no use.
 #[derive(Subcommand)]
 pub enum Command {
     /// Removes the records that no key opens: sealed with a `secret_key` that was given up, or left by another program.
     Purge(Purge),
 }
 
-/// Without --yes it only says what it would do.
+/// Flags of `purge`. Without --yes nothing is removed, and the plan is printed.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags that do not depend on one another")]
 pub struct Purge {
-    /// Acts.
+    /// Removes the records.
     #[arg(long)]
     yes: bool,
-    /// Only says what it would do (the default).
+    /// Only prints what would be removed (the default).
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Also those of other Elasticsearch clusters than the configured one: after a migration, when nobody uses them any more.
+    /// Also removes records of other Elasticsearch clusters than the configured one: after a migration, when they are no longer in use.
     #[arg(long)]
     other_clusters: bool,
-    /// Acts even if not one record opens, which a wrong `secret_key` looks like.
+    /// Removes the records even if not one of them can be opened, which is also what a wrong `secret_key` looks like.
     #[arg(long)]
     even_all: bool,
 }
 
-/// Runs a command to its end.
+/// Runs the command to its end, and returns the exit code of the process.
 pub fn run(command: &Command, settings: &Settings) -> ExitCode {
     match command {
         Command::Purge(flags) => super::block_on(purge(flags, settings)),
@@ -49,8 +49,8 @@ async fn purge(flags: &Purge, settings: &Settings) -> Result<ExitCode, app::Erro
     say!("{} open, {} do not, {removed} removed", found.sound, found.unreadable.len());
     if flags.yes && doubtful(&found) {
         remark!(
-            "elastauth: not one record is of use: are these the secret_key and the cluster of the replicas that serve? \
-             Nothing was removed; if all are to go, add --even-all"
+            "elastauth: not one record can be opened: are these the secret_key and the cluster of the replicas that serve? \
+             Nothing was removed; to remove all records, add --even-all"
         );
         return Ok(ExitCode::FAILURE);
     }

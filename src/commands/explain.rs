@@ -1,4 +1,4 @@
-//! `elastauth explain`
+//! `elastauth explain`: shows what becomes of a token or of groups, and why.
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::process::ExitCode;
@@ -18,10 +18,10 @@ use zeroize::Zeroizing;
 
 mod cached;
 
-/// More than any token that is looked at.
+/// Bytes of standard input that are read; no token that is accepted is longer.
 const MAX_INPUT: u64 = 64 * 1024;
 
-/// Who, and for what.
+/// Flags of `explain`: the caller, and the request that it makes.
 #[derive(Args)]
 pub struct Explain {
     /// These groups, separated by commas, instead of a token.
@@ -33,15 +33,15 @@ pub struct Explain {
     /// The request's method, for the rules of `policy.allow`.
     #[arg(long, default_value = "GET")]
     method: String,
-    /// The request's host.
+    /// The request's host, for the rules of `policy.allow`.
     #[arg(long, default_value = "")]
     host: String,
-    /// The request's path.
+    /// The request's path, for the rules of `policy.allow`.
     #[arg(long, default_value = "/")]
     path: String,
 }
 
-/// How it ends when the caller is not let through.
+/// How the command ends when the caller is not let through.
 enum End {
     Refused(Refusal),
     Usage(&'static str),
@@ -60,7 +60,7 @@ impl From<app::Error> for End {
     }
 }
 
-/// Runs a command to its end.
+/// Runs the command to its end, and returns the exit code of the process.
 pub fn run(flags: &Explain, settings: &Settings) -> ExitCode {
     super::block_on(async {
         match explain(flags, settings).await {
@@ -82,14 +82,14 @@ pub fn run(flags: &Explain, settings: &Settings) -> ExitCode {
 
 async fn explain(flags: &Explain, settings: &Settings) -> Result<(), End> {
     let identity = match &flags.groups {
-        Some(groups) => somebody(groups).map_err(|error| Refusal::Token(error.into()))?,
+        Some(groups) => anonymous(groups).map_err(|error| Refusal::Token(error.into()))?,
         None => bearer(settings).await?,
     };
     let roles = decide(flags, settings, &identity)?;
     if flags.online { preview(settings, identity, roles).await } else { Ok(()) }
 }
 
-/// What is cached and what would be written.
+/// Prints what is cached and what would be written.
 async fn preview(settings: &Settings, identity: Identity, roles: Roles) -> Result<(), End> {
     let owner = identity.owner.clone();
     let previewed = app::preview(settings, &Caller::new(identity, roles.clone())).await?;
@@ -98,15 +98,15 @@ async fn preview(settings: &Settings, identity: Identity, roles: Roles) -> Resul
     let refused = |refused| Refusal::Credentials(broker::Error::Refused(refused));
     match (previewed.preview.next, previewed.preview.user) {
         (Err(error), _) => Err(Refusal::Credentials(error).into()),
-        // who is served from the cache is not looked at before
+        // a user that is served from the cache is not inspected before
         (Ok(PlannedWrite::Written { .. }), Err(InspectError::Refused(why))) => Err(refused(why).into()),
         (Ok(PlannedWrite::Written { .. }), _) => dry_run().map_or(Ok(()), |why| Err(refused(why).into())),
         (Ok(PlannedWrite::Served | PlannedWrite::Waits), _) => Ok(()),
     }
 }
 
-/// Nobody in particular, in these groups.
-fn somebody(groups: &[String]) -> Result<Identity, UsernameError> {
+/// An identity with these groups and a placeholder for the name.
+fn anonymous(groups: &[String]) -> Result<Identity, UsernameError> {
     let username = Username::parse("somebody")?;
     Ok(Identity {
         owner: Owner::of_headers("", &username),
@@ -120,7 +120,7 @@ fn somebody(groups: &[String]) -> Result<Identity, UsernameError> {
     })
 }
 
-/// Whose the token on standard input is.
+/// The identity that the token on standard input makes.
 async fn bearer(settings: &Settings) -> Result<Identity, End> {
     let token = read_token().ok_or(End::Usage("no token on standard input"))?;
     let explained = app::explain(settings, &token, SystemTime::now()).await?;
@@ -137,7 +137,7 @@ async fn bearer(settings: &Settings) -> Result<Identity, End> {
     Ok(identity)
 }
 
-/// The token, with or without the word before it.
+/// The token, with or without `Bearer` before it.
 fn read_token() -> Option<Zeroizing<String>> {
     if io::stdin().is_terminal() {
         remark!("the token, then an empty line and Ctrl-D:");
@@ -149,7 +149,7 @@ fn read_token() -> Option<Zeroizing<String>> {
     (!token.is_empty()).then(|| Zeroizing::new(token.to_owned()))
 }
 
-/// Which claim gave what.
+/// Prints which claim gave which part of the identity.
 fn claims(settings: &Settings, identity: &Identity) {
     let Provider::Oidc(issuers, _) = &settings.identity else { return };
     let Some((_, issuer)) = issuers.iter().find(|(_, issuer)| issuer.token.issuer == *identity.owner.issuer) else {
@@ -167,7 +167,7 @@ fn claims(settings: &Settings, identity: &Identity) {
     }
 }
 
-/// Roles, rule, and what would be written.
+/// Prints the roles, the rule that decides, and the user that would be written.
 fn decide(flags: &Explain, settings: &Settings, identity: &Identity) -> Result<Roles, Refusal> {
     let roles = roles(settings, identity)?;
     let text = |text: &str| Text(text.to_owned().into_bytes().into());
@@ -178,7 +178,7 @@ fn decide(flags: &Explain, settings: &Settings, identity: &Identity) -> Result<R
     }
     match Policy::new(settings.policy.clone()).judge(identity, &request).map_err(Refusal::Policy)? {
         Some(rule) => say!("policy     the rule {rule} lets {} {} through", request.method, request.path),
-        None => say!("policy     no rules: whoever has a role may ask"),
+        None => say!("policy     no rules: every caller with a role gets through"),
     }
     let Identity { username, owner, .. } = identity;
     match flags.groups {
@@ -187,7 +187,7 @@ fn decide(flags: &Explain, settings: &Settings, identity: &Identity) -> Result<R
             "allowed    the Elasticsearch user {username} would have the roles {roles} and belong to the subject {} of {}{}",
             owner.subject,
             owner.issuer,
-            if flags.online { "" } else { "; --online also looks at what is cached and who is there already" }
+            if flags.online { "" } else { "; --online also looks at the cache and at the user in Elasticsearch" }
         ),
     }
     Ok(roles)

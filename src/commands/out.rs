@@ -1,5 +1,5 @@
-//! What commands write. Control characters are escaped here, for all of them: much of it comes from tokens, Elasticsearch
-//! and Redis.
+//! Writes the output of commands. Control characters are escaped here for all of them: much of the text comes from tokens,
+//! Elasticsearch and Redis.
 
 use std::io::{self, ErrorKind, Write};
 use std::process::exit;
@@ -9,22 +9,22 @@ use elastauth::printable::printable;
 /// How a shell reports a program that SIGPIPE ended: 128 and the signal's number.
 const EXIT_CLOSED: i32 = 141;
 
-/// One line of the result, to standard output.
+/// Writes one line of the result to standard output.
 pub fn line(text: &str) {
     write(&format!("{}\n", printable(text)));
 }
 
-/// Several lines of the result.
+/// Writes several lines of the result to standard output.
 pub fn lines(text: &str) {
     write(&several(text));
 }
 
-/// One line to a person, to standard error. That nobody reads it must not keep a command from its work.
+/// Writes one line for the operator to standard error. A closed standard error must not keep a command from its work.
 pub fn remark(text: &str) {
     let _ = io::stderr().write_all(format!("{}\n", printable(text)).as_bytes());
 }
 
-/// Several lines to a person.
+/// Writes several lines for the operator to standard error.
 pub fn remarks(text: &str) {
     let _ = io::stderr().write_all(several(text).as_bytes());
 }
@@ -38,7 +38,7 @@ fn several(text: &str) -> String {
     out
 }
 
-/// A reader that has seen enough (`| head -1`) ends the command quietly, as SIGPIPE ends other programs; Rust ignores that
+/// A reader that closes the pipe (`| head -1`) ends the command quietly, as SIGPIPE ends other programs; Rust ignores that
 /// signal. Results are written after the work is done, so that nothing is left half done.
 fn write(text: &str) {
     let mut out = io::stdout().lock();

@@ -1,4 +1,4 @@
-//! `elastauth users`
+//! `elastauth users`: lists the users that elastauth made, and disables, deletes or hands them over.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 mod output;
 
-use output::{Bar, Format};
+use output::{Format, ProgressLine};
 
-/// Looks after the users that elastauth made. Without --yes it only says what it would do.
+/// Lists and changes the users that elastauth made. Without --yes nothing is changed, and the plan is printed.
 #[derive(Subcommand)]
 pub enum Command {
     /// Lists the users of this elastauth.
@@ -25,106 +25,106 @@ pub enum Command {
     Disable(Change),
     /// Removes users and their cached credentials.
     Delete(Change),
-    /// Gives users up: they stay as they are, and elastauth refuses them.
+    /// Takes elastauth's mark off users: they stay as they are, and elastauth refuses them from then on.
     Release(Change),
-    /// Takes over users that a person or the Go service made; never built-in ones, nor holders of superuser.
+    /// Takes over users that a person or the Go service made; never built-in ones, nor users with the role superuser.
     Adopt(Adopt),
     /// Exchanges the owner of users, as after a change of the identity provider.
     Rebind(Rebind),
 }
 
-/// Who is meant.
+/// Which users the command is for; all conditions that are given must hold.
 #[derive(Args)]
-struct Who {
-    /// By name.
+struct Filter {
+    /// The names of the users.
     names: Vec<String>,
-    /// By a pattern of the name, in which * stands for anything.
+    /// Users with a name of this pattern, in which * stands for any text.
     #[arg(long = "match", value_name = "PATTERN")]
     matching: Option<String>,
-    /// Not seen for so long, such as 30d.
+    /// Users that have made no request for so long, such as 30d.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     inactive_for: Option<Duration>,
-    /// Bound to this issuer.
+    /// Users that belong to this issuer.
     #[arg(long, value_name = "ISSUER")]
     of_issuer: Option<String>,
 }
 
-/// How it goes.
+/// Whether anything is changed, and how the result is printed.
 #[derive(Args)]
-struct How {
-    /// Acts.
+struct Mode {
+    /// Makes the changes.
     #[arg(long)]
     yes: bool,
-    /// Only says what it would do (the default).
+    /// Only prints what would be changed (the default).
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// How the result is written.
+    /// The form of the result.
     #[arg(long, value_enum, default_value = "text")]
     output: Format,
 }
 
-/// Flags of `list`.
+/// Flags of `list`, which changes nothing.
 #[derive(Args)]
 pub struct List {
     #[command(flatten)]
-    who: Who,
-    /// How the list is written.
+    filter: Filter,
+    /// The form of the list.
     #[arg(long, value_enum, default_value = "text")]
     output: Format,
 }
 
-/// Flags of what needs none of its own.
+/// Flags of each command that changes users; `disable`, `delete` and `release` have no others.
 #[derive(Args)]
 pub struct Change {
     #[command(flatten)]
-    who: Who,
+    filter: Filter,
     #[command(flatten)]
-    how: How,
+    mode: Mode,
 }
 
-/// Flags of `adopt`.
+/// Flags of `adopt`, which makes users elastauth's.
 #[derive(Args)]
 pub struct Adopt {
     #[command(flatten)]
     change: Change,
-    /// Those that the Go service made.
+    /// Users that the Go service made.
     #[arg(long)]
     made_by_go: bool,
-    /// Whose users they are; the configured one unless given.
+    /// The issuer that they will belong to; the configured one unless given.
     #[arg(long)]
     issuer: Option<String>,
     #[command(flatten)]
     subjects: Subject,
 }
 
-/// Flags of `rebind`.
+/// Flags of `rebind`, which gives users another owner.
 #[derive(Args)]
 pub struct Rebind {
     #[command(flatten)]
     change: Change,
-    /// Whose users they are from now on; as it was unless given.
+    /// The issuer that they will belong to; unchanged unless given.
     #[arg(long)]
     issuer: Option<String>,
-    /// The first subject who comes has the user.
+    /// The user will belong to the first subject that makes a request with its name.
     #[arg(long)]
     first_subject: bool,
     #[command(flatten)]
     subjects: Subject,
 }
 
-/// Which subjects are known.
+/// The subjects that users will belong to.
 #[derive(Args)]
 #[group(multiple = false)]
 struct Subject {
-    /// The subject, of one user.
+    /// The subject of the one user that is named.
     #[arg(long)]
     subject: Option<String>,
-    /// A file with a line user,subject for each.
+    /// A file with a line user,subject for each user.
     #[arg(long, value_name = "FILE")]
     subjects: Option<PathBuf>,
 }
 
-/// Runs a command to its end.
+/// Runs the command to its end, and returns the exit code of the process.
 pub fn run(command: Command, settings: &Settings) -> ExitCode {
     let (action, change, made_by_go) = match command {
         Command::List(list) => return super::block_on(show(list, settings)),
@@ -137,11 +137,11 @@ pub fn run(command: Command, settings: &Settings) -> ExitCode {
         }
         Command::Rebind(rebind) => (rebind.action(), rebind.change, false),
     };
-    let Change { who, how } = change;
-    let selection = who.selection(made_by_go);
+    let Change { filter, mode } = change;
+    let selection = filter.selection(made_by_go);
     let task = action.and_then(|action| task(action, selection, settings));
     match task {
-        Ok(task) => super::block_on(act(task, how, settings)),
+        Ok(task) => super::block_on(act(task, mode, settings)),
         Err(problem) => {
             remark!("elastauth: {problem}");
             ExitCode::from(super::EXIT_USAGE)
@@ -151,7 +151,7 @@ pub fn run(command: Command, settings: &Settings) -> ExitCode {
 
 fn task(action: Action, selection: Selection, settings: &Settings) -> Result<Task, String> {
     if selection.is_empty() {
-        return Err("who is meant? Name users, or give --match, --inactive-for, --of-issuer or --made-by-go".into());
+        return Err("no users are selected: name them, or give --match, --inactive-for, --of-issuer or --made-by-go".into());
     }
     let single = matches!(
         &action,
@@ -164,23 +164,23 @@ fn task(action: Action, selection: Selection, settings: &Settings) -> Result<Tas
     Ok(Task { action, selection, cluster: settings.seal.cluster.clone(), today })
 }
 
-async fn act(task: Task, how: How, settings: &Settings) -> Result<ExitCode, app::Error> {
-    let bar = Bar::new();
-    let (lines, note) = app::users(settings, &task, how.yes.then(interrupted), &bar).await?;
-    bar.end();
-    output::lines(&lines, how.output);
+async fn act(task: Task, mode: Mode, settings: &Settings) -> Result<ExitCode, app::Error> {
+    let progress = ProgressLine::new();
+    let (lines, note) = app::users(settings, &task, mode.yes.then(interrupted), &progress).await?;
+    progress.end();
+    output::lines(&lines, mode.output);
     if let Some(note) = note {
         remark!("note: {note}");
     }
-    if !how.yes && lines.iter().any(|line| line.outcome == users::Outcome::Planned) {
-        remark!("dry run: nothing was changed; --yes does it");
+    if !mode.yes && lines.iter().any(|line| line.outcome == users::Outcome::Planned) {
+        remark!("dry run: nothing was changed; --yes makes the changes");
     }
     let trouble = lines.iter().any(|line| line.outcome.is_trouble());
     Ok(if trouble { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Resolves at SIGINT or SIGTERM. It listens once it is awaited, which is when there is something to interrupt: before that
-/// the signals end the process.
+/// Resolves at SIGINT or SIGTERM. It listens from the first poll, when there is something to interrupt: before that the signals end
+/// the process.
 async fn interrupted() {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {
@@ -190,12 +190,12 @@ async fn interrupted() {
 }
 
 async fn show(list: List, settings: &Settings) -> Result<ExitCode, app::Error> {
-    let accounts = app::accounts(settings, &list.who.selection(false), Day::at(SystemTime::now())).await?;
+    let accounts = app::accounts(settings, &list.filter.selection(false), Day::at(SystemTime::now())).await?;
     output::accounts(&accounts, list.output);
     Ok(ExitCode::SUCCESS)
 }
 
-impl Who {
+impl Filter {
     fn selection(self, of_go_service: bool) -> Selection {
         Selection {
             names: self.names,
@@ -217,11 +217,11 @@ impl Adopt {
 impl Rebind {
     fn action(&self) -> Result<Action, String> {
         let subjects = match (self.subjects.read()?, self.first_subject) {
-            (Some(_), true) => return Err("--first-subject leaves no room for --subject or --subjects".into()),
+            (Some(_), true) => return Err("--first-subject cannot be combined with --subject or --subjects".into()),
             (Some(subjects), false) => subjects,
             (None, true) => Subjects::First,
             (None, false) if self.issuer.is_none() => {
-                return Err("what is new? --issuer, --subject, --subjects or --first-subject".into());
+                return Err("nothing to change is given: add --issuer, --subject, --subjects or --first-subject".into());
             }
             (None, false) => Subjects::Kept,
         };
@@ -246,7 +246,7 @@ fn configured_issuer(settings: &Settings) -> Result<String, String> {
         Provider::Headers(headers) => Ok(headers.issuer.clone()),
         Provider::Oidc(issuers, _) => match issuers.as_slice() {
             [(_, one)] => Ok(one.token.issuer.clone()),
-            _ => Err("several issuers are configured: whose users are these? --issuer".into()),
+            _ => Err("several issuers are configured: give the one that the users will belong to with --issuer".into()),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! What is cached and what would be written, line by line.
+//! Prints what is cached for a user and what a request would write, line by line.
 
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
@@ -13,14 +13,14 @@ use elastauth::identity::{Millis, Owner};
 use elastauth::printable::printable;
 use elastauth::roles::Roles;
 
-/// All of it, for a caller who is this owner and is entitled to these roles.
+/// All lines, for a caller with this owner and an entitlement to these roles.
 pub fn lines(previewed: &UserPreview, owner: &Owner, roles: &Roles) -> String {
     let UserPreview { preview, unseen, written } = previewed;
     let Preview { key, held, user, next } = preview;
     let mut out = String::new();
     let mut line = |what: &str, text: &str| writeln!(out, "{what:<10} {}", printable(text)).is_ok();
     match (unseen, held) {
-        (Some(why), _) => line("cached", &format!("not looked at: {why}; the rest is as for a first request")),
+        (Some(why), _) => line("cached", &format!("not read: {why}; the rest is as for a first request")),
         (None, None) => line("cached", &format!("nothing under {}", key.as_str())),
         (None, Some(held)) => line("cached", &format!("{}: {}", key.as_str(), describe(held))),
     };
@@ -37,12 +37,12 @@ pub fn lines(previewed: &UserPreview, owner: &Owner, roles: &Roles) -> String {
             line(
                 "next",
                 &match written {
-                    Some((path, body)) => format!("PUT {path} {body} and {password}"),
+                    Some((path, body)) => format!("PUT {path} {body} with {password}"),
                     None => format!("the user is written with {password}"),
                 },
             )
         }
-        // said as the refusal that it is
+        // the caller prints the refusal
         Err(_) => true,
     };
     out
@@ -71,7 +71,7 @@ fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-/// More than a month is the age of what a backup brought back.
+/// A record that a backup brought back has an age of more than a month, which means nothing.
 fn since(age: Duration) -> String {
     if age > Duration::from_secs(31 * 24 * 3600) { "since unknown".into() } else { format!("for {}", seconds(age)) }
 }
@@ -82,22 +82,22 @@ fn seconds(duration: Duration) -> String {
 
 fn theirs(seen: &ObservedUser, owner: &Owner) -> String {
     if seen.owner == *owner {
-        return "of the same subject".into();
+        return "for the same subject".into();
     }
-    format!("of another subject, {} of {}", seen.owner.subject, seen.owner.issuer)
+    format!("for another subject, {} of {}", seen.owner.subject, seen.owner.issuer)
 }
 
 fn agreed(seen: &ObservedUser, roles: &Roles) -> String {
     let as_of = moment(seen.as_of);
     let by = match seen.other_mapping {
         None => String::new(),
-        Some(0) => "; an earlier release derived them, which did not note its configuration".into(),
-        Some(since) => format!("; a configuration that counts since {} derived them, not this one", moment(since)),
+        Some(0) => "; derived by an earlier release, which did not note its configuration".into(),
+        Some(since) => format!("; derived by another configuration, which is in force since {}", moment(since)),
     };
     if seen.roles == *roles {
-        return format!("with the same roles, true at {as_of}{by}");
+        return format!("with the same roles, as of {as_of}{by}");
     }
-    format!("with other roles, {}, true at {as_of}{by}", seen.roles)
+    format!("with other roles, {}, as of {as_of}{by}", seen.roles)
 }
 
 fn moment(at: Millis) -> String {
@@ -106,14 +106,14 @@ fn moment(at: Millis) -> String {
 
 fn standing(user: &Result<Existing, InspectError>) -> String {
     match user {
-        Ok(Existing::Absent) => "is not there".into(),
-        Ok(Existing::Ours(None)) => "is there, elastauth's, of the same subject, and enabled".into(),
+        Ok(Existing::Absent) => "does not exist".into(),
+        Ok(Existing::Ours(None)) => "exists, made by elastauth for the same subject, and enabled".into(),
         Ok(Existing::Ours(Some(Standing { roles, as_of, .. }))) => format!(
-            "is there, elastauth's, of the same subject, and enabled, with the roles {roles}, true at {}",
+            "exists, made by elastauth for the same subject, and enabled, with the roles {roles}, as of {}",
             moment(*as_of)
         ),
-        Err(InspectError::Refused(refused)) => format!("is to be left alone: {refused}"),
-        Err(InspectError::Unavailable(why)) => format!("could not be looked at: {why}"),
+        Err(InspectError::Refused(refused)) => format!("must not be changed: {refused}"),
+        Err(InspectError::Unavailable(why)) => format!("could not be read: {why}"),
     }
 }
 

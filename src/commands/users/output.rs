@@ -1,4 +1,4 @@
-//! How results are written: text for people, JSON for programs, and a bar on a terminal for long runs.
+//! Prints the results of `elastauth users`: text for people, JSON for programs, and a progress bar on a terminal for long runs.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use elastauth::users::{Account, Line, Outcome, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-/// `--output`
+/// The form of a result: `--output`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Columns.
+    /// Columns with a heading.
     Text,
-    /// One array.
+    /// One JSON array on one line.
     Json,
 }
 
-/// Shown on a terminal, on standard error.
-pub struct Bar(ProgressBar);
+/// How far a long run is: a bar on standard error where that is a terminal, and lines about what happens.
+pub struct ProgressLine(ProgressBar);
 
-impl Bar {
+impl ProgressLine {
     pub fn new() -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -37,7 +37,7 @@ impl Bar {
     }
 }
 
-impl Progress for Bar {
+impl Progress for ProgressLine {
     fn at(&self, done: usize, all: usize) {
         self.0.set_length(u64::try_from(all).unwrap_or(u64::MAX));
         self.0.set_position(u64::try_from(done).unwrap_or(u64::MAX));
@@ -47,16 +47,16 @@ impl Progress for Bar {
         self.0.finish_and_clear();
         let (time, users) = (humantime::format_duration(time), counted(users));
         remark!(
-            "done with {users}; waiting {time} for writes that may still land, then looking again (Ctrl-C: without that)"
+            "{users} changed; waiting {time} for writes that may still arrive, then checking again (Ctrl-C ends without the check)"
         );
     }
 
     fn undone(&self, users: usize) {
-        remark!("a late write had undone it for {}: doing it again", counted(users));
+        remark!("the change had been undone by a late write for {}: it is made again", counted(users));
     }
 
     fn interrupted(&self) {
-        remark!("interrupted: nobody was looked at again, and a write that is still on its way may undo what was done");
+        remark!("interrupted: no user was checked again, and a write that is still on its way may undo the changes");
     }
 }
 
@@ -74,7 +74,7 @@ fn worded(outcome: &Outcome) -> (&'static str, &str) {
     }
 }
 
-/// What became of each user.
+/// Prints the outcome for each user.
 pub fn lines(lines: &[Line], format: Format) {
     if format == Format::Json {
         let all = lines.iter().map(|line| {
@@ -91,7 +91,7 @@ pub fn lines(lines: &[Line], format: Format) {
     columns(&["USER", "OUTCOME", ""], &rows.collect::<Vec<_>>());
 }
 
-/// Who there is.
+/// Prints the users of this elastauth.
 pub fn accounts(accounts: &[Account], format: Format) {
     if format == Format::Json {
         let all = accounts.iter().filter_map(|account| {
@@ -128,7 +128,7 @@ pub fn accounts(accounts: &[Account], format: Format) {
 
 fn columns(head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
-    // as they will be shown: the width of a cell counts
+    // escaped first, since the width of a column is that of what is printed
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| printable(cell).into()).collect()).collect();
     let all = || std::iter::once(&head).chain(&rows);

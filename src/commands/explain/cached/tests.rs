@@ -52,12 +52,12 @@ fn said(
 #[test]
 fn a_first_request_writes_the_user_with_a_password() {
     let expected = "cached     nothing under elastauth-YW5u\n\
-                    user       is not there\n\
-                    next       PUT /user/ann {\"roles\":[\"dev\"]} and a password\n";
+                    user       does not exist\n\
+                    next       PUT /user/ann {\"roles\":[\"dev\"]} with a password\n";
     assert_eq!(said(None, Ok(Existing::Absent), Ok(write(true)), None), expected);
     let alone = said(None, Ok(Existing::Absent), Ok(write(true)), Some("it is elsewhere"));
     assert!(
-        alone.starts_with("cached     not looked at: it is elsewhere; the rest is as for a first request\n"),
+        alone.starts_with("cached     not read: it is elsewhere; the rest is as for a first request\n"),
         "{alone}"
     );
 }
@@ -71,8 +71,8 @@ fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
             Ok(Existing::Ours(None)),
             Ok(PlannedWrite::Served),
             "confirmed for 1m 1s, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n           \
-             of the same subject\n           with the same roles, true at 2026-11-25T00:00:00Z\n\
-             user       is there, elastauth's, of the same subject, and enabled\n\
+             for the same subject\n           with the same roles, as of 2026-11-25T00:00:00Z\n\
+             user       exists, made by elastauth for the same subject, and enabled\n\
              next       the request gets the cached credential, and nothing is written\n",
         ),
         (
@@ -80,17 +80,17 @@ fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
             Err(InspectError::Unavailable("no route".into())),
             Ok(write(false)),
             "ready since unknown, kept for 50m more, sealed with one of previous_secret_keys (key id a1b2c3d4)\n           \
-             of the same subject\n           with other roles, a,b, true at 2026-11-25T00:00:00Z\n\
-             user       could not be looked at: no route\n\
-             next       PUT /user/ann {\"roles\":[\"dev\"]} and no password: the user keeps the one there is\n",
+             for the same subject\n           with other roles, a,b, as of 2026-11-25T00:00:00Z\n\
+             user       could not be read: no route\n\
+             next       PUT /user/ann {\"roles\":[\"dev\"]} with no password: the user keeps the one there is\n",
         ),
         (
             held(Which::Current, Some((pending, 1, "t", "dev"))),
             Err(InspectError::Refused(Refused::OtherOwner)),
             Ok(PlannedWrite::Waits),
             "pending for 1s, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n           \
-             of another subject, t of https://i\n           with the same roles, true at 2026-11-25T00:00:00Z\n\
-             user       is to be left alone: the Elasticsearch user belongs to another subject\n\
+             for another subject, t of https://i\n           with the same roles, as of 2026-11-25T00:00:00Z\n\
+             user       must not be changed: the Elasticsearch user belongs to another subject\n\
              next       another replica is writing the user: the request waits for it\n",
         ),
         (
@@ -98,14 +98,14 @@ fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
             Ok(Existing::Ours(None)),
             Err(broker::Error::OtherOwner),
             "cannot be opened, kept for 50m more, sealed with none of the keys that are configured here (key id a1b2c3d4)\n\
-             user       is there, elastauth's, of the same subject, and enabled\n",
+             user       exists, made by elastauth for the same subject, and enabled\n",
         ),
         (
             held(Which::Current, None),
             Ok(Existing::Absent),
             Ok(write(true)),
             "broken, and will be replaced, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n\
-             user       is not there\nnext       PUT /user/ann {\"roles\":[\"dev\"]} and a password\n",
+             user       does not exist\nnext       PUT /user/ann {\"roles\":[\"dev\"]} with a password\n",
         ),
     ] {
         assert_eq!(said(Some(record), user, next, None), format!("cached     elastauth-YW5u: {expected}"));
