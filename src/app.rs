@@ -1,4 +1,4 @@
-//! The composition root: configuration → parts → servers → drain. The only file that names concrete edge types.
+//! Puts the process together: configuration → parts → servers → drain. It is the only module that names concrete edge types.
 
 use std::io;
 use std::sync::Arc;
@@ -35,59 +35,59 @@ pub use parts::Parts;
 /// Why the service did not start, or ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What the configuration says cannot work.
+    /// The configuration cannot work, although each of its values is valid.
     #[error("{0}")]
     Configuration(#[from] Problems),
     /// An address that cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
-        /// Which.
+        /// The address as the configuration has it.
         address: String,
-        /// Why.
+        /// What the operating system says.
         error: io::Error,
     },
-    /// What exports traces.
+    /// The exporter of traces cannot be made.
     #[error("{0}")]
     Traces(#[from] telemetry::traces::Error),
-    /// Signals.
+    /// The process cannot listen to signals.
     #[error("signals: {0}")]
     Signals(io::Error),
-    /// The sealing key.
+    /// The sealing key cannot be made.
     #[error("secret_key: {0}")]
     Seal(#[from] SealError),
-    /// The broker.
+    /// The broker cannot be made, or cannot read what is stored.
     #[error("{0}")]
     Broker(#[from] broker::Error),
-    /// A command about a cache that no other process can reach.
-    #[error("cache.type is memory: the records are in the process that serves, and end with it")]
+    /// A command needs a cache that only the serving process can reach.
+    #[error("cache.type is memory: the records are inside the running elastauth, and end with it")]
     NoSharedCache,
-    /// A command about users.
+    /// Users cannot be listed or changed.
     #[error("users: {0}")]
     Directory(#[from] DirectoryError),
     /// The store did not answer a command.
     #[error("cache: {0}")]
     Store(#[from] StoreError),
-    /// What Redis itself says.
+    /// Redis refuses what elastauth needs, such as the database.
     #[error("cache: {0}")]
     Redis(#[from] redis::Error),
-    /// The file of the cache.
+    /// The file of the cache cannot be used.
     #[error("cache.path: {0}")]
     File(#[from] file::Error),
-    /// The Elasticsearch client.
+    /// The HTTP client for Elasticsearch cannot be made.
     #[error("elasticsearch: {0}")]
     Elastic(#[from] outbound::Error),
-    /// The provider's client.
+    /// The client for the identity provider cannot be made.
     #[error("oidc: {0}")]
     Oidc(#[from] oidc::Error),
-    /// The comparison of secrets.
+    /// Shared secrets cannot be compared without random numbers.
     #[error("authelia.shared_secret: {0}")]
     Anchor(#[from] anchor::NoRandomness),
-    /// The gRPC server.
+    /// The gRPC server cannot be made, or ended with an error.
     #[error("{0}")]
     Grpc(#[from] envoy::Error),
 }
 
-/// Serves until a signal. Start-up needs neither the identity provider nor Redis nor Elasticsearch.
+/// Serves until a signal. The start needs neither the identity provider nor Redis nor Elasticsearch.
 pub async fn serve(settings: Settings, warnings: &[String]) -> Result<(), Error> {
     let mut parts = Parts::new(&settings)?;
     let traces = parts.traces.take();
@@ -110,7 +110,7 @@ async fn serve_until_the_end(parts: Parts, settings: &Settings) -> Result<(), Er
         }
         Cache::File(file) => {
             let store = FileStore::open(file)?;
-            tracing::info!(path = %store.path().display(), "The cache is a file: for one elastauth only");
+            tracing::info!(path = %store.path().display(), "The cache is a file, which only one elastauth can use");
             serve_with(store, parts, settings).await
         }
         Cache::Redis(redis) => {
@@ -168,8 +168,7 @@ async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Re
     }
 }
 
-/// Looks at Elasticsearch and the administrator's account once, for `check --online`: what is wrong, or else what is worth
-/// knowing.
+/// Examines Elasticsearch and the administrator's account once, for `check --online`. Returns warnings, or else what is wrong.
 pub async fn examine(settings: &Settings) -> Result<Vec<String>, String> {
     let provisioner = Backend::new(settings).map_err(|error| error.to_string())?;
     provisioner.examine().await

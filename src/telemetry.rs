@@ -1,4 +1,4 @@
-//! Logs: one JSON object a line on stderr with lower-case `level` and `msg`, as the Go service wrote them; or text.
+//! Writes logs: one JSON object a line on stderr with lower-case `level` and `msg`, as the Go service wrote them; or text.
 
 use std::fmt;
 use std::io;
@@ -21,25 +21,25 @@ use traces::Traces;
 
 use crate::printable::printable;
 
-/// `log_level`, `log_format`
+/// What is logged, and how: `log_level` and `log_format`.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Governs elastauth's own targets; dependencies stay at `warn`.
+    /// The least severe level that elastauth logs; its dependencies log at `warn` and above.
     pub level: Level,
-    /// How a line looks.
+    /// The form of a line.
     pub format: Format,
 }
 
-/// How a line looks.
+/// The form of a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object a line.
     Json,
-    /// For people.
+    /// Text in columns, for people.
     Text,
 }
 
-/// Installs the logger for the process, and what exports spans. A second call changes nothing.
+/// Installs the logger of the process, and the exporter of spans if there is one. A second call changes nothing.
 pub fn install(settings: Settings, traces: Option<&Traces>) {
     let _ = subscriber(settings, traces, io::stderr).try_init();
 }
@@ -84,7 +84,7 @@ where
     }
 }
 
-/// As the library has it, with control characters escaped: an event is one line whatever its fields hold.
+/// The library's form of a line, with control characters escaped: an event is one line whatever its fields hold.
 struct TextLine(tracing_subscriber::fmt::format::Format);
 
 impl<S, N> FormatEvent<S, N> for TextLine
@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// What `log_level` says is about lines, and holds with traces and without.
+    /// `log_level` is about lines, with traces and without.
     #[tokio::test]
     async fn spans_are_off_unless_exported_and_lines_are_filtered_either_way() {
         let settings = traces::Settings {
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// A field that nobody may look at while spans are off.
+    /// A field that must not be evaluated while spans are off.
     struct Unwanted(bool);
 
     impl Unwanted {

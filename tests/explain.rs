@@ -128,7 +128,11 @@ async fn what_is_cached_and_what_would_be_written_is_told_and_nothing_is_changed
     assert!(Checker::connect(&elastauth.grpc).await.ask(&first).await.password().is_some());
     let record = ["cached     elastauth-YW5u: ready for ", "sealed with secret_key (key id "];
     let served = "next       the request gets the cached credential, and nothing is written\n";
-    told(online(&yaml, &first).await, 0, &[&record[..], &["for the same subject\n", "the same roles", served]].concat());
+    told(
+        online(&yaml, &first).await,
+        0,
+        &[&record[..], &["for the same subject\n", "the same roles", served]].concat(),
+    );
     told(
         online(&yaml, &raised).await,
         0,
@@ -144,7 +148,7 @@ async fn what_is_cached_and_what_would_be_written_is_told_and_nothing_is_changed
     let dry = yaml.replace("elasticsearch:\n", "elasticsearch:\n  dry_run: true\n");
     told(online(&dry, &raised).await, 1, &[body, "refused    403 dry_run"]);
     let alone = yaml.replace(&redis_cache(&redis.address), "  type: memory");
-    told(online(&alone, &first).await, 0, &["not read: the elastauth that serves has the cache to itself"]);
+    told(online(&alone, &first).await, 0, &["not read: the running elastauth has the cache to itself"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

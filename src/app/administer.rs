@@ -1,4 +1,4 @@
-//! The commands that look after the cache and the users.
+//! Does the work of the commands `elastauth cache` and `elastauth users`.
 
 use std::future::Future;
 
@@ -12,8 +12,8 @@ use crate::memory::MemoryStore;
 use crate::redis::RedisStore;
 use crate::users::{self, Account, Directory as _, Line, Progress, Selection, Settling, Task};
 
-/// Removes the records that no key opens, and with `others` those of other clusters, if `act` says so of what was found;
-/// answers how many are gone.
+/// Finds the records that no key opens, and with `others` those of other clusters, and removes them if `act` agrees to what was
+/// found. Returns what was found and how many records were removed.
 pub async fn purge(
     settings: &Settings,
     others: bool,
@@ -38,7 +38,7 @@ async fn purge_from<S: Keys>(
     Ok((found, removed))
 }
 
-/// The users of this elastauth that are meant.
+/// The users of this elastauth that are selected, by name.
 pub async fn accounts(settings: &Settings, selection: &Selection, today: Day) -> Result<Vec<Account>, Error> {
     let backend = Backend::new(settings)?;
     let mut accounts = backend.directory().await?.list().await?;
@@ -48,8 +48,8 @@ pub async fn accounts(settings: &Settings, selection: &Selection, today: Day) ->
     Ok(accounts)
 }
 
-/// Does the task, and waits for late writes until `act` resolves, when the person does not want to wait any longer; or,
-/// without it, says what it would do. And what a person should know about cached credentials that it cannot reach.
+/// Does the task, and waits for late writes until `act` resolves, by which the operator ends the wait; without `act`, only says what
+/// it would do. Also returns a note about cached credentials that it cannot reach, if there are any.
 pub async fn users(
     settings: &Settings,
     task: &Task,
@@ -60,7 +60,7 @@ pub async fn users(
     let backend = Backend::new(settings)?;
     let directory = backend.directory().await?;
     let unreachable = Some(
-        "the elastauth that serves has the cache to itself: it goes on with what it has until cache.expiration, or until it \
+        "the running elastauth has the cache to itself: it uses its cached credentials until cache.expiration, or until it \
          is restarted",
     );
     match &settings.cache {

@@ -1,4 +1,4 @@
-//! The provisioner that `elasticsearch.flavor` names, or that the back end's first answer does.
+//! Chooses between Elasticsearch and OpenSearch: by `elasticsearch.flavor`, or by the first answer of the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,20 +21,20 @@ use crate::opensearch::{self, OpenSearch};
 use crate::outbound::Error;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
 
-/// Between two attempts to find out, while nobody asks.
+/// Between two attempts of background work to find out which of the two the server is.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// One of the two.
-enum Known {
+/// The provisioner for the system that was detected.
+enum Detected {
     Elasticsearch(Box<Elastic>),
     OpenSearch(Box<OpenSearch>),
 }
 
-/// Whichever it is, which may turn out at first use; known then for the life of the process.
+/// The provisioner of the process. Which system it is for may be detected at first use, and holds for the life of the process.
 pub(super) struct Backend {
-    known: OnceCell<Known>,
-    nodes: ClusterClient,
-    /// What is known before the cluster was asked.
+    detected: OnceCell<Detected>,
+    client: ClusterClient,
+    /// What is known of the cluster before it is asked.
     unasked: Cluster,
     elastic: elastic::Settings,
     opensearch: opensearch::Settings,
@@ -50,37 +50,37 @@ impl Backend {
     /// A back end that counts its writes in `metrics`. Connects on first use.
     pub(super) fn counting(settings: &Settings, metrics: Option<Arc<Metrics>>) -> Result<Self, Error> {
         let (elastic, opensearch) = (settings.elasticsearch.clone(), settings.opensearch.clone());
-        let nodes = ClusterClient::new(elastic.nodes.clone())?;
+        let client = ClusterClient::new(elastic.nodes.clone())?;
         let unasked = ClusterId::new(&elastic.nodes.hosts).known();
-        let backend = Self { known: OnceCell::new(), nodes, unasked, elastic, opensearch, metrics };
+        let backend = Self { detected: OnceCell::new(), client, unasked, elastic, opensearch, metrics };
         match settings.flavor {
-            Some(flavor) => Ok(Self { known: OnceCell::new_with(Some(backend.build(flavor)?)), ..backend }),
+            Some(flavor) => Ok(Self { detected: OnceCell::new_with(Some(backend.build(flavor)?)), ..backend }),
             None => Ok(backend),
         }
     }
 
-    fn build(&self, flavor: Flavor) -> Result<Known, Error> {
+    fn build(&self, flavor: Flavor) -> Result<Detected, Error> {
         Ok(match flavor {
-            Flavor::Elasticsearch => Known::Elasticsearch(Box::new(Elastic::new(self.elastic.clone())?)),
-            Flavor::OpenSearch => Known::OpenSearch(Box::new(OpenSearch::new(self.opensearch.clone())?)),
+            Flavor::Elasticsearch => Detected::Elasticsearch(Box::new(Elastic::new(self.elastic.clone())?)),
+            Flavor::OpenSearch => Detected::OpenSearch(Box::new(OpenSearch::new(self.opensearch.clone())?)),
         })
     }
 
     /// One caller at a time asks, the others wait for its answer; after a failure the next one asks again.
-    async fn known(&self) -> Result<&Known, String> {
+    async fn detected(&self) -> Result<&Detected, String> {
         let find = || async {
-            let flavor = flavor::find(&self.nodes, self.elastic.timeout).await?;
+            let flavor = flavor::find(&self.client, self.elastic.timeout).await?;
             tracing::info!(?flavor, "Found out what the back end is");
             self.build(flavor).map_err(|error| error.to_string())
         };
-        self.known.get_or_try_init(find).await
+        self.detected.get_or_try_init(find).await
     }
 
-    /// The same, for background work: it goes on asking until there is an answer.
-    async fn found(&self) -> &Known {
+    /// The same for background work, which goes on asking until there is an answer.
+    async fn detected_in_time(&self) -> &Detected {
         loop {
-            match self.known().await {
-                Ok(known) => break known,
+            match self.detected().await {
+                Ok(detected) => break detected,
                 Err(_unknown) => tokio::time::sleep(RETRY).await,
             }
         }
@@ -89,27 +89,27 @@ impl Backend {
 
 impl Backend {
     async fn put(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
-        match self.known().await.map_err(WriteError::Unavailable)? {
-            Known::Elasticsearch(elastic) => elastic.write(user, password).await,
-            Known::OpenSearch(opensearch) => opensearch.write(user, password).await,
+        match self.detected().await.map_err(WriteError::Unavailable)? {
+            Detected::Elasticsearch(elastic) => elastic.write(user, password).await,
+            Detected::OpenSearch(opensearch) => opensearch.write(user, password).await,
         }
     }
 
-    /// What a write of this user says, but for the password: the path, and the body.
+    /// The path and the body of a write of this user, without the password.
     pub(super) async fn preview(&self, user: &UserSpec) -> Result<(String, Value), String> {
-        Ok(match self.known().await? {
-            Known::Elasticsearch(elastic) => elastic.preview(user),
-            Known::OpenSearch(opensearch) => opensearch.preview(user),
+        Ok(match self.detected().await? {
+            Detected::Elasticsearch(elastic) => elastic.preview(user),
+            Detected::OpenSearch(opensearch) => opensearch.preview(user),
         })
     }
 
-    /// Where the users are, for `elastauth users`.
+    /// Where users are listed and changed, for `elastauth users`.
     pub(super) async fn directory(&self) -> Result<&impl Directory, DirectoryError> {
-        self.known().await.map_err(DirectoryError)
+        self.detected().await.map_err(DirectoryError)
     }
 }
 
-impl Directory for Known {
+impl Directory for Detected {
     async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
         match self {
             Self::Elasticsearch(elastic) => elastic.list().await,
@@ -153,23 +153,23 @@ impl Provisioner for Backend {
         owner: &Owner,
         context: &RequestContext,
     ) -> Result<Existing, InspectError> {
-        match self.known().await.map_err(InspectError::Unavailable)? {
-            Known::Elasticsearch(elastic) => elastic.inspect(username, owner, context).await,
-            Known::OpenSearch(opensearch) => opensearch.inspect(username, owner, context).await,
+        match self.detected().await.map_err(InspectError::Unavailable)? {
+            Detected::Elasticsearch(elastic) => elastic.inspect(username, owner, context).await,
+            Detected::OpenSearch(opensearch) => opensearch.inspect(username, owner, context).await,
         }
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
-        match self.known().await.map_err(InspectError::Unavailable)? {
-            Known::Elasticsearch(elastic) => elastic.log_in(username, password).await,
-            Known::OpenSearch(opensearch) => opensearch.log_in(username, password).await,
+        match self.detected().await.map_err(InspectError::Unavailable)? {
+            Detected::Elasticsearch(elastic) => elastic.log_in(username, password).await,
+            Detected::OpenSearch(opensearch) => opensearch.log_in(username, password).await,
         }
     }
 
     async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
-        match self.known().await.map_err(InspectError::Unavailable)? {
-            Known::Elasticsearch(elastic) => elastic.other_writer(username).await,
-            Known::OpenSearch(opensearch) => opensearch.other_writer(username).await,
+        match self.detected().await.map_err(InspectError::Unavailable)? {
+            Detected::Elasticsearch(elastic) => elastic.other_writer(username).await,
+            Detected::OpenSearch(opensearch) => opensearch.other_writer(username).await,
         }
     }
 
@@ -185,56 +185,56 @@ impl Provisioner for Backend {
 
 impl BackendStatus for Backend {
     fn throughput(&self) -> Throughput {
-        match self.known.get() {
-            Some(Known::Elasticsearch(elastic)) => elastic.throughput(),
-            // its queue sends away itself whom it cannot write in time
-            Some(Known::OpenSearch(_)) => Throughput::UNLIMITED,
+        match self.detected.get() {
+            Some(Detected::Elasticsearch(elastic)) => elastic.throughput(),
+            // its own queue refuses users that it cannot write in time
+            Some(Detected::OpenSearch(_)) => Throughput::UNLIMITED,
             None => self.elastic.writes.usual_pace(),
         }
     }
 
     fn cluster(&self) -> Cluster {
-        match self.known.get() {
-            Some(Known::Elasticsearch(elastic)) => elastic.cluster(),
-            Some(Known::OpenSearch(opensearch)) => opensearch.cluster(),
+        match self.detected.get() {
+            Some(Detected::Elasticsearch(elastic)) => elastic.cluster(),
+            Some(Detected::OpenSearch(opensearch)) => opensearch.cluster(),
             None => self.unasked.clone(),
         }
     }
 
     async fn ask_cluster(&self) -> Cluster {
-        match self.known().await {
-            Ok(Known::Elasticsearch(elastic)) => elastic.ask_cluster().await,
-            Ok(Known::OpenSearch(opensearch)) => opensearch.ask_cluster().await,
+        match self.detected().await {
+            Ok(Detected::Elasticsearch(elastic)) => elastic.ask_cluster().await,
+            Ok(Detected::OpenSearch(opensearch)) => opensearch.ask_cluster().await,
             Err(_unknown) => self.unasked.clone(),
         }
     }
 
     async fn rebuilt(&self) {
-        match self.found().await {
-            Known::Elasticsearch(elastic) => elastic.rebuilt().await,
-            Known::OpenSearch(opensearch) => opensearch.rebuilt().await,
+        match self.detected_in_time().await {
+            Detected::Elasticsearch(elastic) => elastic.rebuilt().await,
+            Detected::OpenSearch(opensearch) => opensearch.rebuilt().await,
         }
     }
 
     async fn watch(&self) {
-        match self.found().await {
-            Known::Elasticsearch(elastic) => elastic.watch().await,
-            Known::OpenSearch(opensearch) => opensearch.watch().await,
+        match self.detected_in_time().await {
+            Detected::Elasticsearch(elastic) => elastic.watch().await,
+            Detected::OpenSearch(opensearch) => opensearch.watch().await,
         }
     }
 
     async fn examine(&self) -> Result<Vec<String>, String> {
-        match self.known().await? {
-            Known::Elasticsearch(elastic) => elastic.examine().await,
-            Known::OpenSearch(opensearch) => opensearch.examine().await,
+        match self.detected().await? {
+            Detected::Elasticsearch(elastic) => elastic.examine().await,
+            Detected::OpenSearch(opensearch) => opensearch.examine().await,
         }
     }
 
     fn condition(&self) -> Result<(), String> {
-        match self.known.get() {
-            Some(Known::Elasticsearch(elastic)) => elastic.condition(),
-            Some(Known::OpenSearch(opensearch)) => opensearch.condition(),
-            None => Err("not known yet whether it is Elasticsearch or OpenSearch".into()),
+        match self.detected.get() {
+            Some(Detected::Elasticsearch(elastic)) => elastic.condition(),
+            Some(Detected::OpenSearch(opensearch)) => opensearch.condition(),
+            None => Err("it is not known yet whether the back end is Elasticsearch or OpenSearch".into()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a token, and of the user that it names, for `elastauth explain`.
+//! Finds out for `elastauth explain` what becomes of a token, and of the user that it names.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use crate::identity::issuers::Explained;
 use crate::memory::{self, MemoryStore};
 use crate::redis::RedisStore;
 
-/// Verifies a token as the service would. None where callers bring no tokens.
+/// Verifies a token as the service does. None where callers bring no tokens.
 pub async fn explain(settings: &Settings, token: &str, now: SystemTime) -> Result<Option<Explained>, Error> {
     match &settings.identity {
         Provider::Oidc(providers, _) => Ok(Some(issuers(providers)?.explain(token, now).await)),
@@ -21,29 +21,29 @@ pub async fn explain(settings: &Settings, token: &str, now: SystemTime) -> Resul
     }
 }
 
-/// What a request would find and do.
+/// What a request of the user would find and do.
 #[derive(Debug)]
 pub struct UserPreview {
-    /// As the store has it; as if nothing were stored where it cannot be looked at.
+    /// What is stored and what would be written; as for an empty store where the store cannot be read.
     pub preview: Preview,
-    /// Why the store was not looked at.
+    /// Why the store was not read, if it was not.
     pub unseen: Option<&'static str>,
-    /// The path and the body of the write, but for the password, if there would be one and the back end is known.
+    /// The path and the body of the write without the password, if there would be a write and the back end is known.
     pub written: Option<(String, Value)>,
 }
 
-/// Looks at the cache and at the user, and writes nothing.
+/// Reads the cache and the user, and writes nothing.
 pub async fn preview(settings: &Settings, caller: &Caller) -> Result<UserPreview, Error> {
     match &settings.cache {
-        Cache::Redis(redis) => look(RedisStore::new((**redis).clone()), None, settings, caller).await,
+        Cache::Redis(redis) => read(RedisStore::new((**redis).clone()), None, settings, caller).await,
         Cache::Memory(_) | Cache::File(_) => {
             let empty = MemoryStore::new(memory::Settings { max_entries: 1 });
-            look(empty, Some("the elastauth that serves has the cache to itself"), settings, caller).await
+            read(empty, Some("the running elastauth has the cache to itself"), settings, caller).await
         }
     }
 }
 
-async fn look<S: Store>(
+async fn read<S: Store>(
     store: S,
     unseen: Option<&'static str>,
     settings: &Settings,

@@ -151,7 +151,9 @@ pub fn run(command: Command, settings: &Settings) -> ExitCode {
 
 fn task(action: Action, selection: Selection, settings: &Settings) -> Result<Task, String> {
     if selection.is_empty() {
-        return Err("no users are selected: name them, or give --match, --inactive-for, --of-issuer or --made-by-go".into());
+        return Err(
+            "no users are selected: name them, or give --match, --inactive-for, --of-issuer or --made-by-go".into()
+        );
     }
     let single = matches!(
         &action,

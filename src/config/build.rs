@@ -60,7 +60,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         confirm_interval: v.get(&keys::elasticsearch::CONFIRM_INTERVAL),
         mapping: mapping::digest(&identity, &roles),
         store_timeout: match &cache {
-            // its own time-out has the better text
+            // longer than its own time-out, whose error says more
             Cache::Redis(redis) => redis.command_timeout + Duration::from_millis(50),
             Cache::Memory(_) => Duration::from_secs(1),
             // a write waits for the disk, and for the writes before it
@@ -123,7 +123,7 @@ fn stripped(identity_headers: Vec<HeaderName>, identity: &Provider) -> StrippedA
     stripped
 }
 
-/// What rules look at is kept of the caller's claims.
+/// Keeps those of a caller's claims that rules are about.
 fn keep_claims(v: &mut Values<'_>, provider: &mut Provider, names: Vec<String>) {
     match provider {
         Provider::Oidc(issuers, _) => {

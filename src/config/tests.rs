@@ -70,14 +70,14 @@ fn the_documented_single_instance_file_loads_and_means_what_it_says() {
     let env = env(&[("OIDC_CLIENT_SECRET", "s"), ("ELASTICSEARCH_PASSWORD", "pw")]);
     let loaded = load_text(include_str!("testdata/single-instance.yml"), &env).unwrap();
     let store = redis(&loaded);
-    assert_eq!(at(&loaded), ("cache:6379".into(), 0), "the last cache counts");
+    assert_eq!(at(&loaded), ("cache:6379".into(), 0), "the last cache is used");
     assert!(store.account.username.is_none() && store.account.password.is_none());
     let settings = &loaded.settings;
     assert_eq!(settings.credentials.expiration.as_secs(), 3600);
     assert_eq!((token(&loaded).issuer.as_str(), token(&loaded).audiences.len()), ("https://id.example.org", 1));
     assert_eq!(settings.elasticsearch.nodes.hosts[0].as_str(), "https://es:9200/");
     assert_eq!(settings.roles.default_roles, ["kibana_user"]);
-    assert!(warns(&loaded, "cache stands twice, on lines 2 and 15"));
+    assert!(warns(&loaded, "cache is written twice, on lines 2 and 15"));
     assert!(warns(&loaded, "secret_key is not set"), "it starts all the same, with the same key on every replica");
 }
 
@@ -91,7 +91,7 @@ fn the_documented_production_file_loads_and_means_what_it_says() {
     assert_eq!(loaded.settings.credentials.expiration.as_secs(), 4 * 3600);
     assert_eq!(loaded.settings.elasticsearch.nodes.hosts.len(), 2, "an unset host is left out");
     assert_eq!(loaded.settings.roles.group_mappings.len(), 2);
-    assert!(warns(&loaded, "cache stands twice"));
+    assert!(warns(&loaded, "cache is written twice"));
     assert!(warns(&loaded, "the group admin becomes superuser"));
 }
 

@@ -1,4 +1,4 @@
-//! YAML with line numbers, as people write it: scalars stay text until somebody knows their type.
+//! Parses YAML and keeps line numbers; scalars stay text until the type of their key is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use super::environment::NOT_UTF8;
 
-/// A value and where it stands.
+/// A value and the line on which it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) line: usize,
@@ -29,16 +29,17 @@ pub(super) struct Tree {
     pub(super) warnings: Vec<String>,
     /// Every variable that the file names with `${…}`.
     pub(super) variables: BTreeSet<String>,
-    /// The keys, each with its line, that a section had which stands again below, where they are not.
-    pub(super) lost: Vec<(String, usize)>,
+    /// The keys, each with its line, of a section that is written again below without them.
+    pub(super) dropped: Vec<(String, usize)>,
 }
 
 type Events<'a> = Parser<'a, saphyr_parser::StrInput<'a>>;
 
-/// Parses a file. An empty one is an empty mapping; a repeated key is warned about and the last one wins.
+/// Parses a file. An empty one is an empty mapping; a repeated key gives a warning, and the last one is used.
 pub(super) fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Tree, String> {
     let mut events = Parser::new_from_str(text);
-    let mut reader = Reader { env, warnings: Vec::new(), variables: BTreeSet::new(), lost: Vec::new(), at: Vec::new() };
+    let mut reader =
+        Reader { env, warnings: Vec::new(), variables: BTreeSet::new(), dropped: Vec::new(), at: Vec::new() };
     let mut root = None;
     while let Some((event, line)) = next(&mut events)? {
         match event {
@@ -53,7 +54,7 @@ pub(super) fn parse(text: &str, env: &BTreeMap<String, String>) -> Result<Tree, 
         Some(Node { value: Value::Scalar(text), .. }) if text.is_empty() => Vec::new(),
         Some(Node { line, .. }) => return Err(format!("line {line}: a configuration is a mapping of keys to values")),
     };
-    Ok(Tree { root, warnings: reader.warnings, variables: reader.variables, lost: reader.lost })
+    Ok(Tree { root, warnings: reader.warnings, variables: reader.variables, dropped: reader.dropped })
 }
 
 fn next<'a>(events: &mut Events<'a>) -> Result<Option<(Event<'a>, usize)>, String> {
@@ -68,8 +69,8 @@ struct Reader<'e> {
     env: &'e BTreeMap<String, String>,
     warnings: Vec<String>,
     variables: BTreeSet<String>,
-    lost: Vec<(String, usize)>,
-    /// The keys around what is being read.
+    dropped: Vec<(String, usize)>,
+    /// The path of the value that is being read.
     at: Vec<String>,
 }
 
@@ -116,9 +117,10 @@ impl Reader<'_> {
             let node = Node { line, ..self.node(event, at, events)? };
             if let Some(before) = entries.iter().position(|(known, _)| *known == name) {
                 let (_, first) = entries.remove(before);
-                lost(&self.at.join("."), &first, &node, &mut self.lost);
+                collect_dropped(&self.at.join("."), &first, &node, &mut self.dropped);
                 let first = first.line;
-                self.warnings.push(format!("{name} stands twice, on lines {first} and {line}: the last one counts"));
+                self.warnings
+                    .push(format!("{name} is written twice, on lines {first} and {line}: the last one is used"));
             }
             self.at.pop();
             entries.push((name, node));
@@ -126,8 +128,8 @@ impl Reader<'_> {
     }
 }
 
-/// What the first of two sections has and the second has not.
-fn lost(path: &str, first: &Node, second: &Node, found: &mut Vec<(String, usize)>) {
+/// Collects the keys that the first of two sections has and the second has not.
+fn collect_dropped(path: &str, first: &Node, second: &Node, found: &mut Vec<(String, usize)>) {
     let Value::Map(entries) = &first.value else { return };
     let absent = Node { line: 0, value: Value::Scalar(String::new()), missing: Vec::new() };
     for (name, node) in entries {
@@ -139,21 +141,21 @@ fn lost(path: &str, first: &Node, second: &Node, found: &mut Vec<(String, usize)
         if same.is_none() {
             found.push((path.clone(), node.line));
         }
-        lost(&path, node, same.unwrap_or(&absent), found);
+        collect_dropped(&path, node, same.unwrap_or(&absent), found);
     }
 }
 
-/// A scalar with its variables put in.
+/// A scalar in which variables are replaced by their values.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Interpolated {
     text: String,
-    /// All that it names.
+    /// All variables that it names.
     variables: Vec<String>,
-    /// Those of them, written without a default, that are unset or empty.
+    /// The variables without a default that are unset or empty.
     missing: Vec<String>,
 }
 
-/// `${VAR}` and `${VAR:-default}` (also when the variable is empty); an unset variable without default is empty.
+/// Replaces `${VAR}` and `${VAR:-default}` (also when the variable is empty); an unset variable without default is empty.
 fn interpolate(text: &str, env: &BTreeMap<String, String>) -> Result<Interpolated, String> {
     let mut out = Interpolated::default();
     let mut rest = text;
@@ -210,9 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_key_warns_with_both_lines_and_the_last_one_counts() {
+    fn a_repeated_key_warns_with_both_lines_and_the_last_one_is_used() {
         let tree = parse("cache:\n  type: a\nother: 1\ncache:\n  type: b\n", &env()).unwrap();
-        assert_eq!(tree.warnings, ["cache stands twice, on lines 1 and 4: the last one counts"]);
+        assert_eq!(tree.warnings, ["cache is written twice, on lines 1 and 4: the last one is used"]);
         let cache = &tree.root.iter().find(|(name, _)| name == "cache").unwrap().1;
         assert!(format!("{cache:?}").contains("\"b\"") && !format!("{cache:?}").contains("\"a\""));
     }

@@ -21,12 +21,12 @@ pub(super) struct Values<'a> {
     env: &'a BTreeMap<String, String>,
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
-    /// What `check` prints.
+    /// The settings in force, which `check` prints.
     pub(super) effective: Vec<(String, String)>,
     /// Which item of a list of sections is being read.
     item: Option<Item>,
     /// The restricting keys that were read.
-    asked: BTreeSet<&'static str>,
+    read: BTreeSet<&'static str>,
 }
 
 const PREFIX: &str = "ELASTAUTH_";
@@ -34,8 +34,8 @@ const PREFIX: &str = "ELASTAUTH_";
 impl<'a> Values<'a> {
     pub(super) fn new(tree: &'a Tree, env: &'a BTreeMap<String, String>) -> Self {
         let warnings = tree.warnings.clone();
-        let (problems, effective, asked) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let mut values = Self { tree, env, problems, warnings, effective, item: None, asked };
+        let (problems, effective, read) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut values = Self { tree, env, problems, warnings, effective, item: None, read };
         values.unknown_keys("", "", &tree.root);
         values.unknown_variables();
         values.variables_of_the_file();
@@ -56,11 +56,11 @@ impl<'a> Values<'a> {
                 problem.push_str(&format!("; {variable} is unset or empty"));
             }
         }
-        self.say(problem);
+        self.add_problem(problem);
     }
 
-    /// Once, although a key may be read several times.
-    fn say(&mut self, problem: String) {
+    /// Adds a problem once, although a key may be read several times.
+    fn add_problem(&mut self, problem: String) {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }

@@ -22,7 +22,7 @@ pub(super) fn names(v: &mut Values<'_>) -> Names {
     };
     let all = names.all();
     if let Some((_, twice)) = all.iter().enumerate().find(|(at, name)| all[..*at].contains(name)) {
-        v.problem(&keys::HEADER_USERNAME, format!("one header cannot say two things: {twice}"));
+        v.problem(&keys::HEADER_USERNAME, format!("one header cannot have two meanings: {twice}"));
     }
     names
 }
@@ -53,7 +53,7 @@ pub(super) fn headers(v: &mut Values<'_>, names: Names, known_callers: bool) -> 
              set authelia.trusted_peers or authelia.metadata_namespace",
         );
     }
-    let forged = "any program that reaches the gRPC port can forge it: here the secret alone counts";
+    let forged = "any program that reaches the gRPC port can forge it: here only the secret protects";
     if !known_callers && !anchors.peers.is_empty() {
         v.warning(&keys::TRUSTED_PEERS, forged);
     }

@@ -24,7 +24,12 @@ pub(super) fn issuers(v: &mut Values<'_>) -> (Vec<(oidc::Settings, issuer::Setti
     for at in 1..issuers.len() {
         let name = &settings(at).token.issuer;
         if !name.is_empty() && (0..at).any(|before| settings(before).token.issuer == *name) {
-            v.problem_in(key::SECTION, at, &key::ISSUER, "stands twice: its tokens would be judged by the first");
+            v.problem_in(
+                key::SECTION,
+                at,
+                &key::ISSUER,
+                "is the issuer of two items: its tokens would be verified by the first",
+            );
         }
         let opaque = |at: usize| settings(at).validation.takes_opaque();
         if opaque(at) && (0..at).any(opaque) {
@@ -137,7 +142,7 @@ fn validation(v: &mut Values<'_>, provider: &oidc::Settings) -> Validation {
     match validation {
         Validation::Both | Validation::Userinfo => v.warning(
             &key::TOKEN_VALIDATION,
-            "userinfo does not say for whom an opaque token was made: one of any client of the provider passes; introspection tells",
+            "userinfo does not say for which client an opaque token was made: one of any client of the provider is accepted; introspection says it",
         ),
         Validation::Introspection if provider.client.is_none() => {
             v.problem(

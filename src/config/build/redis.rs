@@ -14,7 +14,7 @@ use crate::redis::{Account, Address, Mode, Settings, Tls, TlsError};
 /// How long a connection may be unused before it is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// What `cache.redis_host` names.
+/// The server that `cache.redis_host` names, and how it is reached.
 struct Target {
     address: Address,
     tls: bool,

@@ -51,7 +51,7 @@ impl Form for Mapping {
     const KIND: Kind = Kind::Mapping;
 }
 
-/// The rules of `policy.allow`, whose form the section `policy` reads itself.
+/// The rules of `policy.allow`. They have a structure of their own, which `config::build::policy` reads.
 pub(crate) struct Rules;
 
 impl Form for Rules {

@@ -8,7 +8,7 @@ use super::kind::Kind;
 /// A key but for the type of its value, so that keys of all types fit into one list.
 #[derive(Debug)]
 pub(crate) struct Info {
-    /// Such as `cache.redis_host`.
+    /// The names of its sections and its own, as in `cache.redis_host`.
     pub(crate) path: &'static str,
     pub(crate) kind: Kind,
     /// The value that holds unless another is given, as an operator would write it; or, in words, where it comes from.

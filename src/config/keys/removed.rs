@@ -1,9 +1,9 @@
 //! Keys of earlier versions that are none any more, each with what to do instead.
 
-/// A former key.
+/// A key of an earlier version.
 pub(crate) struct Removed {
     pub(crate) path: &'static str,
-    /// What an operator reads who still sets it, after the key's name.
+    /// What an error says after the key's name where it is still set.
     pub(crate) instead: &'static str,
 }
 

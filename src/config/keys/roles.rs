@@ -1,4 +1,4 @@
-//! Groups to roles.
+//! The keys that map groups to roles.
 
 use super::form::Mapping;
 use super::key::{key, section, unset};

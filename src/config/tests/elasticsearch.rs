@@ -1,4 +1,4 @@
-//! `elasticsearch.*`: where, as whom, under whose authority.
+//! `elasticsearch.*`: the cluster, the account and the authorities.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! `auth_provider: authelia`
+//! Callers named by headers: `auth_provider: authelia`.
 
 use ::http::HeaderName;
 
@@ -51,7 +51,7 @@ fn headers_behind_an_anchor_that_counts_are_accepted() {
         ),
     ] {
         let loaded = load_text(&format!("{BASE}{text}"), &env(&[])).unwrap();
-        let counts = loaded.warnings.iter().any(|warning| warning.contains("the secret alone counts"));
+        let counts = loaded.warnings.iter().any(|warning| warning.contains("only the secret protects"));
         assert_eq!(counts, warning.is_some(), "{text}: {:?}", loaded.warnings);
         assert!(warning.is_none_or(|part| warns(&loaded, part)));
     }
@@ -76,7 +76,7 @@ fn what_cannot_name_the_caller_is_an_error() {
         ("header_username: Host", "host cannot"),
         ("header_groups: \":path\"", "authelia.header_groups (line 5): pseudo headers"),
         ("header_email: \"a b\"", "authelia.header_email (line 5): must be the name of a header"),
-        ("header_groups: remote-USER", "one header cannot say two things: remote-user"),
+        ("header_groups: remote-USER", "one header cannot have two meanings: remote-user"),
         ("groups_separator: \"\\\\\"", "authelia.groups_separator (line 5)"),
         ("groups_separator: \", \"", "authelia.groups_separator (line 5)"),
         ("shared_secret: short", "must have at least 32 characters"),

@@ -63,7 +63,7 @@ fn problems_of_an_item_name_it() {
         "oidc[1].issuer: is required; set it in the file\n",
         "oidc[1].client_id: is required",
         "oidc[1].leeway (line 6): must be a duration",
-        "oidc[2].issuer (line 7): stands twice",
+        "oidc[2].issuer (line 7): is the issuer of two items",
         "oidc[2].token_validation (line 9): one issuer is asked about opaque tokens already",
         "oidc[2].token_validation (line 9): introspection needs",
         "oidc[3] (line 10): must be a section",
@@ -132,8 +132,11 @@ fn each_way_of_validation_says_what_it_needs_and_what_it_cannot_tell() {
     let with = |more: &str| {
         load_text(&BASE.replace("client_id: elastauth", &format!("client_id: elastauth, {more}")), &env(&[]))
     };
-    assert!(warns(&with("token_validation: both").unwrap(), "oidc.token_validation: userinfo does not say for whom"));
-    assert!(warns(&with("token_validation: userinfo").unwrap(), "userinfo does not say for whom"));
+    assert!(warns(
+        &with("token_validation: both").unwrap(),
+        "oidc.token_validation: userinfo does not say for which client"
+    ));
+    assert!(warns(&with("token_validation: userinfo").unwrap(), "userinfo does not say for which client"));
     assert!(with("token_validation: introspection").unwrap_err().to_string().contains("needs oidc.client_id"));
     let loaded = with("token_validation: introspection, client_secret: s").unwrap();
     assert_eq!(issuers(&loaded)[0].2, Validation::Introspection);

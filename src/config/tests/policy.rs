@@ -1,4 +1,4 @@
-//! `policy.*`
+//! Rules that let requests through: `policy.*`.
 
 use super::*;
 

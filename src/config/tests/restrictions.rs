@@ -175,9 +175,9 @@ fn a_restriction_is_not_lost_where_its_section_stands_twice() {
     for (first, lost) in [
         (
             "required_claims: {department: [it]}",
-            Some("oidc.required_claims (line 1): stands in a section that is written again"),
+            Some("oidc.required_claims (line 1): is in a section that is written again"),
         ),
-        ("claim_mappings: {groups: roles}", Some("oidc.claim_mappings.groups (line 1): stands in a section")),
+        ("claim_mappings: {groups: roles}", Some("oidc.claim_mappings.groups (line 1): is in a section")),
         ("client_id: x, timeout: 1s", None),
     ] {
         let said = problems(&twice(first), &[]);
@@ -185,7 +185,7 @@ fn a_restriction_is_not_lost_where_its_section_stands_twice() {
         assert!(said.contains(lost.unwrap_or_default()), "{said}");
     }
     let both = format!("policy: {{allow: [{{groups: a}}]}}\n{BASE}policy: {{allow: [{{groups: b}}]}}\n");
-    assert_eq!(problems(&both, &[]), "", "the last one counts");
+    assert_eq!(problems(&both, &[]), "", "the last one is used");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! Which place counts: the image, the file, the environment.
+//! Which of the image, the file and the environment gives the value of a key.
 
 use super::*;
 
 #[test]
-fn the_address_of_the_image_counts_only_where_neither_the_file_nor_a_variable_says_another() {
+fn the_address_of_the_image_is_used_only_where_neither_the_file_nor_a_variable_gives_another() {
     let image = ("ELASTAUTH_IMAGE_LISTEN", "0.0.0.0:5000");
     let file = format!("{BASE}listen: 127.0.0.1:6000\n");
     for (text, set, expected) in [

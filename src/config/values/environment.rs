@@ -17,18 +17,18 @@ impl Values<'_> {
             if let Some(value) = self.variable(&name) {
                 let value = value.to_owned();
                 if value.contains(NOT_UTF8) {
-                    self.say(format!("{name} (environment): is not UTF-8"));
+                    self.add_problem(format!("{name} (environment): is not UTF-8"));
                 }
                 return Some(value);
             }
             let file = self.env.get(&format!("{name}_FILE")).filter(|_| key.kind.is_secret());
             if let Some(file) = file.filter(|file| !file.is_empty()) {
                 match std::fs::read_to_string(file) {
-                    Ok(text) if text.trim().is_empty() => self.say(format!(
+                    Ok(text) if text.trim().is_empty() => self.add_problem(format!(
                         "{name}_FILE (environment): {file} is empty: put the secret into it, or remove the variable"
                     )),
                     Ok(text) => return Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-                    Err(error) => self.say(format!("{name}_FILE (environment): {file}: {error}")),
+                    Err(error) => self.add_problem(format!("{name}_FILE (environment): {file}: {error}")),
                 }
             }
         }

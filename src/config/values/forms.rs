@@ -1,4 +1,4 @@
-//! How values of each type are read.
+//! Reads the value of a key as its type asks.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use tracing::Level;
 use super::Values;
 use crate::config::keys::{Choice, Form, Key, Mapping};
 
-/// A type of values that can be read without more ado.
+/// A type that [`Values::get`] can read.
 pub(crate) trait Read: Form {
     fn read(values: &mut Values<'_>, key: &'static Key<Self>) -> Self;
 }
@@ -162,7 +162,7 @@ impl Read for NonZeroUsize {
     }
 }
 
-/// `250ms`, `90s`, `1h30m`
+/// A time that is longer than nothing, such as `250ms`, `90s` or `1h30m`.
 impl Read for Duration {
     fn read(values: &mut Values<'_>, key: &'static Key<Self>) -> Self {
         let text = values.text(key);

@@ -15,7 +15,7 @@ impl Item {
         path.strip_prefix(self.section.name).is_some_and(|rest| rest.starts_with('.'))
     }
 
-    /// `oidc.issuer` → `oidc[1].issuer`
+    /// The path with the number of the item: `oidc.issuer` → `oidc[1].issuer`.
     pub(super) fn shown(self, path: &str) -> String {
         let Self { section: Repeatable { name }, at } = self;
         format!("{name}[{at}]{}", &path[name.len()..])

@@ -1,4 +1,4 @@
-//! Lists and mappings.
+//! Reads lists and mappings.
 
 use secrecy::SecretString;
 

@@ -77,7 +77,7 @@ impl Values<'_> {
     }
 
     /// Variables for keys that only the file can hold. Without our prefix, one may be another program's, or what the file puts in
-    /// with `${…}`; but a restriction that is not in force is never passed over.
+    /// with `${…}`; but a restriction that is not in force is always an error.
     pub(super) fn variables_of_the_file(&mut self) {
         for name in self.env.keys() {
             let prefixed = name.strip_prefix(PREFIX);

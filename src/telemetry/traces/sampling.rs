@@ -13,7 +13,7 @@ pub struct Sampling {
     pub roots: Roots,
 }
 
-/// Which requests are traced whose caller makes no choice that is followed.
+/// Which requests are traced where no choice of the caller is followed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Roots {
     /// Every such request is traced.

@@ -56,10 +56,7 @@ fn a_first_request_writes_the_user_with_a_password() {
                     next       PUT /user/ann {\"roles\":[\"dev\"]} with a password\n";
     assert_eq!(said(None, Ok(Existing::Absent), Ok(write(true)), None), expected);
     let alone = said(None, Ok(Existing::Absent), Ok(write(true)), Some("it is elsewhere"));
-    assert!(
-        alone.starts_with("cached     not read: it is elsewhere; the rest is as for a first request\n"),
-        "{alone}"
-    );
+    assert!(alone.starts_with("cached     not read: it is elsewhere; the rest is as for a first request\n"), "{alone}");
 }
 
 #[test]
