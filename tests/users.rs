@@ -260,7 +260,7 @@ async fn whoever_does_not_wait_for_late_writes_is_told_that_nobody_was_looked_at
     let mut command = bench.command(&config, &["disable", "ann", "--yes"]);
     let mut command = tokio::task::spawn_blocking(move || {
         let command = Process::start("elastauth users", &mut command);
-        command.wait_for_line(0, &["waiting 1m 30s for writes that may still land"]);
+        command.wait_for_line(0, &["waiting 1m 30s for writes that may still arrive"]);
         command
     })
     .await
@@ -268,7 +268,7 @@ async fn whoever_does_not_wait_for_late_writes_is_told_that_nobody_was_looked_at
     assert!(!bench.elasticsearch.user("ann").unwrap().enabled);
     command.interrupt();
     assert_eq!(command.wait().code(), Some(1));
-    command.wait_for_line(0, &["nobody was looked at again"]);
+    command.wait_for_line(0, &["no user was checked again"]);
     command.wait_for_line(0, &["ann", "failed", "done, but not looked at again"]);
 }
 
