@@ -128,10 +128,9 @@ fn complete(fragment: &str) -> String {
             continue;
         }
         let missing: String = needed
-            .lines()
+            .split_inclusive('\n')
             .filter(|line| !has(line.trim_start().split_inclusive(':').next().unwrap()))
             .filter(|line| !(has("cloud_id:") && line.contains("hosts:")))
-            .map(|line| format!("{line}\n"))
             .collect();
         text = text.replacen(&heading, &format!("{heading}{missing}"), 1);
     }
@@ -151,7 +150,7 @@ fn every_example_of_the_page_loads() {
         };
         // files that an example names are there, each with what it must hold
         let pair = rcgen::generate_simple_self_signed(vec!["elastauth".to_owned()]).unwrap();
-        let text = text
+        let lines: Vec<String> = text
             .lines()
             .map(|line| match line.rsplit_once("/etc/elastauth/") {
                 Some((before, name)) => {
@@ -159,11 +158,12 @@ fn every_example_of_the_page_loads() {
                     let key = name.contains("key");
                     std::fs::write(&path, if key { pair.signing_key.serialize_pem() } else { pair.cert.pem() })
                         .unwrap();
-                    format!("{before}{}\n", path.display())
+                    format!("{before}{}", path.display())
                 }
-                None => format!("{line}\n"),
+                None => line.to_owned(),
             })
-            .collect::<String>();
+            .collect();
+        let text = lines.join("\n");
         let variables = env(&[
             ("OIDC_CLIENT_SECRET", "client-secret"),
             ("REDIS_PASSWORD", "redis-password"),

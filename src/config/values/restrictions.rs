@@ -31,7 +31,7 @@ impl Values<'_> {
         match (self.node(key.path), empty) {
             (Some(node), _) => self.require_value_in_file(key, node),
             (None, Some(name)) => {
-                self.add_problem(format!("{name} (environment): is empty, and {} {WHY}: {CURE}", key.path))
+                self.add_problem(format!("{name} (environment): is empty, and {} {WHY}: {CURE}", key.path));
             }
             (None, None) => {}
         }
