@@ -11,8 +11,14 @@ struct Page {
 }
 
 const PAGES: [Page; 2] = [
-    Page { name: "checklist.md", text: include_str!("checklist.md"), rows: 54 },
-    Page { name: "identity.md", text: include_str!("identity.md"), rows: 115 },
+    Page { name: "checklist.md", text: include_str!("../docs/verification/checklist.md"), rows: 54 },
+    Page { name: "identity.md", text: include_str!("../docs/verification/identity.md"), rows: 115 },
+];
+
+/// Pages of facts, whose rows name the tests that would notice a change in their last column.
+const FACTS: [(&str, &str); 2] = [
+    ("facts/envoy.md", include_str!("../docs/facts/envoy.md")),
+    ("facts/elasticsearch.md", include_str!("../docs/facts/elasticsearch.md")),
 ];
 
 /// A numbered row: its cells, the number first, then the behaviour and the tests.
@@ -38,18 +44,30 @@ fn every_behaviour_has_a_row() {
     }
 }
 
+/// The words of a cell that are set as code.
+fn code(cell: &'static str) -> impl Iterator<Item = &'static str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+fn is_rust(word: &str) -> bool {
+    Path::new(word).extension().is_some_and(|extension| extension == "rs")
+}
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
 #[test]
 fn every_test_that_a_page_names_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for page in &PAGES {
         let mut named = 0;
         for (number, cells) in rows(page) {
             let (tests, row) = (cells[2], format!("{} {number}", page.name));
             let mut file = None;
-            for word in tests.split('`').skip(1).step_by(2) {
-                if Path::new(word).extension().is_some_and(|extension| extension == "rs") {
-                    let text = fs::read_to_string(root.join(word)).unwrap_or_else(|e| panic!("{row}: {word}: {e}"));
-                    file = Some((word, text));
+            for word in code(tests) {
+                if is_rust(word) {
+                    file = Some((word, read(word)));
                     continue;
                 }
                 let (path, text) = file.as_ref().unwrap_or_else(|| panic!("{row}: {word} stands before its file"));
@@ -59,5 +77,30 @@ fn every_test_that_a_page_names_exists() {
             assert!(file.is_some() || tests.starts_with("not held: "), "{row}: no test, and no reason why");
         }
         assert!(named >= page.rows, "{}", page.name);
+    }
+}
+
+#[test]
+fn every_test_that_holds_a_fact_exists() {
+    for (name, text) in FACTS {
+        let (mut held_by, mut named) = (false, 0);
+        for line in text.lines().filter(|line| line.starts_with('|')) {
+            let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            if cells.contains(&"fact") {
+                held_by = cells.last() == Some(&"held by");
+            }
+            let (Some(number), Some(tests)) = (cells.first(), cells.last().filter(|_| held_by)) else { continue };
+            let mut file: Option<(&str, String)> = None;
+            for word in code(tests) {
+                if is_rust(word) {
+                    file = Some((word, read(word)));
+                } else if let Some((path, text)) = file.as_ref().filter(|_| word.contains('_') && !word.contains('/')) {
+                    // what stands before the first file is a setting or a field
+                    assert!(text.contains(&format!("fn {word}(")), "{name} {number}: {path} has no {word}");
+                    named += 1;
+                }
+            }
+        }
+        assert!(named > 40, "{name}: the tests were found");
     }
 }
