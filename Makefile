@@ -3,7 +3,7 @@ ENVOYS := 1.36.4 1.37.0 1.38.3 1.39.3 1.40.0
 OLDEST_ENVOY := $(firstword $(ENVOYS))
 END_TO_END := --test process --test clients --test mistakes --test headers --test rolling --test shipped --test tls
 
-.PHONY: help demo test test-matrix soak bench memory budget budget-record profile lint build tools
+.PHONY: help demo test test-matrix soak bench memory budget budget-record profile lint docs build tools
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -52,6 +52,10 @@ lint: ## formatting, lints, documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --quiet
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses; \
 	  else echo "skipped: cargo deny is not installed"; fi
+
+docs: ## the documentation as a book: target/book/index.html; a warning is an error
+	tests/tools.sh mdbook
+	said=$$(.tools/bin/mdbook build 2>&1); built=$$?; echo "$$said"; test $$built = 0 && ! echo "$$said" | grep -qE 'WARN|ERROR'
 
 build: ## the release binary
 	cargo build --locked --release --bin elastauth

@@ -227,6 +227,16 @@ get_elasticsearch() {
   done
 }
 
+mdbook_version=0.5.4
+
+# Builds the documentation: `make docs`. Compiling it takes some minutes.
+get_mdbook() {
+  if [ "$("$tools/bin/mdbook" --version 2>/dev/null)" = "mdbook v$mdbook_version" ]; then return; fi
+  nice cargo install --locked --quiet --no-default-features --features search \
+    --root "$tools/mdbook-$mdbook_version" "mdbook@$mdbook_version"
+  ln -sf "$tools/mdbook-$mdbook_version/bin/mdbook" "$tools/bin/mdbook"
+}
+
 # A program of a Debian package that only root can install.
 get_package() { # PROGRAM PACKAGE
   if command -v "$1" >/dev/null; then return; fi
@@ -247,6 +257,7 @@ for tool in "$@"; do
     keycloak) get_keycloak ;;
     elasticsearch) get_elasticsearch ;;
     schemas) get_schemas ;;
+    mdbook) get_mdbook ;;
     h2load) get_package h2load nghttp2-client; command -v h2load >/dev/null || { say "install h2load (Debian: nghttp2-client)"; exit 1; } ;;
     valgrind) get_package valgrind valgrind; command -v valgrind >/dev/null || say "skipped: instructions are not counted: install valgrind" ;;
     *) say "unknown tool $tool"; exit 2 ;;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::yaml::{all, documents};
+use elastauth_support::yaml::{all, documents};
 use super::{deadline, milliseconds, read};
 
 const FILES: [&str; 3] = ["envoy/envoy.yaml", "envoy/authelia.yaml", "envoy/compose/envoy.yaml"];

@@ -4,14 +4,13 @@
 
 mod account;
 mod envoys;
-mod yaml;
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use elastauth_support::servers::root;
+use elastauth_support::yaml::{all, documents};
 use serde_json::{Value, json};
-use yaml::{all, documents};
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()

@@ -30,6 +30,7 @@ pub mod servers;
 pub mod specification;
 pub mod upstream;
 pub mod users;
+pub mod yaml;
 
 /// An HTTP client without proxy, redirects or patience.
 #[must_use]

@@ -6,6 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 use serde_json::{Map, Value};
 
 /// Every document of a file.
+#[must_use]
 pub fn documents(text: &str) -> Vec<Value> {
     let mut reader = Reader { events: Parser::new_from_str(text), anchors: HashMap::new() };
     let mut found = Vec::new();
@@ -19,6 +20,7 @@ pub fn documents(text: &str) -> Vec<Value> {
 }
 
 /// Every value that stands under this key, however deep.
+#[must_use]
 pub fn all<'v>(value: &'v Value, key: &str) -> Vec<&'v Value> {
     let mut found = Vec::new();
     match value {
