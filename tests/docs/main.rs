@@ -10,6 +10,7 @@ mod slug;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use elastauth_support::process::{run, said};
@@ -66,6 +67,35 @@ fn every_file_that_a_page_names_exists() {
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
     assert!(found > 200, "the names were found");
+}
+
+/// A newcomer finds each file in one step.
+#[test]
+fn the_architecture_says_what_each_source_file_does() {
+    let page = pages().into_iter().find(|page| page.path == "docs/architecture.md").unwrap();
+    let named: BTreeSet<_> = sources(&page).into_iter().filter(|path| path.ends_with(".rs")).collect();
+    let files = rust_files(&root().join("src"));
+    assert!(files.len() > 100, "the files were found");
+    let missing: Vec<_> = files.into_iter().filter(|file| !named.contains(file)).collect();
+    assert!(missing.is_empty(), "docs/architecture.md has no row for {missing:#?}");
+}
+
+/// Files of a folder, without those that hold tests only.
+fn rust_files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if name == "tests" {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    found
 }
 
 #[test]
