@@ -11,9 +11,8 @@ use elastauth_support::servers::root;
 const USAGE: i32 = 2;
 
 /// Lines of other programs by their beginning, and the test that runs the same: its file and its name.
-const ELSEWHERE: &[(&str, &str, &str)] = &[
-    ("grpcurl -plaintext -d", "tests/clients.rs", "grpcurl_lists_describes_and_asks"),
-];
+const ELSEWHERE: &[(&str, &str, &str)] =
+    &[("grpcurl -plaintext -d", "tests/clients.rs", "grpcurl_lists_describes_and_asks")];
 
 /// Checks each command of a block.
 pub fn check(text: &str) -> Result<(), String> {
@@ -86,8 +85,11 @@ fn words(line: &str) -> Vec<String> {
 fn make(arguments: &[&str]) -> Result<(), String> {
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
     let is_target = |name: &str| {
-        let targets = makefile.lines().filter(|line| !line.starts_with([' ', '\t', '.'])).filter_map(|line| line.split_once(':'));
-        targets.filter(|(_, rest)| !rest.starts_with('=')).any(|(names, _)| names.split(' ').any(|target| target == name))
+        let targets =
+            makefile.lines().filter(|line| !line.starts_with([' ', '\t', '.'])).filter_map(|line| line.split_once(':'));
+        targets
+            .filter(|(_, rest)| !rest.starts_with('='))
+            .any(|(names, _)| names.split(' ').any(|target| target == name))
     };
     match arguments.iter().find(|name| !is_assignment(name) && !is_target(name)) {
         Some(name) => Err(format!("make has no target {name}")),
@@ -114,7 +116,11 @@ fn cargo(arguments: &[&str]) -> Result<(), String> {
 fn elastauth(arguments: &[&str]) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_elastauth"));
-    command.env_clear().env("ELASTAUTH_CONFIG", folder.path().join("none.yml")).current_dir(folder.path()).args(arguments);
+    command
+        .env_clear()
+        .env("ELASTAUTH_CONFIG", folder.path().join("none.yml"))
+        .current_dir(folder.path())
+        .args(arguments);
     let output = run(&mut command, "").unwrap();
     if output.status.code() == Some(USAGE) { Err(said(&output)) } else { Ok(()) }
 }
@@ -122,7 +128,10 @@ fn elastauth(arguments: &[&str]) -> Result<(), String> {
 #[test]
 fn commands_are_taken_apart_as_a_shell_does() {
     let text = "# first\nA=1 make demo   # says\n  printf '%s' \"$T\" | elastauth explain --groups 'a b' \\\n  --online < file\n";
-    assert_eq!(lines(text), ["A=1 make demo", "printf '%s' \"$T\"", "elastauth explain --groups 'a b'    --online < file"]);
+    assert_eq!(
+        lines(text),
+        ["A=1 make demo", "printf '%s' \"$T\"", "elastauth explain --groups 'a b'    --online < file"]
+    );
     assert_eq!(words("explain --groups 'a b'  '' < file"), ["explain", "--groups", "a b", ""]);
 }
 

@@ -129,7 +129,9 @@ fn interpolated(yaml: &str) -> BTreeMap<&str, String> {
     let names = yaml.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
     let value = |name: &str| match name {
         _ if name.contains("KEY") && !name.contains("API") => "0123456789abcdef".repeat(4),
-        _ if name.contains("URL") || name.contains("ISSUER") || name.contains("HOST") => format!("https://{}.example.com", name.len()),
+        _ if name.contains("URL") || name.contains("ISSUER") || name.contains("HOST") => {
+            format!("https://{}.example.com", name.len())
+        }
         _ => format!("a-value-for-{name}-of-some-length"),
     };
     names.filter(|name| !name.contains(":-")).map(|name| (name, value(name))).collect()
@@ -176,7 +178,9 @@ fn excerpt(text: &str, path: &str) -> Result<(), String> {
 /// The file begins with these lines, all of them moved by the same number of spaces.
 fn begins(file: &[&str], part: &[&str]) -> bool {
     let Some(first) = part.first() else { return true };
-    let by = |line: &str, of: &str| line.trim_end().strip_suffix(of.trim_start()).map(str::len).map(|at| (at, of.len() - of.trim_start().len()));
+    let by = |line: &str, of: &str| {
+        line.trim_end().strip_suffix(of.trim_start()).map(str::len).map(|at| (at, of.len() - of.trim_start().len()))
+    };
     let Some((there, here)) = file.first().and_then(|line| by(line, first)) else { return false };
     let moved = |line: &str| {
         let indent = line.len() - line.trim_start().len();
@@ -191,7 +195,8 @@ fn begins(file: &[&str], part: &[&str]) -> bool {
 
 /// A request whose body is the documented role.
 fn role(text: &str) -> Result<(), String> {
-    let body = text.trim_start().strip_prefix("PUT /_security/role/elastauth").ok_or("not the request that makes the role")?;
+    let body =
+        text.trim_start().strip_prefix("PUT /_security/role/elastauth").ok_or("not the request that makes the role")?;
     let body: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
     let actions: Value = serde_json::from_str(ROLE).unwrap();
     let setup = fs::read_to_string(root().join("envoy/compose/setup.sh")).unwrap();

@@ -24,7 +24,8 @@ impl Link {
             LinkType::Reference | LinkType::Collapsed => Some((CowStr::from("undefined:"), CowStr::from(""))),
             _ => None,
         };
-        let events = Parser::new_with_broken_link_callback(&page.text, pulldown_cmark::Options::ENABLE_TABLES, Some(undefined));
+        let events =
+            Parser::new_with_broken_link_callback(&page.text, pulldown_cmark::Options::ENABLE_TABLES, Some(undefined));
         events
             .filter_map(|event| match event {
                 Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => Some(dest_url.into_string()),

@@ -46,8 +46,11 @@ fn every_page_of_the_book_is_listed_once() {
     }
     let once: BTreeSet<_> = listed.iter().cloned().collect();
     assert_eq!(once.len(), listed.len(), "docs/SUMMARY.md lists a page twice");
-    let there: BTreeSet<_> =
-        pages().into_iter().map(|page| page.path).filter(|path| path.starts_with("docs/") && path != "docs/SUMMARY.md").collect();
+    let there: BTreeSet<_> = pages()
+        .into_iter()
+        .map(|page| page.path)
+        .filter(|path| path.starts_with("docs/") && path != "docs/SUMMARY.md")
+        .collect();
     assert_eq!(once, there);
 }
 

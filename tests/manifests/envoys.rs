@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use elastauth_support::yaml::{all, documents};
 use super::{deadline, milliseconds, read};
+use elastauth_support::yaml::{all, documents};
 
 const FILES: [&str; 3] = ["envoy/envoy.yaml", "envoy/authelia.yaml", "envoy/compose/envoy.yaml"];
 
