@@ -5,6 +5,7 @@
 //! | `yaml,config` | a complete configuration: `elastauth check` accepts it |
 //! | `yaml,config-part` | a part of one: accepted together with variables for what it leaves out |
 //! | `yaml,from=PATH`, any language | an excerpt of that file, indentation apart; `# …` stands for lines that are left out |
+//! | `yaml,of=PROGRAM` | a configuration of another program that no test can start: well-formed YAML |
 //! | `sh` | each command: see `commands.rs` |
 //! | `json,role` | the role of elastauth's account, as `envoy/compose/setup.sh` makes it |
 //! | `text` | output or a picture |
@@ -69,6 +70,9 @@ impl Block {
             ("yaml", "config") => loads(&self.text, &BTreeMap::new()),
             ("yaml", "config-part") => loads(&self.text, &rest_of(&self.text)),
             ("json", "role") => role(&self.text),
+            ("yaml", how) if how.strip_prefix("of=").is_some_and(|program| !program.is_empty()) => {
+                if documents(&self.text).is_empty() { Err("no YAML".into()) } else { Ok(()) }
+            }
             (_, how) => match how.strip_prefix("from=") {
                 Some(path) => excerpt(&self.text, path),
                 None => Err(format!("`{}` is no tag: see tests/docs/examples.rs", self.tag)),

@@ -61,7 +61,8 @@ fn every_file_that_a_page_names_exists() {
     let mut found = 0;
     for page in pages() {
         for source in sources(&page) {
-            if root().join(&source).exists() {
+            let beside = Path::new(&page.path).parent().unwrap();
+            if [root().join(&source), root().join(beside).join(&source)].iter().any(|file| file.exists()) {
                 found += 1;
             } else {
                 missing.push(format!("{}: {source}", page.path));

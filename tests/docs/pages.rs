@@ -62,11 +62,12 @@ fn add(file: &Path, found: &mut Vec<Page>) {
     }
 }
 
-/// The files and folders of the repository that a page names as code. Patterns such as `src/{a,b}.rs` are left out.
+/// The files and folders that a page names as code. Patterns such as `src/{a,b}.rs` and `src/NAME.rs` are left out.
 pub fn sources(page: &Page) -> Vec<String> {
     let named = |code: CowStr<'_>| {
         let plain = code.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
-        (plain && SOURCES.iter().any(|folder| code.starts_with(folder))).then(|| code.into_string())
+        (plain && !code.contains("NAME") && SOURCES.iter().any(|folder| code.starts_with(folder)))
+            .then(|| code.into_string())
     };
     page.events()
         .filter_map(|event| match event {
