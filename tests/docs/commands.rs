@@ -34,6 +34,18 @@ pub fn check(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Fails where output or a picture is commands: these are checked, and so have another tag.
+pub fn none(text: &str) -> Result<(), String> {
+    let programs = ["make", "cargo", "elastauth", "curl", "docker", "grpcurl", "kubectl", "redis-cli"];
+    let command = |line: &&str| {
+        programs.iter().any(|program| line.strip_prefix(program).is_some_and(|rest| rest.starts_with(' ')))
+    };
+    match text.lines().find(command) {
+        Some(line) => Err(format!("`{line}` is a command: use the tag `sh`")),
+        None => Ok(()),
+    }
+}
+
 /// The tests of [`ELSEWHERE`] exist.
 pub fn tests_exist() {
     for (command, file, test) in ELSEWHERE {
@@ -66,14 +78,13 @@ fn words(line: &str) -> Vec<String> {
     for c in line.chars().chain([' ']) {
         match (quote, c) {
             (Some(end), c) if c == end => quote = None,
-            (Some(_), c) => word.push(c),
             (None, '\'' | '"') => (quote, begun) = (Some(c), true),
             (None, ' ') if begun || !word.is_empty() => {
                 found.push(std::mem::take(&mut word));
                 begun = false;
             }
             (None, ' ') => {}
-            (None, c) => word.push(c),
+            (_, c) => word.push(c),
         }
     }
     if let Some(at) = found.iter().position(|word| word.starts_with(['<', '>'])) {

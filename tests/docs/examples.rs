@@ -65,7 +65,7 @@ impl Block {
     /// Fails with what is wrong.
     pub fn check(&self) -> Result<(), String> {
         match self.tag.split_once(',').map_or((&*self.tag, ""), |(language, how)| (language, how)) {
-            ("text", "") => Ok(()),
+            ("text", "") => commands::none(&self.text),
             ("sh", "") => commands::check(&self.text),
             ("yaml", "config") => loads(&self.text, &BTreeMap::new()),
             ("yaml", "config-part") => loads(&self.text, &rest_of(&self.text)),

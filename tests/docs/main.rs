@@ -77,7 +77,7 @@ fn every_file_that_a_page_names_exists() {
 #[test]
 fn the_architecture_says_what_each_source_file_does() {
     let page = pages().into_iter().find(|page| page.path == "docs/architecture.md").unwrap();
-    let named: BTreeSet<_> = sources(&page).into_iter().filter(|path| path.ends_with(".rs")).collect();
+    let named: BTreeSet<_> = sources(&page).into_iter().collect();
     let files = rust_files(&root().join("src"));
     assert!(files.len() > 100, "the files were found");
     let missing: Vec<_> = files.into_iter().filter(|file| !named.contains(file)).collect();
@@ -121,6 +121,21 @@ fn every_code_block_says_how_it_is_checked_and_works() {
 #[test]
 fn every_test_that_stands_for_a_command_exists() {
     commands::tests_exist();
+}
+
+/// `tests/redis_acl.rs` tries the rights on real servers, so those that the page names must be the same.
+#[test]
+fn every_right_in_redis_that_the_page_names_is_tried() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    // a pipe within a table is escaped
+    let (page, tried) = (read("docs/redis.md").replace(r"\|", "|"), read("tests/redis_acl.rs"));
+    let rights: BTreeSet<_> = page
+        .split(|c: char| c.is_whitespace() || "`,".contains(c))
+        .filter(|word| word.starts_with(['+', '~']) && word.len() > 3)
+        .collect();
+    assert!(rights.len() > 8, "the rights were found: {rights:?}");
+    let missing: Vec<_> = rights.into_iter().filter(|right| !tried.contains(right)).collect();
+    assert!(missing.is_empty(), "tests/redis_acl.rs does not try {missing:?}");
 }
 
 /// What `make docs` does, where mdBook has been fetched.
