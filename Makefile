@@ -55,7 +55,7 @@ lint: ## formatting, lints, documentation
 
 docs: ## the documentation as a book: target/book/index.html; a warning is an error
 	tests/tools.sh mdbook
-	said=$$(.tools/bin/mdbook build 2>&1); built=$$?; echo "$$said"; test $$built = 0 && ! echo "$$said" | grep -qE 'WARN|ERROR'
+	@said=$$(.tools/bin/mdbook build 2>&1); built=$$?; echo "$$said"; test $$built = 0 && ! echo "$$said" | grep -qE 'WARN|ERROR'
 
 build: ## the release binary
 	cargo build --locked --release --bin elastauth
