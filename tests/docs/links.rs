@@ -9,6 +9,9 @@ use pulldown_cmark::{BrokenLink, CowStr, Event, LinkType, Parser, Tag};
 use crate::pages::Page;
 use crate::slug::anchors;
 
+/// The list of pages, which may name a README.
+const SUMMARY: &str = "docs/SUMMARY.md";
+
 /// One link or picture of a page.
 pub struct Link {
     from: String,
@@ -55,6 +58,9 @@ impl Link {
         }
         if book(&self.from) && file.is_dir() {
             return Some(format!("{} is a folder, which is no page of the book", self.to));
+        }
+        if book(&self.from) && self.from != SUMMARY && target.ends_with("/README.md") {
+            return Some(format!("{} is `index.html` in the book, and mdBook leaves links to it as they are", self.to));
         }
         let fragment = fragment?;
         match pages.iter().find(|page| page.path == target) {

@@ -10,7 +10,7 @@ mod slug;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use elastauth_support::process::{run, said};
@@ -123,6 +123,21 @@ fn every_test_that_stands_for_a_command_exists() {
     commands::tests_exist();
 }
 
+fn html_files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found = paths.flat_map(|path| if path.is_dir() { html_files(&path) } else { vec![path] });
+    // the page for what is not found is shown at any address
+    found.filter(|path| path.extension().is_some_and(|e| e == "html") && !path.ends_with("404.html")).collect()
+}
+
+/// Links of a page of the finished book to files that it does not have.
+fn dead_links(file: &Path) -> Vec<String> {
+    let html = fs::read_to_string(file).unwrap();
+    let links = html.split(" href=\"").skip(1).map(|rest| rest.split(['"', '#']).next().unwrap());
+    let dead = |link: &&str| !link.contains(':') && !file.parent().unwrap().join(link).exists();
+    links.filter(dead).map(|link| format!("{}: {link}", file.display())).collect()
+}
+
 /// `tests/redis_acl.rs` tries the rights on real servers, so those that the page names must be the same.
 #[test]
 fn every_right_in_redis_that_the_page_names_is_tried() {
@@ -146,5 +161,7 @@ fn the_book_builds_without_a_warning() {
     let output = run(Command::new(mdbook).arg("build").arg("--dest-dir").arg(folder.path()).arg(root()), "").unwrap();
     let said = said(&output);
     assert!(output.status.success() && !said.contains("WARN") && !said.contains("ERROR"), "{said}");
+    let dead: Vec<_> = html_files(folder.path()).iter().flat_map(|file| dead_links(file)).collect();
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
     assert!(folder.path().join("index.html").exists(), "the first page is there");
 }
