@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# tools.sh TOOL…: gets what the tests, the demonstration and the benchmarks run against into .tools; the names are at the end.
+# tools.sh TOOL…: gets what the tests, the demonstration and the benchmarks run against, and mdBook, into .tools; the names are at
+# the end.
 # Quick when it is there. Says plainly what to install when it cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
