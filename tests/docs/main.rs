@@ -5,6 +5,7 @@
 mod commands;
 mod examples;
 mod links;
+mod mentions;
 mod pages;
 mod slug;
 
@@ -71,6 +72,14 @@ fn every_file_that_a_page_names_exists() {
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
     assert!(found > 200, "the names were found");
+}
+
+/// Comments, shipped files and messages send readers to pages, some of them in the middle of an outage.
+#[test]
+fn every_page_that_another_file_names_exists() {
+    let (problems, found) = mentions::problems(&pages());
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(found > 10, "the names were found");
 }
 
 /// A newcomer finds each file in one step.
