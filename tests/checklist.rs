@@ -15,7 +15,7 @@ const PAGES: [Page; 2] = [
     Page { name: "identity.md", text: include_str!("../docs/verification/identity.md"), rows: 115 },
 ];
 
-/// Pages of facts, whose rows name the tests that would notice a change in their last column.
+/// Pages of facts. Their last column names the tests that would notice a change.
 const FACTS: [(&str, &str); 2] = [
     ("facts/envoy.md", include_str!("../docs/facts/envoy.md")),
     ("facts/elasticsearch.md", include_str!("../docs/facts/elasticsearch.md")),

@@ -197,7 +197,7 @@ fn begins(file: &[&str], part: &[&str]) -> bool {
     file.len() >= part.len() && file.iter().zip(part).all(same)
 }
 
-/// A request whose body is the documented role.
+/// A request with the documented role as its body.
 fn role(text: &str) -> Result<(), String> {
     let body =
         text.trim_start().strip_prefix("PUT /_security/role/elastauth").ok_or("not the request that makes the role")?;
