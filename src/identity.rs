@@ -11,6 +11,7 @@ pub mod algorithm;
 mod answers;
 pub mod attributes;
 pub mod claims;
+mod error;
 pub mod headers;
 pub mod issuer;
 pub mod issuers;
@@ -25,7 +26,7 @@ pub mod token_cache;
 mod verification_limit;
 mod verified;
 
-pub use token::Error;
+pub use error::{Error, KeyError};
 pub use verified::{Validity, Verified};
 
 /// A name that Elasticsearch accepts and that Basic authentication can carry:

@@ -13,9 +13,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::claims::Claims;
+use super::error::Error;
 use super::keyring::Keyring;
 use super::strict_object::StrictObject;
-use super::token::Error;
 use super::token_cache::REFUSED;
 use super::{Answer, KeySource, Question};
 use crate::bounded_cache::{self, BoundedCache, Size};

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use super::Millis;
+use super::error::Error;
 use super::strict_object::StrictObject;
-use super::token::Error;
 
 mod mapping;
 

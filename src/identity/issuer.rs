@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::KeyError;
 use super::answers::{Accepted, Answers, Standing};
 use super::claims::Claims;
 use super::keyring::{self, Keyring};
@@ -95,7 +96,7 @@ impl<K: KeySource> Issuer<K> {
     }
 
     /// Whether keys are in hand or can be had now, where they are needed.
-    pub(super) async fn ready(&self) -> Result<(), keyring::Error> {
+    pub(super) async fn ready(&self) -> Result<(), KeyError> {
         if self.validation.needs_keys() { self.keyring().ready().await } else { Ok(()) }
     }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use super::KeyError;
 use super::issuer::Issuer;
 use super::issuer::Validation;
-use super::keyring;
 use super::token::{ASKED, CHECKS, Error};
 use super::verification_limit::VerificationLimit;
 use super::{KeySource, Verified, jws};
@@ -91,7 +91,7 @@ impl<K: KeySource> Issuers<K> {
 
     /// Whether tokens of at least one issuer can be verified: the others' bearers are refused one by one, and taking the whole
     /// service away would not help them.
-    pub async fn ready(&self) -> Result<(), keyring::Error> {
+    pub async fn ready(&self) -> Result<(), KeyError> {
         let mut outcome = Ok(());
         for ready in futures_util::future::join_all(self.0.iter().map(Issuer::ready)).await {
             match ready {

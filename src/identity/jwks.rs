@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::algorithm;
-use super::keyring::Error;
+use super::error::KeyError;
 
 /// A public key, and what it may verify.
 #[derive(Debug)]
@@ -107,16 +107,16 @@ pub(super) fn parse(document: &[u8], allowed: &[Algorithm]) -> Result<Parsed, &'
 
 /// The key for a token: by `kid` first, then by what it may verify, since RFC 7517 §4.5 lets keys of
 /// different types share an id.
-pub(super) fn choose(keys: &[Arc<Key>], kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Error> {
+pub(super) fn choose(keys: &[Arc<Key>], kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, KeyError> {
     let named: Vec<_> = match kid {
         Some(kid) => keys.iter().filter(|key| key.id() == Some(kid)).collect(),
-        None if keys.len() > 1 => return Err(Error::MissingKid),
+        None if keys.len() > 1 => return Err(KeyError::MissingKid),
         None => keys.iter().collect(),
     };
     if named.is_empty() {
-        return Err(Error::UnknownKey);
+        return Err(KeyError::UnknownKey);
     }
-    named.into_iter().find(|key| key.verifies(algorithm)).cloned().ok_or(Error::Algorithm)
+    named.into_iter().find(|key| key.verifies(algorithm)).cloned().ok_or(KeyError::Algorithm)
 }
 
 /// Why a key is left out.

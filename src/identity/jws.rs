@@ -7,8 +7,8 @@ use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
 use super::algorithm;
+use super::error::Error;
 use super::strict_object::StrictObject;
-use super::token::Error;
 
 /// Above this a token is not looked at. Envoy's own limit for all headers together is 60 KiB by default.
 pub(super) const MAX_BYTES: usize = 16 * 1024;

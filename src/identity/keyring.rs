@@ -16,17 +16,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::KeySource;
+use super::error::KeyError;
 use super::jwks::{self, Key};
 use crate::clock::jittered;
-
-mod shared;
-
-use shared::{Failure, Fetches, Reason, Set, Shared};
 
 /// How long keys are trusted.
 #[derive(Clone, Debug)]
@@ -39,27 +36,56 @@ pub struct Settings {
     pub cooldown: Duration,
 }
 
-/// Why there is no key for a token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The provider does not publish the key: the token's fault.
-    #[error("the provider has no key with the token's key id")]
-    UnknownKey,
-    /// The provider publishes several keys, and `OpenID` Connect Core §10.1 then demands a `kid`.
-    #[error("the token names no key, and the provider has several")]
-    MissingKid,
-    /// The key that the token names is of another type or curve, or for another algorithm.
-    #[error("the token's algorithm does not fit its key")]
-    Algorithm,
-    /// Keys are not known and cannot be asked for now. Nobody's token is at fault.
-    #[error("the provider's keys are not available: {0}")]
-    Unavailable(Arc<str>),
-}
-
 /// The keys of one provider.
 #[derive(Debug)]
 pub struct Keyring<K> {
     shared: Arc<Shared<K>>,
+}
+
+#[derive(Debug)]
+struct Shared<K> {
+    source: K,
+    settings: Settings,
+    algorithms: Vec<Algorithm>,
+    /// Swapped as a whole.
+    set: ArcSwapOption<Set>,
+    /// Never held across an await.
+    fetches: Mutex<Fetches>,
+    /// Places of callers that wait for an unknown key id.
+    unknown: Semaphore,
+}
+
+#[derive(Debug)]
+struct Set {
+    keys: Vec<Arc<Key>>,
+    /// When the fetch began: the set is at least as new as this.
+    asked: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Fetches {
+    /// The task of the running fetch holds the sender: it is over when that is gone, panic or not.
+    running: Option<watch::Receiver<()>>,
+    /// The last fetch, unless it succeeded.
+    failure: Option<Failure>,
+    /// The one clock: when the last fetch ended, if it failed or was for an unknown key id. A set that was fetched for its age
+    /// starts none, so that a key which comes right after it is found at once.
+    rests_since: Option<Instant>,
+}
+
+/// Why the set is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// There is none, or it is old.
+    Age,
+    /// None of its keys has the id that a token names.
+    UnknownKey,
+}
+
+#[derive(Debug)]
+struct Failure {
+    asked: Instant,
+    why: Arc<str>,
 }
 
 /// Tokens with unknown key ids that wait for a fetch at once. Anybody can make them up, and each that waits is one of the
@@ -95,7 +121,7 @@ impl<K: KeySource> Keyring<K> {
     /// The key for a token's `kid` and algorithm.
     ///
     /// Waits for a fetch only when no set is young enough, or when none of its keys has that id.
-    pub async fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Error> {
+    pub async fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, KeyError> {
         let called = Instant::now();
         loop {
             let set = self.shared.usable();
@@ -105,7 +131,7 @@ impl<K: KeySource> Keyring<K> {
                 }
                 match jwks::choose(&set.keys, kid, algorithm) {
                     // an answer older than the question proves nothing: the key may be new
-                    Err(Error::UnknownKey) if set.asked < called => {}
+                    Err(KeyError::UnknownKey) if set.asked < called => {}
                     found => return found,
                 }
             }
@@ -113,7 +139,7 @@ impl<K: KeySource> Keyring<K> {
             // wait.
             let _place = match &set {
                 Some(_) => Some(self.shared.unknown.try_acquire().map_err(|_| {
-                    Error::Unavailable("too many tokens with unknown key ids wait for them to be fetched".into())
+                    KeyError::Unavailable("too many tokens with unknown key ids wait for them to be fetched".into())
                 })?),
                 None => None,
             };
@@ -132,7 +158,7 @@ impl<K: KeySource> Keyring<K> {
     }
 
     /// Whether keys are in hand or can be had now; tries at most once per cool-down.
-    pub async fn ready(&self) -> Result<(), Error> {
+    pub async fn ready(&self) -> Result<(), KeyError> {
         if self.known() {
             return Ok(());
         }
@@ -142,7 +168,7 @@ impl<K: KeySource> Keyring<K> {
             return Ok(());
         }
         let failure = self.shared.fetches().failure.as_ref().map(|failure| failure.why.clone());
-        Err(Error::Unavailable(failure.unwrap_or_else(|| "the provider publishes no usable key".into())))
+        Err(KeyError::Unavailable(failure.unwrap_or_else(|| "the provider publishes no usable key".into())))
     }
 
     /// Fetches the set now and then, ahead of [`Settings::refresh`], for as long as the process lives: so that no request
@@ -193,7 +219,7 @@ impl<K: KeySource> Keyring<K> {
 
     /// Returns when a set other than `seen` may be there: at once if it is, after the running fetch or one
     /// of our own otherwise. Fails when the cool-down forbids to ask.
-    async fn newer_than(&self, seen: Option<&Set>, called: Instant) -> Result<(), Error> {
+    async fn newer_than(&self, seen: Option<&Set>, called: Instant) -> Result<(), KeyError> {
         let mut running = {
             let mut fetches = self.shared.fetches();
             if let Some(set) = self.shared.usable()
@@ -206,9 +232,9 @@ impl<K: KeySource> Keyring<K> {
             } else {
                 if self.rests(&fetches) || fetches.failure.as_ref().is_some_and(|failure| failure.asked >= called) {
                     return Err(match (&fetches.failure, seen) {
-                        (Some(failure), _) => Error::Unavailable(failure.why.clone()),
-                        (None, Some(_)) => Error::UnknownKey,
-                        (None, None) => Error::Unavailable("they are too old, and were asked for just now".into()),
+                        (Some(failure), _) => KeyError::Unavailable(failure.why.clone()),
+                        (None, Some(_)) => KeyError::UnknownKey,
+                        (None, None) => KeyError::Unavailable("they are too old, and were asked for just now".into()),
                     });
                 }
                 let reason = if seen.is_some() { Reason::UnknownKey } else { Reason::Age };
@@ -244,6 +270,66 @@ impl<K: KeySource> Keyring<K> {
 impl<K> Clone for Keyring<K> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<K: KeySource> Shared<K> {
+    async fn fetch(&self, asked: Instant, reason: Reason) {
+        let outcome = match self.source.fetch().await {
+            Ok(document) => jwks::parse(&document, &self.algorithms).map_err(Arc::from),
+            Err(error) => Err(Arc::from(error.to_string())),
+        };
+        let mut fetches = self.fetches();
+        fetches.rests_since = (outcome.is_err() || reason == Reason::UnknownKey).then(Instant::now);
+        match outcome {
+            Ok(parsed) => {
+                if let Some(first) = parsed.bad.first() {
+                    tracing::warn!(skipped = parsed.bad.len(), usable = parsed.keys.len(), first, "Bad keys skipped");
+                }
+                if parsed.keys.is_empty() {
+                    // Believed all the same: a provider may withdraw all its keys, and then nothing verifies.
+                    tracing::warn!("The provider publishes no usable key");
+                }
+                fetches.failure = None;
+                self.replace(parsed.keys, asked);
+            }
+            Err(why) => {
+                tracing::warn!(error = %why, "Keys not fetched");
+                fetches.failure = Some(Failure { asked, why });
+            }
+        }
+    }
+
+    /// Only one fetch runs at a time, so nobody else replaces the set meanwhile.
+    fn replace(&self, mut keys: Vec<Arc<Key>>, asked: Instant) {
+        let old = self.set.load_full();
+        let before = old.as_ref().map_or(&[][..], |set| &set.keys);
+        for key in &mut keys {
+            if let Some(same) = before.iter().find(|old| old.equals(key)) {
+                *key = Arc::clone(same);
+            }
+        }
+        let set = Arc::new(Set { keys, asked });
+        self.set.store(Some(Arc::clone(&set)));
+        // afterwards, so that nobody takes a key that is withdrawn already
+        for gone in before.iter().filter(|old| !set.keys.iter().any(|key| Arc::ptr_eq(key, old))) {
+            gone.withdraw();
+        }
+    }
+
+    /// The set, unless it is too old.
+    fn usable(&self) -> Option<Arc<Set>> {
+        self.set.load_full().filter(|set| set.asked.elapsed() < self.settings.max_stale)
+    }
+
+    fn fetches(&self) -> MutexGuard<'_, Fetches> {
+        self.fetches.lock()
+    }
+}
+
+impl Fetches {
+    fn running(&self) -> Option<watch::Receiver<()>> {
+        self.running.clone().filter(|running| running.has_changed().is_ok())
     }
 }
 

@@ -13,11 +13,10 @@ use super::verification_limit::VerificationLimit;
 use super::{AsOf, Identity, KeySource, Owner, Verified, algorithm, jws};
 
 mod checks;
-mod error;
 mod rules;
 
+pub use super::error::Error;
 pub(super) use checks::{ASKED, CHECKS};
-pub use error::Error;
 pub(super) use rules::{Rules, Times, kind};
 
 /// What a token must be.

@@ -150,8 +150,8 @@ mod tests {
             Error::NotYetValid,
             Error::IssuedInFuture,
             Error::Refused,
-            Error::Key(super::super::keyring::Error::UnknownKey),
-            Error::Key(super::super::keyring::Error::Unavailable("down".into())),
+            Error::Key(crate::identity::KeyError::UnknownKey),
+            Error::Key(crate::identity::KeyError::Unavailable("down".into())),
         ] {
             known.refuse(name, &error);
             assert!(matches!(known.look(&name, at(0)), Lookup::New), "{error:?}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::identity::token::Error;
+use crate::identity::error::Error;
 
 /// Questions to one provider at once: a flood of made-up tokens must not turn this process against it.
 pub(super) const MAX_ASKED: usize = 64;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Claims;
 use crate::identity::Username;
-use crate::identity::token::Error;
+use crate::identity::error::Error;
 
 /// `oidc.claim_mappings` and what else is said about claims.
 #[derive(Clone, Debug, PartialEq, Eq)]

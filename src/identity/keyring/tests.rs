@@ -27,7 +27,7 @@ fn set(ids: &[&str]) -> Vec<u8> {
     key_set(&keys)
 }
 
-async fn ask(ring: &Keyring<Provider>, kid: &str) -> Result<(), Error> {
+async fn ask(ring: &Keyring<Provider>, kid: &str) -> Result<(), KeyError> {
     ring.key(Some(kid), Algorithm::ES256).await.map(|key| assert_eq!(key.id(), Some(kid)))
 }
 
@@ -94,7 +94,7 @@ async fn an_old_set_serves_while_one_fetch_renews_it() {
     settle().await;
     ask(&ring, "b").await.unwrap();
     advance(SECOND).await;
-    assert_eq!(ask(&ring, "a").await, Err(Error::UnknownKey), "a key that left the set is not used");
+    assert_eq!(ask(&ring, "a").await, Err(KeyError::UnknownKey), "a key that left the set is not used");
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,11 +104,11 @@ async fn an_unknown_key_id_asks_once_per_cool_down() {
     ask(&ring, "a").await.unwrap();
     for kid in ["x", "y", "x"] {
         advance(SECOND).await;
-        assert_eq!(ask(&ring, kid).await, Err(Error::UnknownKey));
+        assert_eq!(ask(&ring, kid).await, Err(KeyError::UnknownKey));
     }
     assert_eq!(provider.asked(), 2);
     advance(COOLDOWN).await;
-    assert_eq!(ask(&ring, "x").await, Err(Error::UnknownKey));
+    assert_eq!(ask(&ring, "x").await, Err(KeyError::UnknownKey));
     assert_eq!(provider.asked(), 3);
 }
 
@@ -118,11 +118,11 @@ async fn no_fetch_begins_within_the_cool_down_of_one_for_an_unknown_key() {
     let ring = ring_of(&provider);
     ask(&ring, "a").await.unwrap();
     advance(REFRESH / 10 * 9).await;
-    assert_eq!(ask(&ring, "x").await, Err(Error::UnknownKey));
+    assert_eq!(ask(&ring, "x").await, Err(KeyError::UnknownKey));
     advance(COOLDOWN / 10 * 9).await;
     // one that failed now would put the next one off
     ring.renew().await;
-    assert_eq!(ask(&ring, "b").await, Err(Error::UnknownKey));
+    assert_eq!(ask(&ring, "b").await, Err(KeyError::UnknownKey));
     assert_eq!(provider.asked(), 2);
     advance(SECOND).await;
     ask(&ring, "b").await.unwrap();
@@ -164,7 +164,7 @@ async fn a_crowd_of_made_up_key_ids_does_not_wait_without_bound_and_known_keys_d
         .collect();
     settle().await;
     let over = tokio::time::timeout(SECOND, ask(&ring, "c")).await.expect("it does not wait").unwrap_err();
-    assert!(matches!(over, Error::Unavailable(_)), "nobody can say that it is unknown: {over}");
+    assert!(matches!(over, KeyError::Unavailable(_)), "nobody can say that it is unknown: {over}");
     ask(&ring, "a").await.unwrap();
     provider.release();
     let mut outcomes = Vec::new();
@@ -172,8 +172,8 @@ async fn a_crowd_of_made_up_key_ids_does_not_wait_without_bound_and_known_keys_d
         outcomes.push(one.await.unwrap());
     }
     assert!(outcomes[0].is_ok(), "a new key is among them");
-    assert!(outcomes[1..].iter().all(|outcome| *outcome == Err(Error::UnknownKey)));
-    assert_eq!(ask(&ring, "c").await, Err(Error::UnknownKey), "places are free again");
+    assert!(outcomes[1..].iter().all(|outcome| *outcome == Err(KeyError::UnknownKey)));
+    assert_eq!(ask(&ring, "c").await, Err(KeyError::UnknownKey), "places are free again");
     assert_eq!(provider.asked(), 2);
 }
 
@@ -213,7 +213,7 @@ async fn without_keys_a_provider_that_is_down_is_asked_once_per_cool_down() {
     let provider = Provider::new([Provider::down(), Ok(set(&["a"]))]);
     let ring = ring_of(&provider);
     for _ in 0..3 {
-        assert_eq!(ask(&ring, "a").await, Err(Error::Unavailable("connection refused".into())));
+        assert_eq!(ask(&ring, "a").await, Err(KeyError::Unavailable("connection refused".into())));
         assert!(ring.ready().await.is_err());
     }
     assert_eq!(provider.asked(), 1);
@@ -234,7 +234,7 @@ async fn while_the_provider_is_down_old_keys_serve_up_to_max_stale() {
         settle().await;
     }
     assert_eq!(provider.asked(), 2, "the cool-down covers failures");
-    assert!(matches!(ask(&ring, "new").await, Err(Error::Unavailable(_))), "nobody can say that it is unknown");
+    assert!(matches!(ask(&ring, "new").await, Err(KeyError::Unavailable(_))), "nobody can say that it is unknown");
     assert_eq!(provider.asked(), 2);
 
     advance(Duration::from_secs(24 * 3600 - 5 * 60 - 1)).await;
@@ -242,7 +242,7 @@ async fn while_the_provider_is_down_old_keys_serve_up_to_max_stale() {
     settle().await;
     advance(SECOND).await;
     assert!(!ring.known());
-    assert!(matches!(ask(&ring, "a").await, Err(Error::Unavailable(_))));
+    assert!(matches!(ask(&ring, "a").await, Err(KeyError::Unavailable(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,7 +261,7 @@ async fn an_answer_that_is_no_key_set_is_a_failure() {
 async fn without_a_cool_down_a_failure_still_ends_the_call() {
     let provider = Provider::new([Provider::down()]);
     let ring = ring_with(&provider, Duration::ZERO);
-    assert!(matches!(ask(&ring, "a").await, Err(Error::Unavailable(_))));
+    assert!(matches!(ask(&ring, "a").await, Err(KeyError::Unavailable(_))));
     assert_eq!(provider.asked(), 1);
 }
 
@@ -272,10 +272,10 @@ async fn a_key_id_is_needed_only_among_several_usable_keys() {
     encryption["use"] = json!("enc");
     let one = ring_of(&Provider::new([Ok(key_set(&[encryption, ec.jwk(None)]))]));
     assert!(one.key(None, Algorithm::ES256).await.is_ok());
-    assert_eq!(one.key(None, Algorithm::RS256).await.unwrap_err(), Error::Algorithm);
+    assert_eq!(one.key(None, Algorithm::RS256).await.unwrap_err(), KeyError::Algorithm);
 
     let several = ring_of(&Provider::new([Ok(set(&["a", "b"]))]));
-    assert_eq!(several.key(None, Algorithm::ES256).await.unwrap_err(), Error::MissingKid);
+    assert_eq!(several.key(None, Algorithm::ES256).await.unwrap_err(), KeyError::MissingKid);
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,8 +286,8 @@ async fn a_key_is_chosen_by_id_and_must_fit_the_algorithm() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256] {
         assert!(ring.key(Some("same"), algorithm).await.unwrap().verifies(algorithm));
     }
-    assert_eq!(ring.key(Some("same"), Algorithm::EdDSA).await.unwrap_err(), Error::Algorithm);
-    assert_eq!(ring.key(Some("same"), Algorithm::HS256).await.unwrap_err(), Error::Algorithm);
+    assert_eq!(ring.key(Some("same"), Algorithm::EdDSA).await.unwrap_err(), KeyError::Algorithm);
+    assert_eq!(ring.key(Some("same"), Algorithm::HS256).await.unwrap_err(), KeyError::Algorithm);
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,7 +299,7 @@ async fn a_provider_that_withdraws_all_keys_is_believed() {
     ask(&ring, "a").await.unwrap();
     settle().await;
     assert!(!ring.known());
-    assert_eq!(ask(&ring, "a").await, Err(Error::UnknownKey));
+    assert_eq!(ask(&ring, "a").await, Err(KeyError::UnknownKey));
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,7 +344,7 @@ async fn the_watch_is_ahead_of_that_age_also_when_a_cool_down_kept_it_from_askin
     let watch = tokio::spawn(ring.watch());
     settle().await;
     advance(REFRESH / 2).await;
-    assert_eq!(ask(&ring, "x").await, Err(Error::UnknownKey));
+    assert_eq!(ask(&ring, "x").await, Err(KeyError::UnknownKey));
     assert_eq!(provider.asked(), 2);
     for _ in 0..96 {
         advance(REFRESH / 100).await;

@@ -1,7 +1,7 @@
 //! Which checks a token has passed, for people.
 
 use super::Error;
-use crate::identity::keyring;
+use crate::identity::KeyError;
 
 /// What is checked about a signed token, in this order.
 pub const CHECKS: [&str; 9] =
@@ -19,12 +19,9 @@ impl Error {
             // each may also be found out later
             Self::TooLong | Self::Malformed(_) | Self::Critical | Self::Kind => 0,
             Self::Algorithm => 1,
-            Self::Key(
-                keyring::Error::Algorithm
-                | keyring::Error::UnknownKey
-                | keyring::Error::MissingKid
-                | keyring::Error::Unavailable(_),
-            ) => 2,
+            Self::Key(KeyError::Algorithm | KeyError::UnknownKey | KeyError::MissingKid | KeyError::Unavailable(_)) => {
+                2
+            }
             Self::Signature => 3,
             Self::Issuer => 4,
             Self::Bound => 5,

@@ -33,7 +33,7 @@ async fn the_signatures_of_rfc_7515_and_rfc_8037_are_accepted_and_their_claims_j
     assert_eq!(outcome(ec.clone(), &a3).await, Error::Issuer, "A.3");
     assert_eq!(outcome(ec.clone(), &a3.replace(".Dt", ".Du")).await, Error::Signature);
     // signed with the other's key
-    assert_eq!(outcome(ec, &a2).await, Error::Key(keyring::Error::Algorithm));
+    assert_eq!(outcome(ec, &a2).await, Error::Key(crate::identity::KeyError::Algorithm));
 
     let okp = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
     let a4 = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";

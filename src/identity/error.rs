@@ -1,8 +1,25 @@
-//! Why a token is refused.
+//! Why a token, or a key for one, is refused.
 
 use std::sync::Arc;
 
-use crate::identity::{UsernameError, keyring};
+use super::UsernameError;
+
+/// Why there is no key for a token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The provider does not publish the key: the token's fault.
+    #[error("the provider has no key with the token's key id")]
+    UnknownKey,
+    /// The provider publishes several keys, and `OpenID` Connect Core §10.1 then demands a `kid`.
+    #[error("the token names no key, and the provider has several")]
+    MissingKid,
+    /// The key that the token names is of another type or curve, or for another algorithm.
+    #[error("the token's algorithm does not fit its key")]
+    Algorithm,
+    /// Keys are not known and cannot be asked for now. Nobody's token is at fault.
+    #[error("the provider's keys are not available: {0}")]
+    Unavailable(Arc<str>),
+}
 
 /// Why a token does not make an identity. No text holds the token or the value of a claim.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +38,7 @@ pub enum Error {
     Algorithm,
     /// No key for it, or none now.
     #[error(transparent)]
-    Key(#[from] keyring::Error),
+    Key(#[from] KeyError),
     /// The key did not sign this.
     #[error("the token's signature is wrong")]
     Signature,
@@ -82,6 +99,6 @@ impl Error {
     /// Whether the provider is at fault and not the token: such an error is never remembered of a token.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Key(keyring::Error::Unavailable(_)) | Self::Unanswered(_) | Self::Overload)
+        matches!(self, Self::Key(KeyError::Unavailable(_)) | Self::Unanswered(_) | Self::Overload)
     }
 }
