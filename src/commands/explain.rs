@@ -12,6 +12,7 @@ use elastauth::config::{Provider, Settings};
 use elastauth::credentials::broker::{self, PlannedWrite};
 use elastauth::credentials::{Caller, InspectError, Refused};
 use elastauth::identity::issuers::Explained;
+use elastauth::identity::token::Check;
 use elastauth::identity::{AsOf, Identity, Owner, Username, UsernameError};
 use elastauth::roles::{Mapping, Roles};
 use zeroize::Zeroizing;
@@ -130,6 +131,7 @@ async fn bearer(settings: &Settings) -> Result<Identity, End> {
         say!("issuer     {issuer}");
     }
     if !passed.is_empty() {
+        let passed: Vec<_> = passed.into_iter().map(Check::name).collect();
         say!("passed     {}", passed.join(", "));
     }
     let identity = outcome.map_err(Refusal::Token)?.identity;

@@ -5,12 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::KeyError;
-use super::issuer::Issuer;
-use super::issuer::Validation;
-use super::token::{ASKED, CHECKS, Error};
+use super::issuer::{Issuer, Validation};
+use super::token::{Check, Error};
 use super::verification_limit::VerificationLimit;
-use super::{KeySource, Verified, jws};
+use super::{KeyError, KeySource, Verified, jws};
 
 /// What came of a token, and how far it got.
 #[derive(Debug)]
@@ -18,7 +16,7 @@ pub struct Explained {
     /// Who judged it.
     pub issuer: Option<String>,
     /// The checks that it certainly passed.
-    pub passed: Vec<&'static str>,
+    pub passed: Vec<Check>,
     /// Whose it is.
     pub outcome: Result<Verified, Error>,
 }
@@ -56,17 +54,13 @@ impl<K: KeySource> Issuers<K> {
             Validation::Both => jws::is_signed(token),
             Validation::Userinfo | Validation::Introspection => false,
         };
-        let passed = match (&outcome, by_signature) {
-            (Ok(_), true) => &CHECKS[..],
-            (Ok(_), false) => &ASKED[..],
-            (Err(error), true) => error.passed_before(),
-            (Err(error), false) => error.passed_after_answer(),
-        };
-        let says_nothing = !by_signature
-            && issuer.validation() != Validation::Introspection
-            && jws::unverified_claims(token).is_none();
-        let of_itself = |check: &&str| says_nothing && ASKED[1..ASKED.len() - 1].contains(check);
-        let passed = passed.iter().copied().filter(|check| !of_itself(check)).collect();
+        let ended = outcome.as_ref().map(|_| ());
+        let mut passed = if by_signature { Check::passed_by_signed(ended) } else { Check::passed_by_asked(ended) };
+        // an opaque token that userinfo is asked about says nothing of itself, and neither does the answer
+        if !by_signature && issuer.validation() != Validation::Introspection && jws::unverified_claims(token).is_none()
+        {
+            passed.retain(|check| !check.needs_claims());
+        }
         Explained { issuer: Some(issuer.name().to_owned()), passed, outcome }
     }
 

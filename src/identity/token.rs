@@ -16,7 +16,7 @@ mod checks;
 mod rules;
 
 pub use super::error::Error;
-pub(super) use checks::{ASKED, CHECKS};
+pub use checks::Check;
 pub(super) use rules::{Rules, Times, kind};
 
 /// What a token must be.

@@ -29,7 +29,7 @@ fn settings(name: &str, validation: Validation, username_prefix: &str) -> Settin
             leeway: Duration::from_secs(60),
             claims: claims::Settings { username_prefix: username_prefix.into(), ..mapping() },
         },
-        keyring: keyring::Settings { refresh: hour, max_stale: hour, cooldown: hour },
+        keyring: crate::identity::keyring::Settings { refresh: hour, max_stale: hour, cooldown: hour },
     }
 }
 
