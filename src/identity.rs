@@ -1,4 +1,4 @@
-//! Who the caller is: the types that a verified token ends in.
+//! The identity of a caller: the types that verified tokens and trusted headers end in.
 
 use std::fmt;
 use std::future::Future;
@@ -68,10 +68,10 @@ impl fmt::Display for Username {
 /// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UsernameError {
-    /// Nothing between the quotes.
+    /// The name has no characters at all.
     #[error("the username is empty")]
     Empty,
-    /// Over 255 bytes.
+    /// The name has more than 255 bytes.
     #[error("the username is longer than 255 bytes")]
     TooLong,
     /// A byte outside the allow-list.
@@ -79,18 +79,18 @@ pub enum UsernameError {
     Characters,
 }
 
-/// Whose a username is: one (issuer, subject) pair, for as long as the user exists.
+/// The one (issuer, subject) pair that a username belongs to, for as long as the Elasticsearch user exists.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Owner {
-    /// The `iss` claim.
+    /// The token's `iss`, or the configured name of the login proxy.
     pub issuer: Arc<str>,
-    /// The `sub` claim.
+    /// The token's `sub`, or the username where headers name it.
     pub subject: Arc<str>,
 }
 
 impl Owner {
-    /// Whose a username is when a login proxy's headers name it: they know no issuer and no subject, so the provider's
-    /// configured name and the username itself stand for them.
+    /// The owner of a username that a login proxy's headers name: they carry no issuer and no subject, so the provider's
+    /// configured name and the username itself take their place.
     #[must_use]
     pub fn of_headers(provider: &str, username: &Username) -> Self {
         Self { issuer: provider.into(), subject: Arc::clone(&username.0) }
@@ -124,18 +124,18 @@ impl AsOf {
     }
 }
 
-/// A verified caller.
+/// A caller after all checks: nothing behind this type doubts it again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The name of the Elasticsearch user.
     pub username: Username,
-    /// Whose name it is.
+    /// The owner of that name; another subject cannot take it.
     pub owner: Owner,
-    /// Shown in Kibana.
+    /// The e-mail address, which Kibana shows.
     pub email: Option<String>,
-    /// Shown in Kibana.
+    /// The full name, which Kibana shows.
     pub full_name: Option<String>,
-    /// As the provider named them; never split.
+    /// The groups as the provider names them; a name with a comma stays one name.
     pub groups: Vec<String>,
     /// The claims that the policy's rules look at, and their values.
     pub claims: Vec<(String, Vec<String>)>,
@@ -157,7 +157,7 @@ pub trait KeySource: Send + Sync + 'static {
 /// What a provider can be asked about a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Whose it is: `OpenID` Connect Core §5.3.
+    /// The claims of its user: `OpenID` Connect Core §5.3.
     Userinfo,
     /// Whether it is active, and what it holds: RFC 7662.
     Introspection,
@@ -172,7 +172,7 @@ pub enum Answer {
     Refused,
 }
 
-/// The provider could not be asked, or answered nonsense.
+/// The provider could not be asked, or its answer makes no sense.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct KeySourceError(pub String);

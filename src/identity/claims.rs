@@ -18,7 +18,7 @@ pub use mapping::{Case, Settings};
 pub(super) struct Claims(Map<String, Value>);
 
 impl Claims {
-    /// For whoever has checked the voucher.
+    /// Call this only after the signature, or the provider's answer, was checked.
     pub(super) fn verified(object: StrictObject) -> Self {
         Self(object.into_members())
     }
@@ -63,7 +63,7 @@ impl Claims {
         }
     }
 
-    /// Who it is about; never empty.
+    /// The `sub` of the claims; never empty.
     pub(super) fn subject(&self) -> Result<&str, Error> {
         match self.string("sub")? {
             "" => Err(Error::ClaimMissing("sub".into())),

@@ -16,7 +16,7 @@ pub enum KeyError {
     /// The key that the token names is of another type or curve, or for another algorithm.
     #[error("the token's algorithm does not fit its key")]
     Algorithm,
-    /// Keys are not known and cannot be asked for now. Nobody's token is at fault.
+    /// The keys are not known and cannot be fetched now. The token is not at fault.
     #[error("the provider's keys are not available: {0}")]
     Unavailable(Arc<str>),
 }
@@ -24,7 +24,7 @@ pub enum KeyError {
 /// Why a token does not make an identity. No text holds the token or the value of a claim.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Over 16 KiB.
+    /// The token has more than 16 KiB.
     #[error("the token is longer than 16 KiB")]
     TooLong,
     /// Not a signed JSON Web Token in compact form.
@@ -48,7 +48,7 @@ pub enum Error {
     /// None of the configured audiences is in `aud`.
     #[error("the token is for another audience")]
     Audience,
-    /// `exp` has passed.
+    /// The token's `exp` has passed.
     #[error("the token has expired")]
     Expired,
     /// `nbf` is to come.
@@ -63,8 +63,8 @@ pub enum Error {
     /// A logout or refresh token, or another kind.
     #[error("the token is neither an access nor an ID token")]
     Kind,
-    /// `cnf`: somebody would have to prove a key.
-    #[error("the token is bound to a key of its client, which nobody proves here")]
+    /// The token has `cnf` (RFC 7800): its bearer would have to prove that it holds a key.
+    #[error("the token is bound to a key of its client, and elastauth cannot check that the client holds it")]
     Bound,
     /// A claim that is needed; the name is ours or the configuration's.
     #[error("the token has no claim {0}")]
@@ -78,16 +78,16 @@ pub enum Error {
     /// The provider says no when it is asked.
     #[error("the provider does not accept the token")]
     Refused,
-    /// Userinfo tells of somebody else.
+    /// The userinfo response has another `sub` than the token (`OpenID` Connect Core §5.3.2).
     #[error("the provider's userinfo is about another subject than the token")]
     OtherSubject,
-    /// The provider cannot be asked about tokens now. Nobody's token is at fault.
+    /// The provider cannot be asked about tokens now. The token is not at fault.
     #[error("the provider does not answer: {0}")]
     Unanswered(Arc<str>),
-    /// The provider would have to be asked about more tokens than it answers in time. Nobody's token is at fault.
+    /// The provider would have to be asked about more tokens than it answers in time. The token is not at fault.
     #[error("more tokens wait to be asked about than the provider answers in time")]
     Overload,
-    /// The username is an e-mail address that nobody verified.
+    /// The username is an e-mail address that the provider does not call verified.
     #[error("the provider does not say that the e-mail address is verified")]
     EmailUnverified,
     /// The name cannot be an Elasticsearch user.

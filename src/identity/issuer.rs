@@ -11,7 +11,7 @@ use super::token::{self, Error, Signed, Verifier};
 use super::verification_limit::VerificationLimit;
 use super::{AsOf, KeySource, Question, Verified, jws};
 
-/// `oidc.token_validation`
+/// How tokens are validated: `oidc.token_validation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validation {
     /// By signature. Opaque tokens are refused.
@@ -48,7 +48,7 @@ impl Validation {
 /// `oidc.*`, as far as tokens are concerned.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// By which way.
+    /// How its tokens are validated.
     pub validation: Validation,
     /// `oidc.introspection_ttl`: how long an answer of the provider is kept. Default 30 s.
     pub introspection_ttl: Duration,
@@ -66,16 +66,16 @@ pub struct Issuer<K> {
 }
 
 impl<K: KeySource> Issuer<K> {
-    /// Asks nobody yet.
+    /// An issuer that has asked its provider for nothing yet.
     pub fn new(source: K, settings: Settings) -> Self {
         let keyring = Keyring::new(source, settings.keyring, &settings.token.algorithms);
         let answers = Answers::new(keyring.clone(), settings.introspection_ttl);
         Self { validation: settings.validation, verifier: Verifier::new(keyring, settings.token), answers }
     }
 
-    /// Checks signatures only in these turns.
-    pub(super) fn in_turns(self, turns: VerificationLimit) -> Self {
-        Self { verifier: self.verifier.in_turns(turns), ..self }
+    /// Checks signatures only within this limit.
+    pub(super) fn limited(self, limit: VerificationLimit) -> Self {
+        Self { verifier: self.verifier.limited(limit), ..self }
     }
 
     /// `iss` of its tokens.
@@ -121,7 +121,7 @@ impl<K: KeySource> Issuer<K> {
             // its signature is right: it is not made up
             let ends = Some(times.expires);
             let answer = self.answers.about(Question::Userinfo, token, Standing::Known, ends, now).await?;
-            // Core §5.3.2: else it may be about somebody else
+            // Core §5.3.2: else it may be about another user
             if answer.claims.subject()? != claims.subject()? {
                 return Err(Error::OtherSubject);
             }
@@ -135,7 +135,7 @@ impl<K: KeySource> Issuer<K> {
         Ok(Verified::by_key(identity, key, until))
     }
 
-    /// The endpoint does not say for whom a token was made. Where the token itself does, that is believed, since the provider has
+    /// The endpoint does not say for which client a token was made. Where the token itself does, that is believed, since the provider has
     /// just accepted it; an opaque one may have been made for any client of the provider.
     async fn by_userinfo(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
         let readable = jws::unverified_claims(token).map(Claims::verified);

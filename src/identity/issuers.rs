@@ -1,4 +1,4 @@
-//! All issuers whose tokens count.
+//! All issuers that are configured, and which of them judges a token.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -13,11 +13,11 @@ use super::{KeyError, KeySource, Verified, jws};
 /// What came of a token, and how far it got.
 #[derive(Debug)]
 pub struct Explained {
-    /// Who judged it.
+    /// The issuer that judged it; none where no issuer takes such tokens.
     pub issuer: Option<String>,
     /// The checks that it certainly passed.
     pub passed: Vec<Check>,
-    /// Whose it is.
+    /// The identity, or why there is none.
     pub outcome: Result<Verified, Error>,
 }
 
@@ -25,7 +25,7 @@ pub struct Explained {
 pub struct Issuers<K>(Vec<Issuer<K>>);
 
 impl<K: KeySource> Issuers<K> {
-    /// At most one of them may take opaque tokens, which do not say whose they are, and must not be shown to strangers.
+    /// At most one of them may take opaque tokens, which do not name their issuer, and must not be shown to any other provider.
     pub fn new(issuers: Vec<Issuer<K>>) -> Self {
         Self(issuers)
     }
@@ -33,8 +33,8 @@ impl<K: KeySource> Issuers<K> {
     /// Checks no more signatures than this at once, of all issuers together: `grpc.max_verifications`.
     #[must_use]
     pub fn verifying_at_once(self, most: usize) -> Self {
-        let turns = VerificationLimit::new(most);
-        Self(self.0.into_iter().map(|issuer| issuer.in_turns(turns.clone())).collect())
+        let limit = VerificationLimit::new(most);
+        Self(self.0.into_iter().map(|issuer| issuer.limited(limit.clone())).collect())
     }
 
     /// The caller that a token stands for. `now` is the wall clock.

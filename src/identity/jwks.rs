@@ -22,7 +22,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Its `kid`.
+    /// The key's id, `kid`, where the provider gives one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.kid.as_deref()
@@ -34,8 +34,8 @@ impl Key {
         self.algorithms.contains(&algorithm)
     }
 
-    /// Whether the provider no longer publishes it: what it verified before counts no longer. One load of a flag, for
-    /// whoever keeps verifications.
+    /// Whether the provider no longer publishes it: what it verified before counts no longer. It costs one load of a
+    /// flag, for the cache of verified tokens.
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
         self.withdrawn.load(Ordering::Acquire)
@@ -66,7 +66,7 @@ impl Key {
         named_alike && share && !self.equals(other)
     }
 
-    /// In `jsonwebtoken`'s form.
+    /// The key in the form that `jsonwebtoken` verifies with.
     pub(super) fn decoding(&self) -> &DecodingKey {
         &self.decoding
     }
@@ -98,7 +98,7 @@ pub(super) fn parse(document: &[u8], allowed: &[Algorithm]) -> Result<Parsed, &'
             Err(Unusable::Bad(why)) => parsed.bad.push(why),
         }
     }
-    // which of them a token means is anybody's guess
+    // a token does not say which of the two it means
     let all = parsed.keys.clone();
     parsed.keys.retain(|key| !all.iter().any(|other| key.is_mistakable_for(other)));
     parsed.bad.extend(std::iter::repeat_n("a key id stands for two keys", all.len() - parsed.keys.len()));

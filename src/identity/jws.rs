@@ -69,13 +69,13 @@ pub(super) fn parts(token: &str) -> Result<(&str, Vec<u8>, &str), Error> {
     Ok((message, decode(payload)?, signature))
 }
 
-/// Refuses what nobody should look at.
+/// Refuses a token that is too long to be looked at.
 pub(super) fn bounded(token: &str) -> Result<(), Error> {
     if token.len() > MAX_BYTES { Err(Error::TooLong) } else { Ok(()) }
 }
 
 /// Whether a token claims to be a signed one, as opposed to an opaque (or encrypted) one that only the provider can judge. Read with
-/// more tolerance than anybody's parser has: a provider that forgives a damaged header must not be asked about a token that would
+/// more tolerance than any parser has: a provider that forgives a damaged header must not be asked about a token that would
 /// not verify here.
 pub(super) fn is_signed(token: &str) -> bool {
     let mut parts = token.split('.');

@@ -1,13 +1,13 @@
 //! Verification keys, kept in memory.
 //!
 //! Readers take what is there, without a lock, and never wait for a fetch while a set that is young enough is there. A
-//! fetch runs in a task of its own, one at a time, so that a caller who goes away does not end it for the others.
+//! fetch runs in a task of its own, one at a time, so that a caller that goes away does not end it for the others.
 //!
-//! One clock says when nobody may ask: for [`Settings::cooldown`] after a fetch that failed, and after one for an unknown key id.
+//! One clock says when no fetch may start: for [`Settings::cooldown`] after a fetch that failed, and after one for an unknown key id.
 //! Made-up key ids therefore cost the provider one fetch per cool-down, and a new key is known within one, flood or not.
 //!
 //! A key that stays in the set stays the same `Arc`; one that leaves it is marked as withdrawn, which ends the
-//! verifications that somebody keeps ([`Validity::holds`](super::Validity::holds)).
+//! verifications that are kept ([`Validity::holds`](super::Validity::holds)).
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -32,7 +32,7 @@ pub struct Settings {
     pub refresh: Duration,
     /// `oidc.keys_max_stale`: age up to which an old set serves while the provider is down. Default 24 h.
     pub max_stale: Duration,
-    /// `oidc.keys_cooldown`: how long nobody asks after a fetch for an unknown key id, or after a failure. Default 10 s.
+    /// `oidc.keys_cooldown`: how long no fetch starts after one for an unknown key id, or after a failure. Default 10 s.
     pub cooldown: Duration,
 }
 
@@ -88,7 +88,7 @@ struct Failure {
     why: Arc<str>,
 }
 
-/// Tokens with unknown key ids that wait for a fetch at once. Anybody can make them up, and each that waits is one of the
+/// Tokens with unknown key ids that wait for a fetch at once. Any client can make them up, and each that waits is one of the
 /// requests in flight: a quarter of the default of `grpc.max_in_flight`.
 const MAX_UNKNOWN: usize = 1024;
 /// The part of `oidc.keys_refresh` after which keys are fetched in the background: ahead of the age at which a request would start a
@@ -113,7 +113,7 @@ impl<K: KeySource> Keyring<K> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Whom the keys come from.
+    /// The provider that the keys come from.
     pub(super) fn source(&self) -> &K {
         &self.shared.source
     }
@@ -173,7 +173,7 @@ impl<K: KeySource> Keyring<K> {
 
     /// Fetches the set now and then, ahead of [`Settings::refresh`], for as long as the process lives: so that no request
     /// waits for the provider, and that a key which has left the set is noticed even where verifications are kept and
-    /// nobody asks for keys. To be run as a task.
+    /// no request needs a key. To be run as a task.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + 'static + use<K> {
         let ring = self.clone();
         async move {
@@ -198,8 +198,8 @@ impl<K: KeySource> Keyring<K> {
         let _ = running.changed().await;
     }
 
-    /// How long the watch waits: to the end of a failure's cool-down, else until the set is nearly as old as it may get, whoever
-    /// asked for it.
+    /// How long the watch waits: to the end of a failure's cool-down, else until the set is nearly as old as it may get, whatever
+    /// it was fetched for.
     fn pause(&self) -> Duration {
         let Settings { refresh, cooldown, .. } = self.shared.settings;
         match self.age().filter(|_| self.shared.fetches().failure.is_none()) {
@@ -208,7 +208,7 @@ impl<K: KeySource> Keyring<K> {
         }
     }
 
-    /// Starts a fetch for a set that is old, unless one runs or the cool-down forbids it. Nobody waits for it.
+    /// Starts a fetch for a set that is old, unless one runs or the cool-down forbids it. The caller does not wait for it.
     fn refresh(&self) {
         let mut fetches = self.shared.fetches();
         let old = self.shared.usable().is_none_or(|set| set.asked.elapsed() >= self.shared.settings.refresh);
@@ -300,7 +300,7 @@ impl<K: KeySource> Shared<K> {
         }
     }
 
-    /// Only one fetch runs at a time, so nobody else replaces the set meanwhile.
+    /// Only one fetch runs at a time, so no other one replaces the set meanwhile.
     fn replace(&self, mut keys: Vec<Arc<Key>>, asked: Instant) {
         let old = self.set.load_full();
         let before = old.as_ref().map_or(&[][..], |set| &set.keys);
@@ -311,7 +311,7 @@ impl<K: KeySource> Shared<K> {
         }
         let set = Arc::new(Set { keys, asked });
         self.set.store(Some(Arc::clone(&set)));
-        // afterwards, so that nobody takes a key that is withdrawn already
+        // afterwards, so that no request takes a key that is withdrawn already
         for gone in before.iter().filter(|old| !set.keys.iter().any(|key| Arc::ptr_eq(key, old))) {
             gone.withdraw();
         }

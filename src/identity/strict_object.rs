@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 pub struct StrictObject(Map<String, Value>);
 
 impl StrictObject {
-    /// The members.
+    /// The members by their names.
     #[must_use]
     pub fn members(&self) -> &Map<String, Value> {
         &self.0

@@ -27,7 +27,7 @@ pub struct Settings {
     /// `oidc.audience`: one of these must be in `aud`. Default: the client id.
     pub audiences: Vec<String>,
     /// `oidc.authorized_parties`: for which clients a token may have been made. Empty: one of the audiences where the token has
-    /// several, anybody where it has one.
+    /// several, any client where it has one.
     pub authorized_parties: Vec<String>,
     /// `oidc.algorithms`. Default: RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 `EdDSA`.
     pub algorithms: Vec<Algorithm>,
@@ -45,7 +45,7 @@ pub struct Verifier<K> {
     algorithms: Vec<Algorithm>,
     rules: Rules,
     claims: claims::Settings,
-    turns: VerificationLimit,
+    limit: VerificationLimit,
 }
 
 /// A token with the right signature, kind, issuer, audience and times. Only [`Verifier::signed`] makes one.
@@ -68,13 +68,13 @@ impl<K: KeySource> Verifier<K> {
             algorithms,
             rules: Rules { issuer: issuer.into(), audiences, authorized_parties, leeway },
             claims,
-            turns: VerificationLimit::unlimited(),
+            limit: VerificationLimit::unlimited(),
         }
     }
 
-    /// Checks signatures only in these turns.
-    pub(super) fn in_turns(self, turns: VerificationLimit) -> Self {
-        Self { turns, ..self }
+    /// Checks signatures only within this limit.
+    pub(super) fn limited(self, limit: VerificationLimit) -> Self {
+        Self { limit, ..self }
     }
 
     /// The keys, for readiness.
@@ -105,8 +105,8 @@ impl<K: KeySource> Verifier<K> {
             return Err(Error::Algorithm);
         }
         let key = self.keyring.key(header.kid.as_deref(), header.algorithm).await?;
-        // not while keys are fetched: what nobody can check yet must not hold up the others
-        let claims = self.turns.run(|| verified(token, &key, header.algorithm)).await?;
+        // the limit is not taken while keys are fetched: a token that cannot be checked yet must not hold up the others
+        let claims = self.limit.run(|| verified(token, &key, header.algorithm)).await?;
         let times = self.rules.check(&claims, now)?;
         Ok(Signed { claims, key, times })
     }

@@ -6,12 +6,12 @@ use std::time::SystemTime;
 use super::Identity;
 use super::jwks::Key;
 
-/// What a verification came to.
+/// The result of a verification.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// Who.
+    /// The caller that the token, or the provider's answer, stands for.
     pub identity: Identity,
-    /// For how long it may be kept.
+    /// How long it may be kept.
     pub validity: Validity,
 }
 

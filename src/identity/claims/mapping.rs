@@ -9,13 +9,13 @@ use crate::identity::error::Error;
 /// `oidc.claim_mappings` and what else is said about claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Default `preferred_username`.
+    /// The claim with the username. Default `preferred_username`.
     pub username: String,
-    /// Default `email`.
+    /// The claim with the e-mail address. Default `email`.
     pub email: String,
-    /// Default `groups`.
+    /// The claim with the groups. Default `groups`.
     pub groups: String,
-    /// Default `name`.
+    /// The claim with the full name. Default `name`.
     pub full_name: String,
     /// `oidc.required_claims`: claim and accepted values; no values accept any.
     pub required: Vec<(String, Vec<String>)>,
@@ -23,9 +23,9 @@ pub struct Settings {
     pub groups_prefix: String,
     /// `oidc.username_prefix`: put before each username, so that two providers cannot name the same user. Default none.
     pub username_prefix: String,
-    /// `oidc.username_case`
+    /// What becomes of capital letters in usernames: `oidc.username_case`.
     pub username_case: Case,
-    /// `oidc.allow_unverified_email`
+    /// Whether an e-mail address that the provider did not verify may be the username: `oidc.allow_unverified_email`.
     pub allow_unverified_email: bool,
     /// The claims that the policy's rules look at.
     pub kept: Vec<String>,
@@ -110,7 +110,7 @@ impl Settings {
         is_address && words.iter().filter_map(|word| claims.find(word)).any(|word| !is_true(word))
     }
 
-    /// One string is one group: splitting it at commas would let whoever names a group `a,admin` into `admin`. Other types
+    /// One string is one group: splitting it at commas would let a user who may name a group `a,admin` into `admin`. Other types
     /// are refused, since leaving a group out could also mean more rights, by way of `default_roles`. With a prefix, a group
     /// without it is no group of ours: merely stripping it where it is would let `admin` pass for `corp/admin`.
     fn groups(&self, claims: &Claims) -> Result<Vec<String>, Error> {

@@ -63,7 +63,7 @@ fn and(mut claims: Value, more: Value) -> Value {
     claims
 }
 
-/// Time is paused.
+/// Time is paused, so that the answers' lives are exact.
 fn answered() -> AsOf {
     AsOf::Answered(tokio::time::Instant::now())
 }

@@ -99,7 +99,10 @@ async fn what_a_token_says_of_its_issuer_only_selects() {
     let twice = claims.to_string().replacen('{', &format!(r#"{{"iss":"{STAFF}","iss":"{PARTNERS}","#), 1);
     let token = bench.keys[0].sign(Algorithm::ES256, r#"{"alg":"ES256","kid":"k"}"#, &twice);
     assert_eq!(bench.name(&token).await.unwrap_err(), "token_malformed");
-    assert!(bench.providers.iter().all(|provider| provider.asked() == 0), "nobody is asked about strangers' tokens");
+    assert!(
+        bench.providers.iter().all(|provider| provider.asked() == 0),
+        "no provider is asked about another one's tokens"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -164,7 +164,7 @@ async fn a_crowd_of_made_up_key_ids_does_not_wait_without_bound_and_known_keys_d
         .collect();
     settle().await;
     let over = tokio::time::timeout(SECOND, ask(&ring, "c")).await.expect("it does not wait").unwrap_err();
-    assert!(matches!(over, KeyError::Unavailable(_)), "nobody can say that it is unknown: {over}");
+    assert!(matches!(over, KeyError::Unavailable(_)), "whether it is unknown cannot be told: {over}");
     ask(&ring, "a").await.unwrap();
     provider.release();
     let mut outcomes = Vec::new();
@@ -234,7 +234,7 @@ async fn while_the_provider_is_down_old_keys_serve_up_to_max_stale() {
         settle().await;
     }
     assert_eq!(provider.asked(), 2, "the cool-down covers failures");
-    assert!(matches!(ask(&ring, "new").await, Err(KeyError::Unavailable(_))), "nobody can say that it is unknown");
+    assert!(matches!(ask(&ring, "new").await, Err(KeyError::Unavailable(_))), "whether it is unknown cannot be told");
     assert_eq!(provider.asked(), 2);
 
     advance(Duration::from_secs(24 * 3600 - 5 * 60 - 1)).await;

@@ -132,7 +132,7 @@ fn is_other_kind(name: &str) -> bool {
     ["refresh", "offline", "logout"].iter().any(|other| name.contains(other))
 }
 
-/// An access or ID token, for whoever bears it. The header's `typ` has been looked at; older providers only tell by the claims.
+/// An access or ID token that is good for its bearer. The header's `typ` has been looked at; older providers only tell by the claims.
 pub(in crate::identity) fn kind(claims: &Claims) -> Result<(), Error> {
     // security event and logout tokens: RFC 8417 §2.2, OpenID Connect Back-Channel Logout §2.4
     if claims.get("events").is_some() {

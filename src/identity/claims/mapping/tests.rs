@@ -175,7 +175,7 @@ fn a_username_that_is_an_address_is_judged_as_one_whatever_its_claim_is_called()
             refused,
         ),
         (
-            "somebody who chose an address that is not the one in the profile",
+            "a user who chose an address that is not the one in the profile",
             "preferred_username",
             json!({"preferred_username": "boss@example.com", "email": "me@evil.example", "email_verified": false}),
             refused,

@@ -1,4 +1,4 @@
-//! For whom and for what a token was made.
+//! The client and the purpose that a token was made for.
 
 use super::*;
 
