@@ -1,74 +1,20 @@
 //! The OpenID provider over HTTP: discovery, the key set, and answers about tokens.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use reqwest::Client;
 use secrecy::SecretString;
 use url::Url;
 
 use crate::identity::{Answer, KeySource, KeySourceError, Question};
-use crate::outbound::{self, shown};
+use crate::outbound;
 
 mod endpoints;
 mod questions;
 mod reply;
+mod settings;
 
 use endpoints::{Endpoint, Endpoints};
-use reply::{Expected, Reply};
-
-/// Above this an answer is given up. Key sets and claims are a few KiB.
-const MAX_BYTES: usize = 1024 * 1024;
-
-/// `oidc.*`, as far as the network is concerned.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The issuer as configured, to be compared exactly.
-    pub issuer: String,
-    /// `oidc.jwks_uri`: need not be discovered.
-    pub jwks_uri: Option<Url>,
-    /// `oidc.userinfo_endpoint`: need not be discovered.
-    pub userinfo_endpoint: Option<Url>,
-    /// `oidc.introspection_endpoint`: need not be discovered.
-    pub introspection_endpoint: Option<Url>,
-    /// `oidc.client_id` and `oidc.client_secret`, for introspection.
-    pub client: Option<(String, SecretString)>,
-    /// Time-out of one request. Default 3 s.
-    pub timeout: Duration,
-    /// PEM file with the authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// Why the settings cannot work.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// `OpenID` Connect Discovery §3: an http(s) URL without query and fragment.
-    #[error("the issuer is not an http or https URL without query and fragment")]
-    Issuer,
-    /// An address, by the rule of [`OidcProvider`].
-    #[error("the address {address} is neither https, as the issuer is, nor on this machine")]
-    Insecure {
-        /// Its key.
-        key: &'static str,
-        /// Which.
-        address: String,
-    },
-    /// `ca_file`, or the client as such.
-    #[error(transparent)]
-    Client(#[from] outbound::Error),
-}
-
-impl Error {
-    /// The key of the configuration that is to be changed.
-    #[must_use]
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::Issuer => "oidc.issuer",
-            Self::Insecure { key, .. } => key,
-            Self::Client(_) => "oidc.ca_file",
-        }
-    }
-}
+use reply::{Expected, Reply, failed};
+pub use settings::{Error, Settings};
 
 /// Says what [`OidcProvider::new`] would say of the addresses and of `ca_file`.
 pub fn check(settings: &Settings) -> Result<(), Error> {
@@ -89,7 +35,7 @@ pub struct OidcProvider {
 }
 
 impl OidcProvider {
-    /// Checks the settings, reads `ca_file`, and asks nobody yet.
+    /// Checks the settings and reads `ca_file`. Nothing is sent yet.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let Settings { timeout, ca_file, client: secret, .. } = &settings;
         let endpoints = Endpoints::new(&settings)?;
@@ -139,10 +85,6 @@ impl KeySource for OidcProvider {
             Question::Introspection => self.introspect(token).await,
         }
     }
-}
-
-fn failed(url: &Url, why: impl std::fmt::Display) -> KeySourceError {
-    KeySourceError(format!("{}: {why}", shown(url)))
 }
 
 #[cfg(test)]

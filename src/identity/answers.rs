@@ -1,6 +1,6 @@
-//! What a provider says about tokens, kept for a short while.
+//! What the provider answers about tokens, from userinfo or introspection, kept for a short while.
 //!
-//! One question per token at a time, in a task of its own, so that a caller who goes away does not end it for the others. A
+//! One question per token at a time, in a task of its own, so that a caller that goes away does not end it for the others. A
 //! question that no caller awaits any more is not sent; one that was sent is waited for, and its answer kept. The token itself
 //! is not kept, only its digest.
 
@@ -19,13 +19,13 @@ use super::strict_object::StrictObject;
 use super::token_cache::REFUSED;
 use super::{Answer, KeySource, Question};
 use crate::bounded_cache::{self, BoundedCache, Size};
-use flights::{Flight, Flights, Found};
-use queue::{Place, Queue};
+use in_flight::{Digest, Found, InFlight, PendingQuestion};
+use queue::{Queue, QueueSlot};
 
-mod flights;
+mod in_flight;
 mod queue;
 
-pub(super) use queue::Standing;
+pub(super) use queue::Priority;
 
 /// Answers kept per issuer, and a KiB for each: about what userinfo of ten claims takes.
 const MAX_KEPT: usize = 50_000;
@@ -34,8 +34,8 @@ const BYTES_EACH: usize = 1024;
 /// Tokens per issuer that are remembered as good ones, some 100 bytes each. No made-up token comes among them.
 const MAX_GOOD: usize = 50_000;
 
-/// How long a failure stands, for one token; others are asked about all the same, since one token at which the provider fails
-/// must not keep everybody out.
+/// How long a failure is remembered, for one token; others are asked about all the same, since one token at which the provider fails
+/// must not keep all others out.
 const FAILED: Duration = Duration::from_secs(1);
 
 /// What the provider claims about a token that it accepts.
@@ -57,11 +57,9 @@ struct Shared<K> {
     kept: BoundedCache<Digest, Arc<End>>,
     /// The tokens that the provider accepted when it was last asked.
     good: Cache<Digest, ()>,
-    flights: Flights<Outcome>,
+    in_flight: InFlight<Outcome>,
     queue: Queue,
 }
-
-type Digest = [u8; 32];
 
 /// An error is that the question was not asked.
 type Outcome = Result<Arc<End>, Error>;
@@ -87,7 +85,7 @@ struct End {
 }
 
 impl End {
-    fn stands(&self) -> bool {
+    fn is_current(&self) -> bool {
         self.until > Instant::now()
     }
 }
@@ -102,48 +100,48 @@ impl<K: KeySource> Answers<K> {
     /// Asks the source of the keys; keeps what it says for `ttl` at most.
     pub(super) fn new(keyring: Keyring<K>, ttl: Duration) -> Self {
         let (kept, good) = (bounded_cache::bounded(MAX_KEPT, BYTES_EACH), Cache::new(MAX_GOOD));
-        Self(Arc::new(Shared { keyring, ttl, kept, good, flights: Flights::new(), queue: Queue::new() }))
+        Self(Arc::new(Shared { keyring, ttl, kept, good, in_flight: InFlight::new(), queue: Queue::new() }))
     }
 
     /// What the provider says about the token: kept, on its way, or asked for now. `ends` is the token's own `exp` where it can
     /// be read; `now` is the wall clock. A token of which the provider has said nothing good waits among those of its
-    /// `standing`.
+    /// `priority`.
     pub(super) async fn about(
         &self,
         question: Question,
         token: &str,
-        standing: Standing,
+        priority: Priority,
         ends: Option<SystemTime>,
         now: SystemTime,
     ) -> Result<Arc<Accepted>, Error> {
         let (called, digest) = (Instant::now(), digest(question, token));
-        let standing = if self.0.good.get(&digest).is_some() { Standing::Known } else { standing };
-        let kept = || self.0.kept.get(&digest).filter(|end| end.stands());
+        let priority = if self.0.good.get(&digest).is_some() { Priority::Known } else { priority };
+        let kept = || self.0.kept.get(&digest).filter(|end| end.is_current());
         if let Some(end) = kept() {
             return end.result.clone();
         }
-        let _waits = self.0.queue.admit(standing)?;
+        let _waits = self.0.queue.admit(priority)?;
         loop {
-            let mut landing = match self.0.flights.join(digest, || kept().map(Ok)) {
+            let mut awaited = match self.0.in_flight.join(digest, || kept().map(Ok)) {
                 Found::Answer(answer) => return answer?.result.clone(),
-                Found::Asked(landing) => landing,
-                Found::Unasked(flight, landing) => {
-                    match self.0.queue.enter(standing) {
-                        Ok(place) => {
+                Found::Asked(awaited) => awaited,
+                Found::Unasked(pending, awaited) => {
+                    match self.0.queue.enter(priority) {
+                        Ok(slot) => {
                             let token = token.to_owned();
                             let ask = Ask { question, token, digest, ends, now, at: Instant::now() };
-                            tokio::spawn(fly(Arc::clone(&self.0), ask, flight, place));
+                            tokio::spawn(ask_in_turn(Arc::clone(&self.0), ask, pending, slot));
                         }
-                        Err(error) => flight.land(Err(error)),
+                        Err(error) => pending.finish(Err(error)),
                     }
-                    landing
+                    awaited
                 }
             };
-            let landed = landing.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+            let outcome = awaited.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
             let abandoned = || Err(Error::Unanswered("the question was abandoned".into()));
-            let end = landed.unwrap_or_else(abandoned)?;
+            let end = outcome.unwrap_or_else(abandoned)?;
             // an answer to a question after the call is as good as any, however short its life
-            if end.at >= called || end.stands() {
+            if end.at >= called || end.is_current() {
                 return end.result.clone();
             }
         }
@@ -151,19 +149,24 @@ impl<K: KeySource> Answers<K> {
 
     /// Drops the answers that do not stand any more.
     pub(super) fn sweep(&self) {
-        self.0.kept.retain(|_, end| end.stands());
+        self.0.kept.retain(|_, end| end.is_current());
     }
 }
 
-/// Waits for the question's turn, asks, and keeps the answer.
-async fn fly<K: KeySource>(shared: Arc<Shared<K>>, ask: Ask, flight: Flight<Outcome>, place: Place) {
-    let turn = match flight.while_awaited(place.turn()).await {
-        Some(Ok(turn)) => turn,
-        Some(Err(error)) => return flight.land(Err(error)),
+/// Waits for a permit, asks the question, and keeps the answer.
+async fn ask_in_turn<K: KeySource>(
+    shared: Arc<Shared<K>>,
+    ask: Ask,
+    pending: PendingQuestion<Outcome>,
+    slot: QueueSlot,
+) {
+    let permit = match pending.while_awaited(slot.permit()).await {
+        Some(Ok(permit)) => permit,
+        Some(Err(error)) => return pending.finish(Err(error)),
         None => return,
     };
     let end = shared.ask(&ask).await;
-    drop(turn);
+    drop(permit);
     let end = Arc::new(end);
     match &end.result {
         Ok(_) => shared.good.insert(ask.digest, ()),
@@ -171,7 +174,7 @@ async fn fly<K: KeySource>(shared: Arc<Shared<K>>, ask: Ask, flight: Flight<Outc
         Err(_) => drop(shared.good.remove(&ask.digest)),
     }
     shared.kept.insert(ask.digest, Arc::clone(&end));
-    flight.land(Ok(end));
+    pending.finish(Ok(end));
 }
 
 impl<K: KeySource> Shared<K> {

@@ -1,4 +1,4 @@
-//! What a caller presents: the parts of a request that an identity is made of, and which of them are wanted.
+//! The attributes of a request that an identity is made of, and which of them the configuration needs.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 /// One header of a request: untrusted bytes.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum Header {
-    /// None.
+    /// The request does not have it.
     #[default]
     Absent,
-    /// One value.
+    /// The request has it once.
     One(Bytes),
-    /// Repeated: which one would count is anybody's guess.
+    /// The request has it several times; which one would count cannot be told.
     Several,
 }
 
@@ -39,13 +39,13 @@ impl FromIterator<Bytes> for Header {
     }
 }
 
-/// What is to be read of a request beside `authorization`. The settings name it, so that nobody pays for what is not
-/// looked at.
+/// What is to be read of a request beside `authorization`. The settings name it, so that no time is spent on what is
+/// not looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttributeSelection {
-    /// Headers.
+    /// The names of headers, in lower case.
     pub headers: Vec<HeaderName>,
-    /// `cookie` headers.
+    /// Whether `cookie` headers are read.
     pub cookies: bool,
     /// The principal of the peer that talks to Envoy.
     pub principal: bool,
@@ -55,17 +55,17 @@ pub struct AttributeSelection {
     pub metadata: Option<String>,
 }
 
-/// What was presented.
+/// What was read of a request.
 #[derive(Clone, Default)]
 pub struct RequestAttributes {
-    /// The caller's credentials.
+    /// The header `authorization`.
     pub authorization: Header,
     /// The headers that [`AttributeSelection`] names, in its order.
     pub headers: Vec<Header>,
     /// Every `cookie` header, where they are wanted.
     pub cookies: Vec<Bytes>,
-    /// `source.principal`: out of the certificate of the peer that talks to Envoy; empty without one, and where nobody
-    /// wants it.
+    /// `source.principal`: out of the certificate of the peer that talks to Envoy; empty without one, and where it is
+    /// not selected.
     pub principal: Bytes,
     /// The wanted value of `context_extensions`: what the operator wrote into Envoy's configuration.
     pub extension: Bytes,

@@ -1,6 +1,6 @@
 //! Identity by headers that a login proxy set, or by what Envoy's own filters found out (`metadata_context`).
 //!
-//! Anybody can write a header. It counts only behind an anchor that a client of Envoy cannot forge: see [`anchor`].
+//! Any client can write a header. It counts only behind an anchor that a client of Envoy cannot forge: see [`anchor`].
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -18,31 +18,31 @@ pub mod metadata;
 
 pub use error::Error;
 
-/// `authelia.*`
+/// Which headers carry an identity, and what shows that they are genuine: the section `authelia`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `authelia.issuer`: stands for the issuer of these users, who have none. Default `authelia`.
+    /// `authelia.issuer`: takes the place of an issuer, which these users do not have. Default `authelia`.
     pub issuer: String,
-    /// `authelia.header_*`
+    /// The names of the headers: `authelia.header_*`.
     pub names: Names,
     /// `authelia.groups_separator`: between two groups. Default `,`.
     pub separator: char,
     /// What shows that the headers are the login proxy's.
     pub anchors: anchor::Settings,
-    /// Identity from there instead of from headers.
+    /// Where given, the identity comes from Envoy's metadata instead of from headers.
     pub metadata: Option<metadata::Settings>,
 }
 
-/// The headers.
+/// The names of the headers that carry an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// Default `Remote-User`.
+    /// The header with the username. Default `Remote-User`.
     pub username: HeaderName,
-    /// Default `Remote-Groups`.
+    /// The header with the groups. Default `Remote-Groups`.
     pub groups: HeaderName,
-    /// Default `Remote-Email`.
+    /// The header with the e-mail address. Default `Remote-Email`.
     pub email: HeaderName,
-    /// Default `Remote-Name`.
+    /// The header with the full name. Default `Remote-Name`.
     pub full_name: HeaderName,
 }
 
@@ -82,7 +82,7 @@ impl Reader {
         }
     }
 
-    /// Who the login proxy says the caller is. `now` is the wall clock.
+    /// The identity that the login proxy gives for the caller. `now` is the wall clock.
     pub fn identify(&self, attributes: &RequestAttributes, now: SystemTime) -> Result<Identity, Error> {
         self.anchors.hold(attributes)?;
         match &self.metadata {
@@ -118,8 +118,8 @@ fn one<'a>(header: &'a Header, name: &HeaderName) -> Result<Option<&'a Bytes>, E
     }
 }
 
-/// Visible ASCII and spaces. `!` stands for a byte that did not fit into Envoy's map of headers, so that nobody can
-/// tell what was sent.
+/// Visible ASCII and spaces. `!` stands for a byte that did not fit into Envoy's map of headers, so that what was sent
+/// cannot be told any more.
 fn plain<'a>(header: &'a Header, name: &HeaderName) -> Result<Option<&'a str>, Error> {
     let Some(value) = one(header, name)? else { return Ok(None) };
     let allowed = |b: &u8| (b' '..=b'~').contains(b) && *b != b'!';

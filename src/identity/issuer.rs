@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::KeyError;
-use super::answers::{Accepted, Answers, Standing};
+use super::answers::{Accepted, Answers, Priority};
 use super::claims::Claims;
 use super::keyring::{self, Keyring};
 use super::token::{self, Error, Signed, Verifier};
@@ -120,7 +120,7 @@ impl<K: KeySource> Issuer<K> {
         if mapping.deciding().any(|name| claims.find(name).is_none()) {
             // its signature is right: it is not made up
             let ends = Some(times.expires);
-            let answer = self.answers.about(Question::Userinfo, token, Standing::Known, ends, now).await?;
+            let answer = self.answers.about(Question::Userinfo, token, Priority::Known, ends, now).await?;
             // Core §5.3.2: else it may be about another user
             if answer.claims.subject()? != claims.subject()? {
                 return Err(Error::OtherSubject);
@@ -140,7 +140,7 @@ impl<K: KeySource> Issuer<K> {
     async fn by_userinfo(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
         let readable = jws::unverified_claims(token).map(Claims::verified);
         let ends = readable.as_ref().and_then(|claims| claims.time("exp").ok()?).map(|(ends, _)| ends);
-        let answer = self.answers.about(Question::Userinfo, token, Standing::New, ends, now).await?;
+        let answer = self.answers.about(Question::Userinfo, token, Priority::New, ends, now).await?;
         if let Some(claims) = &readable {
             self.verifier.rules().check_readable(claims, now)?;
         }
@@ -148,7 +148,7 @@ impl<K: KeySource> Issuer<K> {
     }
 
     async fn by_introspection(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
-        let answer = self.answers.about(Question::Introspection, token, Standing::New, None, now).await?;
+        let answer = self.answers.about(Question::Introspection, token, Priority::New, None, now).await?;
         self.verifier.rules().check_introspected(&answer.claims, now)?;
         self.answered(&answer)
     }

@@ -1,4 +1,4 @@
-//! Tokens that were seen before: what they came to, found by the SHA-256 of the token.
+//! The cache of tokens that were verified or refused before, found by the SHA-256 of the token.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use super::{Error, Validity};
 use crate::bounded_cache::{self, BoundedCache, Size};
 
-/// How long a refusal counts, by our checks or by the provider's word: so late may a token be accepted whose key the provider has
-/// put right, or of which it has just heard everywhere.
+/// How long a refusal counts, by our checks or by the provider's answer: a token may be accepted this much later after the provider
+/// has mended its key, or after all of the provider's servers have heard of the token.
 pub(super) const REFUSED: Duration = Duration::from_secs(5);
 
 /// Bytes that a verified token takes on average, at most: about 700 where names are of usual length.
 const BYTES_EACH: usize = 1024;
 
-/// `cache.token_max_entries`, and a tenth of it for refused tokens.
+/// How many tokens are kept: `cache.token_max_entries`, and a tenth of it for refused tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Verified tokens that are kept, and a KiB for each. Default 100,000; 0 keeps none.
@@ -31,7 +31,7 @@ pub struct Settings {
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    /// Of this token.
+    /// The digest of this token.
     #[must_use]
     pub fn of(token: &str) -> Self {
         let mut name = [0; 32];
@@ -66,7 +66,7 @@ pub(crate) enum Lookup<T> {
 }
 
 impl<T: Size> TokenCache<T> {
-    /// Knows nothing.
+    /// A cache without tokens.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { verified: bounded_cache::bounded(settings.verified, BYTES_EACH), refused: Cache::new(settings.refused) }

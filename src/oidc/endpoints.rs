@@ -8,18 +8,19 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{Error, Settings, failed};
+use super::reply::failed;
+use super::settings::{Error, Settings};
 use crate::identity::KeySourceError;
 use crate::outbound::{loopback, shown};
 
 /// What a provider can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
-    /// The key set.
+    /// The key set (RFC 7517 §5).
     Keys,
-    /// `OpenID` Connect Core §5.3.
+    /// The userinfo endpoint (`OpenID` Connect Core §5.3).
     Userinfo,
-    /// RFC 7662.
+    /// Token introspection (RFC 7662).
     Introspection,
 }
 
@@ -127,7 +128,7 @@ impl Endpoints {
         })
     }
 
-    /// The addresses that are known before anybody is asked.
+    /// The addresses that are known before the first request.
     pub(super) fn known(&self) -> impl Iterator<Item = &Url> {
         std::iter::once(&self.discovery).filter(|_| self.configured.keys.is_none()).chain(self.configured.all())
     }

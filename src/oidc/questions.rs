@@ -11,7 +11,7 @@ use super::{Endpoint, OidcProvider, failed};
 use crate::identity::{Answer, KeySourceError};
 use crate::outbound;
 
-/// RFC 7662 §2.1
+/// A hint that providers may use to find the token (RFC 7662 §2.1).
 const HINT: (&str, &str) = ("token_type_hint", "access_token");
 
 impl OidcProvider {

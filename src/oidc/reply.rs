@@ -6,16 +6,18 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{MAX_BYTES, failed};
 use crate::identity::KeySourceError;
-use crate::outbound;
+use crate::outbound::{self, shown};
+
+/// Above this an answer is given up. Key sets and claims are a few KiB.
+pub(super) const MAX_BYTES: usize = 1024 * 1024;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expected {
     /// `OpenID` Connect Discovery §3: it names its issuer.
     Discovery,
-    /// RFC 7517 §5.
+    /// A key set (RFC 7517 §5): it has `keys`.
     KeySet,
     /// `OpenID` Connect Core §5.3.2: `sub` is always there.
     Userinfo,
@@ -62,7 +64,7 @@ impl Reply {
         if self.status != StatusCode::OK {
             return Err(failed(url, format_args!("answered {}{}", self.status, self.kind())));
         }
-        // Core §5.3.2 and RFC 9701 let it be a signed token; what is read here is the plain one, whose origin TLS vouches for
+        // Core §5.3.2 and RFC 9701 let it be a signed token; what is read here is the plain one, which TLS protects
         if self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().ends_with(b"jwt")) {
             return Err(failed(url, "answered a signed token; let it answer plain JSON for this client"));
         }
@@ -117,4 +119,9 @@ impl Reply {
         let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         kind.map(|kind| format!(" ({})", kind.chars().take(60).collect::<String>())).unwrap_or_default()
     }
+}
+
+/// The error of a request to this address; the parts of it that may be secret are left out.
+pub(super) fn failed(url: &Url, why: impl std::fmt::Display) -> KeySourceError {
+    KeySourceError(format!("{}: {why}", shown(url)))
 }

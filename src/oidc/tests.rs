@@ -9,6 +9,9 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::endpoints::secure;
+use std::time::Duration;
+
+use super::reply::MAX_BYTES;
 use super::*;
 
 const KEYS: &str = r#"{"keys":[]}"#;

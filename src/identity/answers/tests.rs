@@ -28,7 +28,7 @@ fn provider(said: impl IntoIterator<Item = Result<Answer, crate::identity::KeySo
 }
 
 async fn about(answers: &Answers<Provider>, token: &str) -> Result<Arc<Accepted>, &'static str> {
-    answers.about(Question::Userinfo, token, Standing::New, None, now()).await.map_err(|error| error.reason())
+    answers.about(Question::Userinfo, token, Priority::New, None, now()).await.map_err(|error| error.reason())
 }
 
 async fn settle() {
@@ -85,7 +85,7 @@ async fn an_answer_is_never_kept_past_the_life_of_the_token() {
     ] {
         let provider = provider([Provider::says(&document)]);
         let answers = answers(&provider);
-        let about = || answers.about(Question::Userinfo, "t", Standing::New, ends, now());
+        let about = || answers.about(Question::Userinfo, "t", Priority::New, ends, now());
         assert_eq!(about().await.unwrap().until, now() + 7 * SECOND, "{document}");
         advance(6 * SECOND).await;
         about().await.unwrap();
@@ -125,7 +125,7 @@ async fn a_failure_is_an_outage_of_a_second_for_that_token_alone() {
     let provider = provider([down, Provider::says(&json!({"sub": "a"}))]);
     let answers = answers(&provider);
     for _ in 0..3 {
-        let error = answers.about(Question::Userinfo, "t", Standing::New, None, now()).await.unwrap_err();
+        let error = answers.about(Question::Userinfo, "t", Priority::New, None, now()).await.unwrap_err();
         assert_eq!((error.reason(), error.is_outage()), ("provider_unavailable", true));
     }
     assert_eq!(provider.questions().len(), 1);
@@ -142,11 +142,11 @@ async fn nonsense_is_an_outage_and_not_the_tokens_fault() {
     let introspection = introspection.into_iter().map(|document| (Question::Introspection, document));
     for (question, document) in userinfo.chain(introspection) {
         let provider = provider([Ok(Answer::Document(document.clone()))]);
-        let error = answers(&provider).about(question, "t", Standing::New, None, now()).await.unwrap_err();
+        let error = answers(&provider).about(question, "t", Priority::New, None, now()).await.unwrap_err();
         assert!(error.is_outage(), "{question:?} {}", String::from_utf8_lossy(&document));
     }
     let inactive = provider([Provider::says(&json!({"active": false}))]);
-    let error = answers(&inactive).about(Question::Introspection, "t", Standing::New, None, now()).await.unwrap_err();
+    let error = answers(&inactive).about(Question::Introspection, "t", Priority::New, None, now()).await.unwrap_err();
     assert_eq!(error.reason(), "token_refused");
 }
 
@@ -163,13 +163,13 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 /// Puts a question in a task of its own, as a request does; the task ends with the reason of a refusal.
 fn put(answers: &Arc<Answers<Provider>>, token: &str) -> JoinHandle<Option<&'static str>> {
-    put_as(answers, token, Standing::New)
+    put_as(answers, token, Priority::New)
 }
 
-fn put_as(answers: &Arc<Answers<Provider>>, token: &str, standing: Standing) -> JoinHandle<Option<&'static str>> {
+fn put_as(answers: &Arc<Answers<Provider>>, token: &str, priority: Priority) -> JoinHandle<Option<&'static str>> {
     let (answers, token) = (Arc::clone(answers), token.to_owned());
     tokio::spawn(async move {
-        let outcome = answers.about(Question::Userinfo, &token, standing, None, now()).await;
+        let outcome = answers.about(Question::Userinfo, &token, priority, None, now()).await;
         outcome.err().map(|error| error.reason())
     })
 }
@@ -187,7 +187,7 @@ async fn made_up_tokens_do_not_turn_this_process_against_the_provider() {
         assert_eq!(caller.await.unwrap(), Some("token_refused"));
     }
     assert_eq!(provider.questions().len(), 200);
-    assert_eq!(answers.0.flights.len(), 0, "nothing is left behind");
+    assert_eq!(answers.0.in_flight.len(), 0, "nothing is left behind");
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,18 +197,18 @@ async fn a_question_that_no_caller_awaits_any_more_is_not_sent() {
     let answers = answers(&provider);
     let flood: Vec<_> = (0..500).map(|n| put(&answers, &n.to_string())).collect();
     let twice = [put(&answers, "awaited by two"), put(&answers, "awaited by two")];
-    until("all wait", || answers.0.flights.len() == 501).await;
+    until("all wait", || answers.0.in_flight.len() == 501).await;
     for caller in &flood {
         caller.abort();
     }
     twice[0].abort();
-    until("what is not awaited leaves", || answers.0.flights.len() == MAX_ASKED_NEW + 1).await;
+    until("what is not awaited leaves", || answers.0.in_flight.len() == MAX_ASKED_NEW + 1).await;
     assert_eq!(provider.questions().len(), MAX_ASKED_NEW);
     provider.release();
     let [_, stays] = twice;
     assert_eq!(stays.await.unwrap(), None);
     assert_eq!(provider.questions().len(), MAX_ASKED_NEW + 1, "only the one that a caller still awaits");
-    assert_eq!(answers.0.flights.len(), 0, "nothing is left behind");
+    assert_eq!(answers.0.in_flight.len(), 0, "nothing is left behind");
     // those that were sent have their answers, which are as good as ever
     assert!(about(&answers, "0").await.is_ok());
     assert_eq!(provider.questions().len(), MAX_ASKED_NEW + 1);
@@ -226,10 +226,10 @@ async fn a_crowd_of_new_tokens_waits_up_to_a_bound_and_the_rest_is_told_to_come_
     let mut callers: Vec<_> = (0..MAX_ASKED_NEW).map(|n| put(&answers, &n.to_string())).collect();
     until("as many as can be are asked", || provider.questions().len() == MAX_ASKED_NEW).await;
     callers.extend((MAX_ASKED_NEW..taken).map(|n| put(&answers, &n.to_string())));
-    until("the others wait", || answers.0.flights.len() == taken).await;
+    until("the others wait", || answers.0.in_flight.len() == taken).await;
     let begun = Instant::now();
     for n in taken..taken + 100 {
-        let error = answers.about(Question::Userinfo, &n.to_string(), Standing::New, None, now()).await.unwrap_err();
+        let error = answers.about(Question::Userinfo, &n.to_string(), Priority::New, None, now()).await.unwrap_err();
         assert_eq!((error.reason(), error.is_outage()), ("overloaded", true));
     }
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -249,7 +249,7 @@ async fn callers_with_the_same_made_up_tokens_leave_room_for_others() {
     let callers: Vec<_> = (0..MAX_CALLERS_NEW + 100).map(|n| put(&answers, &(n % 10).to_string())).collect();
     until("those over the bound are turned away", || callers.iter().filter(|one| one.is_finished()).count() == 100)
         .await;
-    let signed = put_as(&answers, "signed", Standing::Known);
+    let signed = put_as(&answers, "signed", Priority::Known);
     until("one that is vouched for is asked about", || provider.questions().len() == 11).await;
     provider.release();
     let mut outcomes = [0, 0];
@@ -309,9 +309,9 @@ async fn a_token_whose_signature_is_right_does_not_wait_for_made_up_ones() {
     provider.hold();
     let answers = answers(&provider);
     let _flood: Vec<_> = (0..500).map(|n| put(&answers, &n.to_string())).collect();
-    until("the flood waits", || answers.0.flights.len() == 500).await;
+    until("the flood waits", || answers.0.in_flight.len() == 500).await;
     let before = provider.questions().len();
-    let signed = put_as(&answers, "signed", Standing::Known);
+    let signed = put_as(&answers, "signed", Priority::Known);
     settle().await;
     assert_eq!(provider.questions().len(), before + 1);
     provider.release();

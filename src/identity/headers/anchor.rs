@@ -1,7 +1,7 @@
 //! What a client of Envoy cannot forge, and what therefore shows that identity headers are the login proxy's.
 //!
-//! Whoever reaches the gRPC port itself writes a whole `CheckRequest`, with any principal and any metadata. So those two
-//! count only where the port knows its callers; the secret, which nobody but Envoy's operator has, counts anywhere.
+//! A process that reaches the gRPC port itself writes a whole `CheckRequest`, with any principal and any metadata. So those two
+//! count only where the port authenticates its callers; the secret, which only Envoy's configuration has, counts anywhere.
 
 use std::collections::HashSet;
 
@@ -20,12 +20,12 @@ pub const EXTENSION: &str = "elastauth-secret";
 pub struct Settings {
     /// `authelia.shared_secret`, `authelia.previous_shared_secret`: one of them must be in `context_extensions`.
     pub secrets: Vec<SecretString>,
-    /// `authelia.trusted_peers`: principals of whom Envoy takes identity headers.
+    /// `authelia.trusted_peers`: principals of the peers from which Envoy takes identity headers.
     pub peers: Vec<String>,
 }
 
 impl Settings {
-    /// Whether a client cannot forge what is asked for. `known_callers`: nobody but Envoy reaches the gRPC port.
+    /// Whether a client cannot forge what is asked for. `known_callers`: only Envoy reaches the gRPC port.
     /// `metadata`: identity comes from `metadata_context`, which clients of Envoy do not write.
     #[must_use]
     pub fn count(&self, known_callers: bool, metadata: bool) -> bool {
@@ -68,7 +68,7 @@ impl Anchors {
         AttributeSelection { principal: !self.peers.is_empty(), extension, ..AttributeSelection::default() }
     }
 
-    /// All that are set hold.
+    /// Succeeds where every anchor that is set holds.
     pub(super) fn hold(&self, attributes: &RequestAttributes) -> Result<(), Error> {
         let known = |tag: &hmac::Tag| hmac::verify(&self.key, &attributes.extension, tag.as_ref()).is_ok();
         if !self.tags.is_empty() && !self.tags.iter().any(known) {

@@ -4,7 +4,7 @@ use ::http::HeaderName;
 
 use crate::identity::{UsernameError, token};
 
-/// Why. No text holds a value that was sent.
+/// Why headers are not taken for an identity. No text holds a value that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The secret in `context_extensions` is missing or wrong.
@@ -13,7 +13,7 @@ pub enum Error {
     /// The peer that talks to Envoy is not on the list.
     #[error("the peer that talks to Envoy is not in authelia.trusted_peers")]
     Peer,
-    /// Nobody is named.
+    /// The headers name no user.
     #[error("neither headers nor metadata name a user")]
     Missing,
     /// More than one value, or values joined with a comma.

@@ -9,12 +9,12 @@ use crate::clock::unix_millis;
 use crate::identity::claims::{self, Claims};
 use crate::identity::{AsOf, Identity, Owner, token};
 
-/// `authelia.metadata_*`
+/// Where in Envoy's metadata the identity is: `authelia.metadata_*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `authelia.metadata_namespace`, such as `envoy.filters.http.jwt_authn`.
     pub namespace: String,
-    /// `authelia.metadata_payload`: the key within it; `payload_in_metadata` of `jwt_authn`. None: the fields stand in the
+    /// `authelia.metadata_payload`: the key within it; `payload_in_metadata` of `jwt_authn`. None: the fields are in the
     /// namespace itself.
     pub payload: Option<String>,
     /// `oidc.claim_mappings`: which field holds what.

@@ -27,7 +27,7 @@ fn introspection_never_sends_the_secret_in_plain_to_another_machine() {
     assert!(matches!(OidcProvider::new(plain), Err(Error::Insecure { key: "oidc.introspection_endpoint", .. })));
 }
 
-/// A provider whose document has this besides its issuer and its keys, and how often the document was asked for.
+/// A provider with a document that has this besides its issuer and its keys, and how often the document was asked for.
 async fn with_document(more: Value) -> (OidcProvider, Arc<AtomicUsize>) {
     let asked = Arc::<AtomicUsize>::default();
     let count = Arc::clone(&asked);

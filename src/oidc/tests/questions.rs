@@ -7,7 +7,7 @@ use super::*;
 /// What a request looked like: its `Authorization` and its body.
 type Seen = Arc<parking_lot::Mutex<Vec<(String, String)>>>;
 
-/// A provider whose endpoints answer this, and what they were sent.
+/// A provider with endpoints that answer this, and what they were sent.
 async fn provider(status: u16, kind: &'static str, answer: &'static str) -> (OidcProvider, Seen) {
     challenging(status, kind, answer, None, json!({})).await
 }
