@@ -134,13 +134,13 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             Callers::Tokens(_, sources) => {
                 let token = sources.token(attributes).map_err(|refusal| self.or_own_credential(refusal, attributes))?;
                 let name = TokenDigest::of(&token);
-                match self.tokens.look(&name, now) {
-                    token_cache::Lookup::Good(caller) => {
+                match self.tokens.lookup(&name, now) {
+                    token_cache::Lookup::Verified(caller) => {
                         let found = self.grant(&caller.1, request)?;
                         Ok(found.map_or_else(|miss| Found::Not(Open::Known(caller, miss)), Found::Credential))
                     }
-                    token_cache::Lookup::Bad(error) => Err(Refusal::Token(error)),
-                    token_cache::Lookup::New => {
+                    token_cache::Lookup::Refused(error) => Err(Refusal::Token(error)),
+                    token_cache::Lookup::Unknown => {
                         Ok(Found::Not(Open::New { name, token: SecretString::from(&*token), now }))
                     }
                 }
@@ -197,7 +197,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         let span = spans::span!("verify token", elastauth.reason = Empty, error.type = Empty, otel.status_code = Empty);
         let verified = issuers.verify(token, now).instrument(span.clone()).await;
         let Verified { identity, validity } = verified.map_err(|error| {
-            self.tokens.refuse(name, &error);
+            self.tokens.insert_refusal(name, &error);
             let refusal = Refusal::Token(error);
             let reason = refusal.verdict().reason;
             span.record("elastauth.reason", reason);
@@ -206,7 +206,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             }
             refusal
         })?;
-        Ok(self.tokens.keep(name, validity, self.entitled(identity)?))
+        Ok(self.tokens.insert(name, validity, self.entitled(identity)?))
     }
 
     /// Removes expired entries from the caches of this process, from time to time, for as long as the process lives. To be run

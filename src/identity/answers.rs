@@ -16,7 +16,7 @@ use super::claims::Claims;
 use super::error::Error;
 use super::keyring::Keyring;
 use super::strict_object::StrictObject;
-use super::token_cache::REFUSED;
+use super::token_cache::REFUSAL_LIFETIME;
 use super::{Answer, KeySource, Question};
 use crate::bounded_cache::{self, BoundedCache, Size};
 use in_flight::{Digest, Found, InFlight, PendingQuestion};
@@ -187,7 +187,7 @@ impl<K: KeySource> Shared<K> {
         let life = match &result {
             Ok(accepted) => accepted.until.duration_since(*now).unwrap_or_default(),
             Err(error) if error.is_outage() => FAILED,
-            Err(_) => REFUSED.min(self.ttl),
+            Err(_) => REFUSAL_LIFETIME.min(self.ttl),
         };
         // failures count from their end, so that a silent provider is not asked without a pause
         let from = if matches!(&result, Err(error) if error.is_outage()) { Instant::now() } else { *at };

@@ -12,7 +12,7 @@ use crate::bounded_cache::{self, BoundedCache, Size};
 
 /// How long a refusal counts, by our checks or by the provider's answer: a token may be accepted this much later after the provider
 /// has mended its key, or after all of the provider's servers have heard of the token.
-pub(super) const REFUSED: Duration = Duration::from_secs(5);
+pub(super) const REFUSAL_LIFETIME: Duration = Duration::from_secs(5);
 
 /// Bytes that a verified token takes on average, at most: about 700 where names are of usual length.
 const BYTES_EACH: usize = 1024;
@@ -26,7 +26,7 @@ pub struct Settings {
     pub refused: usize,
 }
 
-/// A token, named by its digest.
+/// The SHA-256 of a token, by which it is found without being kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
@@ -34,35 +34,35 @@ impl TokenDigest {
     /// The digest of this token.
     #[must_use]
     pub fn of(token: &str) -> Self {
-        let mut name = [0; 32];
-        name.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-        Self(name)
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        Self(bytes)
     }
 }
 
-/// The tokens that were seen before, and what was made of the good ones. Both caches are bounded: a flood of new tokens
-/// pushes out what is not used again.
+/// Verified tokens with what was made of each (`T`), and refused tokens with the error. Both caches are bounded: a flood of new
+/// tokens evicts only entries that are not used again.
 pub(crate) struct TokenCache<T> {
     verified: BoundedCache<TokenDigest, Arc<(Validity, T)>>,
     refused: Cache<TokenDigest, (Error, Instant)>,
 }
 
-/// What was made of a token, with its digest, its validity, and the place in the table.
+/// The size of an entry with its digest, its validity, and its place in the table.
 impl<T: Size> Size for Arc<(Validity, T)> {
     fn size(&self) -> usize {
         size_of::<(TokenDigest, Validity, [usize; 8])>() + self.1.size()
     }
 }
 
-/// What is known of a token.
+/// What the cache holds about a token.
 #[derive(Debug)]
 pub(crate) enum Lookup<T> {
-    /// Nothing, or no more.
-    New,
-    /// It verified, and would now.
-    Good(Arc<(Validity, T)>),
-    /// It was refused a moment ago.
-    Bad(Error),
+    /// Nothing, or an entry that has ended.
+    Unknown,
+    /// It was verified, and would be verified now.
+    Verified(Arc<(Validity, T)>),
+    /// It was refused less than [`REFUSAL_LIFETIME`] ago.
+    Refused(Error),
 }
 
 impl<T: Size> TokenCache<T> {
@@ -72,41 +72,42 @@ impl<T: Size> TokenCache<T> {
         Self { verified: bounded_cache::bounded(settings.verified, BYTES_EACH), refused: Cache::new(settings.refused) }
     }
 
-    /// Drops what has ended. `now` is the wall clock.
+    /// Drops the entries that have ended. `now` is the wall clock.
     pub fn sweep(&self, now: SystemTime) {
         self.verified.retain(|_, entry| entry.0.holds(now));
-        self.refused.retain(|_, (_, at)| at.elapsed() < REFUSED);
+        self.refused.retain(|_, (_, at)| at.elapsed() < REFUSAL_LIFETIME);
     }
 
-    /// `now` is the wall clock. An entry ends with the token's `exp`, and with the key that signed it.
-    pub fn look(&self, name: &TokenDigest, now: SystemTime) -> Lookup<T> {
-        if let Some(entry) = self.verified.get(name) {
+    /// What is kept about a token. `now` is the wall clock. The entry of a verified token ends with the token's `exp`, and when
+    /// the provider withdraws the key that signed it.
+    pub fn lookup(&self, token: &TokenDigest, now: SystemTime) -> Lookup<T> {
+        if let Some(entry) = self.verified.get(token) {
             if entry.0.holds(now) {
-                return Lookup::Good(entry);
+                return Lookup::Verified(entry);
             }
-            self.verified.remove(name);
-            return Lookup::New;
+            self.verified.remove(token);
+            return Lookup::Unknown;
         }
-        match self.refused.get(name) {
-            Some((error, at)) if at.elapsed() < REFUSED => Lookup::Bad(error),
-            _ => Lookup::New,
+        match self.refused.get(token) {
+            Some((error, at)) if at.elapsed() < REFUSAL_LIFETIME => Lookup::Refused(error),
+            _ => Lookup::Unknown,
         }
     }
 
     /// Keeps what was made of a verified token.
-    pub fn keep(&self, name: TokenDigest, validity: Validity, made: T) -> Arc<(Validity, T)> {
+    pub fn insert(&self, token: TokenDigest, validity: Validity, made: T) -> Arc<(Validity, T)> {
         let entry = Arc::new((validity, made));
-        self.verified.insert(name, Arc::clone(&entry));
+        self.verified.insert(token, Arc::clone(&entry));
         entry
     }
 
     /// Keeps a refusal, unless it may pass sooner (with the provider's outage, with its next keys, or with time) or is the
     /// provider's own, which is kept with its other answers.
-    pub fn refuse(&self, name: TokenDigest, error: &Error) {
+    pub fn insert_refusal(&self, token: TokenDigest, error: &Error) {
         let passes = matches!(error, Error::Key(_) | Error::NotYetValid | Error::IssuedInFuture);
         let kept_elsewhere = matches!(error, Error::Refused);
         if !passes && !kept_elsewhere && !error.is_outage() {
-            self.refused.insert(name, (error.clone(), Instant::now()));
+            self.refused.insert(token, (error.clone(), Instant::now()));
         }
     }
 }
@@ -132,20 +133,20 @@ mod tests {
 
     #[test]
     fn what_a_token_came_to_is_found_until_it_ends() {
-        let known = TokenCache::new(SETTINGS);
-        let name = TokenDigest::of("a.b.c");
-        assert!(matches!(known.look(&name, at(0)), Lookup::New));
-        known.keep(name, Validity::until(at(10)), 7);
-        assert!(matches!(known.look(&name, at(9)), Lookup::Good(entry) if entry.1 == 7));
-        assert!(matches!(known.look(&TokenDigest::of("a.b.d"), at(9)), Lookup::New));
-        assert!(matches!(known.look(&name, at(10)), Lookup::New));
-        assert_eq!(known.verified.len(), 0, "what has ended makes room");
+        let cache = TokenCache::new(SETTINGS);
+        let token = TokenDigest::of("a.b.c");
+        assert!(matches!(cache.lookup(&token, at(0)), Lookup::Unknown));
+        cache.insert(token, Validity::until(at(10)), 7);
+        assert!(matches!(cache.lookup(&token, at(9)), Lookup::Verified(entry) if entry.1 == 7));
+        assert!(matches!(cache.lookup(&TokenDigest::of("a.b.d"), at(9)), Lookup::Unknown));
+        assert!(matches!(cache.lookup(&token, at(10)), Lookup::Unknown));
+        assert_eq!(cache.verified.len(), 0, "what has ended makes room");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_counts_for_a_moment_and_only_if_it_cannot_pass_sooner() {
-        let known = TokenCache::<usize>::new(SETTINGS);
-        let name = TokenDigest::of("a.b.c");
+        let cache = TokenCache::<usize>::new(SETTINGS);
+        let token = TokenDigest::of("a.b.c");
         for error in [
             Error::NotYetValid,
             Error::IssuedInFuture,
@@ -153,61 +154,61 @@ mod tests {
             Error::Key(crate::identity::KeyError::UnknownKey),
             Error::Key(crate::identity::KeyError::Unavailable("down".into())),
         ] {
-            known.refuse(name, &error);
-            assert!(matches!(known.look(&name, at(0)), Lookup::New), "{error:?}");
+            cache.insert_refusal(token, &error);
+            assert!(matches!(cache.lookup(&token, at(0)), Lookup::Unknown), "{error:?}");
         }
-        known.refuse(name, &Error::Signature);
-        assert!(matches!(known.look(&name, at(0)), Lookup::Bad(Error::Signature)));
-        tokio::time::advance(REFUSED).await;
-        assert!(matches!(known.look(&name, at(0)), Lookup::New));
+        cache.insert_refusal(token, &Error::Signature);
+        assert!(matches!(cache.lookup(&token, at(0)), Lookup::Refused(Error::Signature)));
+        tokio::time::advance(REFUSAL_LIFETIME).await;
+        assert!(matches!(cache.lookup(&token, at(0)), Lookup::Unknown));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_has_ended_goes_without_being_looked_at() {
-        let known = TokenCache::new(SETTINGS);
+        let cache = TokenCache::new(SETTINGS);
         for (token, end) in [("short", 10), ("long", 20)] {
-            known.keep(TokenDigest::of(token), Validity::until(at(end)), 0);
+            cache.insert(TokenDigest::of(token), Validity::until(at(end)), 0);
         }
-        known.refuse(TokenDigest::of("bad"), &Error::Signature);
-        known.sweep(at(9));
-        assert_eq!((known.verified.len(), known.refused.len()), (2, 1));
-        tokio::time::advance(REFUSED).await;
-        known.refuse(TokenDigest::of("worse"), &Error::Signature);
-        known.sweep(at(10));
-        assert_eq!((known.verified.len(), known.refused.len()), (1, 1));
-        assert!(matches!(known.look(&TokenDigest::of("long"), at(10)), Lookup::Good(_)));
-        assert!(matches!(known.look(&TokenDigest::of("worse"), at(10)), Lookup::Bad(_)));
+        cache.insert_refusal(TokenDigest::of("bad"), &Error::Signature);
+        cache.sweep(at(9));
+        assert_eq!((cache.verified.len(), cache.refused.len()), (2, 1));
+        tokio::time::advance(REFUSAL_LIFETIME).await;
+        cache.insert_refusal(TokenDigest::of("worse"), &Error::Signature);
+        cache.sweep(at(10));
+        assert_eq!((cache.verified.len(), cache.refused.len()), (1, 1));
+        assert!(matches!(cache.lookup(&TokenDigest::of("long"), at(10)), Lookup::Verified(_)));
+        assert!(matches!(cache.lookup(&TokenDigest::of("worse"), at(10)), Lookup::Refused(_)));
     }
 
     #[test]
     fn large_entries_take_the_room_of_several() {
-        let known = TokenCache::new(SETTINGS);
+        let cache = TokenCache::new(SETTINGS);
         for n in 0..1000_usize {
-            known.keep(TokenDigest::of(&n.to_string()), Validity::until(at(10)), 10 * BYTES_EACH);
+            cache.insert(TokenDigest::of(&n.to_string()), Validity::until(at(10)), 10 * BYTES_EACH);
         }
-        let kept = known.verified.len();
+        let kept = cache.verified.len();
         assert!((5..=10).contains(&kept), "{kept} entries of 10 KiB, where 100 of 1 KiB have room");
     }
 
     #[test]
-    fn both_sides_are_bounded_and_a_flood_does_not_push_out_who_comes_again() {
-        let known = TokenCache::new(SETTINGS);
-        let name = TokenDigest::of("ann");
-        known.keep(name, Validity::until(at(10)), 0);
+    fn both_sides_are_bounded_and_a_flood_does_not_push_out_a_token_that_is_used_again() {
+        let cache = TokenCache::new(SETTINGS);
+        let token = TokenDigest::of("ann");
+        cache.insert(token, Validity::until(at(10)), 0);
         for n in 0..10_000 {
-            assert!(matches!(known.look(&name, at(0)), Lookup::Good(_)), "{n}");
-            known.keep(TokenDigest::of(&n.to_string()), Validity::until(at(10)), n);
-            known.refuse(TokenDigest::of(&format!("bad {n}")), &Error::Signature);
+            assert!(matches!(cache.lookup(&token, at(0)), Lookup::Verified(_)), "{n}");
+            cache.insert(TokenDigest::of(&n.to_string()), Validity::until(at(10)), n);
+            cache.insert_refusal(TokenDigest::of(&format!("bad {n}")), &Error::Signature);
         }
-        assert!(known.verified.len() <= SETTINGS.verified && known.refused.len() <= SETTINGS.refused);
+        assert!(cache.verified.len() <= SETTINGS.verified && cache.refused.len() <= SETTINGS.refused);
     }
 
     #[test]
     fn a_bound_of_nothing_keeps_nothing() {
-        let known = TokenCache::new(Settings { verified: 0, refused: 0 });
-        let name = TokenDigest::of("a.b.c");
-        known.keep(name, Validity::until(at(10)), 0);
-        known.refuse(name, &Error::Signature);
-        assert!(matches!(known.look(&name, at(0)), Lookup::New));
+        let cache = TokenCache::new(Settings { verified: 0, refused: 0 });
+        let token = TokenDigest::of("a.b.c");
+        cache.insert(token, Validity::until(at(10)), 0);
+        cache.insert_refusal(token, &Error::Signature);
+        assert!(matches!(cache.lookup(&token, at(0)), Lookup::Unknown));
     }
 }

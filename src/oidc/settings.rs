@@ -33,7 +33,7 @@ pub enum Error {
     /// `OpenID` Connect Discovery §3: an http(s) URL without query and fragment.
     #[error("the issuer is not an http or https URL without query and fragment")]
     Issuer,
-    /// An address, by the rule of [`OidcProvider`].
+    /// An address, by the rule of [`OidcProvider`](super::OidcProvider).
     #[error("the address {address} is neither https, as the issuer is, nor on this machine")]
     Insecure {
         /// The key of the configuration that has it.

@@ -347,7 +347,7 @@ async fn answers_that_count_no_more_go_without_being_asked_for() {
     assert!(about(&answers, "other").await.is_err());
     answers.sweep();
     assert_eq!(answers.0.kept.len(), 2);
-    advance(REFUSED).await;
+    advance(REFUSAL_LIFETIME).await;
     answers.sweep();
     assert_eq!(answers.0.kept.len(), 1);
     advance(TTL).await;
