@@ -3,7 +3,7 @@
 
 use super::policy;
 use crate::credentials::{Refused, broker};
-use crate::identity::{headers, keyring, token};
+use crate::identity::{KeyError, headers, token};
 
 /// What a refusal with one reason means to Envoy, to the client and to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,10 +216,10 @@ impl From<&token::Error> for Reason {
             E::TooLong => Self::TokenTooLong,
             E::Malformed(_) => Self::TokenMalformed,
             E::Critical => Self::TokenCriticalHeader,
-            E::Algorithm | E::Key(keyring::Error::Algorithm) => Self::TokenAlgorithm,
-            E::Key(keyring::Error::UnknownKey) => Self::TokenKeyUnknown,
-            E::Key(keyring::Error::MissingKid) => Self::TokenKeyIdMissing,
-            E::Key(keyring::Error::Unavailable(_)) => Self::KeysUnavailable,
+            E::Algorithm | E::Key(KeyError::Algorithm) => Self::TokenAlgorithm,
+            E::Key(KeyError::UnknownKey) => Self::TokenKeyUnknown,
+            E::Key(KeyError::MissingKid) => Self::TokenKeyIdMissing,
+            E::Key(KeyError::Unavailable(_)) => Self::KeysUnavailable,
             E::Signature => Self::TokenSignature,
             E::Issuer => Self::TokenIssuer,
             E::Audience => Self::TokenAudience,

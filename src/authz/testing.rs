@@ -6,13 +6,12 @@ use ::http::HeaderName;
 
 use super::{Reason, Refusal, policy};
 use crate::credentials::{Busy, Refused, StoreError, broker, seal};
-use crate::identity::{UsernameError, headers, keyring, token};
+use crate::identity::{KeyError as K, UsernameError, headers, token};
 use crate::roles::NoRoles;
 
 /// At least one refusal for each reason.
 pub(crate) fn refusals() -> Vec<Refusal> {
     use broker::Error as B;
-    use keyring::Error as K;
     use token::Error as T;
     let name = HeaderName::from_static("remote-user");
     let own = [
