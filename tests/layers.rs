@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "layers/imports.rs"]
+mod imports;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const MIDDLE: [&str; 5] = ["authz", "identity", "roles", "credentials", "users"];
 const EDGES: [&str; 8] = ["envoy", "http", "oidc", "redis", "memory", "file", "elastic", "opensearch"];
-const FOREIGN: [&str; 7] = ["tonic", "prost", "reqwest", "redis", "deadpool_redis", "axum", "prometheus_client"];
+const FOREIGN: [&str; 8] =
+    ["tonic", "prost", "reqwest", "redis", "deadpool", "deadpool_redis", "axum", "prometheus_client"];
 const OPENTELEMETRY: [&str; 4] = ["opentelemetry", "opentelemetry_sdk", "opentelemetry_otlp", "tracing_opentelemetry"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -86,8 +90,9 @@ fn edges_never_import_one_another() {
 
 #[test]
 fn what_edges_share_knows_none_of_them() {
-    for (module, path, code) in
-        modules().iter().filter(|(m, ..)| ["inbound", "outbound", "nodes", "flavor", "metrics"].contains(&m.as_str()))
+    for (module, path, code) in modules()
+        .iter()
+        .filter(|(m, ..)| ["inbound", "outbound", "cluster_client", "flavor", "metrics"].contains(&m.as_str()))
     {
         for import in imports(code) {
             assert!(!EDGES.contains(&import.as_str()), "{module} imports {import}: {}", path.display());
@@ -134,5 +139,23 @@ fn there_is_one_crypto_library_and_one_tls_stack() {
     }
     for none in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "boring"] {
         assert_eq!(named(none), 0, "{none}");
+    }
+}
+
+#[test]
+fn files_import_downwards_only() {
+    let circles = imports::Files::below("src").circles();
+    assert!(
+        circles.is_empty(),
+        "files that import each other: move what they share to a file below them\n{}",
+        circles.join("\n")
+    );
+}
+
+#[test]
+fn imports_are_named_one_by_one() {
+    for (module, path, code) in &modules() {
+        let wildcard = code.lines().find(|line| line.trim_start().starts_with("use ") && line.contains("::*"));
+        assert_eq!(wildcard, None, "{module}: {}", path.display());
     }
 }
