@@ -1,8 +1,8 @@
-//! An administrator's requests to a cluster of several nodes: what the back ends for Elasticsearch and OpenSearch share.
-//! It knows neither their paths nor what their bodies mean, only whether an answer is theirs (`genuine`).
+//! The HTTP client for a cluster of several nodes, which the back ends for Elasticsearch and OpenSearch share. It knows neither
+//! their paths nor what their bodies mean, only whether an answer is theirs at all (`genuine`).
 //!
-//! Nodes are asked in turn; one that fails rests for a while, and when all rest the one whose rest ends first is tried.
-//! Nothing is asked only to see whether a node lives. A call has one deadline for all its attempts.
+//! Nodes are asked in turn. One that fails is left alone for a while; when all are, the one that is to be asked again soonest is
+//! tried. No request is made only to find out whether a node works. A call has one deadline for all its attempts.
 
 use std::time::Duration;
 
@@ -19,89 +19,99 @@ use crate::spans;
 pub mod account;
 mod answer;
 mod call;
-pub mod cluster;
+mod cluster_id;
 mod condition;
 #[cfg(test)]
-pub(crate) mod foreign;
+pub(crate) mod foreign_answers;
 mod genuine;
-pub mod hash;
-mod health;
-mod limit;
+mod node_pool;
+mod system;
 mod trace;
+mod write_limit;
 
 pub use account::Account;
 pub use answer::{Answer, NoResponse};
 pub use call::Call;
-pub use cluster::ClusterId;
-pub use condition::Condition;
-pub use genuine::{Shape, System};
-pub use limit::{Full, Limits, Permit, Writes};
+pub use genuine::ExpectedAnswer;
+pub use system::System;
+pub use write_limit::WriteLimits;
 
-use account::{Administrator, Refreshed};
-use health::{Node, Ring};
+pub(crate) use cluster_id::ClusterId;
+pub(crate) use condition::Condition;
+pub(crate) use write_limit::WriteLimiter;
 
-/// A user's answer is a kilobyte; nothing legitimate comes near this.
-const MAX_ANSWER: usize = 1024 * 1024;
+use account::{Administrator, Refreshed, Scheme};
+use node_pool::{Node, NodePool};
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A call that may be repeated is, this often in all, also where there is one node only: what stands before a cluster
-/// often has one address.
+/// How often a call that may be repeated is sent in all, also where there is one address only: that is often the address of a
+/// load balancer.
 const ATTEMPTS: usize = 3;
-/// Before a node is asked a second time; doubles.
+/// The pause before a node is asked a second time; it doubles with each further attempt.
 const PAUSE: Duration = Duration::from_millis(50);
-/// In which Elasticsearch names itself, from 7.14 on.
+/// The header in which Elasticsearch names itself, from 7.14 on.
 const PRODUCT: &str = "x-elastic-product";
-/// Between two lines about the same trouble with the administrator's account.
-const ALERTS: Duration = Duration::from_secs(60);
+/// From one log line about trouble with the administrator's account to the next.
+const ALERT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What to talk to, and as whom.
+/// How to reach the cluster, and with which credential.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Base addresses; a path prefix is kept. At least one.
     pub hosts: Vec<Url>,
-    /// The administrator; none where a client certificate is all that is shown.
+    /// The administrator's account; none where a client certificate is the only credential.
     pub account: Option<Account>,
-    /// Whom to trust, and what to show.
+    /// The authorities that sign the cluster's certificates, and the client certificate.
     pub tls: Tls,
     /// For `Accept` and `Content-Type`; `application/json` unless a server wants another.
     pub media_type: String,
 }
 
-/// The HTTP client and what is known of the nodes.
+impl Settings {
+    /// Whether this is the name of the account that elastauth itself uses.
+    pub(crate) fn is_own_account(&self, username: &str) -> bool {
+        let scheme = self.account.as_ref().map(|account| &account.scheme);
+        matches!(scheme, Some(Scheme::Basic { username: own }) if own == username)
+    }
+}
+
+/// Sends calls to a cluster, and remembers which of its nodes failed.
 pub struct ClusterClient {
     http: reqwest::Client,
-    ring: Ring,
+    nodes: NodePool,
     system: System,
     administrator: Option<Administrator>,
     media_type: String,
     alerted: Mutex<Option<Instant>>,
 }
 
-/// What follows from one attempt.
-enum Next {
+/// What one attempt leads to.
+enum Attempt {
     Done(Answer),
-    /// Certainly or harmlessly repeatable; with the time that the node asked for.
-    Again(Result<Answer, NoResponse>, Option<Duration>),
-    Stop(NoResponse),
+    /// The call may be sent again: certainly nothing was done, or doing it twice does no harm. With the pause that the node
+    /// asked for.
+    Retry(Result<Answer, NoResponse>, Option<Duration>),
+    GiveUp(NoResponse),
 }
 
 impl ClusterClient {
-    /// Connects on first use. Answers of either system count until [`ClusterClient::of`] says which.
+    /// Connects on first use. Answers of either system are accepted until [`ClusterClient::of`] says which.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let Settings { hosts, account, tls, media_type } = settings;
         let http = outbound::client_with(&tls, &hosts)?.connect_timeout(CONNECT_TIMEOUT).build()?;
-        let (ring, administrator, system) = (Ring::new(hosts), account.map(Administrator::new), System::Either);
-        Ok(Self { http, ring, system, administrator, media_type, alerted: Mutex::default() })
+        let (nodes, administrator, system) = (NodePool::new(hosts), account.map(Administrator::new), System::Either);
+        Ok(Self { http, nodes, system, administrator, media_type, alerted: Mutex::default() })
     }
 
-    /// Takes the answers of this system only.
+    /// Accepts the answers of this system only.
     pub fn of(self, system: System) -> Self {
         Self { system, ..self }
     }
 
-    /// Sends the call, to several nodes if need be, within `limit` in all. Connections that fail and 502, 503 and 504 are
-    /// repeated, and 429 unless it will last; no other status is. A write whose connection broke after it was sent is
-    /// not repeated: its outcome is unknown. What something else answers in the system's place is never given back, but lost:
-    /// a read goes on to the next node, and of a write the outcome is unknown.
+    /// Sends the call, to several nodes if need be, within `limit` in all. It is sent again when a connection fails, after 502,
+    /// 503 and 504, and after a 429 that is not going to last; after no other status. A write is not sent again when its
+    /// connection broke after it was sent: its outcome is unknown. An answer that is not the system's own is never returned
+    /// but counts as none: a read goes on to the next node, and the outcome of a write is unknown.
     pub async fn send(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, NoResponse> {
         let ends = Instant::now() + limit;
         let mut answer = self.attempts(call, ends, limit).await?;
@@ -119,12 +129,12 @@ impl ClusterClient {
     }
 
     async fn attempts(&self, call: &Call<'_>, ends: Instant, limit: Duration) -> Result<Answer, NoResponse> {
-        let authorization = match (call.own_credential(), &self.administrator) {
-            (Some(own), _) => Some(own),
+        let authorization = match (call.user_credential(), &self.administrator) {
+            (Some(user), _) => Some(user),
             (None, Some(administrator)) => Some(administrator.header().await.map_err(NoResponse::unsent)?),
             (None, None) => None,
         };
-        let plan = self.ring.plan(ATTEMPTS);
+        let plan = self.nodes.plan(ATTEMPTS);
         let (mut sent, mut last) = (false, Err(NoResponse::unsent("no node".into())));
         for (turn, node) in plan.iter().enumerate() {
             let Some(url) = call.url(&node.base) else {
@@ -136,23 +146,22 @@ impl ClusterClient {
             let request =
                 if call.has_body() { request.header(CONTENT_TYPE, self.media_type.as_str()) } else { request };
             let request = authorization.iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-            let answered = self.attempt(node, request, call, &span).instrument(span.clone());
-            let Ok(next) = tokio::time::timeout_at(ends, answered).await else {
+            let attempt = self.attempt(node, request, call, &span).instrument(span.clone());
+            let Ok(attempt) = tokio::time::timeout_at(ends, attempt).await else {
                 node.failed("no answer in time");
                 spans::failed(&span, "timeout");
                 return Err(NoResponse { why: format!("no answer within {limit:?}"), sent: true });
             };
             drop(span);
-            match next {
-                Next::Done(answer) => return Ok(answer.after(sent)),
-                Next::Stop(lost) => return Err(lost),
-                Next::Again(outcome, wanted) => {
-                    sent |= outcome.as_ref().map_or_else(|lost| lost.sent, |answer| answer.status.is_server_error());
+            match attempt {
+                Attempt::Done(answer) => return Ok(answer.after(sent)),
+                Attempt::GiveUp(error) => return Err(error),
+                Attempt::Retry(outcome, wanted) => {
+                    sent |= outcome.as_ref().map_or_else(|error| error.sent, |answer| answer.status.is_server_error());
                     last = outcome;
-                    let others = plan
-                        .get(turn + 1)
-                        .is_some_and(|next| !plan.iter().take(turn + 1).any(|node| std::ptr::eq(*node, *next)));
-                    let pause = if others { Duration::ZERO } else { wanted.unwrap_or(PAUSE * (1 << turn.min(4))) };
+                    let is_new = |next: &&Node| !plan.iter().take(turn + 1).any(|node| std::ptr::eq(*node, *next));
+                    let another = plan.get(turn + 1).is_some_and(is_new);
+                    let pause = if another { Duration::ZERO } else { wanted.unwrap_or(PAUSE * (1 << turn.min(4))) };
                     if plan.len() > turn + 1 && Instant::now() + pause < ends {
                         tokio::time::sleep(pause).await;
                     } else {
@@ -163,7 +172,7 @@ impl ClusterClient {
         }
         match last {
             Ok(answer) => Ok(answer.after(sent)),
-            Err(lost) => Err(NoResponse { sent, ..lost }),
+            Err(error) => Err(NoResponse { sent, ..error }),
         }
     }
 
@@ -174,25 +183,32 @@ impl ClusterClient {
         self.alert(&answer.describe());
     }
 
-    /// Trouble with the administrator's account is for a person, now; said at most once a minute.
-    pub fn alert(&self, what: &str) {
+    /// Logs trouble with the administrator's account, which a person has to mend, at most once a minute.
+    pub(crate) fn alert(&self, what: &str) {
         let mut alerted = self.alerted.lock();
-        if alerted.is_none_or(|at| at.elapsed() >= ALERTS) {
+        if alerted.is_none_or(|at| at.elapsed() >= ALERT_INTERVAL) {
             *alerted = Some(Instant::now());
-            tracing::error!(answer = what, "The administrator's account does not work: nobody new can be let in");
+            tracing::error!(
+                answer = what,
+                "The administrator's account does not work: users that are not cached yet are denied until it does"
+            );
         }
     }
 
-    async fn attempt(&self, node: &Node, request: RequestBuilder, call: &Call<'_>, span: &Span) -> Next {
-        let answer = match answer::read(request, call.most).await {
+    async fn attempt(&self, node: &Node, request: RequestBuilder, call: &Call<'_>, span: &Span) -> Attempt {
+        let answer = match answer::read(request, call.max_answer).await {
             Ok(answer) => answer,
-            Err(failed) => {
+            Err(error) => {
                 spans::failed(span, "connection");
-                return match failed {
-                    answer::Failed::Oversize(why) => Next::Stop(NoResponse { why, sent: true }),
-                    answer::Failed::Broken(lost) => {
-                        node.failed(&lost.why);
-                        if lost.sent && call.is_write() { Next::Stop(lost) } else { Next::Again(Err(lost), None) }
+                return match error {
+                    answer::ReadError::TooLarge(why) => Attempt::GiveUp(NoResponse { why, sent: true }),
+                    answer::ReadError::Connection(error) => {
+                        node.failed(&error.why);
+                        if error.sent && call.is_write() {
+                            Attempt::GiveUp(error)
+                        } else {
+                            Attempt::Retry(Err(error), None)
+                        }
                     }
                 };
             }
@@ -202,20 +218,20 @@ impl ClusterClient {
         match answer.status {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 node.failed(&foreign.clone().unwrap_or_else(|| answer.describe()));
-                Next::Again(given(answer, foreign), wanted)
+                Attempt::Retry(genuine_or_none(answer, foreign), wanted)
             }
             StatusCode::TOO_MANY_REQUESTS if !answer.will_last() => {
                 node.answered();
-                Next::Again(given(answer, foreign), wanted)
+                Attempt::Retry(genuine_or_none(answer, foreign), wanted)
             }
-            _ => match given(answer, foreign) {
+            _ => match genuine_or_none(answer, foreign) {
                 Ok(answer) => {
                     node.answered();
-                    Next::Done(answer)
+                    Attempt::Done(answer)
                 }
-                Err(lost) => {
-                    node.failed(&lost.why);
-                    if call.is_write() { Next::Stop(lost) } else { Next::Again(Err(lost), None) }
+                Err(error) => {
+                    node.failed(&error.why);
+                    if call.is_write() { Attempt::GiveUp(error) } else { Attempt::Retry(Err(error), None) }
                 }
             },
         }
@@ -223,11 +239,11 @@ impl ClusterClient {
 
     /// Why the answer is not that of the system that was asked, where it is not.
     fn foreign(&self, node: &Node, call: &Call<'_>, answer: &Answer) -> Option<String> {
-        if !self.system.expects(call.shape, answer) {
-            return (!self.system.reports(answer)).then(|| answer.foreign(self.system));
+        if !self.system.expects(call.expected, answer) {
+            return (!self.system.reports_error(answer)).then(|| answer.foreign(self.system));
         }
         let named = answer.headers.get(PRODUCT).is_some_and(|product| product == "Elasticsearch");
-        let lost = self.system == System::Elasticsearch && node.lost_its_name(named);
+        let lost = self.system == System::Elasticsearch && node.lost_product_name(named);
         lost.then(|| {
             let why = answer.foreign(self.system);
             format!("{why} (it lacks the header {PRODUCT}, which came from this address before; if a proxy removes it since, restart elastauth)")
@@ -235,7 +251,8 @@ impl ClusterClient {
     }
 }
 
-fn given(answer: Answer, foreign: Option<String>) -> Result<Answer, NoResponse> {
+/// The answer, unless there is a reason to call it foreign.
+fn genuine_or_none(answer: Answer, foreign: Option<String>) -> Result<Answer, NoResponse> {
     foreign.map_or(Ok(answer), |why| Err(NoResponse { why, sent: true }))
 }
 

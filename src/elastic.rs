@@ -8,58 +8,57 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::cluster_client::account::Scheme;
 use crate::cluster_client::{
-    self, Answer, Call, ClusterClient, ClusterId, Condition, Limits, NoResponse, Shape, System, Writes,
+    self, Answer, Call, ClusterClient, ClusterId, Condition, ExpectedAnswer, NoResponse, System, WriteLimiter,
+    WriteLimits,
 };
 use crate::credentials::{
     BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext,
     StoreName, Throughput, UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
+use crate::native_user::{PasswordField, PasswordHashing, Version};
 use crate::outbound::Error;
 use crate::roles::Roles;
 
+mod account;
 mod body;
 mod directory;
-mod examine;
 mod stamp;
 
-pub use body::Hashing;
+pub use crate::native_user::Hashing;
 
-use body::{Hashes, Secret};
-
-/// `elasticsearch.*`
+/// How users are managed on Elasticsearch.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where, and as whom.
-    pub nodes: cluster_client::Settings,
-    /// Time-out of a read. Default 2 s.
+    /// How the cluster is reached, and with which account.
+    pub connection: cluster_client::Settings,
+    /// `elasticsearch.timeout`, of a read. Default 2 s.
     pub timeout: Duration,
-    /// Time-out of a write, waiting for its turn included. Default 5 s.
+    /// `elasticsearch.write_timeout`, of a write, waiting for its turn included. Default 5 s.
     pub write_timeout: Duration,
-    /// How many writes of this process at once, and how long they wait.
-    pub writes: Limits,
-    /// When a write shows in searches; what logs in does not depend on it. Default `False`.
+    /// How many writes of this process may be under way at once, and how long one waits.
+    pub writes: WriteLimits,
+    /// `elasticsearch.refresh`: when a write becomes visible to searches, on which logins do not depend. Default `False`.
     pub refresh: Refresh,
-    /// Who hashes passwords. Default there.
+    /// `elasticsearch.password_hash`: where passwords are hashed. Default `There`.
     pub hashing: Hashing,
-    /// Every role that a caller can get: those that do not exist are warned about.
+    /// Every role that a caller can get, to warn about those that do not exist.
     pub mapped_roles: Vec<String>,
-    /// Decides and logs, writes nothing, denies.
+    /// `elasticsearch.dry_run`: writes are only logged, and new users are denied.
     pub dry_run: bool,
-    /// Names the deployment in the ownership stamp.
+    /// The name of the deployment in the ownership stamp.
     pub cluster: String,
-    /// Names the store of the records, in the ownership stamp by its mark.
+    /// The store of the records, which the ownership stamp names by its mark.
     pub store: StoreName,
 }
 
-/// `refresh` of a write.
+/// The query parameter `refresh` of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresh {
-    /// With the next refresh of the index.
+    /// The write becomes visible with the next refresh of the index.
     False,
-    /// At once: work for the cluster at each login.
+    /// The index is refreshed at once, which is work for the cluster at each write.
     True,
     /// The write waits for the next refresh.
     WaitFor,
@@ -75,83 +74,84 @@ impl Refresh {
     }
 }
 
-/// Users that exist without our making: Elasticsearch's `ClientReservedRealm`.
+/// The users that are built into Elasticsearch: its `ClientReservedRealm`.
 const RESERVED: [&str; 7] =
     ["elastic", "kibana", "kibana_system", "logstash_system", "beats_system", "apm_system", "remote_monitoring_user"];
 
-/// Makes native users.
-pub struct Elastic {
-    nodes: ClusterClient,
+/// Makes native users on Elasticsearch.
+pub(crate) struct Elastic {
+    client: ClusterClient,
     settings: Settings,
-    writes: Writes,
-    hashes: Hashes,
+    writes: WriteLimiter,
+    passwords: PasswordHashing,
     condition: Condition,
     cluster_id: ClusterId,
-    /// Whose the administrator's key or token is, once Elasticsearch has said so.
+    /// The name of the account, also where it is used with a key or a token; known once Elasticsearch was asked.
     own_name: Mutex<Option<String>>,
-    /// Whether the warning about the product was given.
-    stranger: AtomicBool,
+    /// Whether the warning about another product was logged.
+    warned_of_other_product: AtomicBool,
 }
 
 impl Elastic {
     /// Connects on first use.
-    pub fn new(settings: Settings) -> Result<Self, Error> {
-        let nodes = ClusterClient::new(settings.nodes.clone())?.of(System::Elasticsearch);
-        let writes = Writes::new(settings.writes);
-        let hashes = Hashes::new(settings.hashing);
-        let cluster_id = ClusterId::new(&settings.nodes.hosts);
-        let (condition, own_name, stranger) = (Condition::default(), Mutex::default(), AtomicBool::default());
-        Ok(Self { nodes, settings, writes, hashes, condition, cluster_id, own_name, stranger })
+    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        let client = ClusterClient::new(settings.connection.clone())?.of(System::Elasticsearch);
+        let writes = WriteLimiter::new(settings.writes);
+        let passwords = PasswordHashing::new(settings.hashing, Version::TwoA);
+        let cluster_id = ClusterId::new(&settings.connection.hosts);
+        let condition = Condition::new(System::Elasticsearch);
+        let (own_name, warned_of_other_product) = (Mutex::default(), AtomicBool::default());
+        Ok(Self { client, settings, writes, passwords, condition, cluster_id, own_name, warned_of_other_product })
     }
 
     fn reserved(&self, username: &Username) -> bool {
-        let account = self.settings.nodes.account.as_ref().map(|account| &account.scheme);
-        let own = matches!(account, Some(Scheme::Basic { username: own }) if own == username.as_str());
-        let learned = || self.own_name.lock().as_deref() == Some(username.as_str());
-        RESERVED.contains(&username.as_str()) || own || learned()
+        let name = username.as_str();
+        let learned = || self.own_name.lock().as_deref() == Some(name);
+        RESERVED.contains(&name) || self.settings.connection.is_own_account(name) || learned()
     }
 
-    /// As the administrator. His 403 and 410, like his 401 (which [`ClusterClient`] tells of), are an outage that a person has to
-    /// end, never the user's fault.
-    async fn ask(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, NoResponse> {
-        let answer = self.nodes.send(call, limit).await?;
+    /// Sends a call with the administrator's credential. A 403 or 410 for it, like a 401 (which [`ClusterClient`] reports), is an
+    /// outage that a person has to end, and never the fault of the user that the call is about.
+    async fn send(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, NoResponse> {
+        let answer = self.client.send(call, limit).await?;
         if matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::GONE) {
-            self.nodes.alert(&answer.describe());
+            self.client.alert(&answer.describe());
         }
-        self.recognise(&answer);
+        self.warn_of_other_products(&answer);
         Ok(answer)
     }
 
-    /// Proxies and OpenSearch do not send it, nor did Elasticsearch before 7.14: worth a line, no more.
-    fn recognise(&self, answer: &Answer) {
-        let stranger = answer.status.is_success() && answer.headers.get("x-elastic-product").is_none();
-        if stranger && !self.stranger.swap(true, Ordering::Relaxed) {
-            tracing::warn!("What answers for elasticsearch.hosts does not say that it is Elasticsearch 7.14 or later");
+    /// Warns once where an answer lacks the product's name. That is no more than a hint: proxies may remove it, and Elasticsearch
+    /// before 7.14 does not send it; nor does OpenSearch.
+    fn warn_of_other_products(&self, answer: &Answer) {
+        let unnamed = answer.status.is_success() && answer.headers.get("x-elastic-product").is_none();
+        if unnamed && !self.warned_of_other_product.swap(true, Ordering::Relaxed) {
+            tracing::warn!("What answers at elasticsearch.hosts does not say that it is Elasticsearch 7.14 or later");
         }
     }
 
-    async fn put(&self, user: &UserSpec, secret: &Secret, ends: Instant) -> Result<Answer, NoResponse> {
-        let body = body::put(&self.settings.cluster, &self.settings.store.mark, user, secret);
+    async fn put(&self, user: &UserSpec, password: &PasswordField, ends: Instant) -> Result<Answer, NoResponse> {
+        let body = body::put(&self.settings.cluster, &self.settings.store.mark, user, password);
         let call = Call::new(Method::PUT, &["_security", "user", user.username.as_str()]);
         let call = call.query(self.settings.refresh.query()).json(&body).on_behalf_of(&user.context);
-        let call = call.expecting(Shape::Written);
-        self.ask(&call, ends.saturating_duration_since(Instant::now())).await
+        let call = call.expecting(ExpectedAnswer::Written);
+        self.send(&call, ends.saturating_duration_since(Instant::now())).await
     }
 
-    /// What a write of this user says, but for the password: the path, and the body.
-    #[must_use]
-    pub fn preview(&self, user: &UserSpec) -> (String, Value) {
-        let body = body::put(&self.settings.cluster, &self.settings.store.mark, user, &Secret::Kept);
+    /// The path and the body of a write of this user, without the password.
+    pub(crate) fn preview(&self, user: &UserSpec) -> (String, Value) {
+        let body = body::put(&self.settings.cluster, &self.settings.store.mark, user, &PasswordField::Unchanged);
         (format!("/_security/user/{}", user.username), body)
     }
 
-    /// The user as it stands there.
+    /// The user as Elasticsearch has it.
     async fn user(&self, username: &Username, context: &RequestContext) -> Result<Option<Value>, InspectError> {
         if self.reserved(username) {
             return Err(Refused::Reserved.into());
         }
         let call = Call::get(&["_security", "user", username.as_str()]).on_behalf_of(context);
-        let answer = self.ask(&call.expecting(Shape::User(username.as_str())), self.settings.timeout).await;
+        let call = call.expecting(ExpectedAnswer::User(username.as_str()));
+        let answer = self.send(&call, self.settings.timeout).await;
         let answer = answer.map_err(|NoResponse { why, .. }| InspectError::Unavailable(why))?;
         match answer.status {
             StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
@@ -172,7 +172,8 @@ impl Provisioner for Elastic {
         match self.user(username, context).await? {
             Some(user) => {
                 stamp::check(&user, &self.settings.cluster, owner)?;
-                Ok(Existing::Ours(stamp::standing(&user, self.cluster_id.known().uuid.as_deref())))
+                let uuid = self.cluster_id.known().uuid;
+                Ok(Existing::Ours(stamp::stored(&user).standing(&user["roles"], uuid.as_deref())))
             }
             None => Ok(Existing::Absent),
         }
@@ -180,25 +181,24 @@ impl Provisioner for Elastic {
 
     async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
         let user = self.user(username, &RequestContext::default()).await?;
-        let ours = &self.settings.store;
-        let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| !ours.is(theirs));
-        Ok(theirs.map(|theirs| OtherWriter { theirs, ours: ours.name.clone() }))
+        Ok(user.and_then(|user| stamp::stored(&user).other_writer(&self.settings.store)))
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         let call = Call::get(&["_security", "_authenticate"]).as_user(username.as_str(), password.expose());
-        let asked = self.nodes.send(&call.expecting(Shape::Account), self.settings.timeout).await;
-        let answer = asked.map_err(|NoResponse { why, .. }| InspectError::Unavailable(why))?;
+        let answer = self.client.send(&call.expecting(ExpectedAnswer::Account), self.settings.timeout).await;
+        let answer = answer.map_err(|NoResponse { why, .. }| InspectError::Unavailable(why))?;
         let body = answer.body();
         match answer.status {
             StatusCode::UNAUTHORIZED if answer.kind() == "security_exception" => Ok(Login::Rejected),
             StatusCode::OK if body["username"] == username.as_str() => {
                 let names = body["roles"].as_array().into_iter().flatten().filter_map(Value::as_str);
-                let (seen, as_of) = (stamp::seen(body), stamp::as_of(body));
-                let mapping = as_of.map(|_| stamp::mapping(body));
+                let stamp = stamp::stored(body);
+                let (seen, as_of) = (stamp.seen(), stamp.as_of());
+                let mapping = as_of.map(|_| stamp.mapping());
                 Ok(Login::Accepted { roles: Roles::new(names), seen, as_of, mapping })
             }
-            // a proxy that shows a credential of its own
+            // the answer to a proxy that sent a credential of its own
             StatusCode::OK => Err(InspectError::Unavailable("the answer is about another user".into())),
             _ => Err(InspectError::Unavailable(answer.describe())),
         }
@@ -211,12 +211,19 @@ impl Provisioner for Elastic {
         }
         let ends = Instant::now() + self.settings.write_timeout;
         let permit = self.writes.admit().await;
-        let _permit = permit.map_err(|full| WriteError::Unavailable(full.to_string()))?;
-        let secret = self.hashes.secret(password).await?;
-        let sent = self.put(user, &secret, ends).await;
+        let _permit = permit.map_err(|too_many| WriteError::Unavailable(too_many.to_string()))?;
+        let field = self.passwords.field(password).await?;
+        let sent = self.put(user, &field, ends).await;
         match (&sent, password) {
-            (Ok(answer), Some(password)) if self.hashes.refused(&secret, answer) => {
-                outcome(self.put(user, &Secret::Plain(password.clone()), ends).await)
+            (Ok(answer), Some(password)) if body::refuses_hash(answer, &field) => {
+                if self.passwords.reject() {
+                    tracing::error!(
+                        reason = answer.reason(),
+                        "elasticsearch.password_hash does not match the setting of the cluster: until the next start passwords \
+                         are sent in the clear, and Elasticsearch hashes them"
+                    );
+                }
+                outcome(self.put(user, &PasswordField::Plain(password.clone()), ends).await)
             }
             _ => outcome(sent),
         }
@@ -225,7 +232,7 @@ impl Provisioner for Elastic {
 
 impl BackendStatus for Elastic {
     fn throughput(&self) -> Throughput {
-        self.writes.pace()
+        self.writes.throughput()
     }
 
     fn cluster(&self) -> Cluster {
@@ -233,7 +240,7 @@ impl BackendStatus for Elastic {
     }
 
     async fn ask_cluster(&self) -> Cluster {
-        self.cluster_id.ask(&self.nodes, self.settings.timeout).await
+        self.cluster_id.ask(&self.client, self.settings.timeout).await
     }
 
     async fn rebuilt(&self) {
@@ -241,7 +248,7 @@ impl BackendStatus for Elastic {
     }
 
     async fn watch(&self) {
-        self.look_now_and_then().await;
+        self.watch_account().await;
     }
 
     fn condition(&self) -> Result<(), String> {
@@ -249,12 +256,12 @@ impl BackendStatus for Elastic {
     }
 
     async fn examine(&self) -> Result<Vec<String>, String> {
-        self.look_once().await
+        self.check_once().await
     }
 }
 
-/// What became of a write. Errors are read by their status first; a refusal of the user has a type, which what never reached
-/// the handler of users lacks.
+/// The outcome of a write. The status decides first. A refusal of the user has an `error.type`, which an error from before the
+/// handler of users lacks.
 fn outcome(sent: Result<Answer, NoResponse>) -> Result<(), WriteError> {
     let answer = match sent {
         Ok(answer) => answer,
@@ -268,7 +275,7 @@ fn outcome(sent: Result<Answer, NoResponse>) -> Result<(), WriteError> {
         StatusCode::BAD_REQUEST if !answer.kind().is_empty() => {
             Err(WriteError::Refused { refused: Refused::Rejected, detail })
         }
-        // 500 `clearing the cache … failed` means that the write was applied
+        // with the 500 `clearing the cache … failed` the write was applied
         status if status.is_server_error() || answer.after_unknown() => Err(WriteError::Unknown(detail)),
         _ => Err(WriteError::Unavailable(detail)),
     }

@@ -17,7 +17,7 @@
 //!   or axum;
 //! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
 //! - [`inbound`] binds the ports of the edges that listen and bounds their connections; [`outbound`] is the HTTP client that
-//!   edges share, and [`nodes`] what the back ends for Elasticsearch and OpenSearch share beyond that; [`metrics`] is what
+//!   edges share, and [`cluster_client`] and `native_user` are what the back ends for Elasticsearch and OpenSearch share beyond that; [`metrics`] is what
 //!   edges count in; they know none of the edges;
 //! - [`mod@printable`] makes text from elsewhere safe to show, for logs and for commands;
 //! - [`mod@digest`] tells configurations and addresses apart, for every part;
@@ -47,6 +47,7 @@ pub mod identity;
 pub mod inbound;
 pub mod memory;
 pub mod metrics;
+mod native_user;
 pub mod oidc;
 pub mod opensearch;
 pub mod outbound;

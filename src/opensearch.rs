@@ -1,84 +1,44 @@
-//! Provisioner over OpenSearch's security API. Its users have no `enabled`, all of them are one document that only one
-//! writer at a time can change, and every change makes every node forget every login: writes wait for one another, and
-//! those that wait go out together.
+//! Provisioner over the REST API of OpenSearch's security plugin. Its internal users have no `enabled`. All of them are in one
+//! document, which only one writer at a time can change, and after each change every node forgets who has logged in. So writes
+//! are made one after another, and users that wait meanwhile are written together.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use crate::cluster_client::account::Scheme;
-use crate::cluster_client::{self, Condition};
+use crate::cluster_client::{Condition, System};
 use crate::credentials::{
     BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext,
-    StoreName, UserSpec, WriteError,
+    UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
+use crate::native_user::{PasswordField, PasswordHashing, Version};
 use crate::outbound::Error;
 
-mod answers;
+mod account;
 mod api;
 mod directory;
-mod examine;
-mod hashes;
+mod outcome;
 mod queue;
+mod settings;
 mod stamp;
 mod writer;
 
-pub use api::RoleField;
+pub use crate::native_user::Hashing;
+pub use settings::{RoleField, Settings};
 
-use api::{Api, Secret};
-use hashes::Hashes;
-use queue::{Pace, Queue};
+use api::Api;
+use queue::{Batching, Queue};
 use writer::Writer;
-
-/// `elasticsearch.*`, and `elasticsearch.opensearch_*`
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where, and as whom.
-    pub nodes: cluster_client::Settings,
-    /// Time-out of a read. Default 2 s.
-    pub timeout: Duration,
-    /// Time-out of a write, waiting for its turn included. Default 5 s.
-    pub write_timeout: Duration,
-    /// Decides and logs, writes nothing, denies.
-    pub dry_run: bool,
-    /// Names the deployment in the ownership stamp.
-    pub cluster: String,
-    /// Names the store of the records, in the ownership stamp by its mark.
-    pub store: StoreName,
-    /// Where roles go. Default `backend_roles`.
-    pub roles: RoleField,
-    /// Who hashes passwords. Default here.
-    pub hashing: Hashing,
-    /// The least time between the beginnings of two writes; what waits meanwhile goes out together. Default 500 ms.
-    pub write_interval: Duration,
-    /// Users in one write. Default 100.
-    pub max_batch: usize,
-}
-
-/// Who hashes passwords.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hashing {
-    /// This process, with bcrypt of this cost, on half of these cores.
-    Here {
-        /// The binary logarithm of the rounds, 4 to 31; OpenSearch takes 12.
-        cost: u32,
-        /// Of the machine.
-        cores: usize,
-    },
-    /// OpenSearch, one after another.
-    There,
-}
 
 /// A write that has less than this part of `write_timeout` left is not begun.
 const LEAST_PART: u32 = 5;
 
-/// Makes internal users.
+/// Makes internal users on OpenSearch.
 pub struct OpenSearch {
     settings: Settings,
-    hashes: Hashes,
+    passwords: PasswordHashing,
     writer: Arc<Writer>,
     queue: Arc<Queue>,
     condition: Condition,
@@ -87,46 +47,61 @@ pub struct OpenSearch {
 impl OpenSearch {
     /// Connects on first use.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let hashes = Hashes::new(settings.hashing);
-        let writer = Writer { api: Api::new(&settings)?, least: settings.write_timeout / LEAST_PART };
-        let pace = Pace { most: settings.max_batch, interval: settings.write_interval };
-        let (queue, condition) = (Queue::new(pace), Condition::default());
-        Ok(Self { settings, hashes, writer: Arc::new(writer), queue, condition })
+        let passwords = PasswordHashing::new(settings.hashing, Version::TwoY);
+        let writer = Arc::new(Writer { api: Api::new(&settings)?, least: settings.write_timeout / LEAST_PART });
+        let queue = Queue::new(Batching { max_users: settings.max_batch, interval: settings.write_interval });
+        Ok(Self { settings, passwords, writer, queue, condition: Condition::new(System::OpenSearch) })
     }
 
-    /// The account that this process uses. (Reserved and hidden users say so themselves.)
+    /// Whether this is the account that elastauth uses. (That a user is reserved or hidden is in the user itself.)
     fn reserved(&self, username: &Username) -> bool {
-        let account = self.settings.nodes.account.as_ref().map(|account| &account.scheme);
-        matches!(account, Some(Scheme::Basic { username: own }) if own == username.as_str())
+        self.settings.connection.is_own_account(username.as_str())
     }
 
-    /// What a write of this user says, but for the password: the path, and the body.
-    #[must_use]
-    pub fn preview(&self, user: &UserSpec) -> (String, Value) {
+    /// The path and the body of a write of this user, without the password.
+    pub(crate) fn preview(&self, user: &UserSpec) -> (String, Value) {
         self.writer.api.preview(user)
     }
 
-    async fn submit(&self, user: &UserSpec, secret: Secret, looked: Instant, ends: Instant) -> Result<(), WriteError> {
+    /// What to send of the password. Hashing it must leave enough time for the write, which ends at `ends`.
+    async fn password_field(&self, password: Option<&Password>, ends: Instant) -> Result<PasswordField, WriteError> {
+        let hashed = timeout_at(ends - self.writer.least, self.passwords.field(password)).await;
+        hashed.map_err(|_| WriteError::Unavailable("too many passwords wait to be hashed".into()))?
+    }
+
+    async fn submit(
+        &self,
+        user: &UserSpec,
+        password: PasswordField,
+        inspected_at: Instant,
+        ends: Instant,
+    ) -> Result<(), WriteError> {
         let writer = Arc::clone(&self.writer);
         let write = move |jobs| {
             let writer = Arc::clone(&writer);
             async move { writer.write(jobs).await }
         };
-        self.queue.submit((user.clone(), secret), (looked, ends), write).await
+        self.queue.submit((user.clone(), password), (inspected_at, ends), write).await
     }
 
-    /// Tries the first hash on OpenSearch; where it does not work, OpenSearch hashes.
-    async fn prove(&self, user: &UserSpec, password: &Password, ends: Instant) -> Result<(), WriteError> {
+    /// Tries the first hash by a login. Where OpenSearch cannot use it, the user is written again with the password in the clear.
+    /// OpenSearch accepts any text for a hash without an error (`plugins.security.password.hashing.algorithm` may name another
+    /// algorithm).
+    async fn try_hash(&self, user: &UserSpec, password: &Password, ends: Instant) -> Result<(), WriteError> {
         match self.log_in(&user.username, password).await {
-            Ok(Login::Accepted { .. }) => self.hashes.prove(),
+            Ok(Login::Accepted { .. }) => self.passwords.accept(),
             Ok(Login::Rejected) => {
-                self.submit(user, Secret::Password(password.clone()), Instant::now(), ends).await?;
-                if let Ok(Login::Accepted { .. }) = self.log_in(&user.username, password).await {
-                    self.hashes.refuse();
+                self.submit(user, PasswordField::Plain(password.clone()), Instant::now(), ends).await?;
+                let accepted = matches!(self.log_in(&user.username, password).await, Ok(Login::Accepted { .. }));
+                if accepted && self.passwords.reject() {
+                    tracing::error!(
+                        "OpenSearch accepts logins with a password, but not with a bcrypt hash of it: from now on it gets \
+                         passwords in the clear and hashes them itself. Set elasticsearch.opensearch_hash to opensearch"
+                    );
                 }
             }
-            // the next user's will show
-            Err(error) => tracing::debug!(%error, "The hash was not tried"),
+            // the hash of the next user is tried instead
+            Err(error) => tracing::debug!(%error, "It could not be tried whether OpenSearch can use the hash"),
         }
         Ok(())
     }
@@ -142,7 +117,7 @@ impl Provisioner for OpenSearch {
         if self.reserved(username) {
             return Err(Refused::Reserved.into());
         }
-        self.writer.api.look(username, owner, context, self.settings.timeout).await
+        self.writer.api.inspect(username, owner, context, self.settings.timeout).await
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
@@ -153,19 +128,19 @@ impl Provisioner for OpenSearch {
         self.writer.api.other_writer(username).await
     }
 
-    /// The look of the same flight came just before; where the write has to wait, it is repeated.
+    /// The user was inspected just before; where the write has to wait, it is inspected again.
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
         if self.settings.dry_run {
             tracing::info!(user = user.username.as_str(), roles = %user.roles, "Dry run: the user is not written");
             return Err(WriteError::Refused { refused: Refused::DryRun, detail: String::new() });
         }
-        let looked = Instant::now();
-        let ends = looked + self.settings.write_timeout;
-        let secret = self.hashes.secret(password, ends - self.writer.least).await?;
-        let untried = self.hashes.untried(&secret);
-        self.submit(user, secret, looked, ends).await?;
+        let inspected_at = Instant::now();
+        let ends = inspected_at + self.settings.write_timeout;
+        let field = self.password_field(password, ends).await?;
+        let untried = self.passwords.is_untried(&field);
+        self.submit(user, field, inspected_at, ends).await?;
         match password.filter(|_| untried) {
-            Some(password) => self.prove(user, password, ends).await,
+            Some(password) => self.try_hash(user, password, ends).await,
             None => Ok(()),
         }
     }
@@ -185,7 +160,7 @@ impl BackendStatus for OpenSearch {
     }
 
     async fn watch(&self) {
-        self.look_now_and_then().await;
+        self.watch_account().await;
     }
 
     fn condition(&self) -> Result<(), String> {

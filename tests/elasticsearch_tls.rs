@@ -1,4 +1,5 @@
-//! Requirement 34: whom elastauth trusts as Elasticsearch, and what it shows. Nothing is sent to anybody else.
+//! Requirement 34: which servers elastauth trusts as Elasticsearch, and the client certificate that it shows. Nothing is sent to
+//! other servers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use elastauth::cluster_client::account::Scheme;
-use elastauth::cluster_client::{Account, Call, ClusterClient, Settings, Shape, System};
+use elastauth::cluster_client::{Account, Call, ClusterClient, ExpectedAnswer, Settings, System};
 use elastauth::outbound::{Authorities, ClientIdentity, Tls};
 use elastauth_support::certificates::{Authority, Pair};
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch};
@@ -27,7 +28,7 @@ fn file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Whether the account is known there.
+/// Makes a call to the server; an error where it is not trusted or does not accept the account.
 async fn reaches(
     server: &Elasticsearch,
     authorities: Authorities,
@@ -37,11 +38,11 @@ async fn reaches(
     let account = Some(Account { scheme, secret: ADMIN.1.to_owned().into(), file: None });
     let (tls, media_type) = (Tls { authorities, identity }, "application/json".to_owned());
     let hosts = vec![server.url.parse().unwrap()];
-    let nodes = ClusterClient::new(Settings { hosts, account, tls, media_type }).map_err(|error| error.to_string())?;
-    let nodes = nodes.of(System::Elasticsearch);
-    let call = Call::get(&["_security", "user", "nobody"]).expecting(Shape::User("nobody"));
-    let answer = nodes.send(&call, Duration::from_secs(5)).await;
-    let answer = answer.map_err(|lost| lost.why)?;
+    let client = ClusterClient::new(Settings { hosts, account, tls, media_type }).map_err(|error| error.to_string())?;
+    let client = client.of(System::Elasticsearch);
+    let call = Call::get(&["_security", "user", "nobody"]).expecting(ExpectedAnswer::User("nobody"));
+    let answer = client.send(&call, Duration::from_secs(5)).await;
+    let answer = answer.map_err(|error| error.why)?;
     assert_eq!(answer.status.as_u16(), 404);
     Ok(())
 }

@@ -50,8 +50,8 @@ impl Backend {
     /// A back end that counts its writes in `metrics`. Connects on first use.
     pub(super) fn counting(settings: &Settings, metrics: Option<Arc<Metrics>>) -> Result<Self, Error> {
         let (elastic, opensearch) = (settings.elasticsearch.clone(), settings.opensearch.clone());
-        let client = ClusterClient::new(elastic.nodes.clone())?;
-        let unasked = ClusterId::new(&elastic.nodes.hosts).known();
+        let client = ClusterClient::new(elastic.connection.clone())?;
+        let unasked = ClusterId::new(&elastic.connection.hosts).known();
         let backend = Self { detected: OnceCell::new(), client, unasked, elastic, opensearch, metrics };
         match settings.flavor {
             Some(flavor) => Ok(Self { detected: OnceCell::new_with(Some(backend.build(flavor)?)), ..backend }),
@@ -189,7 +189,7 @@ impl BackendStatus for Backend {
             Some(Detected::Elasticsearch(elastic)) => elastic.throughput(),
             // its own queue refuses users that it cannot write in time
             Some(Detected::OpenSearch(_)) => Throughput::UNLIMITED,
-            None => self.elastic.writes.usual_pace(),
+            None => self.elastic.writes.usual_throughput(),
         }
     }
 

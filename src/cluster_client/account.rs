@@ -1,4 +1,4 @@
-//! The administrator's credential, which may be exchanged while the process runs.
+//! The credential of the administrator's account, which may change while the process runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,37 +11,38 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-/// Between two looks at the file.
-const LOOK: Duration = Duration::from_secs(1);
-/// After a 401 nothing is sent in the administrator's name for this long: each attempt would cost the cluster a hash.
-const BARRED: Duration = Duration::from_secs(5);
+/// How long a secret is used before its file is read again.
+const FILE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long after a 401 nothing is sent with the administrator's credential: each attempt would cost the cluster a hash.
+const PAUSE_AFTER_REJECTION: Duration = Duration::from_secs(5);
 
-/// Who the administrator is.
+/// The account with which elastauth manages users.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// How it is shown.
+    /// How the secret is sent.
     pub scheme: Scheme,
     /// The password, the key or the token.
     pub secret: SecretString,
-    /// Where the secret came from, if a file: it is read again now and then, and after a 401.
+    /// The file that the secret came from, if one did: it is read again every second in use, and after a 401.
     pub file: Option<PathBuf>,
 }
 
-/// How a credential is shown.
+/// The scheme of the `Authorization` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// A name, and the secret is its password.
+    /// A username, with the secret as its password (RFC 7617).
     Basic {
-        /// The name.
+        /// The user of the cluster in whose name elastauth works.
         username: String,
     },
-    /// `id:key`, or the encoded form of it.
+    /// The secret is `id:key`, or the base64 form of it.
     ApiKey,
-    /// A service account's token, or an access token.
+    /// The secret is a service account's token, or an access token.
     Bearer,
 }
 
-/// RFC 7617 §2, marked so that nobody prints it. None where a header cannot hold it: never, as base64 fits.
+/// RFC 7617 §2, marked as sensitive so that it is not printed. None where a header cannot hold it, which is never, as base64
+/// fits.
 pub(super) fn basic(username: &str, password: &str) -> Option<HeaderValue> {
     let pair = Zeroizing::new(format!("{username}:{password}"));
     sensitive("Basic", &STANDARD.encode(pair.as_bytes()))
@@ -66,14 +67,14 @@ impl Scheme {
     }
 }
 
-/// Whether a look at the file brought another secret.
+/// Whether the file had another secret than before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refreshed {
     Same,
     Changed,
 }
 
-/// The credential in force.
+/// The credential that is used at present.
 pub(super) struct Administrator {
     scheme: Scheme,
     file: Option<PathBuf>,
@@ -82,14 +83,14 @@ pub(super) struct Administrator {
 
 struct State {
     secret: SecretString,
-    looked: Instant,
-    barred_until: Option<Instant>,
+    read_at: Instant,
+    paused_until: Option<Instant>,
 }
 
 impl Administrator {
     pub(super) fn new(account: Account) -> Self {
         let Account { scheme, secret, file } = account;
-        let state = Mutex::new(State { secret, looked: Instant::now(), barred_until: None });
+        let state = Mutex::new(State { secret, read_at: Instant::now(), paused_until: None });
         Self { scheme, file, state }
     }
 
@@ -97,35 +98,35 @@ impl Administrator {
         self.state.lock()
     }
 
-    /// The header, unless the server rejected it a moment ago.
+    /// The `Authorization` header, unless the cluster rejected the credential a moment ago.
     pub(super) async fn header(&self) -> Result<HeaderValue, String> {
-        if self.state().looked.elapsed() >= LOOK {
+        if self.state().read_at.elapsed() >= FILE_INTERVAL {
             self.refresh().await;
         }
         let state = self.state();
-        if state.barred_until.is_some_and(|until| Instant::now() < until) {
+        if state.paused_until.is_some_and(|until| Instant::now() < until) {
             return Err("the administrator's account was rejected a moment ago".into());
         }
         self.scheme.header(&state.secret).ok_or_else(|| "the administrator's secret does not fit into a header".into())
     }
 
-    /// The server answered 401.
+    /// To be called after a 401.
     pub(super) fn rejected(&self) {
-        self.state().barred_until = Some(Instant::now() + BARRED);
+        self.state().paused_until = Some(Instant::now() + PAUSE_AFTER_REJECTION);
     }
 
-    /// Looks at the file, if there is one. A file that cannot be read, or is empty, changes nothing.
+    /// Reads the file, if there is one. A file that cannot be read, or is empty, changes nothing.
     pub(super) async fn refresh(&self) -> Refreshed {
-        self.state().looked = Instant::now();
+        self.state().read_at = Instant::now();
         let Some(path) = self.file.clone() else { return Refreshed::Same };
         let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
         let text = match read {
             Ok(Ok(text)) => Zeroizing::new(text),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "The file with the administrator's secret cannot be read: the former one is used");
+                tracing::warn!(%error, "The file with the administrator's secret cannot be read: the secret that was read last stays in use");
                 return Refreshed::Same;
             }
-            Err(_lost) => return Refreshed::Same,
+            Err(_panicked) => return Refreshed::Same,
         };
         let text = text.trim_end_matches(['\r', '\n']);
         let mut state = self.state();
@@ -133,8 +134,8 @@ impl Administrator {
             return Refreshed::Same;
         }
         state.secret = text.to_owned().into();
-        state.barred_until = None;
-        tracing::info!("The administrator's secret was read anew");
+        state.paused_until = None;
+        tracing::info!("The administrator's secret has changed: the new one is used from now on");
         Refreshed::Changed
     }
 }

@@ -1,4 +1,4 @@
-//! Answers, and the errors in them, of every shape that has been seen.
+//! Reads answers, and finds the reason in errors of every form that has been seen.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
-use super::genuine::System;
+use super::system::System;
 use crate::outbound;
 
 /// An answer, whatever its status.
 #[derive(Debug)]
 pub struct Answer {
-    /// Read this first: bodies of errors come in every shape.
+    /// To be read before the body: errors come with bodies of many forms.
     pub status: StatusCode,
-    /// Its headers.
+    /// All headers, such as `x-elastic-product`.
     pub headers: HeaderMap,
     content: Content,
     after_unknown: bool,
 }
 
-/// A body, parsed once: a list of users has many megabytes.
+/// A body. It is parsed only once, as a list of users has many megabytes.
 #[derive(Debug)]
 enum Content {
     Json(Value),
@@ -33,10 +33,10 @@ impl Content {
     }
 }
 
-/// There is no answer, or none of the system that was asked.
+/// That there is no answer, or none of the system that was asked.
 #[derive(Debug)]
 pub struct NoResponse {
-    /// Why.
+    /// What happened, for log lines.
     pub why: String,
     /// Whether the request may have reached a node.
     pub sent: bool,
@@ -48,23 +48,26 @@ impl NoResponse {
     }
 }
 
-pub(super) enum Failed {
-    Broken(NoResponse),
-    Oversize(String),
+/// Why no answer could be read.
+pub(super) enum ReadError {
+    /// The connection could not be made, or broke.
+    Connection(NoResponse),
+    /// The body is longer than the limit.
+    TooLarge(String),
 }
 
-pub(super) async fn read(request: RequestBuilder, limit: usize) -> Result<Answer, Failed> {
+pub(super) async fn read(request: RequestBuilder, limit: usize) -> Result<Answer, ReadError> {
     let response = request.send().await.map_err(|error| {
         let sent = !error.is_connect();
-        Failed::Broken(NoResponse { why: outbound::chain(error), sent })
+        ReadError::Connection(NoResponse { why: outbound::chain(error), sent })
     })?;
     let (status, headers) = (response.status(), response.headers().clone());
     let code = status.as_u16();
     match outbound::body(response, limit).await {
         Ok(body) => Ok(Answer { status, headers, content: Content::of(&body), after_unknown: false }),
-        Err(outbound::BodyError::Oversize(why)) => Err(Failed::Oversize(format!("{code}, then: {why}"))),
+        Err(outbound::BodyError::Oversize(why)) => Err(ReadError::TooLarge(format!("{code}, then: {why}"))),
         Err(outbound::BodyError::Broken(why)) => {
-            Err(Failed::Broken(NoResponse { why: format!("{code}, then: {why}"), sent: true }))
+            Err(ReadError::Connection(NoResponse { why: format!("{code}, then: {why}"), sent: true }))
         }
     }
 }
@@ -74,13 +77,13 @@ impl Answer {
         Self { after_unknown, ..self }
     }
 
-    /// Whether an earlier attempt of the same call may have been carried out.
+    /// Whether an earlier attempt at the same call may have had an effect.
     #[must_use]
     pub fn after_unknown(&self) -> bool {
         self.after_unknown
     }
 
-    /// The body; null where it is no JSON.
+    /// The body; `null` where it is not JSON.
     #[must_use]
     pub fn body(&self) -> &Value {
         match &self.content {
@@ -89,13 +92,13 @@ impl Answer {
         }
     }
 
-    /// Whether it is `{}`.
+    /// Whether the body is `{}`.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.body().as_object().is_some_and(serde_json::Map::is_empty)
     }
 
-    /// The body, to be kept.
+    /// The body without a copy; `null` where it is not JSON.
     #[must_use]
     pub fn into_body(self) -> Value {
         match self.content {
@@ -104,7 +107,7 @@ impl Answer {
         }
     }
 
-    /// The body, where it is no JSON.
+    /// The body where it is not JSON.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.content {
             Content::Json(_) => None,
@@ -127,7 +130,7 @@ impl Answer {
         }
     }
 
-    /// `error.type`, or that of the first cause.
+    /// `error.type`, or the type of the first cause; empty where there is neither.
     #[must_use]
     pub fn kind(&self) -> String {
         let error = &self.body()["error"];
@@ -135,15 +138,15 @@ impl Answer {
         kind.unwrap_or_default().to_owned()
     }
 
-    /// The status and the reason, for logs.
+    /// The status and the reason, for log lines.
     #[must_use]
     pub fn describe(&self) -> String {
         let reason = self.reason();
         if reason.is_empty() { self.status.as_u16().to_string() } else { format!("{} {reason}", self.status.as_u16()) }
     }
 
-    /// Why this is not the system's own answer, for logs: status, type, and the little of the body that tells where it comes
-    /// from. No more of it, since a stranger may send back the credential that it was shown.
+    /// Says in log lines that this is not the system's own answer: status, content type, and the little of the body that shows
+    /// where it comes from. No more of it, since another server may send back the credential that it was sent.
     pub(super) fn foreign(&self, system: System) -> String {
         let kind =
             self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("without a content type");
@@ -155,18 +158,18 @@ impl Answer {
         let (status, hint) = (self.status.as_u16(), line(hint.trim(), 80));
         let hint = if hint.is_empty() { hint } else { format!(" \"{hint}\"") };
         format!(
-            "something between elastauth and {} answered in its place: {status} {}{hint}; look at elasticsearch.hosts and at what stands before the cluster",
+            "something between elastauth and {} answered in its place: {status} {}{hint}; check elasticsearch.hosts, and the proxies and load balancers in front of the cluster",
             system.name(),
             line(kind, 80)
         )
     }
 
-    /// A 429 that no waiting cures: the disk is full (elasticsearch#77906).
+    /// Whether waiting does not help after this 429, because the disk is full (elasticsearch#77906).
     pub(super) fn will_last(&self) -> bool {
         self.kind() == "cluster_block_exception"
     }
 
-    /// In seconds; a date is not worth a clock.
+    /// `Retry-After` in seconds. The form with a date is not read: it would need the wall clock.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
         Some(Duration::from_secs(seconds))
@@ -174,18 +177,18 @@ impl Answer {
 }
 
 #[cfg(test)]
-pub(super) fn made(status: u16, kind: &str, body: &str) -> Answer {
+pub(super) fn answer_with(status: u16, kind: &str, body: &str) -> Answer {
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let headers = HeaderMap::from_iter(kind.parse().map(|kind| (CONTENT_TYPE, kind)));
     Answer { status, headers, content: Content::of(body.as_bytes()), after_unknown: false }
 }
 
-/// The beginning of a text, without control characters.
+/// At most so many characters of a text, with spaces for control characters.
 fn line(text: &str, most: usize) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect()
 }
 
-/// What an HTML page calls itself.
+/// The title of an HTML page.
 fn title(page: &str) -> Option<&str> {
     let lower = page.to_ascii_lowercase();
     let begin = lower.find("<title>")? + "<title>".len();
@@ -198,10 +201,10 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        made(status, "text/plain", body)
+        answer_with(status, "text/plain", body)
     }
 
-    /// Requirement 31: the status first, then whatever `error` is.
+    /// Requirement 31: the status decides, and `error` may have any form.
     #[test]
     fn errors_of_every_shape_have_a_reason_of_one_line() {
         for (body, reason, kind) in [
@@ -236,7 +239,7 @@ mod tests {
             ("text/html", format!("<html><body>Authorization: Basic {secret}</body></html>")),
         ];
         for (kind, body) in echoes {
-            assert!(!made(200, kind, &body).foreign(System::Elasticsearch).contains(secret), "{kind}");
+            assert!(!answer_with(200, kind, &body).foreign(System::Elasticsearch).contains(secret), "{kind}");
         }
         for (kind, body, part) in [
             ("text/html", "<html>\n<head><TITLE>404 Not\nFound</TITLE>", r#"404 text/html "404 Not Found""#),
@@ -244,7 +247,7 @@ mod tests {
             ("text/plain", "default backend - 404", r#"404 text/plain "default backend - 404""#),
             ("text/plain", "", "404 text/plain;"),
         ] {
-            let why = made(404, kind, body).foreign(System::Elasticsearch);
+            let why = answer_with(404, kind, body).foreign(System::Elasticsearch);
             assert!(why.contains(part) && why.contains("between elastauth and Elasticsearch"), "{why}");
         }
     }

@@ -1,4 +1,4 @@
-//! One call: what is asked for, as whom, and on whose behalf.
+//! One call to the cluster: method, path, body, credential, and the request that caused it.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::HeaderValue;
@@ -7,97 +7,100 @@ use serde_json::Value;
 use tracing::Span;
 use url::Url;
 
-use super::MAX_ANSWER;
 use super::account;
-use super::genuine::Shape;
+use super::genuine::ExpectedAnswer;
 use crate::credentials::RequestContext;
 use crate::telemetry::traces;
 
+/// The limit on answers unless a call sets another. The answer about a user has a kilobyte; no legitimate one comes near this.
+const MAX_ANSWER: usize = 1024 * 1024;
 /// Everything but the unreserved characters of RFC 3986 §2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A request to whichever node answers.
+/// A request that any node may answer.
 pub struct Call<'a> {
     pub(super) method: Method,
     path: Vec<&'a str>,
     query: Option<&'a str>,
     body: Option<Vec<u8>>,
-    own: Option<HeaderValue>,
+    user_credential: Option<HeaderValue>,
     context: Option<&'a RequestContext>,
-    /// Bytes of the answer.
-    pub(super) most: usize,
-    /// What the answer has to be where it is no error.
-    pub(super) shape: Shape<'a>,
+    /// How many bytes the answer may have.
+    pub(super) max_answer: usize,
+    /// What the answer has to look like unless it is an error.
+    pub(super) expected: ExpectedAnswer<'a>,
 }
 
 impl<'a> Call<'a> {
-    /// `path` are segments in the clear: each is encoded, and none can become two or none.
+    /// `path` has the segments before they are encoded; whatever one holds, it stays one segment.
     #[must_use]
     pub fn new(method: Method, path: &[&'a str]) -> Self {
-        let (path, most, shape) = (path.to_vec(), MAX_ANSWER, Shape::Object);
-        Self { method, path, query: None, body: None, own: None, context: None, most, shape }
+        let (path, max_answer, expected) = (path.to_vec(), MAX_ANSWER, ExpectedAnswer::Object);
+        Self { method, path, query: None, body: None, user_credential: None, context: None, max_answer, expected }
     }
 
-    /// A read.
+    /// A `GET` of this path.
     #[must_use]
     pub fn get(path: &[&'a str]) -> Self {
         Self::new(Method::GET, path)
     }
 
-    /// An encoded query, without the question mark.
+    /// Sets the query, which is encoded already and has no question mark.
     #[must_use]
     pub fn query(self, query: &'a str) -> Self {
         Self { query: Some(query), ..self }
     }
 
-    /// So many bytes of an answer are read at most, instead of the usual megabyte.
+    /// Sets how many bytes the answer may have, instead of a megabyte.
     #[must_use]
-    pub fn at_most(self, most: usize) -> Self {
-        Self { most, ..self }
+    pub fn at_most(self, max_answer: usize) -> Self {
+        Self { max_answer, ..self }
     }
 
-    /// An answer of another shape, errors left aside, is not the system's.
+    /// Sets what the answer has to look like unless it is an error: another one is not the system's own.
     #[must_use]
-    pub fn expecting(self, shape: Shape<'a>) -> Self {
-        Self { shape, ..self }
+    pub fn expecting(self, expected: ExpectedAnswer<'a>) -> Self {
+        Self { expected, ..self }
     }
 
-    /// A JSON body.
+    /// Sets a JSON body.
     #[must_use]
     pub fn json(self, body: &Value) -> Self {
         Self { body: Some(body.to_string().into_bytes()), ..self }
     }
 
-    /// As a user, instead of the administrator.
+    /// Sends the user's own credential instead of the administrator's.
     #[must_use]
     pub fn as_user(self, username: &str, password: &str) -> Self {
-        Self { own: account::basic(username, password), ..self }
+        Self { user_credential: account::basic(username, password), ..self }
     }
 
-    /// For the server's own logs and traces: `X-Opaque-Id` and `traceparent`.
+    /// Sends the id and the trace of the request that caused the call, for the logs and traces of the cluster: `X-Opaque-Id` and
+    /// `traceparent`.
     #[must_use]
     pub fn on_behalf_of(self, context: &'a RequestContext) -> Self {
         Self { context: Some(context), ..self }
     }
 
     pub(super) fn is_administrators(&self) -> bool {
-        self.own.is_none()
+        self.user_credential.is_none()
     }
 
-    pub(super) fn own_credential(&self) -> Option<HeaderValue> {
-        self.own.clone()
+    pub(super) fn user_credential(&self) -> Option<HeaderValue> {
+        self.user_credential.clone()
     }
 
     pub(super) fn has_body(&self) -> bool {
         self.body.is_some()
     }
 
-    /// Reads may be repeated whatever became of them. (A POST that only asks is a read to nobody but its author.)
+    /// Whether the call may change something, so that it may not be sent twice. A `POST` that only asks is taken for a write, too.
     pub(super) fn is_write(&self) -> bool {
         self.method != Method::GET && self.method != Method::HEAD
     }
 
-    /// `url::Url` normalises `..` away, so the result is compared with what was meant.
+    /// The address of the call at this node; none where a segment is empty, `.` or `..`: `url::Url` removes such segments, so the
+    /// result is compared with what was put in.
     pub(super) fn url(&self, base: &Url) -> Option<Url> {
         let mut path = base.path().trim_end_matches('/').to_owned();
         for segment in &self.path {
@@ -116,7 +119,8 @@ impl<'a> Call<'a> {
         (url.path() == path).then_some(url)
     }
 
-    /// `span` is that of the attempt: where it is exported, the server's own spans belong under it.
+    /// Adds the headers and the body. `span` is that of the attempt: where it is exported, the cluster's own spans become its
+    /// children.
     pub(super) fn apply_to(&self, request: RequestBuilder, span: &Span) -> RequestBuilder {
         let header = |request: RequestBuilder, name: &str, value: &str| {
             if value.is_empty() { request } else { request.header(name, value) }
@@ -153,8 +157,8 @@ mod tests {
             (root("http://h:9200"), root("http://h/es/")),
             (Some("http://h:9200/".into()), Some("http://h/es".into()))
         );
-        for lost in ["", ".", ".."] {
-            assert_eq!(url("http://h", lost), None, "{lost:?}");
+        for refused in ["", ".", ".."] {
+            assert_eq!(url("http://h", refused), None, "{refused:?}");
         }
     }
 

@@ -1,14 +1,14 @@
-//! The span of one attempt (OpenTelemetry's conventions for HTTP clients). The path holds a username, and stays out of it.
+//! Makes the span of one attempt, by OpenTelemetry's conventions for HTTP clients. The path holds a username and is left out.
 
 use reqwest::StatusCode;
 use tracing::Span;
 use tracing::field::Empty;
 use url::Url;
 
-use super::Call;
+use super::call::Call;
 use crate::spans;
 
-/// `turn` counts from 0. (Other numbers than `i64` would be exported as text.)
+/// `turn` counts from 0. Numbers are `i64`, as others would be exported as text.
 pub(super) fn attempt(call: &Call<'_>, url: &Url, turn: usize) -> Span {
     spans::span!(
         "request",
@@ -24,8 +24,8 @@ pub(super) fn attempt(call: &Call<'_>, url: &Url, turn: usize) -> Span {
     )
 }
 
-/// An answer of something else has a kind of its own: that there is no such user is what most looks are to find out, and that
-/// 404 is no failure.
+/// Notes the status on the span, and whether it is a failure. A 404 is none, as most reads are to find out whether a user exists;
+/// a foreign answer always is, with a kind of its own.
 pub(super) fn answered(span: &Span, status: StatusCode, foreign: bool) {
     span.record("http.response.status_code", i64::from(status.as_u16()));
     if foreign {

@@ -11,7 +11,7 @@ use crate::credentials::{self, near_cache, seal};
 use crate::envoy::StrippedAttributes;
 use crate::identity::headers::Names;
 use crate::identity::token_cache;
-use crate::{elastic, envoy, http, shutdown, telemetry};
+use crate::{envoy, http, shutdown, telemetry};
 
 mod address;
 mod claims;
@@ -46,9 +46,9 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let cluster = v.get(&keys::cache::CLUSTER);
     let roles = roles(v);
     let cache = cache(v);
-    let elasticsearch = elasticsearch(v, &cluster, &roles, grpc.deadline);
-    let key = key(v, &cache, elasticsearch.nodes.account.as_ref().map(|account| &account.secret));
-    let elasticsearch = elastic::Settings { store: store_name(&key, &cache), ..elasticsearch };
+    let connection = elasticsearch::connection(v);
+    let key = key(v, &cache, connection.account.as_ref().map(|account| &account.secret));
+    let elasticsearch = elasticsearch(v, connection, store_name(&key, &cache), &cluster, &roles, grpc.deadline);
     let credentials = credentials::Settings {
         expiration: v.get(&keys::cache::EXPIRATION),
         extend: v.get(&keys::cache::EXTEND),

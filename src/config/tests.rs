@@ -75,7 +75,7 @@ fn the_documented_single_instance_file_loads_and_means_what_it_says() {
     let settings = &loaded.settings;
     assert_eq!(settings.credentials.expiration.as_secs(), 3600);
     assert_eq!((token(&loaded).issuer.as_str(), token(&loaded).audiences.len()), ("https://id.example.org", 1));
-    assert_eq!(settings.elasticsearch.nodes.hosts[0].as_str(), "https://es:9200/");
+    assert_eq!(settings.elasticsearch.connection.hosts[0].as_str(), "https://es:9200/");
     assert_eq!(settings.roles.default_roles, ["kibana_user"]);
     assert!(warns(&loaded, "cache is written twice, on lines 2 and 15"));
     assert!(warns(&loaded, "secret_key is not set"), "it starts all the same, with the same key on every replica");
@@ -89,7 +89,7 @@ fn the_documented_production_file_loads_and_means_what_it_says() {
     assert_eq!(store.account.username.as_deref(), Some("elastauth"));
     assert!(store.account.password.is_none(), "an empty optional is absent");
     assert_eq!(loaded.settings.credentials.expiration.as_secs(), 4 * 3600);
-    assert_eq!(loaded.settings.elasticsearch.nodes.hosts.len(), 2, "an unset host is left out");
+    assert_eq!(loaded.settings.elasticsearch.connection.hosts.len(), 2, "an unset host is left out");
     assert_eq!(loaded.settings.roles.group_mappings.len(), 2);
     assert!(warns(&loaded, "cache is written twice"));
     assert!(warns(&loaded, "the group admin becomes superuser"));

@@ -1,4 +1,4 @@
-//! Directory over the same API: what an administrator's commands need beside provisioning.
+//! Lists and changes users for the command `elastauth users`, over the same API.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{Elastic, stamp};
-use crate::cluster_client::{Answer, Call, NoResponse, Shape};
-use crate::credentials::{InspectError, RequestContext};
+use crate::cluster_client::{Answer, Call, ExpectedAnswer, NoResponse};
+use crate::credentials::RequestContext;
 use crate::identity::Username;
 use crate::roles::Roles;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
 
-/// All users come in one answer.
+/// For the answer that lists all users.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
-/// A quarter of a million users.
+/// The same: room for a quarter of a million users.
 const LIST_BYTES: usize = 256 * 1024 * 1024;
 
 impl Elastic {
-    async fn look(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, DirectoryError> {
-        self.ask(call, limit).await.map_err(|NoResponse { why, .. }| DirectoryError(why))
+    async fn read(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, DirectoryError> {
+        self.send(call, limit).await.map_err(|NoResponse { why, .. }| DirectoryError(why))
     }
 
     async fn change(&self, call: &Call<'_>) -> Result<Answer, DirectoryError> {
         if self.settings.dry_run {
             return Err(DirectoryError("elasticsearch.dry_run is on".into()));
         }
-        self.look(call, self.settings.write_timeout).await
+        self.read(call, self.settings.write_timeout).await
     }
 
     fn entry(&self, name: &str, user: &Value) -> Account {
@@ -38,12 +38,12 @@ impl Elastic {
             reserved: own || user["metadata"]["_reserved"] == true,
             roles: Roles::new(roles),
             of_go_service: of_go_service(&user["metadata"]),
-            stamp: stamp::read(user),
+            stamp: stamp::stored(user).read(),
         }
     }
 }
 
-/// The Go service wrote the groups there and nothing else.
+/// Whether the user is the Go service's, which wrote the groups into `metadata` and nothing else.
 fn of_go_service(metadata: &Value) -> bool {
     let Some(metadata) = metadata.as_object() else { return false };
     metadata.len() == 1 && metadata.get("groups").is_some_and(|groups| groups.is_array() || groups.is_null())
@@ -55,10 +55,10 @@ fn done(answer: &Answer) -> Result<(), DirectoryError> {
 
 impl Directory for Elastic {
     async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
-        // a key or a token has an owner, who must not be handed over either
+        // learns the account that a key or a token belongs to, which is reserved, too
         self.account().await.map_err(DirectoryError)?;
-        let call = Call::get(&["_security", "user"]).at_most(LIST_BYTES).expecting(Shape::Users);
-        let answer = self.look(&call, LIST_TIMEOUT).await?;
+        let call = Call::get(&["_security", "user"]).at_most(LIST_BYTES).expecting(ExpectedAnswer::Users);
+        let answer = self.read(&call, LIST_TIMEOUT).await?;
         // 404 and `{}` where there are none
         if !(answer.status == StatusCode::NOT_FOUND && answer.is_empty()) {
             done(&answer)?;
@@ -68,32 +68,28 @@ impl Directory for Elastic {
     }
 
     async fn find(&self, name: &Username) -> Result<Option<Account>, DirectoryError> {
-        match self.user(name, &RequestContext::default()).await {
-            Ok(user) => Ok(user.map(|user| self.entry(name.as_str(), &user))),
-            Err(InspectError::Refused(refused)) => Err(DirectoryError(refused.to_string())),
-            Err(InspectError::Unavailable(why)) => Err(DirectoryError(why)),
-        }
+        let user = self.user(name, &RequestContext::default()).await;
+        let user = user.map_err(|error| DirectoryError(error.to_string()))?;
+        Ok(user.map(|user| self.entry(name.as_str(), &user)))
     }
 
     async fn disable(&self, name: &Username) -> Result<(), DirectoryError> {
         let call = Call::new(Method::PUT, &["_security", "user", name.as_str(), "_disable"]);
-        done(&self.change(&call.expecting(Shape::Switched)).await?)
+        done(&self.change(&call.expecting(ExpectedAnswer::Switched)).await?)
     }
 
     async fn delete(&self, name: &Username) -> Result<(), DirectoryError> {
         let call = Call::new(Method::DELETE, &["_security", "user", name.as_str()]);
-        let answer = self.change(&call.expecting(Shape::Deleted)).await?;
+        let answer = self.change(&call.expecting(ExpectedAnswer::Deleted)).await?;
         let gone_before = answer.status == StatusCode::NOT_FOUND && answer.body()["found"] == false;
         if gone_before { Ok(()) } else { done(&answer) }
     }
 
-    /// A write without a password, of what stands there: it merges `metadata`, so that nothing else in it is lost.
+    /// Writes the user as it is, without a password. Such a write merges `metadata`, so that other keys in it stay.
     async fn mark(&self, name: &Username, stamp: Option<&Stamp>) -> Result<(), DirectoryError> {
-        let user = match self.user(name, &RequestContext::default()).await {
-            Ok(Some(user)) => user,
-            Ok(None) => return Err(DirectoryError("gone meanwhile".into())),
-            Err(error) => return Err(DirectoryError(error.to_string())),
-        };
+        let user = self.user(name, &RequestContext::default()).await;
+        let user = user.map_err(|error| DirectoryError(error.to_string()))?;
+        let user = user.ok_or_else(|| DirectoryError("the user was deleted meanwhile".into()))?;
         let mut metadata: Map<String, Value> = user["metadata"].as_object().cloned().unwrap_or_default();
         metadata.extend(stamp::marks(stamp));
         let body = json!({
@@ -104,7 +100,7 @@ impl Directory for Elastic {
             "metadata": metadata,
         });
         let call = Call::new(Method::PUT, &["_security", "user", name.as_str()]);
-        let call = call.query(self.settings.refresh.query()).json(&body).expecting(Shape::Written);
+        let call = call.query(self.settings.refresh.query()).json(&body).expecting(ExpectedAnswer::Written);
         done(&self.change(&call).await?)
     }
 }

@@ -1,137 +1,67 @@
-//! The ownership stamp in a user's `metadata`: elastauth touches only users that carry it.
+//! The form of the ownership stamp in a user's `metadata`, of which Elasticsearch keeps keys that begin with `_` for itself.
 
 use serde_json::{Map, Value, json};
 
-use crate::credentials::agreement::Standing;
-use crate::credentials::{Day, Refused, UserSpec};
-use crate::digest::Digest;
-use crate::identity::{Millis, Owner};
-use crate::roles::{Roles, Version};
+use crate::credentials::{Refused, UserSpec};
+use crate::identity::Owner;
+use crate::native_user::{Entries, MANAGER, RELEASED, StoredStamp, entries_of, entries_of_write};
 use crate::users::Stamp;
 
-const MANAGER: &str = "elastauth";
-
-/// Keys beginning with `_` are Elasticsearch's own. Every key is written every time: a write without a password merges
-/// `metadata`, and what is left out stays.
+/// The metadata of a write. Every key is written every time: a write without a password merges `metadata`, and a key that is left
+/// out keeps its former value.
 pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Value {
-    json!({
-        "managed_by": MANAGER,
-        "elastauth": {
-            "cluster": cluster,
-            "cluster_uuid": user.cluster_uuid.as_deref().unwrap_or_default(),
-            "store": store,
-            "issuer": &*user.owner.issuer,
-            "subject": &*user.owner.subject,
-            "unbound": false,
-            "as_of": user.as_of,
-            "mapping": user.mapping.digest.to_string(),
-            "mapping_since": user.mapping.since,
-            "last_seen": user.seen.to_string(),
-        },
-    })
+    json!({ "managed_by": MANAGER, "elastauth": section(entries_of_write(cluster, store, user)) })
 }
 
-/// Whether the user may be written for this owner. One that was handed over without a subject is the first one's of its
-/// issuer.
-pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<(), Refused> {
+fn section(entries: Entries) -> Value {
+    let known = |value: Value| if value.is_null() { "".into() } else { value };
+    entries.into_iter().map(|(name, value)| (name, known(value))).collect()
+}
+
+/// The keys of `metadata` that make a user elastauth's, or no longer elastauth's.
+pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
+    let Some(stamp) = stamp else { return Map::from_iter([("managed_by".to_owned(), RELEASED.into())]) };
+    Map::from_iter([("managed_by".to_owned(), MANAGER.into()), ("elastauth".to_owned(), section(entries_of(stamp)))])
+}
+
+/// The stamp of a user, as a `GET` of the user or a login shows it.
+pub(super) fn stored(user: &Value) -> StoredStamp<'_> {
     let metadata = &user["metadata"];
-    if metadata["_reserved"] == true {
+    let stamp = &metadata["elastauth"];
+    let text = |key: &str| stamp[key].as_str();
+    StoredStamp {
+        managed: metadata["managed_by"] == MANAGER,
+        unbound: stamp["unbound"] == true,
+        cluster: text("cluster"),
+        cluster_uuid: text("cluster_uuid"),
+        store: text("store").filter(|store| !store.is_empty()),
+        issuer: text("issuer"),
+        subject: text("subject"),
+        as_of: stamp["as_of"].as_u64(),
+        mapping: text("mapping"),
+        mapping_since: stamp["mapping_since"].as_u64(),
+        last_seen: text("last_seen"),
+    }
+}
+
+/// Whether the user may be written for this owner.
+pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<(), Refused> {
+    if user["metadata"]["_reserved"] == true {
         return Err(Refused::Reserved);
     }
-    if metadata["managed_by"] != MANAGER {
-        return Err(Refused::NotOurs);
-    }
-    let stamp = &metadata["elastauth"];
-    let same = |key: &str, value: &str| stamp[key].as_str() == Some(value);
-    let subject = stamp["unbound"] == true || same("subject", &owner.subject);
-    if !same("cluster", cluster) || !same("issuer", &owner.issuer) || !subject {
-        return Err(Refused::OtherOwner);
-    }
-    // absent means enabled nowhere: only a clear yes counts
+    stored(user).check(cluster, owner)?;
+    // a user without the field is refused like a disabled one
     if user["enabled"] == true { Ok(()) } else { Err(Refused::Disabled) }
-}
-
-/// The day in a stamp; an older stamp has none, which is long ago.
-pub(super) fn seen(user: &Value) -> Option<Day> {
-    let metadata = &user["metadata"];
-    let day = || metadata["elastauth"]["last_seen"].as_str().and_then(Day::parse).unwrap_or(Day::of(0));
-    (metadata["managed_by"] == MANAGER).then(day)
-}
-
-/// When the roles that were last written were true; none in a stamp that another hand made.
-pub(super) fn as_of(user: &Value) -> Option<Millis> {
-    let metadata = &user["metadata"];
-    let as_of = || metadata["elastauth"]["as_of"].as_u64();
-    (metadata["managed_by"] == MANAGER).then(as_of).flatten()
-}
-
-/// By which configuration they were derived; the least for a stamp that does not say so.
-pub(super) fn mapping(user: &Value) -> Version {
-    let stamp = &user["metadata"]["elastauth"];
-    let digest = stamp["mapping"].as_str().and_then(Digest::parse);
-    digest.map_or_else(Version::default, |digest| Version {
-        since: stamp["mapping_since"].as_u64().unwrap_or_default(),
-        digest,
-    })
-}
-
-/// The roles that a user of ours has and what its stamp says of them. None for one that was handed over, or that was restored
-/// from a snapshot of another cluster than this `uuid`'s: when its roles were true says nothing here.
-pub(super) fn standing(user: &Value, uuid: Option<&str>) -> Option<Standing> {
-    let stamp = &user["metadata"]["elastauth"];
-    let theirs = stamp["cluster_uuid"].as_str().filter(|theirs| !theirs.is_empty());
-    let restored = theirs.zip(uuid).is_some_and(|(theirs, ours)| theirs != ours);
-    let as_of = as_of(user).filter(|as_of| *as_of > 0 && stamp["unbound"] != true && !restored)?;
-    let roles = Roles::new(user["roles"].as_array()?.iter().filter_map(Value::as_str));
-    Some(Standing { mapping: mapping(user), as_of, roles })
-}
-
-/// The store of the elastauth that last wrote the user.
-pub(super) fn store(user: &Value) -> Option<String> {
-    user["metadata"]["elastauth"]["store"].as_str().filter(|name| !name.is_empty()).map(str::to_owned)
-}
-
-/// The stamp as it stands there.
-pub(super) fn read(user: &Value) -> Option<Stamp> {
-    let metadata = &user["metadata"];
-    if metadata["managed_by"] != MANAGER {
-        return None;
-    }
-    let stamp = &metadata["elastauth"];
-    let text = |key: &str| stamp[key].as_str().unwrap_or_default().to_owned();
-    Some(Stamp {
-        cluster: text("cluster"),
-        issuer: text("issuer"),
-        subject: if stamp["unbound"] == true { None } else { Some(text("subject")) },
-        as_of: stamp["as_of"].as_u64().unwrap_or_default(),
-        mapping: mapping(user),
-        last_seen: stamp["last_seen"].as_str().and_then(Day::parse),
-        store: store(user),
-    })
-}
-
-/// What makes a user ours, or ours no more. The rest of a stamp that is taken off stays, to tell whose it was.
-pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
-    let Some(stamp) = stamp else { return Map::from_iter([("managed_by".to_owned(), "released".into())]) };
-    let section = json!({
-        "cluster": stamp.cluster,
-        "store": stamp.store.clone().unwrap_or_default(),
-        "issuer": stamp.issuer,
-        "subject": stamp.subject.clone().unwrap_or_default(),
-        "unbound": stamp.subject.is_none(),
-        "as_of": stamp.as_of,
-        "mapping": stamp.mapping.digest.to_string(),
-        "mapping_since": stamp.mapping.since,
-        "last_seen": stamp.last_seen.unwrap_or(Day::of(stamp.as_of)).to_string(),
-    });
-    Map::from_iter([("managed_by".to_owned(), MANAGER.into()), ("elastauth".to_owned(), section)])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::RequestContext;
+    use crate::credentials::agreement::Standing;
+    use crate::credentials::{Day, RequestContext};
+    use crate::digest::Digest;
     use crate::identity::Username;
+    use crate::roles::{Roles, Version};
 
     #[test]
     fn only_our_own_enabled_user_of_the_same_owner_may_be_written() {
@@ -189,7 +119,7 @@ mod tests {
             (user(|stamp| stamp["as_of"] = 0.into()), Some("u"), None),
             (user(|stamp| stamp["unbound"] = true.into()), Some("u"), None),
         ] {
-            assert_eq!(super::standing(&user, uuid), expected, "{user}");
+            assert_eq!(stored(&user).standing(&user["roles"], uuid), expected, "{user}");
         }
     }
 
@@ -208,11 +138,11 @@ mod tests {
         for (stamp, ours, others) in [(bound(Some("s")), true, false), (bound(None), true, true)] {
             let mut user = json!({ "enabled": true, "metadata": { "team": "x" } });
             user["metadata"].as_object_mut().unwrap().extend(marks(Some(&stamp)));
-            assert_eq!(read(&user), Some(stamp));
+            assert_eq!(stored(&user).read(), Some(stamp));
             assert_eq!(check(&user, "c", &owner("s")).is_ok(), ours);
             assert_eq!(check(&user, "c", &owner("t")).is_ok(), others);
             user["metadata"].as_object_mut().unwrap().extend(marks(None));
-            assert_eq!(read(&user), None);
+            assert_eq!(stored(&user).read(), None);
             assert_eq!(check(&user, "c", &owner("s")), Err(Refused::NotOurs));
             assert_eq!(user["metadata"]["team"], "x");
         }

@@ -1,4 +1,4 @@
-//! How each answer is read. The wire itself is tested against the stand-in, in `tests/process`.
+//! How each answer is read. What is sent is tested with the whole process against the stand-in for Elasticsearch (`tests/`).
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use url::Url;
 use serde_json::json;
 
 use super::*;
+use crate::cluster_client::account::Scheme;
 use crate::credentials::Day;
 use crate::digest::Digest;
 use crate::outbound::Tls;
@@ -48,7 +49,7 @@ fn elastic(hosts: Vec<Url>) -> Elastic {
 fn settings(hosts: Vec<Url>) -> Settings {
     let scheme = Scheme::Basic { username: "provisioner".into() };
     let account = cluster_client::Account { scheme, secret: "admin-secret".to_owned().into(), file: None };
-    let nodes = cluster_client::Settings {
+    let connection = cluster_client::Settings {
         hosts,
         account: Some(account),
         tls: Tls::default(),
@@ -56,10 +57,10 @@ fn settings(hosts: Vec<Url>) -> Settings {
     };
     let patience = Duration::from_secs(2);
     Settings {
-        nodes,
+        connection,
         timeout: Duration::from_secs(2),
         write_timeout: Duration::from_secs(2),
-        writes: Limits { concurrent: 4, patience, per_second: None },
+        writes: WriteLimits { concurrent: 4, patience, per_second: None },
         refresh: Refresh::False,
         hashing: Hashing::There,
         mapped_roles: Vec::new(),
@@ -94,7 +95,7 @@ fn spec() -> UserSpec {
     }
 }
 
-/// As Elasticsearch reports it.
+/// An error in the form in which Elasticsearch reports it.
 fn error(status: u16, kind: &str, reason: &str) -> String {
     let error = json!({ "root_cause": [{ "type": kind, "reason": reason }], "type": kind, "reason": reason });
     json!({ "error": error, "status": status }).to_string()
@@ -175,7 +176,7 @@ async fn reserved_names_and_the_administrator_are_refused_without_a_request() {
 }
 
 #[tokio::test]
-async fn a_look_that_finds_nobody_is_no_error_and_trouble_is_an_outage() {
+async fn a_look_that_finds_no_user_is_no_error_and_trouble_is_an_outage() {
     let missing = server(404, "{}").await;
     assert_eq!(
         elastic(vec![missing.url]).inspect(&name("ann"), &owner(), &RequestContext::default()).await.unwrap(),
@@ -256,7 +257,7 @@ async fn a_login_is_accepted_with_its_roles_rejected_or_an_outage() {
     }
 }
 
-/// Answers by path and body, as the test says; keeps what was asked.
+/// A server that answers by path and body, and keeps the requests.
 async fn scripted(answer: impl Fn(&str, &Value) -> (u16, Value) + Clone + Send + Sync + 'static) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -282,7 +283,7 @@ fn bodies(server: &Server) -> Vec<Value> {
     server.requests.lock().iter().map(|(_, _, body)| serde_json::from_str(body).unwrap()).collect()
 }
 
-/// Requirement 37.
+/// Requirement 37: passwords can be hashed in this process.
 #[tokio::test]
 async fn a_hash_goes_instead_of_the_password_where_that_is_chosen() {
     let server = scripted(|_, _| (200, json!({ "created": true }))).await;
@@ -296,7 +297,7 @@ async fn a_hash_goes_instead_of_the_password_where_that_is_chosen() {
     assert!(second.get("password").is_none() && second.get("password_hash").is_none());
 }
 
-/// Requirement 37.
+/// Requirement 37: another algorithm is never guessed.
 #[tokio::test]
 async fn a_cluster_that_wants_another_hash_gets_the_password_from_then_on_and_no_other_hash() {
     let reason = "Provided password hash uses [BCRYPT4] but the configured hashing algorithm is [BCRYPT]";
@@ -314,7 +315,7 @@ async fn a_cluster_that_wants_another_hash_gets_the_password_from_then_on_and_no
     assert_eq!(bodies(&server)[2]["password"], password.expose());
 }
 
-/// Requirement 15.
+/// Requirement 15: `refresh` is configurable.
 #[tokio::test]
 async fn refresh_is_what_the_setting_says() {
     for (refresh, query) in
@@ -327,7 +328,7 @@ async fn refresh_is_what_the_setting_says() {
     }
 }
 
-/// Requirement 38: what the account may do, told by Elasticsearch.
+/// Requirement 38: Elasticsearch is asked for the privileges of the account.
 #[tokio::test]
 async fn the_account_is_examined_and_its_own_name_learned() {
     let put = "cluster:admin/xpack/security/user/put";
@@ -336,7 +337,7 @@ async fn the_account_is_examined_and_its_own_name_learned() {
     for (may_put, root, roles, expected) in [
         (true, root(), (200, json!({ "dev": {} })), Ok(vec![])),
         (true, root(), (200, json!({})), Ok(vec!["dev"])),
-        (true, root(), denied(), Ok(vec!["could not be seen"])),
+        (true, root(), denied(), Ok(vec!["could not be checked"])),
         (true, denied(), (200, json!({ "dev": {} })), Ok(vec!["cluster:monitor/main"])),
         (false, root(), (200, json!({ "dev": {} })), Err(put)),
     ] {
@@ -364,7 +365,7 @@ async fn the_account_is_examined_and_its_own_name_learned() {
             (Err(why), Err(part)) => assert!(why.contains(part) && why.contains("owner-of-the-key"), "{why}"),
             (found, expected) => panic!("{found:?}, not {expected:?}"),
         }
-        // requirement 4, where the credential itself names nobody
+        // requirement 4, where the credential itself has no username
         let found = elastic.inspect(&name("owner-of-the-key"), &owner(), &RequestContext::default()).await;
         assert!(matches!(found, Err(InspectError::Refused(Refused::Reserved))));
     }
@@ -380,19 +381,22 @@ async fn what_the_administrator_may_not_do_is_no_refusal_of_the_user() {
     }
 }
 
-/// Requirement 36.
+/// Requirement 36: a product without a name is used with one warning.
 #[tokio::test]
 async fn what_does_not_say_that_it_is_elasticsearch_is_warned_about_once() {
-    let stranger = server(200, r#"{"created":true}"#).await;
-    let elastic = elastic(vec![stranger.url]);
+    let unnamed = server(200, r#"{"created":true}"#).await;
+    let elastic = elastic(vec![unnamed.url]);
     for _ in 0..2 {
         elastic.write(&spec(), None).await.unwrap();
-        assert!(elastic.stranger.load(Ordering::Relaxed), "remembered, so that it is said once");
+        assert!(elastic.warned_of_other_product.load(Ordering::Relaxed), "remembered, so that it is said once");
     }
     let refused = server(401, &error(401, "security_exception", "r")).await;
     let elastic = super::tests::elastic(vec![refused.url]);
     let _ = elastic.write(&spec(), None).await;
-    assert!(!elastic.stranger.load(Ordering::Relaxed), "answers to strangers do not say it: elasticsearch#73434");
+    assert!(
+        !elastic.warned_of_other_product.load(Ordering::Relaxed),
+        "errors do not always have the header: elasticsearch#73434"
+    );
 }
 
 mod foreign;

@@ -1,77 +1,35 @@
-//! The requests that are made of OpenSearch's security API: `_plugins/_security/api/internalusers`.
+//! Makes the requests to the REST API of OpenSearch's security plugin: `_plugins/_security/api/internalusers` and its neighbours.
 
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::answers::{self, Written};
-use super::{Settings, stamp};
-use crate::cluster_client::{self, Answer, Call, ClusterClient, ClusterId, NoResponse, Shape, System};
+use super::outcome::{self, WriteOutcome};
+use super::settings::{RoleField, Settings};
+use super::stamp;
+use crate::cluster_client::{self, Answer, Call, ClusterClient, ClusterId, ExpectedAnswer, NoResponse, System};
 use crate::credentials::{
     Cluster, Existing, InspectError, Login, OtherWriter, Password, RequestContext, StoreName, UserSpec,
 };
 use crate::identity::{Owner, Username};
+use crate::native_user::PasswordField;
 use crate::outbound::{Error, Tls};
 use crate::roles::Roles;
 
 const USERS: [&str; 4] = ["_plugins", "_security", "api", "internalusers"];
 const PERMISSIONS: [&str; 4] = ["_plugins", "_security", "api", "permissionsinfo"];
-/// All users come in one answer: up to some half a million.
+/// For the answer that lists all users.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same: room for some half a million users.
 const LIST_BYTES: usize = 256 * 1024 * 1024;
-const WHO: [&str; 3] = ["_plugins", "_security", "authinfo"];
+const AUTHINFO: [&str; 3] = ["_plugins", "_security", "authinfo"];
 
-/// What is sent of a password.
-#[derive(Clone)]
-pub(super) enum Secret {
-    /// Nothing: the user keeps the one that it has.
-    Kept,
-    /// In the clear, for OpenSearch to hash.
-    Password(Password),
-    /// Hashed here.
-    Hash(SecretString),
-}
-
-impl Secret {
-    /// Whether only roles and attributes are written.
-    pub(super) fn is_kept(&self) -> bool {
-        matches!(self, Self::Kept)
-    }
-}
-
-/// Which field of a user holds the roles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleField {
-    /// `backend_roles`: any text; OpenSearch's role mappings turn them into its roles.
-    Backend,
-    /// `opendistro_security_roles`: OpenSearch's own roles, which must exist.
-    Security,
-}
-
-impl RoleField {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Backend => "backend_roles",
-            Self::Security => "opendistro_security_roles",
-        }
-    }
-
-    /// Where `authinfo` shows them: `roles` are those that mappings gave, too.
-    fn shown(self) -> &'static str {
-        match self {
-            Self::Backend => "backend_roles",
-            Self::Security => "roles",
-        }
-    }
-}
-
-/// A cluster, as an administrator and as its users.
+/// Sends the requests, with the administrator's credential and with those of users.
 pub(super) struct Api {
-    administrator: ClusterClient,
-    /// Without the administrator's client certificate: over a connection that shows it, OpenSearch takes everybody for
-    /// the administrator, whatever password is sent.
+    pub(super) administrator: ClusterClient,
+    /// For logins of users. It has no client certificate: over a connection with the administrator's, OpenSearch takes every user
+    /// for the administrator, whatever password is sent.
     users: ClusterClient,
     pub(super) cluster_id: ClusterId,
     cluster: String,
@@ -86,29 +44,29 @@ fn path(name: Option<&Username>) -> Vec<&str> {
 
 impl Api {
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
-        let nodes = settings.nodes.clone();
-        let tls = Tls { identity: None, ..nodes.tls.clone() };
-        let users = ClusterClient::new(cluster_client::Settings { account: None, tls, ..nodes.clone() })?
+        let connection = settings.connection.clone();
+        let tls = Tls { identity: None, ..connection.tls.clone() };
+        let users = ClusterClient::new(cluster_client::Settings { account: None, tls, ..connection.clone() })?
             .of(System::OpenSearch);
-        let cluster_id = ClusterId::new(&nodes.hosts);
-        let administrator = ClusterClient::new(nodes)?.of(System::OpenSearch);
+        let cluster_id = ClusterId::new(&connection.hosts);
+        let administrator = ClusterClient::new(connection)?.of(System::OpenSearch);
         let (cluster, store) = (settings.cluster.clone(), settings.store.clone());
         let (roles, timeout) = (settings.roles, settings.timeout);
         Ok(Self { administrator, users, cluster_id, cluster, store, roles, timeout })
     }
 
-    /// Which cluster it is, asked unless that was done a moment ago.
+    /// Which cluster it is, after asking it, which is left out if it was done a moment ago.
     pub(super) async fn ask_cluster(&self) -> Cluster {
         self.cluster_id.ask(&self.administrator, self.timeout).await
     }
 
-    /// The same, asked now.
+    /// Asks the cluster which one it is.
     pub(super) async fn read_cluster(&self) {
         self.cluster_id.read(&self.administrator, self.timeout).await;
     }
 
-    /// Whose the user is.
-    pub(super) async fn look(
+    /// Whether the user exists and may be written for this owner.
+    pub(super) async fn inspect(
         &self,
         username: &Username,
         owner: &Owner,
@@ -119,20 +77,19 @@ impl Api {
             Some(user) => {
                 stamp::check(&user, &self.cluster, owner)?;
                 let uuid = self.cluster_id.known().uuid;
-                Ok(Existing::Ours(stamp::standing(&user, self.roles.name(), uuid.as_deref())))
+                Ok(Existing::Ours(stamp::stored(&user).standing(&user[self.roles.name()], uuid.as_deref())))
             }
             None => Ok(Existing::Absent),
         }
     }
 
-    /// The elastauth with another store that last wrote the user.
+    /// The elastauth with another store than ours that last wrote the user, if one did.
     pub(super) async fn other_writer(&self, username: &Username) -> Result<Option<OtherWriter>, InspectError> {
         let user = self.user(username, &RequestContext::default(), self.timeout).await?;
-        let theirs = user.and_then(|user| stamp::store(&user)).filter(|theirs| !self.store.is(theirs));
-        Ok(theirs.map(|theirs| OtherWriter { theirs, ours: self.store.name.clone() }))
+        Ok(user.and_then(|user| stamp::stored(&user).other_writer(&self.store)))
     }
 
-    /// The user as it stands there.
+    /// The user as OpenSearch has it.
     pub(super) async fn user(
         &self,
         username: &Username,
@@ -140,11 +97,11 @@ impl Api {
         limit: Duration,
     ) -> Result<Option<Value>, InspectError> {
         let path = path(Some(username));
-        let call = Call::get(&path).on_behalf_of(context).expecting(Shape::User(username.as_str()));
+        let call = Call::get(&path).on_behalf_of(context).expecting(ExpectedAnswer::User(username.as_str()));
         let answer = self.administrator.send(&call, limit.min(self.timeout)).await.map_err(unavailable)?;
         match answer.status {
             StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
-            StatusCode::NOT_FOUND if answers::says_absent(&answer, username) => Ok(None),
+            StatusCode::NOT_FOUND if outcome::says_absent(&answer, username) => Ok(None),
             _ => {
                 self.alert(&answer);
                 Err(InspectError::Unavailable(answer.describe()))
@@ -152,52 +109,54 @@ impl Api {
         }
     }
 
-    /// What the account may not do.
+    /// Which methods of the API the account may not use.
     pub(super) async fn permissions(&self) -> Result<Value, String> {
-        let call = Call::get(&PERMISSIONS).expecting(Shape::Privileges);
-        let answer = self.administrator.send(&call, self.timeout).await.map_err(|lost| lost.why)?;
+        let call = Call::get(&PERMISSIONS).expecting(ExpectedAnswer::Privileges);
+        let answer = self.administrator.send(&call, self.timeout).await.map_err(|error| error.why)?;
         if answer.status == StatusCode::OK { Ok(answer.into_body()) } else { Err(answer.describe()) }
     }
 
-    /// Logs in as the user.
+    /// Tries the user's own credential.
     pub(super) async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
-        let call = Call::get(&WHO).as_user(username.as_str(), password.expose()).expecting(Shape::Account);
+        let call =
+            Call::get(&AUTHINFO).as_user(username.as_str(), password.expose()).expecting(ExpectedAnswer::Account);
         let answer = self.users.send(&call, self.timeout).await.map_err(unavailable)?;
         let body = answer.body();
         match answer.status {
             StatusCode::UNAUTHORIZED => Ok(Login::Rejected),
             StatusCode::OK if body["user_name"] == username.as_str() => {
-                let names = body[self.roles.shown()].as_array();
-                let names = names.ok_or_else(|| InspectError::Unavailable("an answer without roles".into()))?;
+                let names = body[self.roles.name_in_authinfo()].as_array();
+                let names = names.ok_or_else(|| InspectError::Unavailable("the answer has no roles".into()))?;
                 let roles = Roles::new(names.iter().filter_map(Value::as_str));
-                // the names of attributes are shown, not what stands in them; and a write would cost everybody's login
+                // of attributes only the names are shown; and to write the day would make every node forget all logins
                 Ok(Login::Accepted { roles, seen: None, as_of: None, mapping: None })
             }
-            // a proxy or a certificate that authenticates everybody as somebody else
+            // a proxy or a certificate authenticates every user as another one
             StatusCode::OK => Err(InspectError::Unavailable("the answer is about another user".into())),
             _ => Err(InspectError::Unavailable(answer.describe())),
         }
     }
 
-    /// One user, made or replaced; without a secret it keeps its password. (No query: an unknown parameter gets 400.)
-    pub(super) async fn put(&self, user: &UserSpec, secret: &Secret, limit: Duration) -> Written {
+    /// Makes or replaces one user. There is no query, as OpenSearch answers unknown parameters with 400.
+    pub(super) async fn put(&self, user: &UserSpec, password: &PasswordField, limit: Duration) -> WriteOutcome {
         let path = path(Some(&user.username));
-        let call = Call::new(Method::PUT, &path).json(&self.body(user, secret)).on_behalf_of(&user.context);
+        let call = Call::new(Method::PUT, &path).json(&self.body(user, password)).on_behalf_of(&user.context);
         self.write(call, limit, Some(&user.username)).await
     }
 
-    /// Several users at once, all or none.
-    pub(super) async fn patch(&self, users: &[(&UserSpec, &Secret)], limit: Duration) -> Written {
-        let operations: Vec<Value> = users.iter().flat_map(|(user, secret)| self.operations(user, secret)).collect();
+    /// Writes several users in one request, either all or none.
+    pub(super) async fn patch(&self, users: &[(&UserSpec, &PasswordField)], limit: Duration) -> WriteOutcome {
+        let operations: Vec<Value> =
+            users.iter().flat_map(|(user, password)| self.operations(user, password)).collect();
         let path = path(None);
         self.write(Call::new(Method::PATCH, &path).json(&operations.into()), limit, None).await
     }
 
-    /// Everybody, by name.
+    /// All users, by their names.
     pub(super) async fn users(&self) -> Result<Map<String, Value>, String> {
         let path = path(None);
-        let call = Call::get(&path).at_most(LIST_BYTES).expecting(Shape::Users);
-        let answer = self.administrator.send(&call, LIST_TIMEOUT).await.map_err(|lost| lost.why)?;
+        let call = Call::get(&path).at_most(LIST_BYTES).expecting(ExpectedAnswer::Users);
+        let answer = self.administrator.send(&call, LIST_TIMEOUT).await.map_err(|error| error.why)?;
         let why = answer.describe();
         match (answer.status, answer.into_body()) {
             (StatusCode::OK, Value::Object(users)) => Ok(users),
@@ -205,30 +164,30 @@ impl Api {
         }
     }
 
-    /// Any other write of one user, or of a part of one.
+    /// Makes another write, of one user or a part of it.
     pub(super) async fn change(
         &self,
         method: Method,
         name: Option<&Username>,
         body: Option<&Value>,
         limit: Duration,
-    ) -> Written {
+    ) -> WriteOutcome {
         let path = path(name);
         let call = Call::new(method, &path);
         let call = if let Some(body) = body { call.json(body) } else { call };
         self.write(call, limit, name).await
     }
 
-    async fn write(&self, call: Call<'_>, limit: Duration, one: Option<&Username>) -> Written {
-        // to a PUT, a PATCH and a DELETE alike
-        let sent = self.administrator.send(&call.expecting(Shape::Written), limit).await;
+    async fn write(&self, call: Call<'_>, limit: Duration, one: Option<&Username>) -> WriteOutcome {
+        // OpenSearch confirms a PUT, a PATCH and a DELETE in the same form
+        let sent = self.administrator.send(&call.expecting(ExpectedAnswer::Written), limit).await;
         let denied = sent.as_ref().ok().filter(|answer| answer.status == StatusCode::FORBIDDEN);
         let described = denied.map(Answer::describe);
-        let written = answers::of_a_write(sent, one);
-        if let (Written::Failed(_), Some(described)) = (&written, described) {
+        let outcome = outcome::write_outcome(sent, one);
+        if let (WriteOutcome::Failed(_), Some(described)) = (&outcome, described) {
             self.administrator.alert(&described);
         }
-        written
+        outcome
     }
 
     fn alert(&self, answer: &Answer) {
@@ -238,36 +197,32 @@ impl Api {
     }
 
     pub(super) fn preview(&self, user: &UserSpec) -> (String, Value) {
-        (format!("/{}", path(Some(&user.username)).join("/")), self.body(user, &Secret::Kept))
+        (format!("/{}", path(Some(&user.username)).join("/")), self.body(user, &PasswordField::Unchanged))
     }
 
-    fn body(&self, user: &UserSpec, secret: &Secret) -> Value {
+    fn body(&self, user: &UserSpec, password: &PasswordField) -> Value {
         let mut body = json!({
             self.roles.name(): user.roles.iter().collect::<Vec<_>>(),
             "attributes": stamp::of(&self.cluster, &self.store.mark, user),
         });
-        match secret {
-            Secret::Kept => {}
-            Secret::Password(password) => body["password"] = password.expose().into(),
-            Secret::Hash(hash) => body["hash"] = hash.expose_secret().into(),
-        }
+        password.put_into(&mut body, "hash");
         body
     }
 
-    /// JSON Patch (RFC 6902). A whole user without a password is never added: where it is absent OpenSearch would make one
-    /// that nobody can log in as. A username has no `~` or `/` that RFC 6901 would have escaped.
-    fn operations(&self, user: &UserSpec, secret: &Secret) -> Vec<Value> {
-        let (at, mut body) = (format!("/{}", user.username), self.body(user, secret));
+    /// The JSON Patch (RFC 6902) that writes the user. A whole user without a password is never added: where there is none,
+    /// OpenSearch would make one that cannot log in. A username has no `~` or `/`, which RFC 6901 would have escaped.
+    fn operations(&self, user: &UserSpec, password: &PasswordField) -> Vec<Value> {
+        let (at, mut body) = (format!("/{}", user.username), self.body(user, password));
         let operation = |op: &str, path: String, value: Value| json!({ "op": op, "path": path, "value": value });
-        match secret {
-            Secret::Kept => [self.roles.name(), "attributes"]
+        match password {
+            PasswordField::Unchanged => [self.roles.name(), "attributes"]
                 .map(|field| operation("replace", format!("{at}/{field}"), body[field].take()))
                 .into(),
-            Secret::Password(_) | Secret::Hash(_) => vec![operation("add", at, body)],
+            PasswordField::Plain(_) | PasswordField::Hash(_) => vec![operation("add", at, body)],
         }
     }
 }
 
-fn unavailable(lost: NoResponse) -> InspectError {
-    InspectError::Unavailable(lost.why)
+fn unavailable(error: NoResponse) -> InspectError {
+    InspectError::Unavailable(error.why)
 }

@@ -1,5 +1,5 @@
-//! Directory over the same API: what an administrator's commands need beside provisioning. Each change makes every node forget
-//! every login, as all writes do.
+//! Lists and changes users for the command `elastauth users`, over the same API. After each change, as after all writes, every node
+//! forgets who has logged in.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::answers::Written;
+use super::outcome::WriteOutcome;
 use super::{OpenSearch, stamp};
-use crate::credentials::{InspectError, RequestContext, WriteError};
+use crate::credentials::{RequestContext, WriteError};
 use crate::identity::Username;
 use crate::roles::Roles;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
 
-/// After a conflict with whoever writes users meanwhile.
+/// The pause after a conflict with another write.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What OpenSearch's own mappings and habits make an administrator of.
+/// Roles that make their holder an administrator by OpenSearch's own mappings, or by habit.
 const ADMINISTRATORS: [&str; 3] = ["admin", "all_access", "security_rest_api_full_access"];
 
-/// What is done to one user.
+/// A change of one user.
 enum Change<'a> {
     Delete,
     Mark(Option<&'a Stamp>),
@@ -29,30 +29,27 @@ impl OpenSearch {
     fn entry(&self, name: &str, user: &Value) -> Account {
         let roles = ["backend_roles", "opendistro_security_roles"].map(|field| user[field].as_array());
         let roles = Roles::new(roles.into_iter().flatten().flatten().filter_map(Value::as_str));
-        let stamp = stamp::read(user);
+        let stamp = stamp::stored(user).read();
         let own = Username::parse(name).is_ok_and(|name| self.reserved(&name));
-        // what can be seen of a superuser here: who is not ours yet must not be handed over
+        // administrators are to be recognised by their roles only; those that are not elastauth's must not be handed over to it
         let administrator = stamp.is_none() && ADMINISTRATORS.iter().any(|role| roles.contains(role));
         Account {
             name: name.to_owned(),
             enabled: true,
             reserved: own || administrator || stamp::is_reserved(user),
             roles,
-            // it knew no OpenSearch
+            // the Go service did not support OpenSearch
             of_go_service: false,
             stamp,
         }
     }
 
     async fn one(&self, name: &Username) -> Result<Option<Value>, DirectoryError> {
-        match self.writer.api.user(name, &RequestContext::default(), self.settings.timeout).await {
-            Ok(user) => Ok(user),
-            Err(InspectError::Refused(refused)) => Err(DirectoryError(refused.to_string())),
-            Err(InspectError::Unavailable(why)) => Err(DirectoryError(why)),
-        }
+        let user = self.writer.api.user(name, &RequestContext::default(), self.settings.timeout).await;
+        user.map_err(|error| DirectoryError(error.to_string()))
     }
 
-    /// Until no other write comes between; each time of the user as it stands then.
+    /// Repeats the change until no other write comes between, each time of the user as it is then.
     async fn change(&self, name: &Username, change: &Change<'_>) -> Result<(), DirectoryError> {
         if self.settings.dry_run {
             return Err(DirectoryError("elasticsearch.dry_run is on".into()));
@@ -60,23 +57,31 @@ impl OpenSearch {
         let ends = Instant::now() + self.settings.write_timeout;
         loop {
             match self.attempt(name, change, ends).await? {
-                Written::Applied => return Ok(()),
-                Written::Conflict(_) if Instant::now() + PAUSE < ends => tokio::time::sleep(PAUSE).await,
-                Written::Conflict(why) => return Err(DirectoryError(why)),
-                Written::Refused(WriteError::Missing) if matches!(change, Change::Delete) => return Ok(()),
-                Written::Refused(error) | Written::Failed(error) => return Err(DirectoryError(error.to_string())),
+                WriteOutcome::Applied => return Ok(()),
+                WriteOutcome::Conflict(_) if Instant::now() + PAUSE < ends => tokio::time::sleep(PAUSE).await,
+                WriteOutcome::Conflict(why) => return Err(DirectoryError(why)),
+                WriteOutcome::Refused(WriteError::Missing) if matches!(change, Change::Delete) => return Ok(()),
+                WriteOutcome::Refused(error) | WriteOutcome::Failed(error) => {
+                    return Err(DirectoryError(error.to_string()));
+                }
             }
         }
     }
 
-    /// Of a user who is marked only `attributes` are written, and what is not ours in them stays.
-    async fn attempt(&self, name: &Username, change: &Change<'_>, ends: Instant) -> Result<Written, DirectoryError> {
+    /// For a mark, only `attributes` are written, and other entries in them stay.
+    async fn attempt(
+        &self,
+        name: &Username,
+        change: &Change<'_>,
+        ends: Instant,
+    ) -> Result<WriteOutcome, DirectoryError> {
         let api = &self.writer.api;
         let left = || ends.saturating_duration_since(Instant::now());
         match change {
             Change::Delete => Ok(api.change(Method::DELETE, Some(name), None, left()).await),
             Change::Mark(stamp) => {
-                let user = self.one(name).await?.ok_or_else(|| DirectoryError("gone meanwhile".into()))?;
+                let user =
+                    self.one(name).await?.ok_or_else(|| DirectoryError("the user was deleted meanwhile".into()))?;
                 let mut attributes: Map<String, Value> = user["attributes"].as_object().cloned().unwrap_or_default();
                 attributes.extend(stamp::marks(*stamp));
                 let at = format!("/{name}/attributes");

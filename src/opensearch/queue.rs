@@ -1,5 +1,5 @@
-//! Writes one after another, however many ask at once: all users are one document, and each write of it makes every node
-//! forget every login. What waits meanwhile goes out together.
+//! Makes writes wait for one another and puts together those that wait: all users are in one document, and after each write of it
+//! every node forgets who has logged in.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,68 +11,70 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
-use super::api::Secret;
 use crate::credentials::{UserSpec, WriteError};
+use crate::native_user::PasswordField;
 
-/// How many wait at most; more are sent away at once.
-const MOST: usize = 1024;
+/// How many users may wait; further writes fail at once.
+const MAX_WAITING: usize = 1024;
 
 /// A user to be written.
 pub(super) struct Job {
     pub(super) user: UserSpec,
-    pub(super) secret: Secret,
-    /// When the user was last looked at; none where that does not count any more.
-    pub(super) looked: Option<Instant>,
-    /// Nobody waits for it after that.
+    pub(super) password: PasswordField,
+    /// When the user was last inspected; none where it has to be inspected again.
+    pub(super) inspected_at: Option<Instant>,
+    /// Until when the caller waits.
     pub(super) ends: Instant,
-    /// What is done for this user alone belongs under it.
+    /// The parent of the spans of what is done for this user alone.
     pub(super) span: Span,
     done: oneshot::Sender<Result<(), WriteError>>,
 }
 
 impl Job {
-    /// Tells whoever waits.
+    /// Gives the caller the result.
     pub(super) fn finish(self, result: Result<(), WriteError>) {
-        // who gave up waiting has reported an unknown outcome
+        // a caller that no longer waits has reported an unknown outcome
         let _ = self.done.send(result);
     }
 
-    /// Whether there is no point in writing any more, with so little time.
+    /// Whether the write is useless by now: the caller is gone, or there is less time than `least`.
     pub(super) fn is_late(&self, least: Duration) -> bool {
         self.done.is_closed() || self.ends.saturating_duration_since(Instant::now()) < least
     }
 }
 
-/// What is written at once, and how soon after the former.
+/// How writes are put together.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// Users in one request.
-    pub(super) most: usize,
-    /// Between the beginnings of two writes.
+pub(super) struct Batching {
+    /// How many users one request may have.
+    pub(super) max_users: usize,
+    /// The least time from the beginning of one request to that of the next.
     pub(super) interval: Duration,
 }
 
-/// Those that wait, and whether somebody is at work on them.
+/// The users that wait to be written.
 pub(super) struct Queue {
-    pace: Pace,
+    batching: Batching,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
-    at_work: bool,
+    /// Whether a task is working off the queue.
+    has_worker: bool,
+    /// When the last request began.
     last: Option<Instant>,
 }
 
-/// Lets somebody else begin when the work ended in a panic.
-struct AtWork {
+/// The task that works off the queue. Dropped before its end, as by a panic, it lets the next caller start another one.
+struct Worker {
     queue: Arc<Queue>,
     done: bool,
 }
 
-impl AtWork {
-    async fn work_off<W, F>(mut self, write: W)
+impl Worker {
+    async fn run<W, F>(mut self, write: W)
     where
         W: Fn(Vec<Job>) -> F,
         F: Future<Output = ()>,
@@ -80,7 +82,7 @@ impl AtWork {
         loop {
             let last = self.queue.state().last;
             if let Some(last) = last {
-                tokio::time::sleep_until(last + self.queue.pace.interval).await;
+                tokio::time::sleep_until(last + self.queue.batching.interval).await;
             }
             let Some(batch) = self.queue.take() else { break };
             write(batch).await;
@@ -89,68 +91,68 @@ impl AtWork {
     }
 }
 
-impl Drop for AtWork {
+impl Drop for Worker {
     fn drop(&mut self) {
         if !self.done {
-            self.queue.state().at_work = false;
+            self.queue.state().has_worker = false;
         }
     }
 }
 
 impl Queue {
-    pub(super) fn new(pace: Pace) -> Arc<Self> {
-        Arc::new(Self { pace, state: Mutex::default() })
+    pub(super) fn new(batching: Batching) -> Arc<Self> {
+        Arc::new(Self { batching, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    /// Waits for the write of this user until `ends`. `write` writes some users together and finishes each; it never runs
-    /// twice at a time, and goes on when the caller is gone.
+    /// Waits until `ends` for the write of this user, which was inspected at `inspected_at`. `write` writes some users together and
+    /// gives each its result. It never runs twice at the same time, and goes on when the caller is gone.
     pub(super) async fn submit<W, F>(
         self: &Arc<Self>,
-        (user, secret): (UserSpec, Secret),
-        (looked, ends): (Instant, Instant),
+        (user, password): (UserSpec, PasswordField),
+        (inspected_at, ends): (Instant, Instant),
         write: W,
     ) -> Result<(), WriteError>
     where
         W: Fn(Vec<Job>) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let (done, told) = oneshot::channel();
-        let job = Job { user, secret, looked: Some(looked), ends, span: Span::current(), done };
-        let begin = {
+        let (done, result) = oneshot::channel();
+        let job = Job { user, password, inspected_at: Some(inspected_at), ends, span: Span::current(), done };
+        let start = {
             let mut state = self.state();
-            if state.waiting.len() >= MOST {
+            if state.waiting.len() >= MAX_WAITING {
                 return Err(WriteError::Unavailable("too many writes are waiting".into()));
             }
             state.waiting.push_back(job);
-            !std::mem::replace(&mut state.at_work, true)
+            !std::mem::replace(&mut state.has_worker, true)
         };
-        if begin {
-            tokio::spawn(AtWork { queue: Arc::clone(self), done: false }.work_off(write));
+        if start {
+            tokio::spawn(Worker { queue: Arc::clone(self), done: false }.run(write));
         }
-        match timeout_at(ends, told).await {
+        match timeout_at(ends, result).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_lost)) => Err(WriteError::Unknown("the task that writes was lost".into())),
-            Err(_elapsed) => Err(WriteError::Unknown("the write did not come to an end in time".into())),
+            Ok(Err(_dropped)) => Err(WriteError::Unknown("the task that writes ended early".into())),
+            Err(_elapsed) => Err(WriteError::Unknown("the write did not end in time".into())),
         }
     }
 
-    /// The first that wait, each user once: a second write of a user stays behind the first.
+    /// The users that have waited longest, each of them once: a second write of a user waits for the first.
     fn take(&self) -> Option<Vec<Job>> {
         let mut state = self.state();
         let mut batch: Vec<Job> = Vec::new();
         let mut rest = VecDeque::new();
         for job in std::mem::take(&mut state.waiting) {
             let repeated = batch.iter().any(|other| other.user.username == job.user.username);
-            if batch.len() < self.pace.most && !repeated { batch.push(job) } else { rest.push_back(job) }
+            if batch.len() < self.batching.max_users && !repeated { batch.push(job) } else { rest.push_back(job) }
         }
         state.waiting = rest;
         if batch.is_empty() {
-            // under the same lock: who comes after this begins anew
-            state.at_work = false;
+            // under the same lock, so that the next job starts another worker
+            state.has_worker = false;
             return None;
         }
         state.last = Some(Instant::now());

@@ -1,125 +1,74 @@
-//! The ownership stamp in a user's `attributes`, which is a map of strings: elastauth touches only users that carry it.
+//! The form of the ownership stamp in a user's `attributes`, which OpenSearch keeps as texts.
 
 use serde_json::{Map, Value};
 
-use crate::credentials::agreement::Standing;
-use crate::credentials::{Day, Refused, UserSpec};
-use crate::digest::Digest;
+use crate::credentials::{Refused, UserSpec};
 use crate::identity::Owner;
-use crate::roles::{Roles, Version};
+use crate::native_user::{Entries, MANAGER, RELEASED, StoredStamp, entries_of, entries_of_write};
 use crate::users::Stamp;
 
-const MANAGER: &str = "elastauth";
 const MANAGED_BY: &str = "elastauth.io/managed-by";
-const CLUSTER: &str = "elastauth.io/cluster";
-const ISSUER: &str = "elastauth.io/issuer";
-const SUBJECT: &str = "elastauth.io/subject";
-const CLUSTER_UUID: &str = "elastauth.io/cluster-uuid";
-const AS_OF: &str = "elastauth.io/as-of";
-const MAPPING: &str = "elastauth.io/mapping";
-const MAPPING_SINCE: &str = "elastauth.io/mapping-since";
-const STORE: &str = "elastauth.io/store";
-const UNBOUND: &str = "elastauth.io/unbound";
-const LAST_SEEN: &str = "elastauth.io/last-seen";
 const FULL_NAME: &str = "elastauth.io/full-name";
 const EMAIL: &str = "elastauth.io/email";
 
-/// All of the user's attributes: a write replaces them. (A value that is no string gets 500.)
-pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Map<String, Value> {
-    let (as_of, seen) = (user.as_of.to_string(), user.seen.to_string());
-    let (mapping, since) = (user.mapping.digest.to_string(), user.mapping.since.to_string());
-    let always = [
-        (MANAGED_BY, Some(MANAGER)),
-        (CLUSTER, Some(cluster)),
-        (ISSUER, Some(&*user.owner.issuer)),
-        (SUBJECT, Some(&*user.owner.subject)),
-        (UNBOUND, Some("false")),
-        (CLUSTER_UUID, user.cluster_uuid.as_deref()),
-        (AS_OF, Some(as_of.as_str())),
-        (MAPPING, Some(mapping.as_str())),
-        (MAPPING_SINCE, Some(since.as_str())),
-        (STORE, Some(store)),
-        (LAST_SEEN, Some(seen.as_str())),
-        (FULL_NAME, user.full_name.as_deref()),
-        (EMAIL, user.email.as_deref()),
-    ];
-    always.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect()
+/// The attribute with an entry of the stamp: `cluster_uuid` is in `elastauth.io/cluster-uuid`.
+fn attribute(entry: &str) -> String {
+    format!("elastauth.io/{}", entry.replace('_', "-"))
 }
 
-/// Whether the user, as a GET shows it, may be written for this owner. One that was handed over without a subject is the
-/// first one's of its issuer. There is no disabled user on OpenSearch.
-pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<(), Refused> {
-    if is_reserved(user) {
-        return Err(Refused::Reserved);
-    }
-    let attributes = &user["attributes"];
-    let is = |key: &str, value: &str| attributes[key].as_str() == Some(value);
-    if !is(MANAGED_BY, MANAGER) {
-        return Err(Refused::NotOurs);
-    }
-    let subject = is(UNBOUND, "true") || is(SUBJECT, &owner.subject);
-    if is(CLUSTER, cluster) && is(ISSUER, &owner.issuer) && subject { Ok(()) } else { Err(Refused::OtherOwner) }
-}
-
-fn mapping(user: &Value) -> Version {
-    let text = |key: &str| user["attributes"][key].as_str().unwrap_or_default();
-    Digest::parse(text(MAPPING)).map_or_else(Version::default, |digest| Version {
-        since: text(MAPPING_SINCE).parse().unwrap_or_default(),
-        digest,
+/// The attributes with these entries. Values become texts, as OpenSearch answers others with 500; unknown ones are left out.
+fn attributes(entries: Entries) -> impl Iterator<Item = (String, Value)> {
+    entries.into_iter().filter_map(|(entry, value)| {
+        let text = match value {
+            Value::Null => return None,
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        Some((attribute(entry), text.into()))
     })
 }
 
-/// The roles that a user of ours has in this field, and what its stamp says of them. None for one that was handed over, or that
-/// was restored from a snapshot of another cluster than this `uuid`'s: when its roles were true says nothing here.
-pub(super) fn standing(user: &Value, field: &str, uuid: Option<&str>) -> Option<Standing> {
-    let text = |key: &str| user["attributes"][key].as_str().unwrap_or_default();
-    let restored = !text(CLUSTER_UUID).is_empty() && uuid.is_some_and(|uuid| uuid != text(CLUSTER_UUID));
-    let as_of = text(AS_OF).parse().ok().filter(|as_of| *as_of > 0 && text(UNBOUND) != "true" && !restored)?;
-    let roles = Roles::new(user[field].as_array()?.iter().filter_map(Value::as_str));
-    Some(Standing { mapping: mapping(user), as_of, roles })
+/// All attributes of a written user: a write replaces them.
+pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Map<String, Value> {
+    let names = [(FULL_NAME, &user.full_name), (EMAIL, &user.email)];
+    let names = names.into_iter().filter_map(|(key, name)| Some((key.to_owned(), name.as_deref()?.into())));
+    let managed = (MANAGED_BY.to_owned(), MANAGER.into());
+    std::iter::once(managed).chain(attributes(entries_of_write(cluster, store, user))).chain(names).collect()
 }
 
-/// Built in. An administrator's client certificate sees hidden users, and could write reserved ones.
+/// The attributes that make a user elastauth's, or no longer elastauth's.
+pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
+    let Some(stamp) = stamp else { return Map::from_iter([(MANAGED_BY.to_owned(), RELEASED.into())]) };
+    std::iter::once((MANAGED_BY.to_owned(), MANAGER.into())).chain(attributes(entries_of(stamp))).collect()
+}
+
+/// The stamp of a user, as a `GET` shows it.
+pub(super) fn stored(user: &Value) -> StoredStamp<'_> {
+    let attributes = &user["attributes"];
+    let text = |entry: &str| attributes[attribute(entry)].as_str();
+    StoredStamp {
+        managed: attributes[MANAGED_BY] == MANAGER,
+        unbound: text("unbound") == Some("true"),
+        cluster: text("cluster"),
+        cluster_uuid: text("cluster_uuid"),
+        store: text("store"),
+        issuer: text("issuer"),
+        subject: text("subject"),
+        as_of: text("as_of").and_then(|as_of| as_of.parse().ok()),
+        mapping: text("mapping"),
+        mapping_since: text("mapping_since").and_then(|since| since.parse().ok()),
+        last_seen: text("last_seen"),
+    }
+}
+
+/// Whether the user may be written for this owner. There are no disabled users on OpenSearch.
+pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<(), Refused> {
+    if is_reserved(user) { Err(Refused::Reserved) } else { stored(user).check(cluster, owner) }
+}
+
+/// Whether the user is built in. With a client certificate an administrator sees hidden users, too, and could write reserved ones.
 pub(super) fn is_reserved(user: &Value) -> bool {
     ["reserved", "hidden", "static"].iter().any(|flag| user[*flag] == true)
-}
-
-/// The whole stamp, of whatever cluster.
-pub(super) fn read(user: &Value) -> Option<Stamp> {
-    let attributes = &user["attributes"];
-    let text = |key: &str| attributes[key].as_str().unwrap_or_default();
-    (text(MANAGED_BY) == MANAGER).then(|| Stamp {
-        cluster: text(CLUSTER).into(),
-        issuer: text(ISSUER).into(),
-        subject: (text(UNBOUND) != "true").then(|| text(SUBJECT).into()),
-        as_of: text(AS_OF).parse().unwrap_or_default(),
-        mapping: mapping(user),
-        last_seen: Day::parse(text(LAST_SEEN)),
-        store: store(user),
-    })
-}
-
-/// What makes a user ours, or ours no more. The rest of a stamp that is taken off stays, to tell whose it was.
-pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
-    let Some(stamp) = stamp else { return Map::from_iter([(MANAGED_BY.to_owned(), "released".into())]) };
-    let entries = [
-        (MANAGED_BY, MANAGER.to_owned()),
-        (CLUSTER, stamp.cluster.clone()),
-        (ISSUER, stamp.issuer.clone()),
-        (SUBJECT, stamp.subject.clone().unwrap_or_default()),
-        (UNBOUND, stamp.subject.is_none().to_string()),
-        (AS_OF, stamp.as_of.to_string()),
-        (MAPPING, stamp.mapping.digest.to_string()),
-        (MAPPING_SINCE, stamp.mapping.since.to_string()),
-        (STORE, stamp.store.clone().unwrap_or_default()),
-        (LAST_SEEN, stamp.day().to_string()),
-    ];
-    entries.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()
-}
-
-/// The store of the elastauth that last wrote the user.
-pub(super) fn store(user: &Value) -> Option<String> {
-    user["attributes"][STORE].as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -127,8 +76,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::credentials::RequestContext;
+    use crate::credentials::agreement::Standing;
+    use crate::credentials::{Day, RequestContext};
+    use crate::digest::Digest;
     use crate::identity::Username;
+    use crate::roles::{Roles, Version};
+
+    const ISSUER: &str = "elastauth.io/issuer";
+    const CLUSTER_UUID: &str = "elastauth.io/cluster-uuid";
+    const AS_OF: &str = "elastauth.io/as-of";
+    const MAPPING: &str = "elastauth.io/mapping";
+    const STORE: &str = "elastauth.io/store";
+    const UNBOUND: &str = "elastauth.io/unbound";
+    const LAST_SEEN: &str = "elastauth.io/last-seen";
 
     fn spec(subject: &str) -> UserSpec {
         UserSpec {
@@ -154,7 +114,7 @@ mod tests {
         assert!(!attributes.contains_key(FULL_NAME));
     }
 
-    /// Requirement 5.
+    /// Requirement 5: users of other owners are left alone.
     #[test]
     fn only_our_own_user_of_the_same_owner_may_be_written() {
         let user = |attributes: Map<String, Value>| json!({ "attributes": attributes });
@@ -201,7 +161,7 @@ mod tests {
             (user(&[(AS_OF, "x")]), Some("u"), None),
             (user(&[(UNBOUND, "true")]), Some("u"), None),
         ] {
-            assert_eq!(super::standing(&user, "backend_roles", uuid), expected, "{user}");
+            assert_eq!(stored(&user).standing(&user["backend_roles"], uuid), expected, "{user}");
         }
     }
 
@@ -214,11 +174,11 @@ mod tests {
             let stamp = Stamp { cluster: "c".into(), issuer, subject, as_of: 7, mapping, last_seen, store };
             let mut user = json!({ "attributes": { "team": "x" } });
             user["attributes"].as_object_mut().unwrap().extend(marks(Some(&stamp)));
-            assert_eq!(read(&user), Some(stamp.clone()));
+            assert_eq!(stored(&user).read(), Some(stamp.clone()));
             assert_eq!(check(&user, "c", &spec("s").owner), Ok(()));
             assert_eq!(check(&user, "c", &spec("t").owner).is_ok(), stamp.subject.is_none());
             user["attributes"].as_object_mut().unwrap().extend(marks(None));
-            assert_eq!((read(&user), &user["attributes"]["team"]), (None, &json!("x")));
+            assert_eq!((stored(&user).read(), &user["attributes"]["team"]), (None, &json!("x")));
             assert_eq!(check(&user, "c", &spec("s").owner), Err(Refused::NotOurs));
         }
     }

@@ -1,7 +1,8 @@
-//! How answers are read and what is sent again, against a server that answers as the real one was seen to. (What the real one
-//! makes of it all: `tests/opensearch`.)
+//! How answers are read and what is sent again, against a server that answers as the real one was seen to. `tests/opensearch` runs
+//! against the real one.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -13,15 +14,16 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::cluster_client::Account;
+use crate::cluster_client::account::Scheme;
+use crate::cluster_client::{self, Account};
 use crate::credentials::Day;
 use crate::digest::Digest;
 use crate::outbound::Tls;
 use crate::roles::{Roles, Version};
 
-/// Method, last segment of the path, and body of each request.
+/// The method, the last segment of the path and the body of each request.
 type Requests = Arc<Mutex<Vec<(Method, String, Value)>>>;
-/// Status and text for such a request; none for what a well-behaved OpenSearch without users would say.
+/// The status and the text for such a request; none for the answer of an OpenSearch without users.
 type Script = Arc<dyn Fn(&Method, &str, &Value) -> Option<(u16, String)> + Send + Sync>;
 
 struct Server {
@@ -33,23 +35,23 @@ async fn server(script: impl Fn(&Method, &str, &Value) -> Option<(u16, String)> 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let (requests, script) = (Requests::default(), Arc::new(script) as Script);
-    let answer = |State((requests, script)): State<(Requests, Script)>, method: Method, uri: Uri, body: Bytes| async move {
+    let handle = |State((requests, script)): State<(Requests, Script)>, method: Method, uri: Uri, body: Bytes| async move {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let last = uri.path().rsplit('/').next().unwrap().to_owned();
-        let told = script(&method, &last, &body).unwrap_or_else(|| match method {
+        let reply = script(&method, &last, &body).unwrap_or_else(|| match method {
             Method::GET => (404, format!(r#"{{"status":"NOT_FOUND","message":"user '{last}' not found."}}"#)),
             _ => (200, r#"{"status":"OK","message":"Resource updated."}"#.into()),
         });
         requests.lock().push((method, last, body));
-        (StatusCode::from_u16(told.0).unwrap(), told.1)
+        (StatusCode::from_u16(reply.0).unwrap(), reply.1)
     };
-    let router = Router::new().fallback(answer).with_state((Arc::clone(&requests), script));
+    let router = Router::new().fallback(handle).with_state((Arc::clone(&requests), script));
     tokio::spawn(async move { axum::serve(listener, router).await });
     Server { url, requests }
 }
 
 impl Server {
-    /// Methods and last segments of the requests.
+    /// The methods and last segments of the requests.
     fn asked(&self) -> Vec<String> {
         self.requests.lock().iter().map(|(method, last, _)| format!("{method} {last}")).collect()
     }
@@ -60,7 +62,7 @@ fn settings(url: url::Url) -> Settings {
     let account = Some(Account { scheme, secret: "admin-secret".to_owned().into(), file: None });
     let media_type = "application/json".into();
     Settings {
-        nodes: cluster_client::Settings { hosts: vec![url], account, tls: Tls::default(), media_type },
+        connection: cluster_client::Settings { hosts: vec![url], account, tls: Tls::default(), media_type },
         timeout: Duration::from_secs(2),
         write_timeout: Duration::from_secs(5),
         dry_run: false,
@@ -103,7 +105,7 @@ fn spec(user: &str) -> UserSpec {
 const CONFLICT: &str = r#"{"status":"CONFLICT","message":"version conflict"}"#;
 
 #[expect(clippy::unnecessary_wraps, reason = "as a script answers")]
-fn told(status: u16, body: &str) -> Option<(u16, String)> {
+fn answer(status: u16, body: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
@@ -112,7 +114,7 @@ async fn write(server: &Server, password: bool) -> Result<(), WriteError> {
     opensearch(server).write(&spec("ann"), password.then_some(&secret)).await
 }
 
-/// Requirement 31: four shapes of errors, and plain text.
+/// Requirement 31: errors come in four forms of JSON, and as plain text.
 #[tokio::test]
 async fn a_write_is_read_by_its_status_first() {
     for (status, body, expected) in [
@@ -164,7 +166,7 @@ async fn an_absent_user_is_one_that_opensearch_says_is_absent_and_trouble_is_an_
         (503, ""),
         (200, "{}"),
     ] {
-        let server = self::server(move |_, _, _| told(status, body)).await;
+        let server = self::server(move |_, _, _| answer(status, body)).await;
         let found = opensearch(&server).inspect(&name("ann"), &owner(), &RequestContext::default()).await;
         assert!(matches!(found, Err(InspectError::Unavailable(_))), "{status} {body}");
     }
@@ -173,7 +175,7 @@ async fn an_absent_user_is_one_that_opensearch_says_is_absent_and_trouble_is_an_
 #[tokio::test]
 async fn a_login_is_about_the_user_who_asked_or_proves_nothing() {
     let log_in = async |status, body: &'static str| {
-        let server = server(move |_, _, _| told(status, body)).await;
+        let server = server(move |_, _, _| answer(status, body)).await;
         opensearch(&server).log_in(&name("ann"), &Password::generate().unwrap()).await
     };
     let accepted = log_in(200, r#"{"user_name":"ann","backend_roles":["b"],"roles":["c"]}"#).await.unwrap();
@@ -190,7 +192,7 @@ async fn a_login_is_about_the_user_who_asked_or_proves_nothing() {
     }
 }
 
-/// Requirement 30: a miss that waits for nothing costs one look, by its own flight, and one write.
+/// Requirement 30: a new user that does not wait for others costs one inspection, before `write`, and one write.
 #[tokio::test]
 async fn a_write_that_does_not_wait_is_one_request_and_sends_what_the_user_is_to_be() {
     let server = server(|_, _, _| None).await;
@@ -204,7 +206,7 @@ async fn a_write_that_does_not_wait_is_one_request_and_sends_what_the_user_is_to
     assert_eq!(requests[1].2["attributes"]["elastauth.io/subject"], "s", "a write replaces attributes");
 }
 
-/// Requirement 41: read again, retried, and within the deadline.
+/// Requirement 41: after a conflict a user is inspected and written again, within the deadline.
 #[tokio::test]
 async fn after_a_conflict_the_user_is_looked_at_again_and_the_write_repeated() {
     let left = Mutex::new(3);
@@ -221,13 +223,13 @@ async fn after_a_conflict_the_user_is_looked_at_again_and_the_write_repeated() {
     let taken = json!({ "ann": { "attributes": {} } }).to_string();
     let server = self::server(
         move |method, _, _| {
-            if *method == Method::PUT { told(409, CONFLICT) } else { Some((200, taken.clone())) }
+            if *method == Method::PUT { answer(409, CONFLICT) } else { Some((200, taken.clone())) }
         },
     )
     .await;
     let refused = write(&server, true).await;
     assert!(matches!(refused, Err(WriteError::Refused { refused: Refused::NotOurs, .. })), "{refused:?}");
-    assert_eq!(server.asked(), ["PUT ann", "GET ann"], "who made the user meanwhile keeps it");
+    assert_eq!(server.asked(), ["PUT ann", "GET ann"], "a person that made the user meanwhile keeps it");
 }
 
 #[tokio::test]
@@ -241,13 +243,13 @@ async fn conflicts_without_end_are_given_up_in_time_and_certainly_not_applied() 
     assert!(began.elapsed() < Duration::from_millis(1500));
 }
 
-/// The users of an operation, by name.
+/// The names of the users in a JSON Patch.
 fn named(body: &Value) -> HashSet<String> {
     let paths = body.as_array().into_iter().flatten().filter_map(|operation| operation["path"].as_str());
     paths.filter_map(|path| path.split('/').nth(1)).map(str::to_owned).collect()
 }
 
-/// Writes so many users at once, every third without a password, and gives back what became of each.
+/// Writes so many users at once, every third without a password, and gives back the results.
 async fn crowd(server: &Server, count: usize, interval: Duration) -> Vec<Result<(), WriteError>> {
     let mut settings = settings(server.url.clone());
     settings.write_interval = interval;
@@ -286,7 +288,7 @@ async fn what_waits_goes_out_together_after_a_look_at_each_and_never_two_at_once
     }
     assert_eq!(written.len(), 45);
     let looks = requests.iter().filter(|(method, ..)| *method == Method::GET).count();
-    assert_eq!(looks, 25, "those that waited; the first twenty went by the looks of their flights");
+    assert_eq!(looks, 25, "those that waited; the first twenty had been inspected just before");
 }
 
 #[tokio::test]
@@ -294,8 +296,8 @@ async fn one_bad_user_in_a_batch_is_found_and_the_others_are_written() {
     let bad = |body: &Value| named(body).contains("u7");
     let server = server(move |method, last, body| match *method {
         Method::GET => ours(last),
-        Method::PATCH if bad(body) => told(404, r#"{"status":"NOT_FOUND","message":"role 'r' not found."}"#),
-        Method::PUT if last == "u7" => told(404, r#"{"status":"NOT_FOUND","message":"role 'r' not found."}"#),
+        Method::PATCH if bad(body) => answer(404, r#"{"status":"NOT_FOUND","message":"role 'r' not found."}"#),
+        Method::PUT if last == "u7" => answer(404, r#"{"status":"NOT_FOUND","message":"role 'r' not found."}"#),
         _ => None,
     })
     .await;
@@ -309,8 +311,8 @@ async fn one_bad_user_in_a_batch_is_found_and_the_others_are_written() {
     assert!(writes <= 9, "halves, not each alone: {writes}");
 }
 
-/// Writes six users at once, of whom `u3` must not be written: they wait behind a first one, and are looked at again. The others go out
-/// together; what became of `u3` is the answer.
+/// Writes six users at once, among them `u3`, which must not be written. They wait for a first write and are inspected again; then
+/// the others are written together. Answers the result of `u3`.
 async fn six_that_wait(server: &Server) -> Result<(), WriteError> {
     let mut settings = settings(server.url.clone());
     settings.write_interval = Duration::from_millis(600);
@@ -334,18 +336,17 @@ async fn a_user_that_became_anothers_while_it_waited_is_left_out() {
     let server = server(move |method, last, _| match *method {
         Method::GET if last == "u3" => Some((200, theirs.clone())),
         Method::GET => ours(last),
-        // makes all of them wait and be looked at again
         Method::PATCH | Method::PUT => None,
-        _ => told(405, "{}"),
+        _ => answer(405, "{}"),
     })
     .await;
     let written = six_that_wait(&server).await;
     assert!(matches!(written, Err(WriteError::Refused { refused: Refused::NotOurs, .. })), "{written:?}");
 }
 
-/// Where writes wait for one another, the look of the flight is out of date by the time of the write.
+/// Where writes wait for one another, the inspection before `write` is out of date by the time that the user is written.
 #[tokio::test]
-async fn a_user_that_got_newer_roles_while_it_waited_is_left_out_and_its_flight_is_told() {
+async fn a_user_that_got_newer_roles_while_it_waited_is_left_out_as_outranked() {
     let newer = UserSpec { as_of: 8, ..spec("u3") };
     let newer = json!({ "u3": { "backend_roles": ["less"], "attributes": stamp::of("c", "memory", &newer) } });
     let server = server(move |method, last, _| match *method {
@@ -374,7 +375,7 @@ async fn a_hash_is_sent_instead_of_the_password_and_the_account_itself_is_reserv
     assert!(!body.to_string().contains(password.expose()));
 }
 
-/// Requirement 37: OpenSearch takes a hash that it cannot use with 201, as where it is set to PBKDF2.
+/// Requirement 37: OpenSearch answers 201 to a hash that it cannot use, for example where it is set to PBKDF2.
 #[tokio::test]
 async fn the_first_hash_is_tried_and_where_it_does_not_work_opensearch_hashes_loudly() {
     for works in [true, false] {
@@ -383,8 +384,8 @@ async fn the_first_hash_is_tried_and_where_it_does_not_work_opensearch_hashes_lo
             let mut in_the_clear = in_the_clear.lock();
             *in_the_clear |= *method == Method::PUT && body.get("password").is_some();
             match (last, works || *in_the_clear) {
-                ("authinfo", true) => told(200, r#"{"user_name":"ann","backend_roles":["r"],"roles":[]}"#),
-                ("authinfo", false) => told(401, "Unauthorized"),
+                ("authinfo", true) => answer(200, r#"{"user_name":"ann","backend_roles":["r"],"roles":[]}"#),
+                ("authinfo", false) => answer(401, "Unauthorized"),
                 _ => None,
             }
         })
@@ -414,11 +415,11 @@ async fn the_account_is_examined_in_advance() {
             Err("may not PUT and PATCH"),
         ),
         (None, r#"{"has_api_access":false,"disabled_endpoints":{"INTERNALUSERS":["GET","PUT"]}}"#, Ok(())),
-        (told(403, r#"{"status":"FORBIDDEN","message":"No permission"}"#), "{}", Err("No permission")),
-        (told(401, "Unauthorized"), "{}", Err("Unauthorized")),
+        (answer(403, r#"{"status":"FORBIDDEN","message":"No permission"}"#), "{}", Err("No permission")),
+        (answer(401, "Unauthorized"), "{}", Err("Unauthorized")),
     ] {
         let server = server(move |_, last, _| match last {
-            "permissionsinfo" => told(200, permissions),
+            "permissionsinfo" => answer(200, permissions),
             _ => users.clone(),
         })
         .await;

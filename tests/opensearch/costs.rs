@@ -26,8 +26,8 @@ fn ways(node: &Node) -> Vec<Way> {
     let mut account = node.settings();
     account.write_timeout = Duration::from_secs(300);
     account.timeout = Duration::from_secs(60);
-    account.nodes.account.as_mut().unwrap().scheme = Scheme::Basic { username: "slow-provisioner".into() };
-    let mut certified = Settings { nodes: node.certified().nodes, ..account.clone() };
+    account.connection.account.as_mut().unwrap().scheme = Scheme::Basic { username: "slow-provisioner".into() };
+    let mut certified = Settings { connection: node.certified().connection, ..account.clone() };
     certified.hashing = Hashing::Here { cost: 4, cores: 2 };
     let hashing = |hashing| Settings { hashing, ..account.clone() };
     let (slow, quick) = (Hashing::Here { cost: 12, cores: 2 }, Hashing::Here { cost: 4, cores: 2 });

@@ -82,7 +82,7 @@ async fn an_administrator_who_is_wrong_or_may_not_is_an_outage() {
     let Some(node) = server::node().await else { return };
     for (username, password) in [(ADMIN.0, "wrong"), ("nobody", "wrong"), ("powerless", ADMIN.1)] {
         let mut settings = node.settings();
-        let account = settings.nodes.account.as_mut().unwrap();
+        let account = settings.connection.account.as_mut().unwrap();
         account.scheme = Scheme::Basic { username: username.into() };
         account.secret = password.to_owned().into();
         let opensearch = OpenSearch::new(settings).unwrap();
@@ -100,7 +100,7 @@ async fn the_account_is_examined_as_it_is() {
     assert_eq!(node.provisioner().examine().await, Ok(Vec::new()));
     assert_eq!(OpenSearch::new(node.certified()).unwrap().examine().await, Ok(Vec::new()));
     let mut settings = node.settings();
-    settings.nodes.account.as_mut().unwrap().scheme = Scheme::Basic { username: "powerless".into() };
+    settings.connection.account.as_mut().unwrap().scheme = Scheme::Basic { username: "powerless".into() };
     let found = OpenSearch::new(settings).unwrap().examine().await;
     assert!(found.as_ref().is_err_and(|why| why.contains("No permission")), "{found:?}");
 }

@@ -131,7 +131,7 @@ impl Node {
         let tls = Tls { authorities: Authorities::File(self.ca()), identity: None };
         let hosts = vec![self.url.parse().unwrap()];
         Settings {
-            nodes: cluster_client::Settings { hosts, account, tls, media_type: "application/json".into() },
+            connection: cluster_client::Settings { hosts, account, tls, media_type: "application/json".into() },
             timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(40),
             dry_run: false,
@@ -148,8 +148,8 @@ impl Node {
     pub fn certified(&self) -> Settings {
         let config = |name| self.folder.join("config").join(name);
         let mut settings = self.settings();
-        settings.nodes.account = None;
-        settings.nodes.tls.identity =
+        settings.connection.account = None;
+        settings.connection.tls.identity =
             Some(ClientIdentity { certificate: config("super.pem"), key: config("super.key") });
         settings
     }

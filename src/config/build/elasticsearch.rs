@@ -5,10 +5,11 @@ use std::time::Duration;
 use url::Url;
 
 use super::address::url;
-use crate::cluster_client::{self, Limits};
+use crate::cluster_client::{self, WriteLimits};
 use crate::config::keys::elasticsearch as keys;
 use crate::config::keys::processors;
 use crate::config::values::Values;
+use crate::credentials::StoreName;
 use crate::elastic::{self, Hashing};
 use crate::roles;
 
@@ -17,11 +18,12 @@ mod cluster;
 /// No request waits for a write longer than `deadline`.
 pub(super) fn elasticsearch(
     v: &mut Values<'_>,
+    connection: cluster_client::Settings,
+    store: StoreName,
     cluster: &str,
     roles: &roles::Settings,
     deadline: Duration,
 ) -> elastic::Settings {
-    let nodes = nodes(v);
     let write_timeout = v.get(&keys::WRITE_TIMEOUT);
     let concurrent = v.get(&keys::MAX_WRITES).get();
     let per_second = Some(v.get(&keys::MAX_WRITE_RATE)).filter(|rate| *rate > 0);
@@ -31,21 +33,21 @@ pub(super) fn elasticsearch(
     mapped_roles.sort();
     mapped_roles.dedup();
     elastic::Settings {
-        nodes,
+        connection,
         timeout: v.get(&keys::TIMEOUT),
         write_timeout,
-        writes: Limits { concurrent, patience, per_second },
+        writes: WriteLimits { concurrent, patience, per_second },
         refresh: v.get(&keys::REFRESH),
         hashing: hashing(v),
         mapped_roles,
         dry_run: v.get(&keys::DRY_RUN),
         cluster: cluster.to_owned(),
-        // the caller knows the cache
-        store: "".into(),
+        store,
     }
 }
 
-fn nodes(v: &mut Values<'_>) -> cluster_client::Settings {
+/// How the cluster is reached: hosts, account, certificates, time-outs.
+pub(super) fn connection(v: &mut Values<'_>) -> cluster_client::Settings {
     let texts = v.get(&keys::HOSTS);
     let cloud_id = v.get(&keys::CLOUD_ID);
     let hosts: Vec<Url> = match cloud_id {

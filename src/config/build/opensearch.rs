@@ -16,7 +16,10 @@ pub(super) fn opensearch(v: &mut Values<'_>, elasticsearch: &elastic::Settings) 
     let write_interval = v.get(&keys::WRITE_INTERVAL).min(elasticsearch.write_timeout / 2);
     Settings {
         // OpenSearch knows no media types but its own
-        nodes: cluster_client::Settings { media_type: "application/json".into(), ..elasticsearch.nodes.clone() },
+        connection: cluster_client::Settings {
+            media_type: "application/json".into(),
+            ..elasticsearch.connection.clone()
+        },
         timeout: elasticsearch.timeout,
         write_timeout: elasticsearch.write_timeout,
         dry_run: elasticsearch.dry_run,

@@ -34,7 +34,7 @@ fn an_administrator_has_exactly_one_kind_of_credential() {
         let found = with(&format!("hosts: [\"https://es:9200\"], {section}").replace(", }", "}"), &env(&[]));
         match (found, expected) {
             (Ok(settings), Ok(scheme)) => {
-                let account = settings.nodes.account.unwrap();
+                let account = settings.connection.account.unwrap();
                 assert_eq!((&account.scheme, account.secret.expose_secret(), &account.file), (scheme, "s", &None));
             }
             (Err(problems), Err(part)) => assert!(problems.contains(part), "{section}: {problems}"),
@@ -55,7 +55,7 @@ fn a_secret_from_a_file_is_known_by_its_file_so_that_it_can_be_read_again() {
         (vec![("ELASTAUTH_ELASTICSEARCH_API_KEY_FILE", file), ("ELASTICSEARCH_API_KEY", "id:key")], Some(&path)),
         (vec![("ELASTICSEARCH_API_KEY_FILE", file), ("ELASTICSEARCH_API_KEY", "id:key")], None),
     ] {
-        let account = with("hosts: [\"https://es:9200\"]", &env(&variables)).unwrap().nodes.account.unwrap();
+        let account = with("hosts: [\"https://es:9200\"]", &env(&variables)).unwrap().connection.account.unwrap();
         assert_eq!((account.secret.expose_secret(), account.file.as_ref()), ("id:key", expected), "{variables:?}");
     }
 }
@@ -75,7 +75,7 @@ fn a_cloud_id_names_the_host() {
         ("", None),
     ] {
         let section = format!("cloud_id: \"my:name:{}\", api_key: s", STANDARD.encode(decoded));
-        let host = with(&section, &env(&[])).map(|settings| settings.nodes.hosts[0].to_string());
+        let host = with(&section, &env(&[])).map(|settings| settings.connection.hosts[0].to_string());
         assert_eq!(host.as_deref().ok(), expected, "{decoded}: {host:?}");
     }
     for bad in ["cloud_id: name", "cloud_id: \"name:%%\"", "cloud_id: \"n:YSRi\", hosts: [\"https://es\"]"] {
@@ -95,7 +95,7 @@ fn authorities_come_from_the_system_a_file_or_a_fingerprint_and_nothing_switches
     };
     let (ca, key) = (write("ca.pem", &pair.cert.pem()), write("key.pem", &pair.signing_key.serialize_pem()));
     let hosts = "hosts: [\"https://es:9200\"], api_key: s";
-    let tls = |section: &str| with(&format!("{hosts}{section}"), &env(&[])).map(|settings| settings.nodes.tls);
+    let tls = |section: &str| with(&format!("{hosts}{section}"), &env(&[])).map(|settings| settings.connection.tls);
     assert!(matches!(tls("").unwrap().authorities, Authorities::System));
     assert!(matches!(tls(&format!(", ca_file: {ca}")).unwrap().authorities, Authorities::File(_)));
     let print = "ab".repeat(32);
@@ -122,9 +122,9 @@ fn what_is_sent_and_how_often_is_the_operator_s_choice() {
     let set = |section: &str| with(&format!("{hosts}{section}"), &env(&[]));
     let default = set("").unwrap();
     assert_eq!((default.refresh, default.hashing), (elastic::Refresh::False, Hashing::There));
-    assert_eq!(default.nodes.media_type, "application/json");
+    assert_eq!(default.connection.media_type, "application/json");
     assert_eq!((default.writes.concurrent, default.writes.per_second), (4, None));
-    let media = set(", compatible_with: 8").unwrap().nodes.media_type;
+    let media = set(", compatible_with: 8").unwrap().connection.media_type;
     assert_eq!(media, "application/vnd.elasticsearch+json; compatible-with=8");
     assert_eq!(set(", refresh: wait_for").unwrap().refresh, elastic::Refresh::WaitFor);
     assert_eq!(set(", max_write_rate: 5").unwrap().writes.per_second, Some(5));

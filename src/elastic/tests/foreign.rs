@@ -1,22 +1,22 @@
-//! Answers of something else: from none of them anything is concluded, by whatever call.
+//! Foreign answers: nothing is concluded from any of them, whatever call they answer.
 
 use axum::response::IntoResponse as _;
 
 use super::*;
-use crate::cluster_client::foreign::{FOREIGN, Foreign};
+use crate::cluster_client::foreign_answers::{FOREIGN_ANSWERS, ForeignAnswer};
 use crate::users::Directory as _;
 
-/// One address, and what answers there now: everything so, but Elasticsearch itself at this path.
+/// An Elasticsearch whose address gives the same foreign answer for all paths, perhaps except one.
 struct Place {
     elastic: Elastic,
-    now: Arc<Mutex<Foreign>>,
+    now: Arc<Mutex<ForeignAnswer>>,
 }
 
 async fn place(own: Option<(&'static str, &'static str)>) -> Place {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let now = Arc::new(Mutex::new(FOREIGN[0]));
-    let answer = move |State(now): State<Arc<Mutex<Foreign>>>, uri: Uri| async move {
+    let now = Arc::new(Mutex::new(FOREIGN_ANSWERS[0]));
+    let answer = move |State(now): State<Arc<Mutex<ForeignAnswer>>>, uri: Uri| async move {
         if let Some((_, own)) = own.filter(|(path, _)| *path == uri.path()) {
             return ([("x-elastic-product", "Elasticsearch")], own).into_response();
         }
@@ -25,16 +25,16 @@ async fn place(own: Option<(&'static str, &'static str)>) -> Place {
     };
     let router = Router::new().fallback(answer).with_state(Arc::clone(&now));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    // so much that a loaded machine is not taken for a silent server
+    // long enough that a loaded machine is not taken for a server that does not answer
     let patient = Duration::from_secs(30);
     let settings = Settings { timeout: patient, write_timeout: patient, ..settings(vec![url]) };
     Place { elastic: Elastic::new(settings).unwrap(), now }
 }
 
 impl Place {
-    /// Does this with each of the answers that something else was seen to give.
-    async fn each(&self, check: impl AsyncFn(&Elastic, Foreign)) {
-        for foreign in FOREIGN {
+    /// Runs the check with each of the foreign answers.
+    async fn each(&self, check: impl AsyncFn(&Elastic, ForeignAnswer)) {
+        for foreign in FOREIGN_ANSWERS {
             *self.now.lock() = *foreign;
             check(&self.elastic, *foreign).await;
         }
@@ -82,11 +82,11 @@ async fn a_login_that_something_else_answers_is_neither_accepted_nor_rejected() 
     place.each(check).await;
 }
 
-/// A cron job that locks out those who left must not pass.
+/// A scheduled job that disables users must not end well without having done it.
 #[tokio::test]
 async fn no_command_about_users_ends_well_where_something_else_answers() {
-    let who = ("/_security/_authenticate", r#"{"username":"provisioner","roles":["superuser"]}"#);
-    let may = ("/_security/user/_has_privileges", r#"{"has_all_requested":true,"cluster":{}}"#);
+    let account = ("/_security/_authenticate", r#"{"username":"provisioner","roles":["superuser"]}"#);
+    let privileges = ("/_security/user/_has_privileges", r#"{"has_all_requested":true,"cluster":{}}"#);
     let check = async |elastic: &Elastic, foreign| {
         assert!(elastic.list().await.is_err(), "{foreign:?}");
         assert!(elastic.disable(&name("ann")).await.is_err(), "{foreign:?}");
@@ -94,12 +94,12 @@ async fn no_command_about_users_ends_well_where_something_else_answers() {
         assert!(elastic.mark(&name("ann"), None).await.is_err(), "{foreign:?}");
         assert!(elastic.examine().await.is_err(), "{foreign:?}");
     };
-    place(Some(who)).await.each(check).await;
+    place(Some(account)).await.each(check).await;
     let examined = async |elastic: &Elastic, foreign| assert!(elastic.examine().await.is_err(), "{foreign:?}");
-    place(Some(may)).await.each(examined).await;
+    place(Some(privileges)).await.each(examined).await;
 }
 
-/// All privileges are there, and the list is what a proxy answers.
+/// Also where the account has all privileges, and only the list comes from a proxy.
 #[tokio::test]
 async fn a_list_is_elasticsearchs_own_or_an_error() {
     let list = async |status: u16, body: Value| {
@@ -132,20 +132,20 @@ async fn a_list_is_elasticsearchs_own_or_an_error() {
 
 #[tokio::test]
 async fn once_the_product_was_named_an_answer_without_the_name_is_not_elasticsearchs() {
-    let who = ("/_security/_authenticate", r#"{"username":"ann","roles":["r"]}"#);
-    for own in [Some(who), None] {
+    let account = ("/_security/_authenticate", r#"{"username":"ann","roles":["r"]}"#);
+    for own in [Some(account), None] {
         let place = place(own).await;
         *place.now.lock() = (404, "application/json", "{}");
         let _ = place.elastic.log_in(&name("ann"), &Password::generate().unwrap()).await;
         let found = place.elastic.inspect(&name("ann"), &owner(), &RequestContext::default()).await;
         if own.is_some() {
-            let told = matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("x-elastic-product"));
-            assert!(told, "{found:?}");
+            let explained = matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("x-elastic-product"));
+            assert!(explained, "{found:?}");
         } else {
             assert_eq!(found.unwrap(), Existing::Absent, "before 7.14, and where a proxy removes it");
         }
     }
-    // errors do not always have it: elasticsearch#73434
+    // errors do not always have the name: elasticsearch#73434
     let rejected = r#"{"error":{"type":"security_exception","reason":"r"},"status":401}"#;
     let own = ("/_security/user/bob", r#"{"bob":{"username":"bob","roles":[],"metadata":{},"enabled":true}}"#);
     let place = place(Some(own)).await;

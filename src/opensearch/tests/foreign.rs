@@ -1,23 +1,23 @@
-//! Answers of something else: from none of them anything is concluded, by whatever call.
+//! Foreign answers: nothing is concluded from any of them, whatever call they answer.
 
 use super::*;
-use crate::cluster_client::foreign::{FOREIGN, Foreign};
+use crate::cluster_client::foreign_answers::{FOREIGN_ANSWERS, ForeignAnswer};
 use crate::users::Directory as _;
 
-/// Does this with each of the answers that something else was seen to give, to every request or to writes alone.
-async fn each(writes_alone: bool, check: impl AsyncFn(&OpenSearch, Foreign)) {
-    let now = Arc::new(Mutex::new(FOREIGN[0]));
+/// Runs the check with each of the foreign answers, given to every request or to writes alone.
+async fn each(writes_alone: bool, check: impl AsyncFn(&OpenSearch, ForeignAnswer)) {
+    let now = Arc::new(Mutex::new(FOREIGN_ANSWERS[0]));
     let script = Arc::clone(&now);
     let server = server(move |method, _, _| {
         let (status, _, body) = *script.lock();
-        if writes_alone && *method == Method::GET { None } else { told(status, body) }
+        if writes_alone && *method == Method::GET { None } else { answer(status, body) }
     })
     .await;
-    // so much that a loaded machine is not taken for a silent server
+    // long enough that a loaded machine is not taken for a server that does not answer
     let patient = Duration::from_secs(30);
     let settings = Settings { timeout: patient, write_timeout: patient, ..settings(server.url.clone()) };
     let opensearch = OpenSearch::new(settings).unwrap();
-    for foreign in FOREIGN {
+    for foreign in FOREIGN_ANSWERS {
         *now.lock() = *foreign;
         check(&opensearch, *foreign).await;
     }
@@ -27,8 +27,8 @@ async fn each(writes_alone: bool, check: impl AsyncFn(&OpenSearch, Foreign)) {
 async fn a_look_and_a_login_that_something_else_answers_tell_nothing() {
     each(false, async |opensearch, foreign| {
         let found = opensearch.inspect(&name("ann"), &owner(), &RequestContext::default()).await;
-        let told = matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("in its place"));
-        assert!(told, "{foreign:?}: {found:?}");
+        let explained = matches!(&found, Err(InspectError::Unavailable(why)) if why.contains("in its place"));
+        assert!(explained, "{foreign:?}: {found:?}");
         let found = opensearch.log_in(&name("ann"), &Password::generate().unwrap()).await;
         assert!(matches!(found, Err(InspectError::Unavailable(_))), "{foreign:?}: {found:?}");
     })

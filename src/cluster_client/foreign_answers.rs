@@ -1,14 +1,14 @@
-//! What load balancers, gateways, login pages and firewalls were seen to answer in a cluster's place. For tests.
+//! Foreign answers for tests: what load balancers, gateways, login pages and firewalls were seen to answer in a cluster's place.
 
-/// Status, content type, body.
-pub(crate) type Foreign = (u16, &'static str, &'static str);
+/// Status, content type and body of an answer.
+pub(crate) type ForeignAnswer = (u16, &'static str, &'static str);
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 
-/// None of them says anything about a user, a write or a password.
-pub(crate) const FOREIGN: &[Foreign] = &[
+/// From none of them anything follows about a user, a write or a password.
+pub(crate) const FOREIGN_ANSWERS: &[ForeignAnswer] = &[
     (200, HTML, "<!doctype html><html><head><title>Sign in</title></head><body><form></form></body></html>"),
     (200, HTML, ""),
     (200, JSON, ""),

@@ -1,50 +1,49 @@
-//! bcrypt, computed here instead of in the cluster, and never on the threads that serve requests.
+//! Hashes passwords with bcrypt in this process instead of in the cluster, never on the threads that serve requests.
 
 use std::sync::Arc;
 
-/// The prefix: `$2a$` for Elasticsearch, `$2y$` for OpenSearch.
-pub use bcrypt::Version;
+/// The prefix of a hash: `$2a$` for Elasticsearch, `$2y$` for OpenSearch.
+pub(crate) use bcrypt::Version;
 use ring::rand::SecureRandom;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 use crate::credentials::Password;
 
-/// Why there is no hash.
+/// Why a password could not be hashed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HashError {
-    /// bcrypt looks at the first 72 bytes only.
+pub(super) enum HashError {
+    /// bcrypt would ignore what comes after the first 72 bytes.
     #[error("the password is longer than bcrypt can hold")]
     TooLong,
-    /// The operating system, or the library.
+    /// The operating system had no random numbers, or the library failed.
     #[error("the password could not be hashed: {0}")]
     Failed(String),
-    /// A server may take any text for a hash (OpenSearch does), and nobody could log in.
+    /// The hash was tried on the password and did not fit. OpenSearch accepts any text for a hash, and the user could not log in.
     #[error("the hash does not fit the password: it is not sent")]
     Wrong,
 }
 
-/// Hashes a few passwords at once, off the threads that serve requests.
-pub struct Hasher {
+/// Hashes a few passwords at the same time, on threads for blocking work.
+pub(super) struct Hasher {
     cost: u32,
     version: Version,
     permits: Arc<Semaphore>,
 }
 
 impl Hasher {
-    /// `cost` is the binary logarithm of the rounds, 4 to 31; half of `cores` are used.
-    #[must_use]
-    pub fn new(cost: u32, version: Version, cores: usize) -> Self {
+    /// `cost` is the binary logarithm of the number of rounds, 4 to 31; as many passwords are hashed at once as half of `cores`.
+    pub(super) fn new(cost: u32, version: Version, cores: usize) -> Self {
         Self { cost, version, permits: Arc::new(Semaphore::new((cores / 2).max(1))) }
     }
 
-    /// A fresh hash that was tried on the password.
-    pub async fn hash(&self, password: &Password) -> Result<SecretString, HashError> {
+    /// A hash with a fresh salt, which was tried on the password.
+    pub(super) async fn hash(&self, password: &Password) -> Result<SecretString, HashError> {
         let failed = |error: &dyn std::fmt::Display| HashError::Failed(error.to_string());
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|error| failed(&error))?;
         let (password, cost, version) = (password.clone(), self.cost, self.version.clone());
         let hashed = tokio::task::spawn_blocking(move || {
-            // held here, as the work goes on when nobody waits for it any more
+            // held by the work itself, which goes on when the caller no longer waits for it
             let _permit = permit;
             verified(&password, cost, version)
         });
@@ -73,7 +72,7 @@ fn fits(password: &Password, hash: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Requirement 37: by libxcrypt.
+    /// Requirement 37: these hashes were made by libxcrypt.
     #[test]
     fn hashes_of_other_implementations_fit() {
         let password = Password::known("test-only-Passw0rd".into());

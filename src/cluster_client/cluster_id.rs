@@ -1,4 +1,5 @@
-//! Which cluster it is that answers: by the id that it gave itself, and by the addresses under which it is asked.
+//! Identifies the cluster that answers: by the id that it gave itself, and by the addresses under which it is asked. A cluster that
+//! was built anew under the old addresses has another id, and none of the users that records speak of.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,33 +11,36 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{Answer, Call, ClusterClient};
+use super::ClusterClient;
+use super::answer::Answer;
+use super::call::Call;
 use crate::credentials::Cluster;
 use crate::digest::Digest;
 
-/// Between two questions that requests cause, and after one without an answer: while the cluster is away, requests that the
-/// store can serve must not wait for it again and again.
+/// How often requests make the cluster be asked for its id.
 const PAUSE: Duration = Duration::from_secs(5);
-const AWAY_PAUSE: Duration = Duration::from_secs(30);
-/// What a node says as long as it has not joined a cluster.
-const NOT_YET: &str = "_na_";
-/// For people: what the account has to be allowed.
-pub const NEEDED: &str = "cluster:monitor/main";
+/// The same after a call without an answer: while the cluster cannot be reached, requests that the store can serve must not wait
+/// for it again and again.
+const PAUSE_WITHOUT_ANSWER: Duration = Duration::from_secs(30);
+/// The id that a node shows as long as it has not joined a cluster.
+const NOT_JOINED: &str = "_na_";
+/// The privilege that the account needs for this, for messages.
+const NEEDED: &str = "cluster:monitor/main";
 
-/// What is known of the cluster.
-pub struct ClusterId {
+/// The id and the addresses of the cluster, as far as they are known.
+pub(crate) struct ClusterId {
     hosts: Digest,
     uuid: Mutex<Option<Arc<str>>>,
-    /// Until when requests cause no other question. One question at a time.
+    /// Until when requests do not make the cluster be asked again. The lock is held while it is asked, so that it is asked once.
     pause: tokio::sync::Mutex<Option<Instant>>,
+    /// Whether the cluster refused to say when it was last asked.
     refused: AtomicBool,
     rebuilt: Notify,
 }
 
 impl ClusterId {
-    /// Nothing but the addresses is known yet.
-    #[must_use]
-    pub fn new(hosts: &[Url]) -> Self {
+    /// Knows the addresses only, until the cluster is asked.
+    pub(crate) fn new(hosts: &[Url]) -> Self {
         Self {
             hosts: addresses(hosts),
             uuid: Mutex::default(),
@@ -46,37 +50,38 @@ impl ClusterId {
         }
     }
 
-    /// What is known; asks nobody.
-    pub fn known(&self) -> Cluster {
+    /// What is known so far, without a request.
+    pub(crate) fn known(&self) -> Cluster {
         let uuid = self.uuid.lock().clone();
         Cluster { uuid, hosts: Some(self.hosts) }
     }
 
-    /// What is known after asking, unless that was done a moment ago.
-    pub async fn ask(&self, nodes: &ClusterClient, limit: Duration) -> Cluster {
+    /// What is known after asking the cluster, which is left out if it was done a moment ago.
+    pub(crate) async fn ask(&self, client: &ClusterClient, limit: Duration) -> Cluster {
         let mut pause = self.pause.lock().await;
         if pause.is_none_or(|end| Instant::now() >= end) {
-            let answered = self.read(nodes, limit).await;
-            *pause = Some(Instant::now() + if answered { PAUSE } else { AWAY_PAUSE });
+            let answered = self.read(client, limit).await;
+            *pause = Some(Instant::now() + if answered { PAUSE } else { PAUSE_WITHOUT_ANSWER });
         }
         drop(pause);
         self.known()
     }
 
-    /// Asks; says whether there was an answer. What was known stays where there was none, or one that names no cluster.
-    pub async fn read(&self, nodes: &ClusterClient, limit: Duration) -> bool {
-        let Ok(answer) = nodes.send(&Call::get(&[]), limit).await else { return false };
-        self.heard(&answer);
+    /// Asks the cluster, and answers whether there was an answer. Without one, or with one that names no cluster, what was known
+    /// stays.
+    pub(crate) async fn read(&self, client: &ClusterClient, limit: Duration) -> bool {
+        let Ok(answer) = client.send(&Call::get(&[]), limit).await else { return false };
+        self.learn(&answer);
         true
     }
 
-    fn heard(&self, answer: &Answer) {
+    fn learn(&self, answer: &Answer) {
         let refused = answer.status == StatusCode::FORBIDDEN;
         if !self.refused.swap(refused, Ordering::Relaxed) && refused {
             tracing::warn!("{}", self.remark().unwrap_or_default());
         }
         let body = answer.body();
-        let uuid = body["cluster_uuid"].as_str().filter(|uuid| !uuid.is_empty() && *uuid != NOT_YET);
+        let uuid = body["cluster_uuid"].as_str().filter(|uuid| !uuid.is_empty() && *uuid != NOT_JOINED);
         let Some(uuid) = uuid.filter(|_| answer.status == StatusCode::OK) else { return };
         let before = {
             let mut known = self.uuid.lock();
@@ -86,35 +91,38 @@ impl ClusterId {
             known.replace(uuid.into())
         };
         match before {
-            None => tracing::info!(cluster_uuid = uuid, "Cached records are bound to this cluster"),
+            None => tracing::info!(
+                cluster_uuid = uuid,
+                "The cluster is known by its id: cached records are used for it alone"
+            ),
             Some(before) => {
                 tracing::warn!(
                     cluster_uuid = uuid,
                     before = &*before,
-                    "Another cluster answers at elasticsearch.hosts than before: its users are written anew"
+                    "Another cluster answers at elasticsearch.hosts than before: users are written to it again"
                 );
                 self.rebuilt.notify_one();
             }
         }
     }
 
-    /// Ends when another cluster answers than before.
-    pub async fn rebuilt(&self) {
+    /// Resolves when another cluster answers than before.
+    pub(crate) async fn rebuilt(&self) {
         self.rebuilt.notified().await;
     }
 
-    /// What a person should know, if the last question was refused.
-    pub fn remark(&self) -> Option<String> {
+    /// What an operator has to do, if the cluster refused to say which one it is.
+    pub(crate) fn remark(&self) -> Option<String> {
         self.refused.load(Ordering::Relaxed).then(|| {
             format!(
-                "The administrator's account may not ask which cluster this is (GET /): give it {NEEDED}. Until then cached \
-                 records are told apart by elasticsearch.hosts alone"
+                "The administrator's account may not ask which cluster this is (GET /): grant it {NEEDED}. Until then, cached \
+                 records of different clusters can be told apart only by elasticsearch.hosts"
             )
         })
     }
 }
 
-/// Of the addresses, in whatever order and spelling they were written.
+/// A digest of the addresses, which does not depend on their order and spelling.
 fn addresses(hosts: &[Url]) -> Digest {
     let address = |url: &Url| {
         let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_lowercase();

@@ -1,0 +1,12 @@
+//! What the users that elastauth makes have in common on Elasticsearch and on OpenSearch: the ownership stamp, and what a
+//! write says about the password. How either is written and read is known to the back ends alone.
+
+mod hash;
+mod password;
+mod stamp;
+
+pub use password::Hashing;
+
+pub(crate) use hash::Version;
+pub(crate) use password::{PasswordField, PasswordHashing};
+pub(crate) use stamp::{Entries, MANAGER, RELEASED, StoredStamp, entries_of, entries_of_write};
