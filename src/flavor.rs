@@ -1,4 +1,4 @@
-//! Which of the two is behind the addresses.
+//! Finds out whether Elasticsearch or OpenSearch answers at `elasticsearch.hosts`.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 
 use crate::cluster_client::{Answer, Call, ClusterClient};
 
-/// What speaks there.
+/// The product that the cluster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavor {
     /// Elasticsearch, 7.10 or later.
@@ -15,34 +15,34 @@ pub enum Flavor {
     OpenSearch,
 }
 
-/// Asks for the root, and where the account may not see it, who it is. Answers why nothing is known if so: guessing
-/// wrong would take a 400 for an absent user.
-pub async fn find(nodes: &ClusterClient, limit: Duration) -> Result<Flavor, String> {
-    let root = ask(nodes, &[], limit).await?;
-    if let Some(flavor) = of_the_root(&root) {
+/// Asks for the root, and where the account may not read it, for the account itself, which the two products do under different
+/// paths. Without a clear answer there is an error, and no guess: with the wrong product a 400 would pass for an absent user.
+pub(crate) async fn find(client: &ClusterClient, limit: Duration) -> Result<Flavor, String> {
+    let root = ask(client, &[], limit).await?;
+    if let Some(flavor) = by_root(&root) {
         return Ok(flavor);
     }
     if root.status != StatusCode::FORBIDDEN {
         return Err(format!("neither Elasticsearch nor OpenSearch: {}", root.describe()));
     }
-    let who = ask(nodes, &["_plugins", "_security", "authinfo"], limit).await?;
-    if who.status.is_success() && who.body()["user_name"].is_string() {
+    let account = ask(client, &["_plugins", "_security", "authinfo"], limit).await?;
+    if account.status.is_success() && account.body()["user_name"].is_string() {
         return Ok(Flavor::OpenSearch);
     }
-    let who = ask(nodes, &["_security", "_authenticate"], limit).await?;
-    if who.status.is_success() && who.body()["username"].is_string() {
+    let account = ask(client, &["_security", "_authenticate"], limit).await?;
+    if account.status.is_success() && account.body()["username"].is_string() {
         return Ok(Flavor::Elasticsearch);
     }
-    Err(format!("the account may not see what it is talking to: {}", root.describe()))
+    Err(format!("the account may see neither the root nor itself: {}", root.describe()))
 }
 
-async fn ask(nodes: &ClusterClient, path: &[&str], limit: Duration) -> Result<Answer, String> {
-    nodes.send(&Call::get(path), limit).await.map_err(|lost| lost.why)
+async fn ask(client: &ClusterClient, path: &[&str], limit: Duration) -> Result<Answer, String> {
+    client.send(&Call::get(path), limit).await.map_err(|error| error.why)
 }
 
-/// Elasticsearch says its name from 7.14 on, in a header of every 2xx; OpenSearch in its version, or where that is
+/// Elasticsearch names itself in a header of every 2xx, from 7.14 on. OpenSearch does so in its version, or where that is
 /// overridden for old clients, in its tagline.
-fn of_the_root(answer: &Answer) -> Option<Flavor> {
+fn by_root(answer: &Answer) -> Option<Flavor> {
     if !answer.status.is_success() {
         return None;
     }

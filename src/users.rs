@@ -1,5 +1,5 @@
-//! Users as an administrator looks after them: what `elastauth users` does. Only users that carry this cluster's stamp are
-//! touched, and others only to hand them over.
+//! What `elastauth users` does: lists, disables, deletes, releases, adopts and rebinds users. Only users that carry the stamp of
+//! this deployment are touched, and others only to adopt them.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -8,45 +8,48 @@ use crate::credentials::Day;
 use crate::identity::{Millis, Username};
 use crate::roles::{Roles, Version};
 
-mod again;
+mod act;
+mod outcome;
 mod pattern;
+mod recheck;
 mod run;
 mod task;
 
-pub use again::Settling;
+pub use outcome::{Outcome, Progress, UserResult};
 pub use pattern::Pattern;
-pub use run::{Line, Outcome, Progress, run};
-pub use task::{Action, Selection, Subjects, Task};
+pub use recheck::SettlingWait;
+pub use run::run;
+pub use task::{Action, Selection, SubjectSource, Task};
 
 /// A user as the directory has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Not every name is one that elastauth would take.
+    /// The name as it is there, also if elastauth would not accept it as a username.
     pub name: String,
-    /// Whether an administrator lets it in.
+    /// Whether the user may log in; an administrator can disable it.
     pub enabled: bool,
-    /// Built in, or the account that elastauth itself uses.
+    /// Whether it is built in, or is the account that elastauth itself uses.
     pub reserved: bool,
-    /// What it may do.
+    /// The roles that the user has at present.
     pub roles: Roles,
-    /// It looks as the Go service made it: `metadata` holds `groups` and nothing else.
+    /// Whether it looks as the Go service made it: `metadata` holds `groups` and nothing else.
     pub of_go_service: bool,
-    /// Whose it is, if an elastauth's.
+    /// The stamp, if the user is an elastauth's.
     pub stamp: Option<Stamp>,
 }
 
-/// What an elastauth notes about a user.
+/// The ownership stamp, which elastauth notes with each of its users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// The `cluster` of its configuration.
+    /// `cluster` of the configuration of the elastauth that wrote it.
     pub cluster: String,
-    /// Whose the user is, in part.
+    /// The issuer that the user belongs to.
     pub issuer: String,
-    /// In full; none for a user that was handed over: the first subject of the issuer who comes has it.
+    /// The subject that the user belongs to; none for a user that was handed over without one: the first subject that comes gets it.
     pub subject: Option<String>,
-    /// When the roles were true.
+    /// When the token or the headers were made that the roles come from, in milliseconds since 1970.
     pub as_of: Millis,
-    /// The configuration that turned the user's groups into them.
+    /// The configuration that turned the user's groups into the roles.
     pub mapping: Version,
     /// The last day on which it was written or confirmed.
     pub last_seen: Option<Day>,
@@ -55,37 +58,37 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// The last day of which anything is known.
+    /// The last day on which the user was seen, as far as that is known.
     #[must_use]
     pub fn day(&self) -> Day {
         self.last_seen.unwrap_or(Day::of(self.as_of))
     }
 }
 
-/// The directory does not answer, or says no.
+/// That the directory does not answer, or refuses.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct DirectoryError(pub String);
 
-/// Where users are. Implemented by edges.
+/// The back end that holds the users. Implemented by edges.
 pub trait Directory: Send + Sync + 'static {
-    /// All of them.
+    /// All users, also those that are not elastauth's.
     fn list(&self) -> impl Future<Output = Result<Vec<Account>, DirectoryError>> + Send;
 
-    /// One of them.
+    /// The user of this name, if there is one.
     fn find(&self, name: &Username) -> impl Future<Output = Result<Option<Account>, DirectoryError>> + Send;
 
-    /// Locks it out, and keeps it.
+    /// Locks the user out, and keeps it.
     fn disable(&self, name: &Username) -> impl Future<Output = Result<(), DirectoryError>> + Send;
 
-    /// Removes it; no error when it is gone already.
+    /// Removes the user. It is no error if there is none.
     fn delete(&self, name: &Username) -> impl Future<Output = Result<(), DirectoryError>> + Send;
 
-    /// Puts a stamp on it, or takes ours off. Password, roles and whether it is enabled stay.
+    /// Puts a stamp on the user, or takes ours off. Its password, its roles and whether it is enabled stay as they are.
     fn mark(&self, name: &Username, stamp: Option<&Stamp>) -> impl Future<Output = Result<(), DirectoryError>> + Send;
 }
 
-/// Subjects by username, one `user,subject` a line; empty lines and `#` comments are left out.
+/// Reads subjects by username from lines `user,subject`. Empty lines and comments, which begin with `#`, are left out.
 pub fn subjects(text: &str) -> Result<HashMap<String, String>, String> {
     let mut subjects = HashMap::new();
     for (number, line) in text.lines().enumerate() {
@@ -97,10 +100,10 @@ pub fn subjects(text: &str) -> Result<HashMap<String, String>, String> {
         match parts {
             Some((user, subject)) if !user.is_empty() && !subject.is_empty() => {
                 if subjects.insert(user.to_owned(), subject.to_owned()).is_some() {
-                    return Err(format!("line {}: {user} is there twice", number + 1));
+                    return Err(format!("line {}: {user} is listed twice", number + 1));
                 }
             }
-            _ => return Err(format!("line {}: not user,subject", number + 1)),
+            _ => return Err(format!("line {}: not of the form user,subject", number + 1)),
         }
     }
     Ok(subjects)

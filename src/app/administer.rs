@@ -10,7 +10,7 @@ use crate::credentials::{BackendStatus as _, Cluster, Day, Keys};
 use crate::file::{self, FileStore};
 use crate::memory::MemoryStore;
 use crate::redis::RedisStore;
-use crate::users::{self, Account, Directory as _, Line, Progress, Selection, Settling, Task};
+use crate::users::{self, Account, Directory as _, Progress, Selection, SettlingWait, Task, UserResult};
 
 /// Finds the records that no key opens, and with `others` those of other clusters, and removes them if `act` agrees to what was
 /// found. Returns what was found and how many records were removed.
@@ -55,8 +55,8 @@ pub async fn users(
     task: &Task,
     act: Option<impl Future<Output = ()>>,
     progress: &dyn Progress,
-) -> Result<(Vec<Line>, Option<&'static str>), Error> {
-    let act = act.map(|interrupted| Settling { time: settings.credentials.settling, interrupted });
+) -> Result<(Vec<UserResult>, Option<&'static str>), Error> {
+    let act = act.map(|interrupted| SettlingWait { time: settings.credentials.settling, interrupted });
     let backend = Backend::new(settings)?;
     let directory = backend.directory().await?;
     let unreachable = Some(

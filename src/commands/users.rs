@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use elastauth::app;
 use elastauth::config::{Provider, Settings};
 use elastauth::credentials::Day;
-use elastauth::users::{self, Action, Pattern, Selection, Subjects, Task};
+use elastauth::users::{self, Action, Pattern, Selection, SubjectSource, Task};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod output;
@@ -157,7 +157,8 @@ fn task(action: Action, selection: Selection, settings: &Settings) -> Result<Tas
     }
     let single = matches!(
         &action,
-        Action::Adopt { subjects: Subjects::Given(_), .. } | Action::Rebind { subjects: Subjects::Given(_), .. }
+        Action::Adopt { subjects: SubjectSource::Given(_), .. }
+            | Action::Rebind { subjects: SubjectSource::Given(_), .. }
     );
     if single && selection.names.len() != 1 {
         return Err("--subject is for one named user; --subjects names a file for several".into());
@@ -212,7 +213,7 @@ impl Filter {
 impl Adopt {
     fn action(&self, settings: &Settings) -> Result<Action, String> {
         let issuer = self.issuer.clone().map_or_else(|| configured_issuer(settings), Ok)?;
-        Ok(Action::Adopt { issuer, subjects: self.subjects.read()?.unwrap_or(Subjects::First) })
+        Ok(Action::Adopt { issuer, subjects: self.subjects.read()?.unwrap_or(SubjectSource::First) })
     }
 }
 
@@ -221,25 +222,25 @@ impl Rebind {
         let subjects = match (self.subjects.read()?, self.first_subject) {
             (Some(_), true) => return Err("--first-subject cannot be combined with --subject or --subjects".into()),
             (Some(subjects), false) => subjects,
-            (None, true) => Subjects::First,
+            (None, true) => SubjectSource::First,
             (None, false) if self.issuer.is_none() => {
                 return Err("nothing to change is given: add --issuer, --subject, --subjects or --first-subject".into());
             }
-            (None, false) => Subjects::Kept,
+            (None, false) => SubjectSource::Kept,
         };
         Ok(Action::Rebind { issuer: self.issuer.clone(), subjects })
     }
 }
 
 impl Subject {
-    fn read(&self) -> Result<Option<Subjects>, String> {
+    fn read(&self) -> Result<Option<SubjectSource>, String> {
         let (Some(path), None) = (&self.subjects, &self.subject) else {
-            return Ok(self.subject.clone().map(Subjects::Given));
+            return Ok(self.subject.clone().map(SubjectSource::Given));
         };
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let listed: HashMap<String, String> =
             users::subjects(&text).map_err(|problem| format!("{}: {problem}", path.display()))?;
-        Ok(Some(Subjects::Listed(listed)))
+        Ok(Some(SubjectSource::Listed(listed)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers as they were seen.
+//! How each product is recognised, by answers that real ones were seen to give.
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
@@ -14,7 +14,7 @@ const FORBIDDEN: &str =
     r#"{"error":{"type":"security_exception","reason":"no permissions for [cluster:monitor/main]"},"status":403}"#;
 const NO_HANDLER: &str = r#"{"error":"no handler found for uri [/x] and method [GET]"}"#;
 
-/// Answers by path: status, body, and whether Elasticsearch's header is there.
+/// What is found where these paths have these answers: status, body, and whether Elasticsearch's header is there.
 async fn found(answers: &'static [(&'static str, u16, &'static str, bool)]) -> Result<Flavor, String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -25,10 +25,9 @@ async fn found(answers: &'static [(&'static str, u16, &'static str, bool)]) -> R
         if product { ([("x-elastic-product", "Elasticsearch")], answer).into_response() } else { answer }
     };
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
-    let account = None;
     let settings = cluster_client::Settings {
         hosts: vec![url],
-        account,
+        account: None,
         tls: Tls::default(),
         media_type: "application/json".into(),
     };
@@ -60,10 +59,10 @@ async fn each_is_known_by_its_root() {
 
 #[tokio::test]
 async fn an_account_that_may_not_see_the_root_asks_who_it_is() {
-    let who = ("/_plugins/_security/authinfo", 200, r#"{"user_name":"provisioner"}"#, false);
-    assert_eq!(found(Box::leak(Box::new([("/", 403, FORBIDDEN, false), who]))).await, Ok(Flavor::OpenSearch));
-    let who = ("/_security/_authenticate", 200, r#"{"username":"provisioner"}"#, true);
-    assert_eq!(found(Box::leak(Box::new([("/", 403, FORBIDDEN, false), who]))).await, Ok(Flavor::Elasticsearch));
+    let account = ("/_plugins/_security/authinfo", 200, r#"{"user_name":"provisioner"}"#, false);
+    assert_eq!(found(Box::leak(Box::new([("/", 403, FORBIDDEN, false), account]))).await, Ok(Flavor::OpenSearch));
+    let account = ("/_security/_authenticate", 200, r#"{"username":"provisioner"}"#, true);
+    assert_eq!(found(Box::leak(Box::new([("/", 403, FORBIDDEN, false), account]))).await, Ok(Flavor::Elasticsearch));
 }
 
 #[tokio::test]

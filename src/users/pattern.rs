@@ -1,11 +1,11 @@
-//! Names by a rule.
+//! Patterns of usernames, as `--match` takes them.
 
 /// A name in which `*` stands for any characters, also none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// Any text is a pattern.
+    /// Makes a pattern; any text is one.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())

@@ -1,4 +1,4 @@
-//! What is to be done, with whom, and who is left alone.
+//! A task of an administrator: the action, the users that it is for, and the rules by which users are left alone.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,89 +8,89 @@ use crate::credentials::Day;
 use crate::identity::Username;
 use crate::roles::Version;
 
-/// Who is meant: the named, or all that meet every rule.
+/// The users that a task is for: they meet every rule that is given, and are among the names if any are given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// By name.
+    /// The names; empty for users of any name.
     pub names: Vec<String>,
-    /// By a pattern of the name.
+    /// A pattern that the name has to match.
     pub matching: Option<Pattern>,
-    /// Not seen for so long.
+    /// Only users that were not seen for so long.
     pub inactive_for: Option<Duration>,
-    /// Bound to this issuer.
+    /// Only users that belong to this issuer.
     pub issuer: Option<String>,
-    /// Made by the Go service.
+    /// Only users that the Go service made.
     pub of_go_service: bool,
 }
 
-/// What becomes of them.
+/// What is done with the users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Locks out.
+    /// Locks the user out, and keeps it.
     Disable,
-    /// Removes.
+    /// Removes the user.
     Delete,
-    /// Gives up: the user stays, and elastauth leaves it alone.
+    /// Takes the stamp off: the user stays as it is, and elastauth leaves it alone.
     Release,
-    /// Takes over what a person, or the Go service, made.
+    /// Puts a stamp on a user that a person or the Go service made.
     Adopt {
-        /// Whose users they are.
+        /// The issuer that the users belong to from now on.
         issuer: String,
-        /// And which one's.
-        subjects: Subjects,
+        /// The subject of each user.
+        subjects: SubjectSource,
     },
-    /// Exchanges the owner.
+    /// Exchanges the owner of a user, as after a change of the identity provider.
     Rebind {
-        /// Whose users they are from now on; none for no change.
+        /// The issuer that the users belong to from now on; none for no change.
         issuer: Option<String>,
-        /// And which one's.
-        subjects: Subjects,
+        /// The subject of each user.
+        subjects: SubjectSource,
     },
 }
 
-/// How the subject is found.
+/// Where the subject of a user comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subjects {
-    /// As it was.
+pub enum SubjectSource {
+    /// The stamp: the subject stays as it is.
     Kept,
-    /// The first one who comes with a token of the issuer for this name.
+    /// The first token of the issuer for this name: its subject gets the user.
     First,
-    /// This one, for each of them.
+    /// The command: this subject for every user.
     Given(String),
-    /// By username; who is not there is left alone.
+    /// A list by username; users that are not in it are left alone.
     Listed(HashMap<String, String>),
 }
 
-/// A command.
+/// A task of an administrator.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// What.
+    /// What is done.
     pub action: Action,
-    /// With whom.
+    /// The users that it is done with.
     pub selection: Selection,
-    /// The `cluster` of the configuration: whose stamp counts.
+    /// `cluster` of the configuration: only users with the stamp of this deployment are touched.
     pub cluster: String,
-    /// Goes into new stamps, and is what inactivity counts from.
+    /// The day that new stamps get, and from which inactivity is counted.
     pub today: Day,
 }
 
-/// Why somebody is left alone.
+/// Why a user is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Skipped {
-    /// Nothing is to be done.
+    /// The user already is as the action would leave it.
     Already(&'static str),
-    /// It may not be done.
+    /// The action may not be done with this user.
     Refused(String),
 }
 
 impl Selection {
-    /// Whether nobody is named and no rule is given.
+    /// Whether there is neither a name nor a rule.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether this account is meant. Rules about stamps leave out accounts without one.
+    /// Whether the task is for this account. Accounts without a stamp do not meet rules about stamps.
     #[must_use]
     pub fn includes(&self, account: &Account, today: Day) -> bool {
         let stamp = account.stamp.as_ref();
@@ -103,7 +103,7 @@ impl Selection {
 }
 
 impl Task {
-    /// The stamp that the account is to have, if the action changes that; or why it is left alone.
+    /// The stamp that the account is to get, if the action changes it, or why the account is left alone.
     pub(super) fn judge(&self, account: &Account) -> Result<Option<Stamp>, Skipped> {
         let refused = |why: &str| Err(Skipped::Refused(why.to_owned()));
         if account.reserved {
@@ -122,7 +122,7 @@ impl Task {
             (Action::Adopt { issuer, subjects }, None) => {
                 let subject = subjects.of(&account.name, None)?;
                 let (cluster, issuer) = (self.cluster.clone(), issuer.clone());
-                // the oldest there can be: the first token that comes brings newer roles
+                // the oldest time there is, so that the roles of the first token are newer
                 let (mapping, last_seen) = (Version::default(), Some(self.today));
                 Ok(Some(Stamp { cluster, issuer, subject, as_of: 0, mapping, last_seen, store: None }))
             }
@@ -135,7 +135,7 @@ impl Task {
                 if issuer == before.issuer && subject == before.subject {
                     return Err(Skipped::Already("bound so already"));
                 }
-                // the roles are the former subject's: whatever the new one brings is newer
+                // the oldest time there is: the roles are the former subject's, and those of the new one must be newer
                 let (as_of, mapping, last_seen) = (0, Version::default(), Some(before.day()));
                 Ok(Some(Stamp { issuer, subject, as_of, mapping, last_seen, ..before.clone() }))
             }
@@ -144,17 +144,17 @@ impl Task {
 }
 
 impl Task {
-    /// Whether what was done with an account is undone: `before` is from before the act, `now` from some time after it.
+    /// Whether the action is undone: `before` is the account before it, and `now` some time after it.
     pub(super) fn is_undone(&self, before: &Account, now: &Account) -> bool {
-        let first = matches!(self.action, Action::Rebind { subjects: Subjects::First, .. });
+        let first = matches!(self.action, Action::Rebind { subjects: SubjectSource::First, .. });
         let owner =
             |account: &Account| account.stamp.as_ref().map(|stamp| (stamp.issuer.clone(), stamp.subject.clone()));
-        // the first subject may have come since, and is bound then as it should be
+        // the first subject may have come since, and then has the user as it should
         self.judge(now).is_ok() && (!first || owner(now) == owner(before))
     }
 }
 
-impl Subjects {
+impl SubjectSource {
     fn of(&self, name: &str, before: Option<&String>) -> Result<Option<String>, Skipped> {
         match self {
             Self::Kept => Ok(before.cloned()),

@@ -30,13 +30,13 @@ fn account(name: &str, stamp: Option<Stamp>) -> Account {
     Account { name: name.into(), enabled: true, reserved: false, roles, of_go_service: false, stamp }
 }
 
-/// A directory in memory; `meanwhile` happens between the list and the acts.
+/// A directory in memory.
 #[derive(Default)]
 struct Book {
     accounts: Mutex<Vec<Account>>,
-    /// Enabled again by an elastauth that was just writing, so often.
+    /// How often a disabled user is enabled again, by an elastauth that writes at the same time.
     enables: Mutex<usize>,
-    /// Lists are answered so often.
+    /// How often the list of users is still answered; none for always.
     lists: Mutex<Option<usize>>,
 }
 
@@ -45,7 +45,7 @@ impl Book {
         Self { accounts: Mutex::new(accounts.to_vec()), ..Self::default() }
     }
 
-    /// A write of this account was sent before, and lands after the time.
+    /// Applies a write of this account after the time, as if it had been sent before the action.
     fn lands(self: &Arc<Self>, account: Account, after: Duration) {
         let book = Arc::clone(self);
         tokio::spawn(async move {
@@ -110,11 +110,11 @@ impl Progress for Silent {
 
 const SETTLING: Duration = Duration::from_secs(90);
 
-fn patiently() -> Settling<Pending<()>> {
-    Settling { time: SETTLING, interrupted: pending() }
+fn patiently() -> SettlingWait<Pending<()>> {
+    SettlingWait { time: SETTLING, interrupted: pending() }
 }
 
-const ONLY_SAY: Option<Settling<Pending<()>>> = None;
+const ONLY_SAY: Option<SettlingWait<Pending<()>>> = None;
 
 fn task(action: Action, names: &[&str]) -> Task {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -123,16 +123,16 @@ fn task(action: Action, names: &[&str]) -> Task {
 }
 
 async fn act(book: &Book, task: &Task) -> Vec<(String, Outcome)> {
-    let lines = run(book, None::<&MemoryStore>, task, Some(patiently()), &Silent).await.unwrap();
-    lines.into_iter().map(|line| (line.user, line.outcome)).collect()
+    let results = run(book, None::<&MemoryStore>, task, Some(patiently()), &Silent).await.unwrap();
+    results.into_iter().map(|result| (result.user, result.outcome)).collect()
 }
 
 fn adopt() -> Action {
-    Action::Adopt { issuer: "https://i".into(), subjects: Subjects::First }
+    Action::Adopt { issuer: "https://i".into(), subjects: SubjectSource::First }
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_this_cluster_s_users_are_touched_and_who_is_named_is_told_why_not() {
+async fn only_this_cluster_s_users_are_touched_and_for_named_ones_the_reason_is_given() {
     let mut built_in = account("kibana", Some(stamp("c", "s", "2026-11-01")));
     built_in.reserved = true;
     let before = [
@@ -146,7 +146,7 @@ async fn only_this_cluster_s_users_are_touched_and_who_is_named_is_told_why_not(
         Action::Disable,
         Action::Delete,
         Action::Release,
-        Action::Rebind { issuer: Some("https://new".into()), subjects: Subjects::Kept },
+        Action::Rebind { issuer: Some("https://new".into()), subjects: SubjectSource::Kept },
     ] {
         let book = Book::of(&before);
         let lines = act(&book, &task(action.clone(), &names)).await;
@@ -155,7 +155,7 @@ async fn only_this_cluster_s_users_are_touched_and_who_is_named_is_told_why_not(
         assert_eq!(*book.accounts.lock(), before, "{action:?}");
         let rule = Selection { matching: Some(Pattern::new("*")), ..Selection::default() };
         let lines = act(&book, &Task { selection: rule, ..task(action.clone(), &[]) }).await;
-        assert_eq!(lines, [], "a rule means nobody whom it may not touch");
+        assert_eq!(lines, [], "a rule leaves out users that may not be touched");
         assert_eq!(*book.accounts.lock(), before, "{action:?}");
     }
 }
@@ -181,7 +181,7 @@ async fn adoption_leaves_out_built_in_users_and_holders_of_superuser_and_binds_t
     assert_eq!((book.get("elastic"), book.get("boss"), book.get("ours")), (Some(built_in), Some(boss), Some(ours)));
     let stamp = book.get("ann").unwrap().stamp.unwrap();
     assert_eq!((stamp.issuer.as_str(), stamp.subject.as_deref(), stamp.day()), ("https://i", None, day("2026-11-25")));
-    assert!(!book.get("locked").unwrap().enabled, "whom an administrator locked out stays out");
+    assert!(!book.get("locked").unwrap().enabled, "a user that an administrator disabled stays disabled");
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,8 +226,8 @@ fn changes() -> [Action; 5] {
         Action::Disable,
         Action::Delete,
         Action::Release,
-        rebind(None, Subjects::Given("new".into())),
-        rebind(Some("https://new"), Subjects::First),
+        rebind(None, SubjectSource::Given("new".into())),
+        rebind(Some("https://new"), SubjectSource::First),
     ]
 }
 
@@ -247,7 +247,7 @@ async fn a_write_that_was_on_its_way_does_not_undo_it_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_undoes_it_again_and_again_is_told_of() {
+async fn what_undoes_it_again_and_again_is_reported() {
     for action in changes() {
         let before = account("ann", Some(stamp("c", "s", "2026-11-01")));
         let book = Arc::new(Book::of(std::slice::from_ref(&before)));
@@ -265,19 +265,19 @@ async fn what_undoes_it_again_and_again_is_told_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_subject_who_came_meanwhile_keeps_the_user() {
+async fn a_first_subject_that_came_meanwhile_keeps_the_user() {
     let book = Arc::new(Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]));
-    let action = Action::Rebind { issuer: None, subjects: Subjects::First };
-    let bound = account("ann", Some(stamp("c", "who came first", "2026-11-25")));
+    let action = Action::Rebind { issuer: None, subjects: SubjectSource::First };
+    let bound = account("ann", Some(stamp("c", "the first to come", "2026-11-25")));
     book.lands(bound.clone(), Duration::from_secs(60));
     assert_eq!(act(&book, &task(action, &["ann"])).await, [("ann".to_owned(), Outcome::Done)]);
     assert_eq!(book.get("ann"), Some(bound));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_look_that_did_not_take_place_is_told_of() {
+async fn a_second_check_that_did_not_take_place_is_reported() {
     let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
-    let settling = Settling { time: SETTLING, interrupted: ready(()) };
+    let settling = SettlingWait { time: SETTLING, interrupted: ready(()) };
     let lines =
         run(&book, None::<&MemoryStore>, &task(Action::Disable, &["ann"]), Some(settling), &Silent).await.unwrap();
     assert!(matches!(&lines[0].outcome, Outcome::Failed(why) if why.contains("interrupted")), "{lines:?}");
@@ -290,7 +290,7 @@ async fn a_second_look_that_did_not_take_place_is_told_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_left_alone_is_not_waited_for() {
+async fn there_is_no_wait_for_users_that_were_left_alone() {
     let mut out = account("ann", Some(stamp("c", "s", "2026-11-01")));
     out.enabled = false;
     let book = Book::of(&[out, account("person", None)]);
@@ -308,7 +308,7 @@ async fn a_cached_record_goes_with_its_user_s_access() {
         Action::Disable,
         Action::Delete,
         Action::Release,
-        Action::Rebind { issuer: None, subjects: Subjects::Given("new".into()) },
+        Action::Rebind { issuer: None, subjects: SubjectSource::Given("new".into()) },
     ] {
         let store = MemoryStore::new(memory::Settings { max_entries: 10 });
         store.put_if_absent(&key, b"sealed", Duration::from_secs(60)).await.unwrap();
@@ -323,10 +323,10 @@ async fn a_cached_record_goes_with_its_user_s_access() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rebinding_exchanges_what_it_is_told_to_and_only_where_that_is_known() {
+async fn a_rebinding_exchanges_what_is_given_and_only_where_that_is_known() {
     let ours = |name: &str| account(name, Some(Stamp { as_of: 7, ..stamp("c", name, "2026-11-01") }));
     let book = Book::of(&[ours("ann"), ours("bob")]);
-    let listed = Subjects::Listed(HashMap::from([("ann".to_owned(), "new-ann".to_owned())]));
+    let listed = SubjectSource::Listed(HashMap::from([("ann".to_owned(), "new-ann".to_owned())]));
     let action = Action::Rebind { issuer: Some("https://new".into()), subjects: listed };
     let lines = act(&book, &task(action.clone(), &["ann", "bob"])).await;
     assert_eq!(lines[0], ("ann".into(), Outcome::Done));

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use elastauth::printable::printable;
-use elastauth::users::{Account, Line, Outcome, Progress};
+use elastauth::users::{Account, Outcome, Progress, UserResult};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ fn worded(outcome: &Outcome) -> (&'static str, &str) {
 }
 
 /// Prints the outcome for each user.
-pub fn lines(lines: &[Line], format: Format) {
+pub fn lines(lines: &[UserResult], format: Format) {
     if format == Format::Json {
         let all = lines.iter().map(|line| {
             let (outcome, detail) = worded(&line.outcome);
