@@ -1,5 +1,5 @@
 //! Provisioner over the REST API of OpenSearch's security plugin. Its internal users have no `enabled`. All of them are in one
-//! document, which only one writer at a time can change, and after each change every node forgets who has logged in. So writes
+//! document, which only one writer at a time can change, and after each change every node forgets all logins. So writes
 //! are made one after another, and users that wait meanwhile are written together.
 
 use std::sync::Arc;

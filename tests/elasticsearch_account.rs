@@ -1,4 +1,4 @@
-//! The administrator's account, the load that elastauth puts on Elasticsearch, and what it leaves alone: whole process.
+//! The whole process: the administrator's account, the load that elastauth puts on Elasticsearch, and what it leaves alone.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -51,13 +51,13 @@ async fn ready(elastauth: &Elastauth) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// Requirement 38.
+/// Requirement 38: the account is checked at start, and readiness shows the result.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_write_users_is_told_of_at_start_and_degrades_readiness() {
     let put = "cluster:admin/xpack/security/user/put";
     let bench = Bench::new("").await;
     let (well, _) = bench.serve().await;
-    until("a look at the account", || async { ready(&well).await.1["elasticsearch"] == "ok" }).await;
+    until("a check of the account", || async { ready(&well).await.1["elasticsearch"] == "ok" }).await;
     assert_eq!(ready(&well).await.0, 200);
     let asked = bench.elasticsearch.requests();
     for _ in 0..20 {
@@ -66,7 +66,7 @@ async fn an_account_that_may_not_write_users_is_told_of_at_start_and_degrades_re
     assert_eq!(bench.elasticsearch.requests(), asked, "probes cost Elasticsearch nothing");
     bench.elasticsearch.administrator(|account| account.lacks.push(put.into()));
     let (elastauth, checker) = bench.serve().await;
-    until("a look at the account", || async {
+    until("a check of the account", || async {
         ready(&elastauth).await.1["elasticsearch"].as_str().is_some_and(|why| why.contains(put))
     })
     .await;
@@ -78,7 +78,7 @@ async fn an_account_that_may_not_write_users_is_told_of_at_start_and_degrades_re
     elastauth.process.wait_for_line(0, &["error", "administrator's account does not work"]);
 }
 
-/// Requirements 38 and 10.
+/// Requirements 38 and 10: the command `check --online` checks the account and the mapped roles.
 #[tokio::test(flavor = "multi_thread")]
 async fn check_online_examines_the_account_and_names_roles_that_do_not_exist() {
     let bench = Bench::new("").await;
@@ -98,7 +98,7 @@ async fn check_online_examines_the_account_and_names_roles_that_do_not_exist() {
     assert!(!error.contains(ADMIN.1), "secrets are never shown");
 }
 
-/// Requirement 29.
+/// Requirement 29: writes at the same time are limited.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_few_write_at_once_and_those_beyond_the_queue_are_told_to_come_back() {
     let bench = Bench::new("  max_writes: 2\n").await;
@@ -128,7 +128,7 @@ async fn under_load_few_write_at_once_and_those_beyond_the_queue_are_told_to_com
     elastauth.process.wait_for_line(0, &["provisioning_busy", "the turn comes in"]);
 }
 
-/// Issue 5, item 6: decides and logs, writes nothing, and denies.
+/// With `elasticsearch.dry_run` requests are decided on and logged, but no user is written and new users are denied.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_writes_nothing_and_denies_with_its_reason() {
     let bench = Bench::new("  dry_run: true\n").await;
@@ -139,7 +139,7 @@ async fn a_dry_run_writes_nothing_and_denies_with_its_reason() {
     assert!(bench.elasticsearch.user("ann").is_none() && bench.elasticsearch.puts().is_empty());
 }
 
-/// Issue 5, item 5, and requirement 28: users' logins fail with 401 while the index that holds them cannot be read.
+/// Requirement 28: users' logins fail with 401 while the index that holds them cannot be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_security_index_is_unavailable_rotates_nothing() {
     let bench = Bench::new("  settling: 50ms\n").await;
@@ -163,7 +163,7 @@ async fn a_node_whose_security_index_is_unavailable_rotates_nothing() {
     assert_eq!(bench.elasticsearch.user("ann").unwrap().password, made.password().unwrap());
 }
 
-/// Requirement 42.
+/// Requirement 42: calls carry the id and the trace of the request that caused them.
 #[tokio::test(flavor = "multi_thread")]
 async fn elasticsearch_learns_on_whose_behalf_it_is_asked() {
     let bench = Bench::new("").await;

@@ -1,7 +1,7 @@
-//! Keeps the stand-in for Elasticsearch from drifting towards what we would like: it and elastauth are held against the
+//! Keeps the stand-in for Elasticsearch like the real one: it and elastauth are held against the
 //! official specification, driven by the official client, and compared with the validation classes of the real server.
 //!
-//! `make tools` gets all three; what cannot be had is skipped, loudly.
+//! `make tools` gets all three; a test that lacks one is skipped and says so.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -23,7 +23,7 @@ use elastauth_support::specification::Specification;
 use elastauth_support::users::{User, Users, is_valid_name};
 use serde_json::{Value, json};
 
-/// The versions whose classes are asked, and the longest name that each takes.
+/// The versions that validate names here, and the longest name that each accepts.
 const VERSIONS: [(&str, usize); 2] = [("7.17.28", 1024), ("8.17.0", 507)];
 
 fn tool(name: &str) -> Option<PathBuf> {
@@ -39,8 +39,8 @@ fn specification() -> Option<Specification> {
     tool("schema.json").map(|path| Specification::read(&path))
 }
 
-/// What elastauth says to Elasticsearch in all that it does: a user is made, changed, tried, refused, and the account
-/// examined. Answers the password of `ann` too.
+/// All that elastauth sends to Elasticsearch and gets from it: a user is made, changed, tried and refused, and the account is
+/// checked. Answers the password of `ann`, too.
 async fn everything(settings: &str) -> (Vec<Exchange>, String) {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     elasticsearch.record();
@@ -63,7 +63,7 @@ async fn everything(settings: &str) -> (Vec<Exchange>, String) {
     (elasticsearch.exchanges(), made.password().unwrap().to_owned())
 }
 
-/// Requirement 8, and 30: besides the look at the account there is one GET and one PUT for a new user.
+/// Requirement 8, and 30: besides the check of the account there is one GET and one PUT for a new user.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_elastauth_says_and_the_stand_in_answers_keeps_to_the_specification() {
     let Some(specification) = specification() else { return };
@@ -81,16 +81,16 @@ async fn errors_of_the_stand_in_keep_to_the_specification() {
     let Some(specification) = specification() else { return };
     let server = Elasticsearch::start().await;
     server.record();
-    let ask = async |method: &str, path: &str, who: &str, body: Value| {
+    let ask = async |method: &str, path: &str, user: &str, body: Value| {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let request = elastauth_support::http().request(method, format!("{}{path}", server.url));
-        let request = request.basic_auth(who, Some(ADMIN.1));
+        let request = request.basic_auth(user, Some(ADMIN.1));
         let request = if body.is_null() { request } else { request.json(&body) };
         request.send().await.unwrap().status().as_u16()
     };
     let user = json!({ "roles": ["dev"], "password": ADMIN.1 });
     assert_eq!(ask("PUT", "/_security/user/ann", ADMIN.0, user.clone()).await, 200);
-    for (status, method, path, who, body) in [
+    for (status, method, path, account, body) in [
         (401, "GET", "/_security/_authenticate", "nobody", Value::Null),
         (403, "GET", "/_security/user/ann", "ann", Value::Null),
         (400, "PUT", "/_security/user/bob", ADMIN.0, json!({ "roles": [] })),
@@ -99,7 +99,7 @@ async fn errors_of_the_stand_in_keep_to_the_specification() {
         (404, "DELETE", "/_security/user/nobody", ADMIN.0, Value::Null),
         (400, "PUT", "/_security/user/nobody/_disable", ADMIN.0, Value::Null),
     ] {
-        assert_eq!(ask(method, path, who, body).await, status, "{method} {path}");
+        assert_eq!(ask(method, path, account, body).await, status, "{method} {path}");
     }
     server.fail(Faults { security_index_down: true, ..Faults::default() });
     assert_eq!(ask("GET", "/_security/user/ann", ADMIN.0, Value::Null).await, 503);
@@ -109,7 +109,7 @@ async fn errors_of_the_stand_in_keep_to_the_specification() {
     }
 }
 
-/// Otherwise the two tests above would prove nothing.
+/// Without this the two tests above would prove nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn departures_from_the_specification_are_found() {
     let Some(specification) = specification() else { return };
@@ -178,7 +178,7 @@ async fn the_official_client_is_content_with_the_stand_in() {
     }
 }
 
-/// Runs lines through the classes of a real version.
+/// Has the classes of a real version validate these lines.
 fn validate(version: &str, lines: &[[String; 3]]) -> Option<Vec<String>> {
     let jars = tool(&format!("x-pack-{version}"))?;
     let mut command = Command::new("java");
@@ -198,7 +198,7 @@ fn user(name: &str, body: &Value) -> [String; 3] {
     ["user".into(), name.into(), body.to_string()]
 }
 
-/// As the stand-in has it, where a user of that name is there already.
+/// What the stand-in answers to the body where a user of that name exists already.
 fn stand_in(name: &str, body: &Value) -> Result<(), String> {
     let mut users = Users::default();
     let there = User {
@@ -213,7 +213,7 @@ fn stand_in(name: &str, body: &Value) -> Result<(), String> {
     users.put(name, body).map(|_| ()).map_err(|refused| refused.reason)
 }
 
-/// Bodies of every kind.
+/// Random bodies of users, valid and invalid.
 fn bodies() -> Vec<Value> {
     let hash = "$2a$10$nRfu6aRfyz6JaSgq8OfVGOuQrvZBwJ72wvhYXtVa.6TlN6jvGGMgC";
     let base = json!({ "password": "secret-1", "roles": ["a"] });
@@ -263,7 +263,7 @@ fn the_stand_in_refuses_exactly_the_bodies_that_the_real_server_refuses() {
     }
 }
 
-/// Requirements 1 and 2: whatever elastauth takes for a username, every version takes; and the stand-in draws the same line.
+/// Requirements 1 and 2: every version accepts the names that elastauth accepts, and the stand-in accepts the same as they do.
 #[test]
 fn names_are_valid_where_the_real_server_says_so() {
     let mut random = Random::new(7);
@@ -292,7 +292,7 @@ fn names_are_valid_where_the_real_server_says_so() {
     }
 }
 
-/// Requirement 37: the hash is one to Elasticsearch's own classes and to Python's bcrypt, and fits the password.
+/// Requirement 37: Elasticsearch's own classes and Python's bcrypt accept the hash, and it fits the password.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_elastauth_sends_is_accepted_by_the_real_classes_and_its_hash_fits() {
     for settings in ["", "  password_hash: bcrypt\n"] {

@@ -42,7 +42,7 @@
 //! | 37 | hashes made here fit; one that is not wanted ends the mode | `what_elastauth_sends_is_accepted_by_the_real_classes_and_its_hash_fits` `a_cluster_that_wants_another_hash_gets_the_password_from_then_on_and_no_other_hash` |
 //! | 38 | the account is examined at start; readiness shows it | `an_account_that_may_not_write_users_is_told_of_at_start_and_degrades_readiness` `check_online_examines_the_account_and_names_roles_that_do_not_exist` |
 //! | 39 | headers that impersonate are removed (Envoy); there is no `run_as` mode | `allow_overwrites_authorization_and_removes_what_impersonates` |
-//! | 40 | users who left can be disabled (the `users` commands); a user who is active shows it | `users_are_disabled_deleted_released_and_rebound_and_their_records_go` `the_day_of_an_active_user_is_written_once_without_a_password` |
+//! | 40 | users of people who left can be disabled (the `users` commands); the user of an active person shows it | `users_are_disabled_deleted_released_and_rebound_and_their_records_go` `the_day_of_an_active_user_is_written_once_without_a_password` |
 //! | 41 | OpenSearch: one writer at a time, none lost (OpenSearch) | `of_fifty_users_by_three_writers_at_once_none_is_lost` `fifty_callers_at_once_are_all_let_in_with_few_writes` |
 //! | 42 | the caller's ids are passed on; writes are counted | `elasticsearch_learns_on_whose_behalf_it_is_asked` `each_end_of_a_write_counts_for_itself` |
 

@@ -1,4 +1,4 @@
-//! `elastauth users`: a Go deployment is handed over, and users are looked after, with a real Redis.
+//! `elastauth users` as a whole process with a real Redis: it takes over a deployment of the Go service, and changes users.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -41,7 +41,7 @@ impl Bench {
         self.config_with(Duration::from_millis(200))
     }
 
-    /// So long do writes take to land.
+    /// With this for `elasticsearch.settling`.
     fn config_with(&self, settling: Duration) -> String {
         let yaml = config(&self.issuer.url, &self.elasticsearch.url, &redis_cache(&self.redis.address));
         yaml.replace("  username: prov", &format!("  settling: {}ms\n  username: prov", settling.as_millis()))
@@ -63,7 +63,7 @@ impl Bench {
         command
     }
 
-    /// `elastauth users …`: whether it ended well, its result, and what else it said.
+    /// Runs `elastauth users …`; answers whether it ended well, its result, and what it wrote to standard error.
     async fn users(&self, words: &[&str]) -> (bool, Value, String) {
         self.users_with(&self.config(), words).await
     }
@@ -143,9 +143,9 @@ async fn a_go_deployment_is_handed_over_without_one_refused_request() {
         for answer in answers {
             assert_eq!(answer.password(), Some(password.as_str()), "{name}");
         }
-        assert_eq!(bench.stamp(&name)["subject"], format!("id-of-{name}"), "bound to the first who came");
+        assert_eq!(bench.stamp(&name)["subject"], format!("id-of-{name}"), "bound to the first subject that came");
         let mut stranger = bench.issuer.claims(&name, &["developers"], 0);
-        stranger["sub"] = "somebody else".into();
+        stranger["sub"] = "another person".into();
         assert_eq!(checker.ask(&bench.issuer.sign(&stranger)).await, Answer::Denied(403));
     }
     for name in ["boss", "svc-report"] {
@@ -181,7 +181,7 @@ async fn users_are_disabled_deleted_released_and_rebound_and_their_records_go() 
     assert!(ended_well && outcomes(&lines) == [("idle", "done")], "{lines}");
     assert!(!bench.elasticsearch.user("idle").unwrap().enabled && !bench.cached("idle"));
     until("the refusal", || async { checker.ask(&token("idle")).await == Answer::Denied(403) }).await;
-    assert!(!bench.elasticsearch.user("idle").unwrap().enabled, "nobody enables whom an administrator locked out");
+    assert!(!bench.elasticsearch.user("idle").unwrap().enabled, "a user that an administrator disabled stays disabled");
 
     let (ended_well, lines, _) = bench.users(&["delete", "gone", "person", "nobody", "--yes"]).await;
     assert!(!ended_well, "{lines}");
@@ -207,7 +207,7 @@ async fn users_are_disabled_deleted_released_and_rebound_and_their_records_go() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_means_nobody_or_cannot_reach_elasticsearch_says_so() {
+async fn a_command_without_users_or_without_elasticsearch_says_so() {
     let Some(bench) = Bench::new().await else { return };
     for (words, why) in [
         (&["disable", "--yes"][..], "no users are selected"),
@@ -223,7 +223,7 @@ async fn a_command_that_means_nobody_or_cannot_reach_elasticsearch_says_so() {
     assert!(!ended_well && said.contains("503"), "{said}");
 }
 
-/// A replica asks whether the user is enabled, sends its write, and the write lands after the user was disabled.
+/// A replica reads that the user is enabled and sends its write, which is applied after the user was disabled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_was_on_its_way_does_not_bring_a_disabled_user_back() {
     let Some(bench) = Bench::new().await else { return };
@@ -252,7 +252,7 @@ async fn a_write_that_was_on_its_way_does_not_bring_a_disabled_user_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_does_not_wait_for_late_writes_is_told_that_nobody_was_looked_at_again() {
+async fn an_interrupted_wait_for_late_writes_is_reported_as_unfinished() {
     let Some(bench) = Bench::new().await else { return };
     let (_elastauth, checker) = bench.start().await;
     assert!(checker.ask(&bench.issuer.token("ann", &["developers"])).await.password().is_some());
@@ -272,7 +272,7 @@ async fn whoever_does_not_wait_for_late_writes_is_told_that_nobody_was_looked_at
     command.wait_for_line(0, &["ann", "failed", "done, but not looked at again"]);
 }
 
-/// The subject of a token comes from the provider, and its name from whoever registered there.
+/// The subject of a token comes from the provider, and its name from a person that registered there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_users_moves_no_cursor() {
     let Some(bench) = Bench::new().await else { return };

@@ -32,7 +32,7 @@ pub struct Account {
 pub enum Scheme {
     /// A username, with the secret as its password (RFC 7617).
     Basic {
-        /// The user of the cluster in whose name elastauth works.
+        /// The name of the user of the cluster that elastauth works as.
         username: String,
     },
     /// The secret is `id:key`, or the base64 form of it.
@@ -150,7 +150,7 @@ mod tests {
         header.to_str().unwrap().to_owned()
     }
 
-    /// Requirement 33.
+    /// Requirement 33: a username with a password, an API key, or a token.
     #[test]
     fn each_scheme_has_its_header() {
         let basic = Scheme::Basic { username: "provisioner".into() };
@@ -161,7 +161,7 @@ mod tests {
         assert!(Scheme::Bearer.header(&"a\nb".to_owned().into()).is_none());
     }
 
-    /// Requirement 33.
+    /// Requirement 33: the secret in a file may be exchanged.
     #[tokio::test]
     async fn a_changed_file_is_taken_and_a_broken_one_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();

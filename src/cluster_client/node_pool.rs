@@ -107,7 +107,7 @@ mod tests {
         plan.iter().map(|node| node.base.port().unwrap() - 9200).collect()
     }
 
-    /// Requirement 27.
+    /// Requirement 27: a node that failed is left alone, longer each time.
     #[tokio::test(start_paused = true)]
     async fn nodes_take_turns_and_one_that_failed_rests_twice_as_long_each_time_up_to_a_cap() {
         let pool = pool(3);
@@ -126,7 +126,7 @@ mod tests {
         assert!(ports(&pool.plan(3)).contains(&1), "an answer forgives");
     }
 
-    /// Requirement 27.
+    /// Requirement 27: there is an attempt even when all nodes failed.
     #[tokio::test(start_paused = true)]
     async fn when_all_rest_the_one_that_has_rested_longest_is_tried_once() {
         let pool = pool(3);

@@ -1,5 +1,5 @@
 //! Makes writes wait for one another and puts together those that wait: all users are in one document, and after each write of it
-//! every node forgets who has logged in.
+//! every node forgets all logins.
 
 use std::collections::VecDeque;
 use std::future::Future;

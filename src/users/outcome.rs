@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The outcome for one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserResult {
-    /// The user's name.
+    /// The name of the user.
     pub user: String,
     /// Whether the action was done, and why if it was not.
     pub outcome: Outcome,

@@ -28,7 +28,7 @@ pub struct Selection {
 pub enum Action {
     /// Locks the user out, and keeps it.
     Disable,
-    /// Removes the user.
+    /// Removes the user for good.
     Delete,
     /// Takes the stamp off: the user stays as it is, and elastauth leaves it alone.
     Release,
@@ -64,7 +64,7 @@ pub enum SubjectSource {
 /// A task of an administrator.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// What is done.
+    /// The action that is done.
     pub action: Action,
     /// The users that it is done with.
     pub selection: Selection,

@@ -15,7 +15,7 @@ use crate::{name, spec};
 
 const USERS: usize = 50;
 
-/// What is varied.
+/// One line of the table: settings, and whether the users are written at once.
 struct Way {
     what: &'static str,
     settings: Settings,

@@ -1,4 +1,4 @@
-//! What `elastauth users` does, on OpenSearch.
+//! What `elastauth users` does to users of OpenSearch.
 
 use elastauth::credentials::{Day, Existing, Password, Provisioner as _};
 use elastauth::users::{Directory as _, Stamp};

@@ -23,7 +23,7 @@ fn owner(subject: &str) -> Owner {
     Owner { issuer: "https://issuer".into(), subject: subject.into() }
 }
 
-/// A user whose subject is its name.
+/// A user with its name for the subject.
 fn spec(user: &str, roles: &[&str]) -> UserSpec {
     UserSpec {
         username: name(user),
@@ -39,12 +39,12 @@ fn spec(user: &str, roles: &[&str]) -> UserSpec {
     }
 }
 
-/// With these roles, and perhaps others.
+/// Whether the login was accepted with these roles, and perhaps others.
 fn accepted(login: &Login, wanted: &[&str]) -> bool {
     matches!(login, Login::Accepted { roles, .. } if wanted.iter().all(|role| roles.contains(role)))
 }
 
-/// With these roles and no others.
+/// A login that is accepted with these roles and no others.
 fn accepted_with(wanted: &[&str]) -> Login {
     Login::Accepted { roles: Roles::new(wanted), seen: None, as_of: None, mapping: None }
 }

@@ -1,4 +1,4 @@
-//! Users that are not to be touched, and administrators that do not work.
+//! Users that elastauth leaves alone, and administrators' accounts that do not work.
 
 use elastauth::cluster_client::account::Scheme;
 use elastauth::credentials::{
@@ -16,7 +16,7 @@ fn refused(found: Result<Existing, InspectError>) -> Option<Refused> {
     }
 }
 
-/// Requirement 5.
+/// Requirement 5: a user without our stamp is never written.
 #[tokio::test(flavor = "multi_thread")]
 async fn users_of_others_are_refused_and_stay_exactly_as_they_are() {
     let Some(node) = server::node().await else { return };
@@ -43,7 +43,7 @@ async fn users_of_others_are_refused_and_stay_exactly_as_they_are() {
     assert_eq!(refused(found), Some(Refused::OtherOwner), "another deployment's user");
 }
 
-/// A hidden user looks absent to an ordinary administrator, who may not write it either.
+/// To an ordinary administrator a hidden user seems absent, and yet may not be written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hidden_or_reserved_user_is_refused_as_reserved_when_written_too() {
     let Some(node) = server::node().await else { return };
@@ -57,8 +57,8 @@ async fn a_hidden_or_reserved_user_is_refused_as_reserved_when_written_too() {
     }
 }
 
-/// The certificate of a super-administrator sees hidden users and could write reserved ones; and over a connection that
-/// shows it everybody is that administrator, whatever password is sent.
+/// With the certificate of a super-administrator hidden users are seen, and reserved ones could be written. Over a connection with it,
+/// OpenSearch takes every user for that administrator, whatever password is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_super_administrators_certificate_nobody_more_is_touched_and_logins_are_the_users_own() {
     let Some(node) = server::node().await else { return };

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 /// How long a start may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A node that runs, or that was stopped.
+/// A node that runs or was stopped.
 pub struct Node {
     pub url: String,
     folder: PathBuf,
@@ -38,7 +38,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The node, started by the first test that asks; none where it cannot be had. Tests that disturb it use [`alone`].
+/// The node, which the first test starts; none where its files were not fetched. Tests that disturb it use [`alone`].
 pub async fn node() -> Option<RwLockReadGuard<'static, Node>> {
     Some(cell().await?.read().await)
 }
@@ -55,7 +55,8 @@ async fn cell() -> Option<&'static RwLock<Node>> {
         .as_ref()
 }
 
-/// Says so beyond the test harness, which keeps what passing tests print.
+/// Whether the files of the node were fetched. If not, that is printed past the test harness, which swallows what passing tests
+/// print.
 fn available() -> bool {
     let there = root().join(".tools/opensearch/pom.xml").exists();
     if !there {
@@ -84,7 +85,7 @@ impl Node {
         self.script = Some(command.stdin(Stdio::piped()).spawn().unwrap());
     }
 
-    /// Waits until its security index is loaded, that is until somebody can log in.
+    /// Waits until its security index is loaded, that is until a login works.
     async fn ready(&mut self) {
         let began = Instant::now();
         loop {
@@ -170,7 +171,7 @@ impl Node {
         request.send().await.ok().map(|answer| answer.status().as_u16())
     }
 
-    /// Whether somebody can log in.
+    /// Whether this user can log in with this password.
     pub async fn accepts(&self, user: &str, password: &str) -> bool {
         self.status(Method::GET, "_plugins/_security/authinfo", (user, password)).await == Some(200)
     }
@@ -194,7 +195,7 @@ impl Node {
     }
 }
 
-/// On nobody's behalf.
+/// The context of a write that no request asked for.
 pub fn context() -> RequestContext {
     RequestContext::default()
 }

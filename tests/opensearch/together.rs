@@ -1,4 +1,4 @@
-//! Many users at once.
+//! Many users are written at once.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ async fn of_fifty_users_by_three_writers_at_once_none_is_lost() {
     }
 }
 
-/// Role changes, new users, a role that does not exist, a hidden user and one who is not there, in one request at first.
+/// One request has changes of roles, new users, a role that does not exist, a hidden user, and a user that does not exist.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_in_a_batch_hurts_nobody_else_and_each_hears_of_its_own() {
     let Some(node) = server::node().await else { return };

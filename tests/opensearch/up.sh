@@ -13,7 +13,7 @@ transport_port=$3
 exec 3<&0 </dev/null
 cd "$folder"
 
-# Without root the node runs as whoever runs the tests; as root it refuses to run.
+# The node refuses to run as root; it runs as the user that runs the tests, or as `nobody` if that is root.
 as=()
 if [ "$(id -u)" = 0 ]; then as=(setpriv --reuid=nobody --regid=nogroup --clear-groups); fi
 
@@ -25,7 +25,7 @@ certificate() { # NAME EXTENSIONS
 
 if [ ! -d config ]; then
   mkdir -p config data logs tmp
-  # a copy: nobody may not read where the repository is
+  # a copy, as the user `nobody` may not be able to read the repository
   cp -r "$artifacts/lib" "$artifacts/plugins" "$artifacts/modules" .
   cp -r plugins/opensearch-security/config config/opensearch-security
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=tests -keyout config/ca.key -out config/ca.pem 2>/dev/null
@@ -39,7 +39,7 @@ if [ ! -d config ]; then
   if [ ${#as[@]} -gt 0 ]; then chown -R nobody .; fi
 fi
 
-# By its process id, and only while that is still this node's.
+# Ends the node by its process id, as long as that is still this node's.
 (
   if read -r word <&3 && [ "$word" = stop ]; then leave=yes; else leave=no; fi
   ours() { tr '\0' ' ' < "/proc/$$/cmdline" 2>/dev/null | grep -qF "path.home=$folder"; }

@@ -53,7 +53,7 @@ async fn a_caller_is_let_in_and_a_change_of_groups_changes_the_roles_alone() {
     assert!(!log.contains(password) && !log.contains("$2y$"), "requirement 13");
 }
 
-/// Requirement 41.
+/// Requirement 41: writes that wait are put together.
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_callers_at_once_are_all_let_in_with_few_writes() {
     let Some(node) = server::node().await else { return };
@@ -63,7 +63,7 @@ async fn fifty_callers_at_once_are_all_let_in_with_few_writes() {
         tokio::spawn(async move { checker.ask_patiently(&token).await })
     });
     for answer in join_all(callers).await {
-        let Answer::Allowed { user, password } = answer.unwrap() else { panic!("everybody is let in") };
+        let Answer::Allowed { user, password } = answer.unwrap() else { panic!("all callers are let in") };
         assert!(node.accepts(&user, &password).await, "{user}");
     }
     let lines = bench.elastauth.process.lines();
@@ -71,7 +71,7 @@ async fn fifty_callers_at_once_are_all_let_in_with_few_writes() {
     assert!((1..=10).contains(&writes), "{writes} writes");
 }
 
-/// As an administrator would: the confirmation finds it and writes once more what was agreed.
+/// An administrator changes the password; the confirmation finds that, and the agreed password is written again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_changed_by_hand_is_healed_with_the_one_that_is_cached() {
     let Some(node) = server::node().await else { return };
@@ -92,7 +92,7 @@ async fn a_password_changed_by_hand_is_healed_with_the_one_that_is_cached() {
     bench.elastauth.process.wait_for_line(0, &["written again", "whole-healed"]);
 }
 
-/// Requirement 28.
+/// Requirement 28: trouble with the administrator's account is an outage.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_administrator_is_an_outage_for_new_callers_only() {
     let Some(node) = server::node().await else { return };

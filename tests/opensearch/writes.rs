@@ -1,4 +1,4 @@
-//! Users made and changed one at a time.
+//! Users are made and changed one at a time.
 
 use elastauth::credentials::agreement::Standing;
 use elastauth::credentials::{Existing, Login, Password, Provisioner as _, StoreName, WriteError};
@@ -32,7 +32,7 @@ async fn a_user_is_made_with_its_stamp_and_logs_in_with_its_roles() {
     assert_eq!(node.user(user).await["attributes"], stamp);
 }
 
-/// Requirement 21.
+/// Requirement 21: a change of roles goes without a password.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_roles_keeps_the_password_and_one_of_nobody_says_so() {
     let Some(node) = server::node().await else { return };
