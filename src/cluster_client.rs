@@ -1,8 +1,8 @@
 //! The HTTP client for a cluster of several nodes, which the back ends for Elasticsearch and OpenSearch share. It knows neither
 //! their paths nor what their bodies mean, only whether an answer is theirs at all (`genuine`).
 //!
-//! Nodes are asked in turn. One that fails is left alone for a while; when all are, the one that is to be asked again soonest is
-//! tried. No request is made only to find out whether a node works. A call has one deadline for all its attempts.
+//! Nodes are asked in turn. One that fails is left alone for a while; when all are, the one that is to be asked again soonest
+//! is tried. No request is made only to find out whether a node works. A call has one deadline for all its attempts.
 
 use std::time::Duration;
 
@@ -246,7 +246,10 @@ impl ClusterClient {
         let lost = self.system == System::Elasticsearch && node.lost_product_name(named);
         lost.then(|| {
             let why = answer.foreign(self.system);
-            format!("{why} (it lacks the header {PRODUCT}, which came from this address before; if a proxy removes it since, restart elastauth)")
+            format!(
+                "{why} (it lacks the header {PRODUCT}, which came from this address before; if a proxy removes it since, restart \
+                 elastauth)"
+            )
         })
     }
 }

@@ -110,8 +110,8 @@ impl Elastic {
         RESERVED.contains(&name) || self.settings.connection.is_own_account(name) || learned()
     }
 
-    /// Sends a call with the administrator's credential. A 403 or 410 for it, like a 401 (which [`ClusterClient`] reports), is an
-    /// outage that a person has to end, and never the fault of the user that the call is about.
+    /// Sends a call with the administrator's credential. A 403 or 410 for it, like a 401 (which [`ClusterClient`] reports),
+    /// is an outage that a person has to end, and never the fault of the user that the call is about.
     async fn send(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, NoResponse> {
         let answer = self.client.send(call, limit).await?;
         if matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::GONE) {
@@ -121,8 +121,8 @@ impl Elastic {
         Ok(answer)
     }
 
-    /// Warns once where an answer lacks the product's name. That is no more than a hint: proxies may remove it, and Elasticsearch
-    /// before 7.14 does not send it; nor does OpenSearch.
+    /// Warns once where an answer lacks the product's name. That is no more than a hint: proxies may remove it, and
+    /// Elasticsearch before 7.14 does not send it; nor does OpenSearch.
     fn warn_of_other_products(&self, answer: &Answer) {
         let unnamed = answer.status.is_success() && answer.headers.get("x-elastic-product").is_none();
         if unnamed && !self.warned_of_other_product.swap(true, Ordering::Relaxed) {
@@ -185,7 +185,7 @@ impl Provisioner for Elastic {
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
-        let call = Call::get(&["_security", "_authenticate"]).as_user(username.as_str(), password.expose());
+        let call = Call::get(&["_security", "_authenticate"]).by_user(username.as_str(), password.expose());
         let answer = self.client.send(&call.expecting(ExpectedAnswer::Account), self.settings.timeout).await;
         let answer = answer.map_err(|NoResponse { why, .. }| InspectError::Unavailable(why))?;
         let body = answer.body();

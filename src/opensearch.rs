@@ -84,9 +84,9 @@ impl OpenSearch {
         self.queue.submit((user.clone(), password), (inspected_at, ends), write).await
     }
 
-    /// Tries the first hash by a login. Where OpenSearch cannot use it, the user is written again with the password in the clear.
-    /// OpenSearch accepts any text for a hash without an error (`plugins.security.password.hashing.algorithm` may name another
-    /// algorithm).
+    /// Tries the first hash by a login. Where OpenSearch cannot use it, the user is written again with the password in the
+    /// clear. OpenSearch accepts any text for a hash without an error (`plugins.security.password.hashing.algorithm` may name
+    /// another algorithm).
     async fn try_hash(&self, user: &UserSpec, password: &Password, ends: Instant) -> Result<(), WriteError> {
         match self.log_in(&user.username, password).await {
             Ok(Login::Accepted { .. }) => self.passwords.accept(),

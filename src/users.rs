@@ -1,5 +1,5 @@
-//! What `elastauth users` does: lists, disables, deletes, releases, adopts and rebinds users. Only users that carry the stamp of
-//! this deployment are touched, and others only to adopt them.
+//! What `elastauth users` does: lists, disables, deletes, releases, adopts and rebinds users. Only users that carry the stamp
+//! of this deployment are touched, and others only to adopt them.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -45,7 +45,8 @@ pub struct Stamp {
     pub cluster: String,
     /// The issuer that the user belongs to.
     pub issuer: String,
-    /// The subject that the user belongs to; none for a user that was handed over without one: the first subject that comes gets it.
+    /// The subject that the user belongs to; none for a user that was handed over without one: the first subject that comes
+    /// gets it.
     pub subject: Option<String>,
     /// When the token or the headers were made that the roles come from, in milliseconds since 1970.
     pub as_of: Millis,

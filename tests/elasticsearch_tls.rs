@@ -1,5 +1,5 @@
-//! Requirement 34: which servers elastauth trusts as Elasticsearch, and the client certificate that it shows. Nothing is sent to
-//! other servers.
+//! Requirement 34: which servers elastauth trusts as Elasticsearch, and the client certificate that it shows. Nothing is sent
+//! to other servers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -123,7 +123,7 @@ impl Administrator {
         let text = match read {
             Ok(Ok(text)) => Zeroizing::new(text),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "The file with the administrator's secret cannot be read: the secret that was read last stays in use");
+                tracing::warn!(%error, "The file with the administrator's secret cannot be read: the last secret stays in use");
                 return Refreshed::Same;
             }
             Err(_panicked) => return Refreshed::Same,

@@ -15,7 +15,7 @@ pub struct Answer {
     /// To be read before the body: errors come with bodies of many forms.
     pub status: StatusCode,
     /// All headers, such as `x-elastic-product`.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     content: Content,
     after_unknown: bool,
 }
@@ -79,13 +79,13 @@ impl Answer {
 
     /// Whether an earlier attempt at the same call may have had an effect.
     #[must_use]
-    pub fn after_unknown(&self) -> bool {
+    pub(crate) fn after_unknown(&self) -> bool {
         self.after_unknown
     }
 
     /// The body; `null` where it is not JSON.
     #[must_use]
-    pub fn body(&self) -> &Value {
+    pub(crate) fn body(&self) -> &Value {
         match &self.content {
             Content::Json(body) => body,
             Content::Text(_) => &Value::Null,
@@ -94,13 +94,13 @@ impl Answer {
 
     /// Whether the body is `{}`.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.body().as_object().is_some_and(serde_json::Map::is_empty)
     }
 
     /// The body without a copy; `null` where it is not JSON.
     #[must_use]
-    pub fn into_body(self) -> Value {
+    pub(crate) fn into_body(self) -> Value {
         match self.content {
             Content::Json(body) => body,
             Content::Text(_) => Value::Null,
@@ -118,7 +118,7 @@ impl Answer {
     /// `error.reason`, a bare `error`, `message`, a bare `reason`, or the text; at most 200 characters, none of them
     /// a control character.
     #[must_use]
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         match &self.content {
             Content::Json(body) => {
                 let error = &body["error"];
@@ -132,7 +132,7 @@ impl Answer {
 
     /// `error.type`, or the type of the first cause; empty where there is neither.
     #[must_use]
-    pub fn kind(&self) -> String {
+    pub(crate) fn kind(&self) -> String {
         let error = &self.body()["error"];
         let kind = error["type"].as_str().or_else(|| error["root_cause"][0]["type"].as_str());
         kind.unwrap_or_default().to_owned()
@@ -140,7 +140,7 @@ impl Answer {
 
     /// The status and the reason, for log lines.
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let reason = self.reason();
         if reason.is_empty() { self.status.as_u16().to_string() } else { format!("{} {reason}", self.status.as_u16()) }
     }
@@ -158,7 +158,8 @@ impl Answer {
         let (status, hint) = (self.status.as_u16(), line(hint.trim(), 80));
         let hint = if hint.is_empty() { hint } else { format!(" \"{hint}\"") };
         format!(
-            "something between elastauth and {} answered in its place: {status} {}{hint}; check elasticsearch.hosts, and the proxies and load balancers in front of the cluster",
+            "something between elastauth and {} answered in its place: {status} {}{hint}; check \
+             elasticsearch.hosts, and the proxies and load balancers in front of the cluster",
             system.name(),
             line(kind, 80)
         )

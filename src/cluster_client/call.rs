@@ -34,7 +34,7 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// `path` has the segments before they are encoded; whatever one holds, it stays one segment.
     #[must_use]
-    pub fn new(method: Method, path: &[&'a str]) -> Self {
+    pub(crate) fn new(method: Method, path: &[&'a str]) -> Self {
         let (path, max_answer, expected) = (path.to_vec(), MAX_ANSWER, ExpectedAnswer::Object);
         Self { method, path, query: None, body: None, user_credential: None, context: None, max_answer, expected }
     }
@@ -47,13 +47,13 @@ impl<'a> Call<'a> {
 
     /// Sets the query, which is encoded already and has no question mark.
     #[must_use]
-    pub fn query(self, query: &'a str) -> Self {
+    pub(crate) fn query(self, query: &'a str) -> Self {
         Self { query: Some(query), ..self }
     }
 
     /// Sets how many bytes the answer may have, instead of a megabyte.
     #[must_use]
-    pub fn at_most(self, max_answer: usize) -> Self {
+    pub(crate) fn at_most(self, max_answer: usize) -> Self {
         Self { max_answer, ..self }
     }
 
@@ -65,20 +65,20 @@ impl<'a> Call<'a> {
 
     /// Sets a JSON body.
     #[must_use]
-    pub fn json(self, body: &Value) -> Self {
+    pub(crate) fn json(self, body: &Value) -> Self {
         Self { body: Some(body.to_string().into_bytes()), ..self }
     }
 
     /// Sends the user's own credential instead of the administrator's.
     #[must_use]
-    pub fn as_user(self, username: &str, password: &str) -> Self {
+    pub(crate) fn by_user(self, username: &str, password: &str) -> Self {
         Self { user_credential: account::basic(username, password), ..self }
     }
 
-    /// Sends the id and the trace of the request that caused the call, for the logs and traces of the cluster: `X-Opaque-Id` and
-    /// `traceparent`.
+    /// Sends the id and the trace of the request that caused the call, for the logs and traces of the cluster: `X-Opaque-Id`
+    /// and `traceparent`.
     #[must_use]
-    pub fn on_behalf_of(self, context: &'a RequestContext) -> Self {
+    pub(crate) fn on_behalf_of(self, context: &'a RequestContext) -> Self {
         Self { context: Some(context), ..self }
     }
 
@@ -94,13 +94,14 @@ impl<'a> Call<'a> {
         self.body.is_some()
     }
 
-    /// Whether the call may change something, so that it may not be sent twice. A `POST` that only asks is taken for a write, too.
+    /// Whether the call may change something, so that it may not be sent twice. A `POST` that only asks is taken for a write,
+    /// too.
     pub(super) fn is_write(&self) -> bool {
         self.method != Method::GET && self.method != Method::HEAD
     }
 
-    /// The address of the call at this node; none where a segment is empty, `.` or `..`: `url::Url` removes such segments, so the
-    /// result is compared with what was put in.
+    /// The address of the call at this node; none where a segment is empty, `.` or `..`: `url::Url` removes such segments, so
+    /// the result is compared with what was put in.
     pub(super) fn url(&self, base: &Url) -> Option<Url> {
         let mut path = base.path().trim_end_matches('/').to_owned();
         for segment in &self.path {

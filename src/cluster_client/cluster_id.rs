@@ -1,5 +1,5 @@
-//! Identifies the cluster that answers: by the id that it gave itself, and by the addresses under which it is asked. A cluster that
-//! was built anew under the old addresses has another id, and none of the users that records speak of.
+//! Identifies the cluster that answers: by the id that it gave itself, and by the addresses under which it is asked. A
+//! cluster that was built anew under the old addresses has another id, and none of the users that records speak of.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,8 @@ use crate::digest::Digest;
 
 /// How often requests make the cluster be asked for its id.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The same after a call without an answer: while the cluster cannot be reached, requests that the store can serve must not wait
-/// for it again and again.
+/// The same after a call without an answer: while the cluster cannot be reached, requests that the store can serve must not
+/// wait for it again and again.
 const PAUSE_WITHOUT_ANSWER: Duration = Duration::from_secs(30);
 /// The id that a node shows as long as it has not joined a cluster.
 const NOT_JOINED: &str = "_na_";
@@ -31,7 +31,8 @@ const NEEDED: &str = "cluster:monitor/main";
 pub(crate) struct ClusterId {
     hosts: Digest,
     uuid: Mutex<Option<Arc<str>>>,
-    /// Until when requests do not make the cluster be asked again. The lock is held while it is asked, so that it is asked once.
+    /// Until when requests do not make the cluster be asked again. The lock is held while it is asked, so that it is asked
+    /// once.
     pause: tokio::sync::Mutex<Option<Instant>>,
     /// Whether the cluster refused to say when it was last asked.
     refused: AtomicBool,
@@ -67,8 +68,8 @@ impl ClusterId {
         self.known()
     }
 
-    /// Asks the cluster, and answers whether there was an answer. Without one, or with one that names no cluster, what was known
-    /// stays.
+    /// Asks the cluster, and answers whether there was an answer. Without one, or with one that names no cluster, what was
+    /// known stays.
     pub(crate) async fn read(&self, client: &ClusterClient, limit: Duration) -> bool {
         let Ok(answer) = client.send(&Call::get(&[]), limit).await else { return false };
         self.learn(&answer);

@@ -46,7 +46,8 @@ impl Condition {
                 Ok(()) => tracing::info!("{system} and the administrator's account work"),
                 Err(why) => tracing::warn!(
                     why,
-                    "{system} or the administrator's account does not work: users that are not cached yet are denied until it does"
+                    "{system} or the administrator's account does not work: users that are not cached yet are denied until it \
+                     does"
                 ),
             }
         }

@@ -1,4 +1,5 @@
-//! Foreign answers for tests: what load balancers, gateways, login pages and firewalls were seen to answer in a cluster's place.
+//! Foreign answers for tests: what load balancers, gateways, login pages and firewalls were seen to answer in a cluster's
+//! place.
 
 /// Status, content type and body of an answer.
 pub(crate) type ForeignAnswer = (u16, &'static str, &'static str);

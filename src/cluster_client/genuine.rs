@@ -1,7 +1,7 @@
 //! Decides whether an answer is genuine, that is, the own answer of the system that was asked. A load balancer, an ingress, a
-//! login page or a firewall on the way can answer in its place, with any status and any body. Nothing may be concluded from such
-//! a foreign answer: not that a user is absent, not that a write was applied or refused, not that a password is wrong. Every
-//! answer of both back ends is checked here.
+//! login page or a firewall on the way can answer in its place, with any status and any body. Nothing may be concluded from
+//! such a foreign answer: not that a user is absent, not that a write was applied or refused, not that a password is wrong.
+//! Every answer of both back ends is checked here.
 
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
@@ -61,8 +61,8 @@ impl System {
     }
 }
 
-/// As Elasticsearch's `RestGetUsersAction`, `RestPutUserAction` and their neighbours answer. For a user that does not exist this
-/// is 404 with `{}`.
+/// As Elasticsearch's `RestGetUsersAction`, `RestPutUserAction` and their neighbours answer. For a user that does not exist
+/// this is 404 with `{}`.
 fn elasticsearch(expected: ExpectedAnswer<'_>, status: StatusCode, body: &Map<String, Value>) -> bool {
     let user = |user: &Value| user["roles"].is_array() && user["metadata"].is_object() && user["enabled"].is_boolean();
     let is = |key: &str, test: fn(&Value) -> bool| body.get(key).is_some_and(test);
@@ -104,8 +104,9 @@ fn opensearch(expected: ExpectedAnswer<'_>, status: StatusCode, body: &Map<Strin
     }
 }
 
-/// `{"error":{"type":…,"reason":…},"status":n}`, of both systems. A request that reached no handler gets a text for `error`, in which
-/// values are in brackets: `no handler found for uri [/x]`. The brackets tell it from Spring's `{"status":404,"error":"Not Found"}`.
+/// `{"error":{"type":…,"reason":…},"status":n}`, of both systems. A request that reached no handler gets a text for `error`,
+/// in which values are in brackets: `no handler found for uri [/x]`. The brackets tell it from Spring's
+/// `{"status":404,"error":"Not Found"}`.
 fn exception(status: StatusCode, body: &Value) -> bool {
     let error = &body["error"];
     let same = body["status"] == status.as_u16();

@@ -9,7 +9,8 @@ use url::Url;
 
 use crate::outbound;
 
-/// A node that failed is left alone for this long at first, and twice as long after each further failure up to the second figure.
+/// A node that failed is left alone for this long at first, and twice as long after each further failure up to the second
+/// figure.
 const BACK_OFF: Duration = Duration::from_secs(1);
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
@@ -23,8 +24,8 @@ pub(super) struct NodePool {
 pub(super) struct Node {
     pub(super) base: Url,
     health: Mutex<Health>,
-    /// Whether an answer from this address ever named the product. After that, an answer without the name is foreign. Where a proxy
-    /// removes the header no answer has the name, and the body alone decides.
+    /// Whether an answer from this address ever named the product. After that, an answer without the name is foreign. Where a
+    /// proxy removes the header no answer has the name, and the body alone decides.
     product_named: AtomicBool,
 }
 
@@ -43,8 +44,8 @@ impl NodePool {
         Self { nodes, next: AtomicUsize::new(0) }
     }
 
-    /// The nodes to try, in this order: those that are not avoided, each call beginning with another one, and again from the first
-    /// until there are enough attempts. When all are avoided, only the one that is avoided for the shortest time.
+    /// The nodes to try, in this order: those that are not avoided, each call beginning with another one, and again from the
+    /// first until there are enough attempts. When all are avoided, only the one that is avoided for the shortest time.
     pub(super) fn plan(&self, attempts: usize) -> Vec<&Node> {
         let (now, start) = (Instant::now(), self.next.fetch_add(1, Ordering::Relaxed));
         let all = (0..self.nodes.len()).filter_map(|i| self.nodes.get((start.wrapping_add(i)) % self.nodes.len()));

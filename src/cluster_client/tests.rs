@@ -160,7 +160,7 @@ async fn an_administrator_that_is_rejected_is_not_tried_again_for_a_while() {
     let error = client.send(&put(), LIMIT).await.unwrap_err();
     assert!(!error.sent && error.why.contains("rejected"), "{}", error.why);
     assert_eq!(node.asked.load(Ordering::SeqCst), 1);
-    let own = Call::get(&["a"]).as_user("ann", "p");
+    let own = Call::get(&["a"]).by_user("ann", "p");
     assert_eq!(client.send(&own, LIMIT).await.unwrap().status.as_u16(), 401, "users' own logins go on");
 }
 
@@ -168,7 +168,7 @@ async fn an_administrator_that_is_rejected_is_not_tried_again_for_a_while() {
 #[tokio::test]
 async fn a_users_401_does_not_bar_the_administrator() {
     let (_node, client) = one(&[(401, error(401, "security_exception")), (200, "{}")]).await;
-    let own = Call::get(&["a"]).as_user("ann", "p");
+    let own = Call::get(&["a"]).by_user("ann", "p");
     assert_eq!(client.send(&own, LIMIT).await.unwrap().status.as_u16(), 401);
     assert_eq!(client.send(&put(), LIMIT).await.unwrap().status.as_u16(), 200);
 }

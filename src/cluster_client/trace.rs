@@ -24,8 +24,8 @@ pub(super) fn attempt(call: &Call<'_>, url: &Url, turn: usize) -> Span {
     )
 }
 
-/// Notes the status on the span, and whether it is a failure. A 404 is none, as most reads are to find out whether a user exists;
-/// a foreign answer always is, with a kind of its own.
+/// Notes the status on the span, and whether it is a failure. A 404 is none, as most reads are to find out whether a user
+/// exists; a foreign answer always is, with a kind of its own.
 pub(super) fn answered(span: &Span, status: StatusCode, foreign: bool) {
     span.record("http.response.status_code", i64::from(status.as_u16()));
     if foreign {

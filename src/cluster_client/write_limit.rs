@@ -1,5 +1,5 @@
-//! Limits how many writes are sent at the same time, and how many in a second, and measures how fast they are: a write makes the
-//! cluster hash a password, so that more of them at once only take longer.
+//! Limits how many writes are sent at the same time, and how many in a second, and measures how fast they are: a write makes
+//! the cluster hash a password, so that more of them at once only take longer.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub struct WriteLimits {
 }
 
 impl WriteLimits {
-    /// The throughput where a write takes so long on average. As many may wait as get their turn within half of the patience: the
-    /// other half is for the write itself, and for turns that come late. As many as may write at once may always wait.
+    /// The throughput where a write takes so long on average. As many may wait as get their turn within half of the patience:
+    /// the other half is for the write itself, and for turns that come late. As many as may write at once may always wait.
     fn throughput(&self, mean: Duration) -> Throughput {
         let each = mean / u32::try_from(self.concurrent).unwrap_or(u32::MAX);
         let each = self.interval().map_or(each, |interval| interval.max(each));

@@ -7,8 +7,8 @@ use crate::identity::Owner;
 use crate::native_user::{Entries, MANAGER, RELEASED, StoredStamp, entries_of, entries_of_write};
 use crate::users::Stamp;
 
-/// The metadata of a write. Every key is written every time: a write without a password merges `metadata`, and a key that is left
-/// out keeps its former value.
+/// The metadata of a write. Every key is written every time: a write without a password merges `metadata`, and a key that is
+/// left out keeps its former value.
 pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Value {
     json!({ "managed_by": MANAGER, "elastauth": section(entries_of_write(cluster, store, user)) })
 }

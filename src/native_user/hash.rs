@@ -19,7 +19,8 @@ pub(super) enum HashError {
     /// The operating system had no random numbers, or the library failed.
     #[error("the password could not be hashed: {0}")]
     Failed(String),
-    /// The hash was tried on the password and did not fit. OpenSearch accepts any text for a hash, and the user could not log in.
+    /// The hash was tried on the password and did not fit. OpenSearch accepts any text for a hash, and the user could not log
+    /// in.
     #[error("the hash does not fit the password: it is not sent")]
     Wrong,
 }
@@ -32,7 +33,8 @@ pub(super) struct Hasher {
 }
 
 impl Hasher {
-    /// `cost` is the binary logarithm of the number of rounds, 4 to 31; as many passwords are hashed at once as half of `cores`.
+    /// `cost` is the binary logarithm of the number of rounds, 4 to 31; as many passwords are hashed at once as half of
+    /// `cores`.
     pub(super) fn new(cost: u32, version: Version, cores: usize) -> Self {
         Self { cost, version, permits: Arc::new(Semaphore::new((cores / 2).max(1))) }
     }

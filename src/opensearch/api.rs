@@ -1,4 +1,5 @@
-//! Makes the requests to the REST API of OpenSearch's security plugin: `_plugins/_security/api/internalusers` and its neighbours.
+//! Makes the requests to the REST API of OpenSearch's security plugin: `_plugins/_security/api/internalusers` and its
+//! neighbours.
 
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ const AUTHINFO: [&str; 3] = ["_plugins", "_security", "authinfo"];
 /// Sends the requests, with the administrator's credential and with those of users.
 pub(super) struct Api {
     pub(super) administrator: ClusterClient,
-    /// For logins of users. It has no client certificate: over a connection with the administrator's, OpenSearch takes every user
-    /// for the administrator, whatever password is sent.
+    /// For logins of users. It has no client certificate: over a connection with the administrator's, OpenSearch takes every
+    /// user for the administrator, whatever password is sent.
     users: ClusterClient,
     pub(super) cluster_id: ClusterId,
     cluster: String,
@@ -119,7 +120,7 @@ impl Api {
     /// Tries the user's own credential.
     pub(super) async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         let call =
-            Call::get(&AUTHINFO).as_user(username.as_str(), password.expose()).expecting(ExpectedAnswer::Account);
+            Call::get(&AUTHINFO).by_user(username.as_str(), password.expose()).expecting(ExpectedAnswer::Account);
         let answer = self.users.send(&call, self.timeout).await.map_err(unavailable)?;
         let body = answer.body();
         match answer.status {

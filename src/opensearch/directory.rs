@@ -1,5 +1,5 @@
-//! Lists and changes users for the command `elastauth users`, over the same API. After each change, as after all writes, every node
-//! forgets all logins.
+//! Lists and changes users for the command `elastauth users`, over the same API. After each change, as after all writes,
+//! every node forgets all logins.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Makes writes wait for one another and puts together those that wait: all users are in one document, and after each write of it
-//! every node forgets all logins.
+//! Makes writes wait for one another and puts together those that wait: all users are in one document, and after each write
+//! of it every node forgets all logins.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -108,8 +108,8 @@ impl Queue {
         self.state.lock()
     }
 
-    /// Waits until `ends` for the write of this user, which was inspected at `inspected_at`. `write` writes some users together and
-    /// gives each its result. It never runs twice at the same time, and goes on when the caller is gone.
+    /// Waits until `ends` for the write of this user, which was inspected at `inspected_at`. `write` writes some users
+    /// together and gives each its result. It never runs twice at the same time, and goes on when the caller is gone.
     pub(super) async fn submit<W, F>(
         self: &Arc<Self>,
         (user, password): (UserSpec, PasswordField),

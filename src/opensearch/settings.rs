@@ -25,8 +25,8 @@ pub struct Settings {
     pub roles: RoleField,
     /// `elasticsearch.opensearch_hash`: where passwords are hashed. Default `Here`.
     pub hashing: Hashing,
-    /// `elasticsearch.opensearch_write_interval`: the least time from the beginning of one write to that of the next. Users that
-    /// wait meanwhile are written together. Default 500 ms.
+    /// `elasticsearch.opensearch_write_interval`: the least time from the beginning of one write to that of the next. Users
+    /// that wait meanwhile are written together. Default 500 ms.
     pub write_interval: Duration,
     /// `elasticsearch.opensearch_max_batch`: how many users one write may have. Default 100.
     pub max_batch: usize,

@@ -66,7 +66,8 @@ pub(super) fn check(user: &Value, cluster: &str, owner: &Owner) -> Result<(), Re
     if is_reserved(user) { Err(Refused::Reserved) } else { stored(user).check(cluster, owner) }
 }
 
-/// Whether the user is built in. With a client certificate an administrator sees hidden users, too, and could write reserved ones.
+/// Whether the user is built in. With a client certificate an administrator sees hidden users, too, and could write reserved
+/// ones.
 pub(super) fn is_reserved(user: &Value) -> bool {
     ["reserved", "hidden", "static"].iter().any(|flag| user[*flag] == true)
 }

@@ -1,5 +1,5 @@
-//! How answers are read and what is sent again, against a server that answers as the real one was seen to. `tests/opensearch` runs
-//! against the real one.
+//! How answers are read and what is sent again, against a server that answers as the real one was seen to. `tests/opensearch`
+//! runs against the real one.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -311,8 +311,8 @@ async fn one_bad_user_in_a_batch_is_found_and_the_others_are_written() {
     assert!(writes <= 9, "halves, not each alone: {writes}");
 }
 
-/// Writes six users at once, among them `u3`, which must not be written. They wait for a first write and are inspected again; then
-/// the others are written together. Answers the result of `u3`.
+/// Writes six users at once, among them `u3`, which must not be written. They wait for a first write and are inspected again;
+/// then the others are written together. Answers the result of `u3`.
 async fn six_that_wait(server: &Server) -> Result<(), WriteError> {
     let mut settings = settings(server.url.clone());
     settings.write_interval = Duration::from_millis(600);

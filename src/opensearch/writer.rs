@@ -28,8 +28,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// OpenSearch refuses a whole request for one user in it. Then the halves are tried, down to that user, so that the others are
-    /// written and each gets its own result. After a refused request no node forgets any login.
+    /// OpenSearch refuses a whole request for one user in it. Then the halves are tried, down to that user, so that the
+    /// others are written and each gets its own result. After a refused request no node forgets any login.
     pub(super) async fn write(&self, jobs: Vec<Job>) {
         let mut groups = vec![jobs];
         while let Some(group) = groups.pop() {

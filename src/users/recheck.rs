@@ -1,8 +1,9 @@
 //! Checks users again after an action, when no write that was sent before it can be applied any more.
 //!
-//! A replica that serves reads a user straight before it writes it, and does not write a user that is disabled or released. But a
-//! write that was already on its way is applied after the action and undoes it: it says `enabled: true`, makes a deleted user
-//! again, and carries the former stamp. It cannot be called back, so the only remedy is to check when it has been applied.
+//! A replica that serves reads a user straight before it writes it, and does not write a user that is disabled or released.
+//! But a write that was already on its way is applied after the action and undoes it: it says `enabled: true`, makes a
+//! deleted user again, and carries the former stamp. It cannot be called back, so the only remedy is to check when it has
+//! been applied.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -15,8 +16,8 @@ use super::task::Task;
 use super::{Account, Directory};
 use crate::credentials::Store;
 
-/// How often users are checked again. What the first check repeats may itself be undone, by a write of a replica that read the user
-/// while the action was undone.
+/// How often users are checked again. What the first check repeats may itself be undone, by a write of a replica that read
+/// the user while the action was undone.
 const CHECKS: usize = 2;
 
 /// How long to wait for writes that were sent before the action.

@@ -92,7 +92,7 @@ impl Selection {
 
     /// Whether the task is for this account. Accounts without a stamp do not meet rules about stamps.
     #[must_use]
-    pub fn includes(&self, account: &Account, today: Day) -> bool {
+    pub(crate) fn includes(&self, account: &Account, today: Day) -> bool {
         let stamp = account.stamp.as_ref();
         let named = self.names.is_empty() || self.names.contains(&account.name);
         let matches = self.matching.as_ref().is_none_or(|pattern| pattern.matches(&account.name));

@@ -57,8 +57,8 @@ async fn a_hidden_or_reserved_user_is_refused_as_reserved_when_written_too() {
     }
 }
 
-/// With the certificate of a super-administrator hidden users are seen, and reserved ones could be written. Over a connection with it,
-/// OpenSearch takes every user for that administrator, whatever password is sent.
+/// With the certificate of a super-administrator hidden users are seen, and reserved ones could be written. Over a connection
+/// with it, OpenSearch takes every user for that administrator, whatever password is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_super_administrators_certificate_nobody_more_is_touched_and_logins_are_the_users_own() {
     let Some(node) = server::node().await else { return };
