@@ -6,7 +6,7 @@ use super::*;
 use crate::cluster_client::foreign_answers::{FOREIGN_ANSWERS, ForeignAnswer};
 use crate::users::Directory as _;
 
-/// An Elasticsearch whose address gives the same foreign answer for all paths, perhaps except one.
+/// A back end with one address, which gives the same foreign answer for all paths, perhaps except one.
 struct Place {
     elastic: Elastic,
     now: Arc<Mutex<ForeignAnswer>>,
