@@ -1,5 +1,5 @@
-// The certified OpenID provider that tests log in to: one public client, one API with signed access tokens, and a door for the
-// test to change keys through. Prints its address.
+// The certified OpenID provider at which tests log in: one public client, one API with signed access tokens, and endpoints by which
+// a test changes the keys. It prints its address.
 import { createServer } from 'node:http';
 import { randomUUID } from 'node:crypto';
 import Provider from 'oidc-provider';
@@ -25,7 +25,7 @@ class Kept {
   async revokeByGrantId(grant) { for (const [key, { grantId }] of kept) if (grantId === grant) kept.delete(key); }
 }
 
-// `ann` is in admins, everybody else in developers.
+// `ann` is in admins, all others in developers.
 function claims(account) {
   return {
     sub: `id-of-${account}`,

@@ -1,5 +1,5 @@
-//! A stand-in for Authelia's endpoint for Envoy (`/api/authz/ext-authz/`): a session cookie names the person, and without one the
-//! way leads to the portal.
+//! A stand-in for Authelia's endpoint for Envoy (`/api/authz/ext-authz/`): a session cookie names the user, and without one it
+//! redirects to the portal.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,18 +10,18 @@ use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Where people log in.
+/// The address of the portal where users log in.
 pub const PORTAL: &str = "https://auth.example.org/";
 
-/// It ends when dropped.
+/// A running stand-in; dropping it ends it.
 pub struct Authelia {
-    /// `127.0.0.1:port`
+    /// The address to connect to, as `127.0.0.1:port`.
     pub address: String,
     asked: Asked,
     task: JoinHandle<()>,
 }
 
-/// The headers of each question.
+/// The headers of each request.
 type Asked = Arc<Mutex<Vec<HeaderMap>>>;
 
 impl Drop for Authelia {
@@ -31,7 +31,7 @@ impl Drop for Authelia {
 }
 
 impl Authelia {
-    /// On a free port.
+    /// Starts the stand-in on a free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -41,15 +41,15 @@ impl Authelia {
         Self { address, asked, task }
     }
 
-    /// The headers of each question so far.
+    /// The headers of each request so far.
     #[must_use]
     pub fn asked(&self) -> Vec<HeaderMap> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-/// The session is `authelia_session=USER:GROUPS`. A user without groups gets no header of groups, so that what a client sent would
-/// stay.
+/// The session is `authelia_session=USER:GROUPS`. A user without groups gets no header of groups, as with Authelia itself, so
+/// that one that the client sent would stay.
 async fn authorize(State(asked): State<Asked>, uri: Uri, headers: HeaderMap) -> Response {
     asked.lock().unwrap().push(headers.clone());
     assert!(uri.path().starts_with("/api/authz/ext-authz/"), "{uri}");

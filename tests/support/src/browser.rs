@@ -1,4 +1,4 @@
-//! A person with a browser, as far as logging in needs one: cookies are kept, redirects followed, forms filled in.
+//! A browser as far as a login needs one: it keeps cookies, follows redirects and fills in forms.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +11,25 @@ use serde_json::Value;
 
 use crate::secrets;
 
-/// What a login ends in.
+/// The tokens that a login returns.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// For the API.
+    /// The access token, for the API.
     pub access: String,
-    /// For the client.
+    /// The ID token, for the client itself.
     pub id: String,
-    /// For the next ones.
+    /// The refresh token, which returns new tokens.
     pub refresh: String,
 }
 
-/// A client of a provider.
+/// A client that is registered at a provider.
 #[derive(Clone, Debug)]
 pub struct OidcClient {
-    /// The provider.
+    /// The provider's issuer address.
     pub issuer: String,
-    /// `client_id`
+    /// The `client_id` at the provider.
     pub id: &'static str,
-    /// Where the provider sends the browser back to; nobody listens there.
+    /// The address to which the provider redirects the browser; no process listens there.
     pub redirect_uri: &'static str,
 }
 
@@ -45,7 +45,7 @@ struct Browser<'a> {
 }
 
 impl OidcClient {
-    /// Logs in as a person does: authorization code with PKCE (RFC 7636), through the provider's own pages.
+    /// Logs in as a user does: by the authorization code flow with PKCE (RFC 7636), through the provider's own pages.
     pub async fn log_in(&self, user: &str, password: &str) -> Tokens {
         let mut random = [0; 32];
         SystemRandom::new().fill(&mut random).unwrap();
@@ -86,7 +86,7 @@ impl OidcClient {
         panic!("the login of {user} does not end");
     }
 
-    /// Tokens for a refresh token.
+    /// Exchanges a refresh token for new tokens.
     pub async fn refresh(&self, refresh_token: &str) -> Tokens {
         self.grant(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]).await
     }
@@ -115,7 +115,7 @@ impl OidcClient {
 const FORM: &str = "application/x-www-form-urlencoded";
 
 impl Browser<'_> {
-    /// Follows redirects until a page, or until the way leads back to the client.
+    /// Follows redirects until there is a page, or until one leads back to the client.
     async fn go(&mut self, mut method: Method, mut url: Url, mut body: Option<String>) -> Landed {
         for _redirect in 0..10 {
             if url.as_str().starts_with(self.client.redirect_uri) {
@@ -148,7 +148,7 @@ fn encode(fields: &[(String, String)]) -> String {
     Url::parse_with_params("http://form", fields).unwrap().query().unwrap().to_owned()
 }
 
-/// The page's form, filled in: where it goes to, and its fields.
+/// Fills in the page's form; returns the address to which it is sent, and its fields.
 fn form(page: &str, user: &str, password: &str) -> (String, Vec<(String, String)>) {
     let (_, form) = page.split_once("<form").unwrap_or_else(|| panic!("no form on the page: {page}"));
     let form = form.split("</form>").next().unwrap();

@@ -1,4 +1,4 @@
-//! Certificates for tests: authorities of their own, and what they sign.
+//! Certificates for tests: certificate authorities made for one test, and the certificates that they sign.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::secrets;
 
-/// Who signs.
+/// A certificate authority.
 pub struct Authority {
-    /// Its certificate, PEM.
+    /// The authority's own certificate as PEM.
     pub pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A certificate and its key, PEM.
+/// A certificate and its private key.
 pub struct Pair {
-    /// The certificate.
+    /// The certificate as PEM.
     pub cert: String,
-    /// The key.
+    /// The private key as PEM (PKCS#8).
     pub key: String,
 }
 
 impl Authority {
-    /// A fresh one.
+    /// Makes an authority with a new key.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
@@ -38,7 +38,7 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// Signs a certificate for these names: URIs where they have `://`, host names otherwise.
+    /// Signs a certificate for these names; a name with `://` becomes a URI, any other a host name.
     #[must_use]
     pub fn sign(&self, names: &[&str]) -> Pair {
         let mut params = CertificateParams::default();
@@ -53,7 +53,7 @@ impl Authority {
         self.finish(params)
     }
 
-    /// For a server on 127.0.0.1.
+    /// Signs a certificate for a server on 127.0.0.1.
     #[must_use]
     pub fn server(&self) -> Pair {
         let mut params = CertificateParams::default();
@@ -70,7 +70,7 @@ impl Authority {
     }
 }
 
-/// What a client trusts and shows.
+/// The TLS configuration of a client that trusts these authorities and shows this certificate.
 #[must_use]
 pub fn client(trusted: &[&Authority], shown: Option<&Pair>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();

@@ -1,4 +1,4 @@
-//! A gRPC client of Check that sends any bytes and answers the bytes that came back.
+//! A gRPC client of Check that sends any bytes and returns the bytes of the reply.
 
 use std::future::Future;
 use std::io;
@@ -30,18 +30,18 @@ use tower::service_fn;
 use crate::process::PATIENCE;
 use crate::secrets;
 
-/// A connection to one elastauth.
+/// A gRPC connection to one elastauth.
 #[derive(Clone)]
 pub struct Checker(tonic::client::Grpc<Channel>);
 
 impl Checker {
-    /// `address` is `127.0.0.1:port`.
+    /// Connects over plain TCP to `address`, which is `127.0.0.1:port`.
     pub async fn connect(address: &str) -> Self {
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self(tonic::client::Grpc::new(channel))
     }
 
-    /// Over TLS. What goes wrong in the handshake may show here or at the first call.
+    /// Connects over TLS. A failure of the handshake may only be reported by the first call.
     pub async fn connect_tls(address: &str, config: &Arc<ClientConfig>) -> Result<Self, tonic::transport::Error> {
         let (address, connector) = (address.to_owned(), TlsConnector::from(Arc::clone(config)));
         let connect = service_fn(move |_: Uri| {
@@ -56,7 +56,7 @@ impl Checker {
         Ok(Self(tonic::client::Grpc::new(channel)))
     }
 
-    /// Over a Unix socket.
+    /// Connects to the Unix socket at this path.
     pub async fn connect_unix(path: &Path) -> Result<Self, tonic::transport::Error> {
         let path = path.to_owned();
         let connect = service_fn(move |_: Uri| {
@@ -67,18 +67,18 @@ impl Checker {
         Ok(Self(tonic::client::Grpc::new(channel)))
     }
 
-    /// The standard health check (`grpc.health.v1`) of a service: whether it serves.
+    /// The standard health check (`grpc.health.v1`): whether this service is reported as serving.
     pub async fn serving(&self, service: &str) -> Result<bool, Status> {
         let answer = self.call("/grpc.health.v1.Health/Check", Request::new(health(service))).await?;
         Ok(answer[..] == [0x08, 1])
     }
 
-    /// The same, told anew whenever it changes.
+    /// Subscribes to the same: a message arrives whenever the status changes.
     pub async fn watch(&self, service: &str) -> Streaming<Bytes> {
         self.stream("/grpc.health.v1.Health/Watch", health(service)).await.unwrap()
     }
 
-    /// A call of `Check` whose message is never sent. `begun` is told when the call is on its way.
+    /// Begins a call of `Check` that never sends its message; `begun` is completed when the head of the call has been sent.
     pub async fn never_ending(self, begun: oneshot::Sender<()>) -> Result<(), Status> {
         let mut client = self.0;
         client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
@@ -87,7 +87,7 @@ impl Checker {
         client.client_streaming(Request::new(message), method, Plain).await.map(|_: tonic::Response<Bytes>| ())
     }
 
-    /// One message to a method that answers with many.
+    /// Calls a method that answers one message with a stream.
     pub async fn stream(&self, method: &'static str, request: Vec<u8>) -> Result<Streaming<Bytes>, Status> {
         let mut client = self.0.clone();
         client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
@@ -95,24 +95,24 @@ impl Checker {
         Ok(answer.into_inner())
     }
 
-    /// One call of `Check`.
+    /// Calls `Check` with these bytes as the message.
     pub fn check(&self, request: Vec<u8>) -> impl Future<Output = Result<Bytes, Status>> + use<> {
         self.call("/envoy.service.auth.v3.Authorization/Check", Request::new(request))
     }
 
-    /// Asks for a bearer of this token, as Envoy does.
+    /// Asks with this bearer token, as Envoy does.
     pub async fn ask(&self, token: &str) -> Answer {
         self.try_ask(token).await.unwrap()
     }
 
-    /// The same, of a process that may end meanwhile.
+    /// As [`Self::ask`], for a test that ends the process meanwhile.
     pub async fn try_ask(&self, token: &str) -> Result<Answer, Status> {
         secrets::keep_token(token);
         let reply = self.check(bearer(token)).await?;
         Ok(Answer::read(&reply))
     }
 
-    /// Asks until the answer is another than to come back later.
+    /// Asks again as long as the answer is to come back later.
     pub async fn ask_patiently(&self, token: &str) -> Answer {
         let ends = Instant::now() + PATIENCE;
         loop {
@@ -125,7 +125,7 @@ impl Checker {
         }
     }
 
-    /// One call of any unary method.
+    /// Calls any unary method.
     pub fn call(
         &self,
         method: &'static str,
@@ -140,14 +140,14 @@ impl Checker {
     }
 }
 
-/// An encoded `HealthCheckRequest`.
+/// Encodes a `HealthCheckRequest` for this service.
 fn health(service: &str) -> Vec<u8> {
     let mut request = vec![0x0a, u8::try_from(service.len()).unwrap()];
     request.extend(service.as_bytes());
     request
 }
 
-/// An encoded `CheckRequest` with this bearer token and nothing else.
+/// Encodes a `CheckRequest` with this bearer token and nothing else.
 #[must_use]
 pub fn bearer(token: &str) -> Vec<u8> {
     let headers = [("authorization".to_owned(), format!("Bearer {token}"))].into();
@@ -157,22 +157,22 @@ pub fn bearer(token: &str) -> Vec<u8> {
     CheckRequest { attributes }.encode_to_vec()
 }
 
-/// What Check said.
+/// The decision of Check, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Let through, under this name and password.
+    /// The request was let through with this user and password.
     Allowed {
-        /// Of the Elasticsearch user.
+        /// The username in Elasticsearch.
         user: String,
-        /// In the clear.
+        /// The password in the clear, as the Basic credential holds it.
         password: String,
     },
-    /// Refused with this HTTP status.
+    /// The request was refused with this HTTP status.
     Denied(i32),
 }
 
 impl Answer {
-    /// Reads an encoded reply.
+    /// Decodes a reply, and panics when it is not well formed.
     #[must_use]
     pub fn read(reply: &[u8]) -> Self {
         let text = String::from_utf8_lossy(reply);
@@ -197,7 +197,7 @@ impl Answer {
         }
     }
 
-    /// The password, if let through.
+    /// The password; `None` when the request was refused.
     #[must_use]
     pub fn password(&self) -> Option<&str> {
         match self {
@@ -207,7 +207,7 @@ impl Answer {
     }
 }
 
-/// When a refused client may come back, if the reply says so.
+/// The time after which a refused client may come back, if the reply contains it.
 #[must_use]
 pub fn retry_after(reply: &[u8]) -> Option<Duration> {
     let reply = CheckResponse::decode(reply).unwrap();
@@ -217,7 +217,7 @@ pub fn retry_after(reply: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(seconds.parse().unwrap()))
 }
 
-/// Is asked for the message when the head of the call is sent.
+/// A stream of messages that never yields one; it is polled first when the head of the call has been sent.
 struct NeverEnding(Option<oneshot::Sender<()>>);
 
 impl tokio_stream::Stream for NeverEnding {
@@ -231,7 +231,7 @@ impl tokio_stream::Stream for NeverEnding {
     }
 }
 
-/// Bytes as they are.
+/// A codec that passes bytes unchanged.
 #[derive(Clone, Copy, Default)]
 struct Plain;
 

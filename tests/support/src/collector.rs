@@ -1,4 +1,4 @@
-//! A collector of traces: the service of the official OTLP definition, which keeps what it is sent.
+//! A collector of traces: it implements the service of the official OTLP definition and keeps what it receives.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,9 +21,9 @@ use tonic::{Request, Response, Status};
 use crate::certificates::Pair;
 use crate::process::until;
 
-/// A running collector; it ends when dropped.
+/// A running collector; dropping it ends it.
 pub struct Collector {
-    /// `http://127.0.0.1:port`, or `https:`
+    /// The address to connect to, as `http://127.0.0.1:port` or `https://…`.
     pub url: String,
     kept: Arc<Mutex<Kept>>,
     task: JoinHandle<()>,
@@ -43,12 +43,12 @@ impl Drop for Collector {
 }
 
 impl Collector {
-    /// On a free port.
+    /// Starts a collector on a free port.
     pub async fn start() -> Self {
         Self::run(Server::builder(), "http").await
     }
 
-    /// The same over TLS.
+    /// The same, over TLS with this certificate.
     pub async fn start_tls(pair: &Pair) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let tls = ServerTlsConfig::new().identity(Identity::from_pem(&pair.cert, &pair.key));
@@ -71,32 +71,32 @@ impl Collector {
         Self { url, kept, task }
     }
 
-    /// `host:port`
+    /// The address without the scheme, as `host:port`.
     #[must_use]
     pub fn address(&self) -> &str {
         self.url.split_once("://").unwrap().1
     }
 
-    /// How many connections were made.
+    /// The number of connections accepted so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         lock(&self.kept).connections
     }
 
-    /// Every request as it came, to look for what must not be in it.
+    /// The bytes of every request, to search for what must not be in them.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         lock(&self.kept).requests.iter().flat_map(prost::Message::encode_to_vec).collect()
     }
 
-    /// What came beside the requests under this name.
+    /// The values of this key in the gRPC metadata of all requests.
     #[must_use]
     pub fn metadata(&self, name: &str) -> Vec<String> {
         let text = |metadata: &MetadataMap| Some(metadata.get(name)?.to_str().ok()?.to_owned());
         lock(&self.kept).metadata.iter().filter_map(text).collect()
     }
 
-    /// Every span so far, in the order of their beginnings.
+    /// Every span so far, ordered by the time of its beginning.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         let kept = lock(&self.kept);
@@ -112,7 +112,7 @@ impl Collector {
         spans
     }
 
-    /// Waits until so many spans have this name, and answers all that there are then.
+    /// Waits until `count` spans have this name, and returns all spans received by then.
     pub async fn wait_for(&self, name: &str, count: usize) -> Vec<Span> {
         let found = || self.spans().iter().filter(|span| span.name == name).count();
         until(name, || async { found() >= count }).await;
@@ -120,30 +120,30 @@ impl Collector {
     }
 }
 
-/// A span as people read it.
+/// A span with its ids and attributes as text.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// In hex.
+    /// The id of the trace, in hexadecimal digits.
     pub trace: String,
-    /// In hex.
+    /// The id of the span, in hexadecimal digits.
     pub id: String,
-    /// In hex; empty for none.
+    /// The id of the parent span in hexadecimal digits; empty when it has none.
     pub parent: String,
-    /// Its name.
+    /// The name of the span.
     pub name: String,
-    /// `server`, `client` or `internal`.
+    /// The kind: `server`, `client` or `internal`.
     pub kind: SpanKind,
     /// Whether its status is an error.
     pub failed: bool,
-    /// Numbers as text, too.
+    /// The attributes; numbers are converted to text.
     pub attributes: HashMap<String, String>,
-    /// Of the process.
+    /// The attributes of the process that sent the span.
     pub resource: HashMap<String, String>,
-    /// Nanoseconds.
+    /// The beginning, in nanoseconds since the Unix epoch.
     pub began: u64,
-    /// Nanoseconds.
+    /// The end, in nanoseconds since the Unix epoch.
     pub ended: u64,
-    /// How many events it has.
+    /// The number of events in the span.
     pub events: usize,
 }
 
@@ -164,7 +164,7 @@ impl Span {
         }
     }
 
-    /// An attribute; empty for none.
+    /// The value of an attribute; empty when the span has none of this name.
     #[must_use]
     pub fn attribute(&self, name: &str) -> &str {
         self.attributes.get(name).map_or("", String::as_str)

@@ -33,7 +33,7 @@ pub use exchange::Exchange;
 use answers::{failure, product, unauthorized};
 use exchange::Recorder;
 
-/// The administrator that elastauth is given.
+/// The name and the password of the account that elastauth uses in Elasticsearch.
 pub const ADMIN: (&str, &str) = ("provisioner", "provisioner-password");
 
 struct Shared {
@@ -43,12 +43,12 @@ struct Shared {
     faults: Mutex<Faults>,
     puts: Puts,
     requests: AtomicUsize,
-    /// Names under which somebody asked who this is.
+    /// The names under which `_authenticate` was requested.
     logins: Mutex<Vec<String>>,
     recorder: Recorder,
-    /// The version that vendored media types are measured by.
+    /// The major version with which vendored media types are compared.
     major: AtomicU8,
-    /// What it calls itself: another one for each instance.
+    /// The `cluster_uuid`, another one for each instance.
     cluster_uuid: Mutex<String>,
 }
 
@@ -70,15 +70,15 @@ impl Default for Shared {
     }
 }
 
-/// Twenty-two characters, as Elasticsearch's own.
+/// A text of twenty-two characters, like Elasticsearch's own.
 fn fresh_uuid() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     format!("{:011}{:011}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst))
 }
 
-/// A running stand-in; it ends when dropped.
+/// A running stand-in; dropping it ends it.
 pub struct Elasticsearch {
-    /// `http://127.0.0.1:port`
+    /// The address to connect to, as `http://127.0.0.1:port`.
     pub url: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -91,7 +91,7 @@ impl Drop for Elasticsearch {
 }
 
 impl Elasticsearch {
-    /// On a free port.
+    /// Starts a stand-in on a free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -111,13 +111,13 @@ impl Elasticsearch {
         Self { url, shared, task }
     }
 
-    /// `host:port`
+    /// The address without the scheme, as `host:port`.
     #[must_use]
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
 
-    /// Changes what goes wrong.
+    /// Sets the faults of all later requests.
     pub fn fail(&self, faults: Faults) {
         *self.shared.faults.lock().unwrap() = faults;
     }
@@ -127,12 +127,12 @@ impl Elasticsearch {
         change(&mut self.shared.administrator.lock().unwrap());
     }
 
-    /// Takes a role away, as if nobody had made it.
+    /// Removes a role, so that it is as if it had never existed.
     pub fn forget_role(&self, name: &str) {
         self.shared.roles.lock().unwrap().remove(name);
     }
 
-    /// Vendored media types have to be of this version or the one before.
+    /// Sets the major version: vendored media types have to name it or the one before.
     pub fn be_version(&self, major: u8) {
         self.shared.major.store(major, Ordering::SeqCst);
     }
@@ -143,58 +143,58 @@ impl Elasticsearch {
         self.shared.users.lock().unwrap().all.clear();
     }
 
-    /// Every PUT of a user, applied or not, in the order in which they came.
+    /// Every PUT of a user, applied or not, in the order of arrival.
     #[must_use]
     pub fn puts(&self) -> Vec<Put> {
         self.shared.puts.all()
     }
 
-    /// How many PUTs may still be applied or answered.
+    /// The number of PUTs that may still be applied or answered.
     #[must_use]
     pub fn open_puts(&self) -> usize {
         self.shared.puts.open()
     }
 
-    /// How often anything was asked, but for what elastauth asks in the background to see whether all is well.
+    /// The number of requests, except those of elastauth's health checks in the background.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    /// From now on requests and answers are kept.
+    /// From now on requests and answers are recorded.
     pub fn record(&self) {
         self.shared.recorder.start();
     }
 
-    /// What was kept.
+    /// All requests and answers since [`Self::record`].
     #[must_use]
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.shared.recorder.all()
     }
 
-    /// Every applied write, in order.
+    /// Every write that was applied, in order.
     #[must_use]
     pub fn history(&self) -> Vec<Write> {
         self.shared.users.lock().unwrap().history.clone()
     }
 
-    /// One user.
+    /// A copy of the user of this name, if it exists.
     #[must_use]
     pub fn user(&self, name: &str) -> Option<User> {
         self.shared.users.lock().unwrap().all.get(name).cloned()
     }
 
-    /// Puts a user there as a person would.
+    /// Creates a user directly, as an administrator would.
     pub fn seed(&self, name: &str, user: User) {
         self.shared.users.lock().unwrap().all.insert(name.to_owned(), user);
     }
 
-    /// Takes a user away as a person would.
+    /// Deletes a user directly, as an administrator would.
     pub fn delete(&self, name: &str) {
         self.shared.users.lock().unwrap().all.remove(name);
     }
 
-    /// How often `_authenticate` was asked under this name, with whatever password.
+    /// The number of requests of `_authenticate` under this name, with whatever password.
     #[must_use]
     pub fn logins(&self, name: &str) -> usize {
         self.shared.logins.lock().unwrap().iter().filter(|asked| *asked == name).count()
@@ -216,10 +216,9 @@ async fn answer(
     if let Some(why) = answers::media_type_trouble(&headers, shared.major.load(Ordering::SeqCst)) {
         return failure(400, "media_type_header_exception", &why);
     }
-    // what stands before it tells senders apart
+    // the prefix distinguishes senders that were configured with different addresses
     let (sender, path) = uri.path().split_once("/_security/").unwrap_or(("", ""));
     let presented = login::presented(&headers);
-    // what stands before it, as above
     let root = method == Method::GET && !uri.path().trim_matches('/').contains('/');
     let background = root || ["_authenticate", "user/_has_privileges", "role"].contains(&path);
     let administrator = presented.as_ref().is_some_and(login::Presented::is_administrators);

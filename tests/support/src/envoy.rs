@@ -1,4 +1,4 @@
-//! The real Envoy, with the file that is shipped.
+//! Starts the real Envoy with the configuration files that are shipped.
 
 use std::fs;
 use std::process::Command;
@@ -8,27 +8,27 @@ use tempfile::TempDir;
 use crate::process::{Process, free_port, until};
 use crate::servers::{root, tool};
 
-/// A running Envoy with `envoy/envoy.yaml`.
+/// A running Envoy, by default with `envoy/envoy.yaml`.
 pub struct Envoy {
-    /// `http://127.0.0.1:port` that clients talk to.
+    /// The address for clients, as `http://127.0.0.1:port`.
     pub url: String,
-    /// `http://127.0.0.1:port` of the administration.
+    /// The address of the administration, as `http://127.0.0.1:port`.
     pub admin: String,
-    /// To read its log.
+    /// The process, so that a test can read its log.
     pub process: Process,
     _folder: TempDir,
 }
 
-/// Where the shipped file has elastauth.
+/// The endpoint of elastauth in the shipped file.
 const ELASTAUTH: &str = "- endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 9001 } } }";
 
-/// Where the shipped file has Elasticsearch.
+/// The address of Elasticsearch in the shipped file.
 const ELASTICSEARCH: &str = "address: elasticsearch.example.org, port_value: 9200";
 
-/// The file whose addresses are names of containers.
+/// The shipped file in which the addresses are names of containers.
 const COMPOSE: &str = "compose/envoy.yaml";
 
-/// The file for Compose with the addresses of `envoy.yaml` in place of its containers' names.
+/// The file for Compose, with the addresses of `envoy.yaml` in place of its containers' names.
 fn on_loopback(text: String) -> String {
     let replica = |n| ELASTAUTH.replace("127.0.0.1", &format!("elastauth-{n}"));
     let text = exchange(text, &format!("\n        {}", replica(2)), "");
@@ -36,7 +36,7 @@ fn on_loopback(text: String) -> String {
     exchange(text, "address: kibana, port_value: 5601", ELASTICSEARCH)
 }
 
-/// The file without TLS to Elasticsearch.
+/// The shipped file without TLS to Elasticsearch.
 fn without_tls(text: &str) -> String {
     let (before, rest) = text.split_once("    transport_socket:\n").expect("the shipped file has TLS");
     let (_, after) = rest.split_once("    load_assignment:\n").unwrap();
@@ -44,7 +44,7 @@ fn without_tls(text: &str) -> String {
 }
 
 impl Envoy {
-    /// The shipped file with its addresses exchanged, and with or without `encode_raw_headers`.
+    /// Starts Envoy with the shipped file for these addresses, and with or without `encode_raw_headers`.
     pub async fn start(elastauth: &str, elasticsearch: &str, raw_headers: bool) -> Option<Self> {
         let raw = move |text: String| {
             exchange(text, "encode_raw_headers: true", &format!("encode_raw_headers: {raw_headers}"))
@@ -52,8 +52,8 @@ impl Envoy {
         Self::start_edited(&[elastauth], elasticsearch, raw).await
     }
 
-    /// In front of these replicas (`host:port`, or `unix:/path`), with one more change of the file. Waits until all of
-    /// them are healthy.
+    /// Starts Envoy in front of these replicas (`host:port`, or `unix:/path`) with one more change of the file, and waits until
+    /// all of them are healthy.
     pub async fn start_edited(
         replicas: &[&str],
         elasticsearch: &str,
@@ -62,8 +62,8 @@ impl Envoy {
         Self::start_file("envoy.yaml", replicas, elasticsearch, edit).await
     }
 
-    /// The same with another of the shipped files. The hosts that it names stay, and the address of its listener is one of
-    /// them too. Its TLS to Elasticsearch stays where that is `https://…`.
+    /// The same with another of the shipped files. The hosts that it names stay, and the address of its listener is added to
+    /// them. TLS to Elasticsearch stays when `elasticsearch` begins with `https://`.
     pub async fn start_file(
         file: &str,
         replicas: &[&str],
@@ -92,7 +92,7 @@ impl Envoy {
             text = exchange(text, from, &to);
         }
         if replicas.iter().any(|address| address.starts_with("unix:")) {
-            // names are resolved, paths are not
+            // a name is resolved (STRICT_DNS), the path of a socket cannot be
             text = text.replacen("type: STRICT_DNS", "type: STATIC", 1);
         }
         let file = folder.path().join("envoy.yaml");
@@ -107,13 +107,13 @@ impl Envoy {
         Some(envoy)
     }
 
-    /// How many replicas it finds healthy; none while it starts.
+    /// The number of replicas that Envoy finds healthy; `None` while it starts.
     pub async fn healthy(&self) -> Option<u64> {
         let ready = self.ask("/ready").await?.contains("LIVE");
         if ready { self.stat("cluster.elastauth.membership_healthy").await } else { None }
     }
 
-    /// One counter or gauge.
+    /// The value of a counter or gauge.
     pub async fn stat(&self, name: &str) -> Option<u64> {
         let lines = self.ask(&format!("/stats?filter=^{name}$")).await?;
         lines.trim().rsplit_once(": ")?.1.parse().ok()
@@ -124,7 +124,7 @@ impl Envoy {
     }
 }
 
-/// Replaces what must be there.
+/// Replaces a text, and panics when it is not there.
 #[must_use]
 pub fn exchange(text: String, from: &str, to: &str) -> String {
     assert!(text.contains(from), "the shipped file has no {from}");

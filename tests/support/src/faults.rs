@@ -1,21 +1,21 @@
-//! What goes wrong at the stand-in for Elasticsearch.
+//! The faults that the stand-in for Elasticsearch imitates.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is to become of a PUT.
+/// The fate of a PUT: how long it is delayed, and how it ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fate {
-    /// It waits this long before it is applied. A client that gives up meanwhile takes it back.
+    /// The PUT waits this long before it is applied. If its client disconnects meanwhile, it is not applied.
     pub delay: Duration,
-    /// And then.
+    /// How the PUT ends after the delay.
     pub ending: Ending,
 }
 
 /// How a PUT ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
-    /// Applied, and answered.
+    /// Applied and answered as Elasticsearch would.
     #[default]
     Answered,
     /// Answered with this status at once, and not applied.
@@ -24,14 +24,14 @@ pub enum Ending {
     AnswerLost,
     /// Neither applied nor answered.
     Lost,
-    /// Applied after the delay even when the client has gone, and never answered.
+    /// Applied after the delay even when the client has disconnected, and never answered.
     Late,
 }
 
-/// Decides about each PUT as it comes.
+/// Draws the fate of each PUT when it arrives.
 pub type Fates = Arc<dyn Fn() -> Fate + Send + Sync>;
 
-/// What goes wrong from now on.
+/// The faults of all requests from now on.
 #[derive(Clone, Default)]
 pub struct Faults {
     /// Every PUT waits this long before it is applied.
@@ -43,9 +43,9 @@ pub struct Faults {
     /// The index that holds users cannot be read: their logins are answered 401, and the administrator, who is not one of
     /// them, 503 (`NativeUsersStore`, `SecurityIndexManager`).
     pub security_index_down: bool,
-    /// A PUT is applied after the delay even when the client has gone.
+    /// A PUT is applied after the delay even when the client has disconnected.
     pub apply_after_client_gave_up: bool,
-    /// Decides about each PUT, instead of `delay`, `put_status` and `apply_after_client_gave_up`.
+    /// Draws the fate of each PUT, instead of `delay`, `put_status` and `apply_after_client_gave_up`.
     pub fates: Option<Fates>,
 }
 

@@ -1,4 +1,4 @@
-//! What nearly every test of the whole program begins with: an issuer, an Elasticsearch, and an elastauth that uses both.
+//! Starts what nearly every test of the whole program needs: an issuer, an Elasticsearch, and an elastauth that uses both.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use crate::issuer::Issuer;
 use crate::process::free_port;
 use crate::servers::{Elastauth, config};
 
-/// The program of this build. A macro, because cargo names it to the tests of its own package only.
+/// The path of the elastauth that this build made. It is a macro, because cargo sets the variable for tests of the same package
+/// only.
 #[macro_export]
 macro_rules! elastauth {
     () => {
@@ -16,21 +17,21 @@ macro_rules! elastauth {
     };
 }
 
-/// An issuer of tokens and an Elasticsearch.
+/// The services that elastauth depends on, as stand-ins.
 pub struct Services {
-    /// Signs tokens.
+    /// The issuer that signs the tokens of the test.
     pub issuer: Issuer,
-    /// Has the users.
+    /// The stand-in for Elasticsearch, which holds the users.
     pub elasticsearch: Elasticsearch,
 }
 
 impl Services {
-    /// Starts both.
+    /// Starts an issuer and an Elasticsearch on free ports.
     pub async fn start() -> Self {
         Self { issuer: Issuer::start().await, elasticsearch: Elasticsearch::start().await }
     }
 
-    /// A configuration for them; `cache` is the YAML of that section.
+    /// A configuration for both; `cache` is the YAML of the section `cache`.
     #[must_use]
     pub fn config(&self, cache: &str) -> String {
         config(&self.issuer.url, &self.elasticsearch.url, cache)
@@ -39,23 +40,23 @@ impl Services {
 
 /// An elastauth, the services that it uses, and a client of its gRPC port.
 pub struct Fixture {
-    /// Signs tokens.
+    /// The issuer that signs the tokens of the test.
     pub issuer: Issuer,
-    /// Has the users.
+    /// The stand-in for Elasticsearch, which holds the users.
     pub elasticsearch: Elasticsearch,
-    /// What is tested.
+    /// The process that the test examines.
     pub elastauth: Elastauth,
-    /// Asks it as Envoy does.
+    /// A client that sends Checks to it, as Envoy does.
     pub checker: Checker,
 }
 
 impl Fixture {
-    /// With the cache in memory, after this change of the configuration.
+    /// Starts elastauth with its cache in memory; `edit` may change the configuration.
     pub async fn start(binary: &Path, edit: impl FnOnce(String) -> String) -> Self {
         Self::start_with(binary, "", edit).await
     }
 
-    /// The same with more lines of the section `grpc`.
+    /// As [`Self::start`], with further lines of the section `grpc`.
     pub async fn start_with(binary: &Path, grpc: &str, edit: impl FnOnce(String) -> String) -> Self {
         let services = Services::start().await;
         let yaml = edit(services.config("  type: memory"));
@@ -67,14 +68,14 @@ impl Fixture {
     }
 }
 
-/// Starts an elastauth and a client of its gRPC port.
+/// Starts an elastauth with this configuration and connects a client to its gRPC port.
 pub async fn serve(binary: &Path, yaml: &str) -> (Elastauth, Checker) {
     let elastauth = Elastauth::start(binary, yaml);
     let checker = Checker::connect(&elastauth.grpc).await;
     (elastauth, checker)
 }
 
-/// The configuration with more lines of the section `elasticsearch`.
+/// The configuration with further lines of the section `elasticsearch`.
 #[must_use]
 pub fn with_elasticsearch(yaml: &str, lines: &str) -> String {
     yaml.replace("  username: prov", &format!("{lines}  username: prov"))

@@ -1,4 +1,4 @@
-//! Several Redis servers that belong together: a master that Sentinels watch, and a cluster.
+//! Starts several Redis servers that belong together: a master with Sentinels, or a cluster.
 
 use std::fs;
 use std::process::Command;
@@ -9,16 +9,16 @@ use crate::process::{Process, free_port, until};
 use crate::resp::{Reply, Resp};
 use crate::servers::{REDIS_PASSWORD, Redis, tool};
 
-/// What the Sentinels of tests call the master.
+/// The name of the master at the Sentinels.
 pub const MASTER: &str = "records";
-/// The password of the Sentinels.
+/// The password that the Sentinels require.
 pub const SENTINEL_PASSWORD: &str = "sentinel-password";
 
-/// One running Sentinel.
+/// A running Sentinel that monitors the master.
 pub struct Sentinel {
-    /// `127.0.0.1:port`
+    /// The address to connect to, as `127.0.0.1:port`.
     pub address: String,
-    /// To stop it.
+    /// The process of the Sentinel, so that a test can stop it.
     pub process: Process,
     _folder: TempDir,
 }
@@ -41,7 +41,7 @@ impl Sentinel {
         Some(Self { address: format!("127.0.0.1:{port}"), process, _folder: folder })
     }
 
-    /// The texts of an answer; an error is none.
+    /// Sends a command and returns the texts of its answer; an error gives none.
     pub fn says(&self, words: &[&str]) -> Vec<String> {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
         let Reply::List(items) = Resp::connect(&self.address, SENTINEL_PASSWORD).command(&words) else {
@@ -51,16 +51,17 @@ impl Sentinel {
     }
 }
 
-/// A master, two replicas, three Sentinels.
+/// A master and two replicas with three Sentinels.
 pub struct Elected {
-    /// The master first.
+    /// The servers; the one that was the master at the start comes first.
     pub servers: Vec<Redis>,
-    /// All of them.
+    /// The three Sentinels that monitor the master.
     pub sentinels: Vec<Sentinel>,
 }
 
 impl Elected {
-    /// With more options for each server. Complete: every Sentinel knows every other and both replicas.
+    /// Starts everything, with `extra` as further options of each server, and waits until every Sentinel knows the others and
+    /// both replicas.
     pub async fn start(extra: &[&str]) -> Option<Self> {
         let common = ["--masterauth", REDIS_PASSWORD, "--repl-diskless-sync-delay", "0"];
         let common = [&common[..], extra].concat();
@@ -86,14 +87,14 @@ impl Elected {
         Some(Self { servers, sentinels })
     }
 
-    /// The server that the first Sentinel names.
+    /// The server that is the master according to the first Sentinel.
     #[must_use]
     pub fn master(&self) -> &Redis {
         let says = self.sentinels[0].says(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]);
         self.servers.iter().find(|server| server.address == says.join(":")).unwrap()
     }
 
-    /// The `cache` section with these Sentinels' addresses.
+    /// The `cache` section of a configuration with these Sentinels' addresses.
     #[must_use]
     pub fn cache(&self) -> String {
         format!(
@@ -104,14 +105,14 @@ impl Elected {
     }
 }
 
-/// Three masters with a replica each.
+/// A Redis Cluster of three masters with a replica each.
 pub struct Cluster {
-    /// Masters first; the replica of each stands three further.
+    /// The masters come first; the replica of each is three positions further.
     pub nodes: Vec<Redis>,
 }
 
 impl Cluster {
-    /// With more options for each node. Complete: every node knows every other and serves.
+    /// Starts everything, with `extra` as further options of each node, and waits until every node knows the others and serves.
     pub async fn start(extra: &[&str]) -> Option<Self> {
         let mut nodes = Vec::new();
         let mut buses = Vec::new();
@@ -155,7 +156,7 @@ impl Cluster {
         Some(Self { nodes })
     }
 
-    /// The node that owns the slot of a key now, asked of one that lives.
+    /// The node that owns the slot of `key` now, according to the node `living`.
     #[must_use]
     pub fn owner(&self, living: &Redis, key: &str) -> &Redis {
         let slot: u32 = living.command(&["CLUSTER", "KEYSLOT", key]).trim_matches([':', '\r', '\n']).parse().unwrap();
@@ -170,7 +171,7 @@ impl Cluster {
         self.nodes.iter().find(|node| node.address == address).unwrap()
     }
 
-    /// The `cache` section with the address of one node.
+    /// The `cache` section of a configuration with the address of one node.
     #[must_use]
     pub fn cache(&self) -> String {
         crate::servers::redis_cache(&self.nodes[2].address)

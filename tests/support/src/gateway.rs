@@ -1,4 +1,4 @@
-//! A gateway in front of a server: it passes requests on, answers some in the server's place, and compresses if it is told to.
+//! A gateway in front of a server: it forwards requests, answers some in the server's place, and compresses answers on demand.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,10 @@ use flate2::write::GzEncoder;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Status, content type and body of what the gateway says itself.
+/// An answer of the gateway's own: status, content type and body.
 pub type Own = (u16, &'static str, &'static str);
 
-/// Which requests it answers itself, by method, path and `Authorization`.
+/// Decides by method, path and `Authorization` which requests the gateway answers itself.
 type Rule = Box<dyn Fn(&Method, &str, &str) -> Option<Own> + Send + Sync>;
 
 struct Shared {
@@ -28,9 +28,9 @@ struct Shared {
     compresses: bool,
 }
 
-/// A running gateway; it ends when dropped.
+/// A running gateway; dropping it ends it.
 pub struct Gateway {
-    /// `http://127.0.0.1:port`
+    /// The address to connect to, as `http://127.0.0.1:port`.
     pub url: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -43,12 +43,12 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    /// In front of this server; passes everything.
+    /// Starts a gateway in front of this server, which forwards everything.
     pub async fn start(target: &str) -> Self {
         Self::start_with(target, false).await
     }
 
-    /// Every answer is gzip, whatever was asked for.
+    /// The same, but every answer is compressed by gzip, whether the client accepts that or not.
     pub async fn compressing(target: &str) -> Self {
         Self::start_with(target, true).await
     }
@@ -64,18 +64,18 @@ impl Gateway {
         Self { url, shared, task }
     }
 
-    /// From now on it answers these requests itself.
+    /// From now on the gateway answers the requests itself for which `rule` returns an answer.
     pub fn answer(&self, rule: impl Fn(&Method, &str, &str) -> Option<Own> + Send + Sync + 'static) {
         *self.shared.rule.lock().unwrap() = Some(Box::new(rule));
         *self.shared.answered.lock().unwrap() = 0;
     }
 
-    /// Passes everything again.
+    /// From now on the gateway forwards everything.
     pub fn pass(&self) {
         *self.shared.rule.lock().unwrap() = None;
     }
 
-    /// How many requests it answered itself since it was told which.
+    /// The number of requests that the gateway answered itself since the last call of [`Self::answer`].
     #[must_use]
     pub fn answered(&self) -> usize {
         *self.shared.answered.lock().unwrap()

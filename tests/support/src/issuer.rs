@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::secrets;
 
-/// What a client of the issuer calls itself with.
+/// The name and the secret with which a client authenticates at the issuer's introspection endpoint.
 pub const CLIENT: (&str, &str) = ("elastauth", "hush-of-elastauth");
 
 /// An ES256 key and its id.
@@ -30,7 +30,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A fresh one.
+    /// Generates a new key with this id.
     #[must_use]
     pub fn new(id: &str) -> Self {
         let random = SystemRandom::new();
@@ -39,7 +39,7 @@ impl SigningKey {
         Self { id: id.to_owned(), pair }
     }
 
-    /// As a JSON Web Key.
+    /// The public part as a JSON Web Key.
     #[must_use]
     pub fn jwk(&self) -> Value {
         let (x, y) = self.public_key()[1..].split_at(32);
@@ -53,13 +53,13 @@ impl SigningKey {
         self.pair.public_key().as_ref()
     }
 
-    /// A token with these claims.
+    /// A token with these claims, signed by this key.
     #[must_use]
     pub fn sign(&self, claims: &Value) -> String {
         self.sign_raw(&json!({ "alg": "ES256", "typ": "JWT", "kid": self.id }).to_string(), &claims.to_string())
     }
 
-    /// A token with any header and payload.
+    /// A signed token with any header and payload, valid or not.
     #[must_use]
     pub fn sign_raw(&self, header: &str, payload: &str) -> String {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
@@ -73,17 +73,17 @@ impl SigningKey {
 struct Shared {
     url: String,
     key: Mutex<SigningKey>,
-    /// Opaque tokens, and whose they are.
+    /// Opaque tokens and the claims that each of them stands for.
     opaque: Mutex<HashMap<String, Value>>,
     down: AtomicBool,
-    /// How long it takes to answer about a token.
+    /// The delay before each answer about an opaque token.
     delay: Mutex<Duration>,
     requests: AtomicUsize,
 }
 
-/// A running issuer; it ends when dropped.
+/// A running issuer; dropping it ends it.
 pub struct Issuer {
-    /// The `iss` claim.
+    /// The address of the issuer, which is the `iss` claim of its tokens.
     pub url: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -95,14 +95,14 @@ impl Drop for Issuer {
     }
 }
 
-/// Seconds since the epoch.
+/// Seconds since the Unix epoch.
 #[must_use]
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 impl Issuer {
-    /// On a free port.
+    /// Starts an issuer on a free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -124,7 +124,7 @@ impl Issuer {
         Self { url, shared, task }
     }
 
-    /// The claims of a good token for elastauth, `age` seconds old.
+    /// The claims of a valid token for elastauth, issued `age` seconds ago.
     #[must_use]
     pub fn claims(&self, user: &str, groups: &[&str], age: u64) -> Value {
         json!({ "iss": self.url, "aud": "elastauth", "sub": format!("id-of-{user}"), "preferred_username": user,
@@ -132,7 +132,7 @@ impl Issuer {
                 "iat": now() - age, "exp": now() + 300 })
     }
 
-    /// A good token.
+    /// A valid token, issued now.
     #[must_use]
     pub fn token(&self, user: &str, groups: &[&str]) -> String {
         self.sign(&self.claims(user, groups, 0))
@@ -150,39 +150,39 @@ impl Issuer {
         self.shared.key.lock().unwrap().sign(claims)
     }
 
-    /// The same claims under the same key id, signed by somebody else.
+    /// The same claims under the same key id, signed by another key.
     #[must_use]
     pub fn forge(&self, claims: &Value) -> String {
         SigningKey::new(&self.shared.key.lock().unwrap().id).sign(claims)
     }
 
-    /// An opaque token for whom these claims tell of, until it is revoked.
+    /// From now on the opaque token stands for these claims, until it is revoked.
     pub fn grant(&self, token: &str, claims: Value) {
         secrets::keep_token(token);
         self.shared.opaque.lock().unwrap().insert(token.to_owned(), claims);
     }
 
-    /// The opaque token is no longer good.
+    /// From now on the opaque token is not valid.
     pub fn revoke(&self, token: &str) {
         self.shared.opaque.lock().unwrap().remove(token);
     }
 
-    /// A new key replaces the old one.
+    /// Replaces the signing key; the old one is not published any more.
     pub fn rotate(&self, id: &str) {
         *self.shared.key.lock().unwrap() = SigningKey::new(id);
     }
 
-    /// Answers 503 from now on, or again as usual.
+    /// From now on answers 503, or works again.
     pub fn set_down(&self, down: bool) {
         self.shared.down.store(down, Ordering::SeqCst);
     }
 
-    /// Takes so long to answer about a token from now on.
+    /// From now on delays each answer about an opaque token by this much.
     pub fn set_delay(&self, delay: Duration) {
         *self.shared.delay.lock().unwrap() = delay;
     }
 
-    /// How often anything was asked.
+    /// The number of requests that passed the check of their credential, to any endpoint.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
@@ -229,7 +229,7 @@ async fn userinfo(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resp
     }
 }
 
-/// For [`CLIENT`].
+/// Token introspection (RFC 7662), for the client [`CLIENT`] only.
 async fn introspect(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Response {
     think(&shared).await;
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());

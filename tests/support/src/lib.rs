@@ -1,6 +1,6 @@
-//! What the tests and the demonstration run elastauth against. Never part of the shipped binary.
+//! Servers, stand-ins and helpers for the tests and the demonstration. Never part of the shipped binary.
 //!
-//! Real servers are real processes ([`process`], [`servers`]); stand-ins are for what cannot be had: an
+//! Real servers are real processes ([`process`], [`servers`]). Stand-ins replace what is not available to every build: an
 //! [`issuer`] and an [`elasticsearch`] that answers as the real one does and keeps a history of every write.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
@@ -32,7 +32,7 @@ pub mod upstream;
 pub mod users;
 pub mod yaml;
 
-/// An HTTP client without proxy, redirects or patience.
+/// An HTTP client that uses no proxy, follows no redirect and gives up after 20 s.
 #[must_use]
 pub fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();

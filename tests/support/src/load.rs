@@ -1,4 +1,4 @@
-//! Clients that ask without a pause, and what they were told.
+//! Clients that send requests without a pause, and count the answers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::process::until;
 
-/// Running clients.
+/// Clients that are running as tasks; [`Load::finish`] ends them.
 pub struct Load {
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
@@ -21,17 +21,17 @@ struct Shared {
     others: Mutex<BTreeMap<String, usize>>,
 }
 
-/// What the clients were told in all.
+/// The answers to all clients together.
 #[derive(Debug)]
 pub struct Tally {
-    /// Every answer.
+    /// The number of answers, of any status; a failed request counts as one.
     pub answers: usize,
-    /// Those that were not 200, by status or error.
+    /// The number of answers other than 200, by status or error.
     pub others: BTreeMap<String, usize>,
 }
 
 impl Tally {
-    /// How many were not 200.
+    /// The number of answers that were not 200.
     #[must_use]
     pub fn failures(&self) -> usize {
         self.others.values().sum()
@@ -39,7 +39,7 @@ impl Tally {
 }
 
 impl Load {
-    /// One client for each token: it sends a request when it has the answer to the one before.
+    /// Starts one client for each token; it sends its next request when it has the answer to the one before.
     #[must_use]
     pub fn start(url: &str, tokens: &[String]) -> Self {
         let shared = Arc::<Shared>::default();
@@ -47,13 +47,13 @@ impl Load {
         Self { tasks: tasks.collect(), shared }
     }
 
-    /// Waits until so many more answers came.
+    /// Waits until this many more answers have arrived.
     pub async fn more(&self, answers: usize) {
         let goal = self.shared.answers.load(Ordering::SeqCst) + answers;
         until("answers", || async { self.shared.answers.load(Ordering::SeqCst) >= goal }).await;
     }
 
-    /// Ends the clients.
+    /// Ends the clients when their present requests are answered, and returns what they counted.
     pub async fn finish(self) -> Tally {
         self.shared.stop.store(true, Ordering::SeqCst);
         for task in self.tasks {

@@ -1,4 +1,4 @@
-//! Child processes that end with the test that started them, and that say no secret.
+//! Starts child processes that end with the test that started them, and checks that their output contains no secret.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use crate::random::Random;
 use crate::secrets;
 
-/// How long anything may take to start.
+/// The longest time that a start, or anything else that a test waits for, may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;
 
-/// A running process and what it printed.
+/// A running process and the lines that it printed.
 pub struct Process {
     name: String,
     child: Child,
@@ -26,7 +26,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it with both outputs captured.
+    /// Starts the command and captures both of its outputs.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "here the outputs are searched")]
     pub fn start(name: &str, command: &mut Command) -> Self {
@@ -48,13 +48,13 @@ impl Process {
         Self { name: name.to_owned(), child, lines, readers: readers.into() }
     }
 
-    /// Everything printed so far.
+    /// All lines printed so far, of both outputs.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until a line from `from` on contains all parts, and answers it.
+    /// Waits until a line from number `from` on contains all parts, and returns it.
     pub fn wait_for_line(&self, from: usize, parts: &[&str]) -> String {
         let ends = Instant::now() + PATIENCE;
         let mut lines = self.lines.0.lock().unwrap();
@@ -68,7 +68,7 @@ impl Process {
         }
     }
 
-    /// The process's number.
+    /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -92,27 +92,27 @@ impl Process {
         figure.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM, which asks the process to end.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
 
-    /// SIGINT.
+    /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.signal("INT");
     }
 
-    /// SIGHUP.
+    /// Sends SIGHUP, as a closed terminal does.
     pub fn hang_up(&self) {
         self.signal("HUP");
     }
 
-    /// SIGSTOP: it neither answers nor ends.
+    /// Sends SIGSTOP: the process neither answers nor ends until [`Self::resume`].
     pub fn stall(&self) {
         self.signal("STOP");
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT, after which a stalled process goes on.
     pub fn resume(&self) {
         self.signal("CONT");
     }
@@ -123,13 +123,13 @@ impl Process {
         assert!(sent.success());
     }
 
-    /// SIGKILL, and gone.
+    /// Sends SIGKILL and waits until the process has ended.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Waits for its end.
+    /// Waits until the process ends, and returns its status.
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().unwrap()
     }
@@ -151,7 +151,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs a command to its end with this on its standard input.
+/// Runs a command to its end with `input` as its standard input, and checks that its output contains no secret.
 pub fn run(command: &mut Command, input: &str) -> io::Result<Output> {
     let output = run_unsearched(command, input)?;
     for said in [&output.stdout, &output.stderr] {
@@ -160,20 +160,20 @@ pub fn run(command: &mut Command, input: &str) -> io::Result<Output> {
     Ok(output)
 }
 
-/// The same of a client that prints the credential which is its answer.
+/// As [`run`], for a client that prints the credential which it received.
 #[expect(clippy::disallowed_methods, reason = "its callers say why")]
 pub fn run_unsearched(command: &mut Command, input: &str) -> io::Result<Output> {
     secrets::keep_of(command);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().unwrap();
     thread::scope(|scope| {
-        // whoever does not read it may be gone first
+        // the process may end without reading its input
         scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
         child.wait_with_output()
     })
 }
 
-/// Runs a command to its end while nobody reads its standard output: whatever it writes there meets a closed pipe.
+/// Runs a command to its end with a closed pipe as its standard output.
 #[expect(clippy::disallowed_methods, reason = "what it says is searched here")]
 pub fn run_unread(command: &mut Command) -> io::Result<Output> {
     secrets::keep_of(command);
@@ -184,34 +184,34 @@ pub fn run_unread(command: &mut Command) -> io::Result<Output> {
     Ok(output)
 }
 
-/// [`run`] where the stand-ins that the command asks are tasks of this runtime.
+/// [`run`] for a command that talks to stand-ins which are tasks of this runtime.
 pub async fn run_beside(mut command: Command, input: &str) -> Output {
     let input = input.to_owned();
     tokio::task::spawn_blocking(move || run(&mut command, &input).unwrap()).await.unwrap()
 }
 
-/// Both outputs of a command.
+/// Both outputs of a command as one text.
 #[must_use]
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Ports that the system gives to nobody by itself (`ip_local_port_range`): one of its own choice, once free again, would soon
-/// be somebody's connection, and who was to listen on it could not.
+/// Ports outside the range from which the system chooses by itself (`ip_local_port_range`). A port of that range would soon be
+/// used for some connection once it is free again, and the server of a test could not listen on it.
 const PORTS: Range<u16> = 10_000..32_768;
 
-/// A port that nobody listens on, each time another.
+/// A port on which no process listens; each call returns another.
 #[must_use]
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // test processes that run at once begin at different places
+    // so that test processes which run at once begin at different ports
     let first = Random::new(std::process::id().into()).below(PORTS.len());
     let next = || (first + usize::from(NEXT.fetch_add(1, Ordering::Relaxed))) % PORTS.len();
     let mut ports = std::iter::repeat_with(next).map(|at| PORTS.start + u16::try_from(at).unwrap());
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
-/// Asks until the answer is yes; ten times a second is often enough for a start.
+/// Waits until `ask` answers true; it is asked every 50 ms.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     let ends = Instant::now() + PATIENCE;
     while !ask().await {

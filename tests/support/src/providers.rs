@@ -1,4 +1,4 @@
-//! Real OpenID providers, each a process of its own: the certified `oidc-provider`, and Keycloak.
+//! Starts real OpenID providers, each as a process of its own: the certified `oidc-provider`, and Keycloak.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use crate::browser::OidcClient;
 use crate::process::{Process, free_port};
 use crate::servers::optional_tool;
 
-/// A running `oidc-provider` (tests/support/provider/provider.mjs): anybody may log in, `ann` is in `admins`, the others in
-/// `developers`.
+/// A running `oidc-provider` (tests/support/provider/provider.mjs). Any user may log in; `ann` is in the group `admins`, all
+/// others are in `developers`.
 pub struct OidcProvider {
-    /// Logs in there.
+    /// The client with which tests log in there.
     pub client: OidcClient,
     _process: Process,
 }
 
 impl OidcProvider {
-    /// Waits until it answers; skipped without Node.js.
+    /// Starts the provider and waits until it answers; `None` without Node.js.
     #[must_use]
     pub fn start() -> Option<Self> {
         let process = Process::start("oidc-provider", &mut Command::new(optional_tool("oidc-provider")?));
@@ -30,12 +30,12 @@ impl OidcProvider {
         })
     }
 
-    /// A new key signs from now on; the old ones are still published. Answers its id.
+    /// Makes a new key that signs from now on, and returns its id; the old ones are still published.
     pub async fn new_key(&self) -> String {
         self.ask("new-key").await
     }
 
-    /// Only the key that signs is published from now on.
+    /// From now on only the key that signs is published.
     pub async fn drop_old_keys(&self) {
         self.ask("drop-old-keys").await;
     }
@@ -48,18 +48,18 @@ impl OidcProvider {
 
 /// A running Keycloak with a realm of ours: `ann` in the group `admins`, `bob` in `developers`.
 pub struct Keycloak {
-    /// Logs in there.
+    /// The client with which tests log in there.
     pub client: OidcClient,
     base: String,
     _process: Process,
 }
 
-/// Of everybody there.
+/// The password of every user at Keycloak.
 pub const PASSWORD: &str = "of-a-person-at-keycloak";
 const ADMIN: &str = "of-keycloaks-administrator";
 
 impl Keycloak {
-    /// Waits until it answers, which takes ten seconds on a quiet machine; skipped without Java and Maven.
+    /// Starts Keycloak and waits until it answers, which takes ten seconds on an idle machine; `None` without Java and Maven.
     pub async fn start() -> Option<Self> {
         let binary = optional_tool("keycloak")?;
         let base = format!("http://127.0.0.1:{}", free_port());
@@ -80,7 +80,7 @@ impl Keycloak {
         Some(keycloak)
     }
 
-    /// A new RSA key that signs from now on, as an administrator adds one; the old one is still published.
+    /// Adds a new RSA key that signs from now on, as an administrator does; the old one is still published.
     pub async fn new_key(&self) {
         let config = json!({ "priority": ["200"], "enabled": ["true"], "active": ["true"], "keySize": ["2048"],
                              "algorithm": ["RS256"] });
@@ -102,8 +102,8 @@ impl Keycloak {
     }
 }
 
-/// As an administrator sets it up: the groups by their plain names in every token, and elastauth in the audience of access
-/// tokens, where Keycloak has `account` only.
+/// A realm as an administrator sets it up: the groups by their plain names in every token, and elastauth in the audience of
+/// access tokens, where Keycloak by itself has `account` only.
 fn realm() -> Value {
     let user = |name: &str, group: &str| {
         json!({ "username": name, "enabled": true, "email": format!("{name}@example.org"), "emailVerified": true,

@@ -1,4 +1,4 @@
-//! A TCP proxy that can stall, refuse or slow down what goes through it: the fault between two processes.
+//! A TCP proxy that can stall, refuse or slow down connections, to imitate a fault of the network.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What happens to the bytes.
+/// The fault that the proxy imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// They pass.
+    /// Bytes pass without delay.
     Pass,
-    /// Connections stay open, and nothing passes.
+    /// Connections stay open, but no bytes pass.
     Stall,
-    /// Connections are closed and new ones refused.
+    /// Connections are closed and new ones are refused.
     Refuse,
-    /// Each piece waits so long.
+    /// Each piece of data is delayed by this much.
     Slow(Duration),
 }
 
-/// A running proxy; it ends when dropped.
+/// A running proxy; dropping it ends it.
 pub struct Proxy {
-    /// `127.0.0.1:port` to connect to.
+    /// The address to connect to, as `127.0.0.1:port`.
     pub address: String,
     mode: watch::Sender<Mode>,
     task: JoinHandle<()>,
@@ -35,7 +35,7 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// In front of `target`, a `host:port`.
+    /// Starts a proxy in front of `target`, a `host:port`; bytes pass.
     pub async fn start(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -44,7 +44,7 @@ impl Proxy {
         Self { address, mode, task }
     }
 
-    /// From now on.
+    /// Changes the fault, for open and for new connections.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }

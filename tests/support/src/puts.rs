@@ -1,4 +1,4 @@
-//! What became of every PUT of a user, with times on the clock of the test process.
+//! Records what became of every PUT of a user, with times on the clock of the test process.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -9,44 +9,44 @@ use serde_json::Value;
 use crate::faults::Ending;
 use crate::secrets;
 
-/// One PUT, from the moment it came.
+/// One PUT that the stand-in for Elasticsearch received.
 #[derive(Clone, Debug)]
 pub struct Put {
-    /// Whom.
+    /// The name of the user that it writes.
     pub user: String,
-    /// What stands before `/_security` in the path: tells apart senders that were given different addresses.
+    /// The part of the path before `/_security`: it distinguishes senders that were configured with different addresses.
     pub sender: String,
-    /// None for a role-only write.
+    /// `None` when only the roles are written.
     pub password: Option<String>,
-    /// Role names.
+    /// The names of the user's roles.
     pub roles: Vec<String>,
-    /// The user's `metadata`.
+    /// The user's `metadata`, as sent.
     pub metadata: Value,
-    /// What was to become of it.
+    /// How the stand-in was instructed to end it.
     pub ending: Ending,
-    /// When it came.
+    /// When the request arrived.
     pub received: Instant,
-    /// When the user changed.
+    /// When the user changed; `None` as long as the PUT is not applied.
     pub applied: Option<Instant>,
-    /// The status, and the moment before it went out.
+    /// The status, and the moment before the answer was sent.
     pub answered: Option<(u16, Instant)>,
     open: bool,
 }
 
 impl Put {
-    /// When a 2xx went out.
+    /// When a 2xx was sent.
     #[must_use]
     pub fn acknowledged(&self) -> Option<Instant> {
         self.answered.filter(|(status, _)| (200..300).contains(status)).map(|(_, at)| at)
     }
 }
 
-/// How many were under way at the same time, at most; those without an answer do not count.
+/// The largest number of PUTs that were under way at the same time; those without an answer are not counted.
 #[must_use]
 pub fn peak(puts: &[Put]) -> usize {
     let answered = puts.iter().filter_map(|put| Some((put.received, put.answered?.1)));
     let mut moments: Vec<_> = answered.flat_map(|(from, to)| [(from, true), (to, false)]).collect();
-    // who leaves at the same moment goes first
+    // at the same moment, ends sort before beginnings
     moments.sort();
     let (mut now, mut peak) = (0, 0);
     for (_, comes) in moments {
@@ -56,7 +56,7 @@ pub fn peak(puts: &[Put]) -> usize {
     peak
 }
 
-/// All of them, in the order in which they came.
+/// Every PUT, in the order of arrival.
 #[derive(Clone, Default)]
 pub(crate) struct Puts(Arc<Mutex<Vec<Put>>>);
 
@@ -65,7 +65,7 @@ impl Puts {
         self.0.lock().unwrap().clone()
     }
 
-    /// How many may still be applied or answered.
+    /// The number of PUTs that may still be applied or answered.
     pub(crate) fn open(&self) -> usize {
         self.0.lock().unwrap().iter().filter(|put| put.open).count()
     }
@@ -93,7 +93,7 @@ impl Puts {
     }
 }
 
-/// A PUT that is under way. It ends when this is dropped: answered, or its client gone.
+/// A PUT that is under way. It ends when this is dropped, because it was answered or because its client disconnected.
 pub(crate) struct Underway {
     puts: Puts,
     index: usize,
@@ -127,7 +127,7 @@ mod tests {
     use crate::faults::{Ending, Fate};
     use crate::process::until;
 
-    /// A PUT by a client with little patience: its status, whether it was applied, and whether that was recorded.
+    /// A PUT by a client with a timeout of 200 ms: its status, whether it was applied, and whether that was recorded.
     async fn put(delay: u64, ending: Ending) -> (Option<u16>, bool, bool) {
         let server = Elasticsearch::start().await;
         let fate = Fate { delay: Duration::from_millis(delay), ending };

@@ -1,4 +1,4 @@
-//! Numbers from a seed: a test that failed is run again with the same choices.
+//! Pseudorandom numbers from a seed, so that a test that failed is repeated with the same choices.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use std::time::Duration;
 pub struct Random(u64);
 
 impl Random {
-    /// The same seed gives the same numbers.
+    /// A generator; the same seed gives the same numbers.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next number.
+    /// The next number of 64 bits.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -21,27 +21,27 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A generator of its own, for a task that runs beside this one.
+    /// A separate generator, for a task that runs beside this one.
     pub fn split(&mut self) -> Self {
         Self(self.number())
     }
 
-    /// 0 to `end` - 1.
+    /// A number from 0 to `end` - 1.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.number() % u64::try_from(end).unwrap()).unwrap()
     }
 
-    /// Yes, in so many of a hundred cases.
+    /// Returns true in this many of a hundred cases.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// One of these.
+    /// One of these items; each has the same chance.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 
-    /// From `least` to `most` milliseconds.
+    /// A duration from `least` to `most` milliseconds.
     pub fn millis(&mut self, least: usize, most: usize) -> Duration {
         Duration::from_millis(u64::try_from(least + self.below(most - least + 1)).unwrap())
     }

@@ -1,37 +1,37 @@
-//! A connection that speaks bytes with Redis (RESP2): for values that are no text, and for what Redis says unasked.
+//! A connection to Redis that transfers bytes (RESP2), for values that are not text and for messages that Redis sends unasked.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-/// What Redis says.
+/// A reply of Redis, by its type in RESP2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// `+OK`
+    /// A simple string, `+OK` for example.
     Status(String),
-    /// `-ERR …`
+    /// An error, `-ERR …` for example.
     Error(String),
-    /// `:1`
+    /// An integer, `:1` for example.
     Number(i64),
-    /// Bytes, or nil.
+    /// A bulk string, or nil.
     Bytes(Option<Vec<u8>>),
-    /// Several.
+    /// A list of replies.
     List(Vec<Reply>),
 }
 
 impl Reply {
-    /// Bytes that are there.
+    /// The bytes of a bulk string, if it is one and not nil.
     #[must_use]
     pub fn bytes(self) -> Option<Vec<u8>> {
         if let Self::Bytes(bytes) = self { bytes } else { None }
     }
 }
 
-/// One connection.
+/// One connection to a Redis.
 pub struct Resp(BufReader<TcpStream>);
 
 impl Resp {
-    /// Connects and gives the password.
+    /// Connects and authenticates with this password.
     pub fn connect(address: &str, password: &str) -> Self {
         let mut connection = Self(BufReader::new(TcpStream::connect(address).unwrap()));
         let reply = connection.command(&[b"AUTH", password.as_bytes()]);
@@ -39,7 +39,7 @@ impl Resp {
         connection
     }
 
-    /// One command; an error is a reply too.
+    /// Sends a command and returns the reply, which may be an error.
     pub fn command(&mut self, words: &[&[u8]]) -> Reply {
         let mut message = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
@@ -51,7 +51,7 @@ impl Resp {
         self.read().expect("Redis answers")
     }
 
-    /// The next thing that Redis says; none when it has hung up.
+    /// The next message from Redis; `None` when it has closed the connection.
     pub fn read(&mut self) -> Option<Reply> {
         let mut line = String::new();
         self.0.read_line(&mut line).ok()?;
@@ -78,7 +78,7 @@ impl Resp {
     }
 }
 
-/// What a Redis of this version answers to `HELLO 3` (from 6.0 on it has that).
+/// The answer of a Redis of this version to `HELLO 3`, a command that exists since 6.0.
 #[must_use]
 pub fn hello(version: &str) -> String {
     format!(
@@ -88,8 +88,8 @@ pub fn hello(version: &str) -> String {
     )
 }
 
-/// A server that answers every `HELLO` with these bytes, and anything else not at all; its address. It lives as long as the
-/// test's process.
+/// Starts a server that answers every `HELLO` with these bytes and anything else not at all, and returns its address. It runs as
+/// long as the process of the test.
 #[must_use]
 pub fn greets_with(answer: &str) -> String {
     let (listener, answer) = (TcpListener::bind("127.0.0.1:0").unwrap(), answer.to_owned());
@@ -103,7 +103,7 @@ pub fn greets_with(answer: &str) -> String {
     address
 }
 
-/// A client asks one thing at a time: what comes at once is one command.
+/// A client sends one command at a time, so that the bytes of one read are one command.
 fn greet(mut connection: TcpStream, answer: &str) {
     let mut bytes = [0; 4096];
     while let Ok(length @ 1..) = connection.read(&mut bytes) {

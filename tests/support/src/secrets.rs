@@ -1,8 +1,8 @@
-//! Every secret that tests use, and the search for them in all that processes say.
+//! Collects every secret that the tests use, and searches the output of processes for them.
 //!
-//! Whoever makes, configures or sees a secret tells it to [`keep`]: the stand-ins, the configurations of the processes that
-//! tests start, the tokens and certificates. Whatever [`crate::process`] starts is searched at its end, for the secrets of
-//! every test of the same binary.
+//! Code that makes, configures or receives a secret passes it to [`keep`]: the stand-ins, the configurations of the processes
+//! that tests start, the makers of tokens and certificates. The output of each process that [`crate::process`] starts is searched
+//! when it ends, for the secrets of every test of the same binary.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -14,10 +14,10 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// What is shorter cannot be told from an ordinary word.
+/// A shorter text could be an ordinary word, so that finding it would prove nothing.
 const SHORTEST: usize = 8;
 
-/// Where a form begins: one look for each place of a text finds all that may stand there.
+/// The first bytes of a form. With them as the key, one lookup at each position of a text finds all forms that may begin there.
 type Start = [u8; SHORTEST];
 
 #[derive(Default)]
@@ -28,7 +28,8 @@ struct Kept {
 
 static KEPT: LazyLock<RwLock<Kept>> = LazyLock::new(RwLock::default);
 
-/// From now on nothing may say it. `what` is for the message. Too short ones are passed over.
+/// From now on no process may print this secret. `what` names it in the message of a failure. Secrets that are too short to be
+/// searched for are ignored.
 pub fn keep(what: &'static str, secret: &str) {
     let known = || KEPT.read().unwrap_or_else(PoisonError::into_inner).secrets.contains(secret);
     if secret.len() < SHORTEST || known() {
@@ -44,7 +45,8 @@ pub fn keep(what: &'static str, secret: &str) {
     }
 }
 
-/// A token; of a signed one each part but the header: the signature alone would be enough for whoever knows the rest.
+/// Keeps a token. Of a signed one, each part but the header is kept by itself: the signature alone is enough for an attacker that
+/// knows the rest.
 pub fn keep_token(token: &str) {
     if let [_, payload, signature] = token.split('.').collect::<Vec<_>>()[..] {
         keep("the claims of a token", payload);
@@ -54,12 +56,12 @@ pub fn keep_token(token: &str) {
     }
 }
 
-/// A private key, line by line, as a log would show it.
+/// Keeps a private key line by line, because a log would show it so.
 pub fn keep_pem(pem: &str) {
     pem.lines().filter(|line| !line.starts_with("-----")).for_each(|line| keep("a private key", line));
 }
 
-/// What the arguments and the environment of a command tell of secrets: YAML files, and variables named like secrets.
+/// Keeps the secrets in the arguments and the environment of a command: those of YAML files, and variables named like secrets.
 pub fn keep_of(command: &Command) {
     for file in command.get_args().map(Path::new) {
         if file.extension().is_some_and(|extension| extension == "yml" || extension == "yaml") {
@@ -73,12 +75,13 @@ pub fn keep_of(command: &Command) {
     }
 }
 
-/// The secrets of a configuration. Lines are enough: `key: value`, `key: [value, value]`, `{key: value, key: value}`.
+/// Keeps the secrets of a configuration. It is read by lines, which suffices for `key: value`, `key: [value, value]` and `{key:
+/// value, key: value}`.
 fn keep_configured(yaml: &str) {
     for line in yaml.lines().filter(|line| !line.trim_start().starts_with('#')) {
         let mut key = "";
         for part in line.split([',', '{', '}']) {
-            // what has no key of its own is one more value of a list
+            // a value without a key of its own is one more value of a list
             let (named, value) = part.split_once(": ").unwrap_or((key, part));
             key = named.trim_matches(['-', ' ', '"']);
             setting(key, value.trim_matches(['[', ']', ' ', '"', '\'']));
@@ -100,7 +103,7 @@ fn setting(key: &str, value: &str) {
     }
 }
 
-/// Plain, as JSON writes it, percent-encoded, and inside any base64.
+/// The secret as it is, as JSON writes it, percent-encoded, and as part of any base64 text.
 fn forms(secret: &str) -> HashSet<Vec<u8>> {
     let json = serde_json::to_string(secret).unwrap();
     let percent = |byte: u8| match byte {
@@ -115,7 +118,7 @@ fn forms(secret: &str) -> HashSet<Vec<u8>> {
     for before in 0..3 {
         let shifted = [&[0; 2][..before], secret.as_bytes()].concat();
         for encoded in [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)] {
-            // the characters that hold bits of a neighbour say nothing
+            // a character that also holds bits of the neighbouring byte is left out
             let (first, last) = ([0, 2, 3][before], encoded.len() - usize::from(shifted.len() % 3 != 0));
             forms.insert(encoded.as_bytes()[first..last].to_vec());
         }
@@ -123,7 +126,7 @@ fn forms(secret: &str) -> HashSet<Vec<u8>> {
     forms
 }
 
-/// The first secret that a text gives away: which, and the line.
+/// The name of the first secret that a text contains, and the line with it.
 #[must_use]
 pub fn find(text: &str) -> Option<String> {
     let kept = KEPT.read().unwrap_or_else(PoisonError::into_inner);
@@ -136,9 +139,9 @@ pub fn find(text: &str) -> Option<String> {
     text.lines().find_map(|line| Some(format!("{} is said in: {line}", found(line.as_bytes())?)))
 }
 
-/// Fails when a text gives away a secret.
-pub fn are_not_in(whose: &str, text: &str) {
-    assert_eq!(find(text), None, "{whose} gives away a secret");
+/// Fails when a text contains a secret; `source` names the origin of the text in the message.
+pub fn are_not_in(source: &str, text: &str) {
+    assert_eq!(find(text), None, "{source} gives away a secret");
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The real servers: Envoy, Redis, and elastauth itself, each on its own ports and in its own directory.
+//! Starts the real servers, Envoy, Redis and elastauth itself, each on its own ports and in its own directory.
 
 use std::env;
 use std::fs;
@@ -13,14 +13,14 @@ use crate::process::{Process, free_port};
 
 pub use crate::envoy::Envoy;
 
-/// The root of the repository.
+/// The root directory of the repository.
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// A tool that `tests/tools.sh` gets, or one named by the environment; `ENVOY_VERSION` chooses among several Envoys. Without it a test is skipped, loudly; with
-/// `CI=true` that is a failure.
+/// The path of a tool: one that the environment names, or one that `tests/tools.sh` fetched; `ENVOY_VERSION` selects among
+/// several Envoys. When it is missing, the test prints that it is skipped; with `CI=true` it fails.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "test support reads the environment of the test run")]
 pub fn tool(name: &str) -> Option<PathBuf> {
@@ -29,7 +29,7 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// One that needs a runtime of its own (Node.js, Java): without it a test is skipped, loudly, also in CI.
+/// As [`tool`], for one that needs a runtime of its own (Node.js, Java): when it is missing, the test is skipped in CI, too.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "test support reads the environment of the test run")]
 pub fn optional_tool(name: &str) -> Option<PathBuf> {
@@ -46,11 +46,11 @@ pub fn optional_tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// A running redis-server with a password.
+/// A running redis-server that requires a password.
 pub struct Redis {
-    /// `127.0.0.1:port`
+    /// The address to connect to, as `127.0.0.1:port`.
     pub address: String,
-    /// To stall or kill it.
+    /// The process of the server, so that a test can stall or kill it.
     pub process: Process,
     _folder: TempDir,
 }
@@ -59,7 +59,7 @@ pub struct Redis {
 pub const REDIS_PASSWORD: &str = "redis-password";
 
 impl Redis {
-    /// On a free port; `extra` are more options of redis-server.
+    /// Starts a server on a free port; `extra` are further options of redis-server.
     pub fn start(extra: &[&str]) -> Option<Self> {
         let binary = tool("redis-server")?;
         let (port, folder) = (free_port().to_string(), tempfile::tempdir().unwrap());
@@ -71,7 +71,7 @@ impl Redis {
         Some(Self { address: format!("127.0.0.1:{port}"), process, _folder: folder })
     }
 
-    /// What an operator would type into redis-cli; answers the reply's text.
+    /// Sends a command, as an operator would with redis-cli, and returns the text of the reply.
     pub fn command(&self, words: &[&str]) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let mut send = |words: &[&str]| {
@@ -92,29 +92,29 @@ impl Redis {
     }
 }
 
-/// A running elastauth.
+/// A running elastauth, on ports of its own.
 pub struct Elastauth {
-    /// `127.0.0.1:port` of the gRPC service.
+    /// The address of the gRPC service, as `127.0.0.1:port`.
     pub grpc: String,
-    /// `http://127.0.0.1:port` of health.
+    /// The address of the health endpoints, as `http://127.0.0.1:port`.
     pub http: String,
-    /// To read its log, to stop it.
+    /// The process, so that a test can read its log or stop it.
     pub process: Process,
     _folder: TempDir,
 }
 
 impl Elastauth {
-    /// Starts with this configuration on free ports and waits until it listens.
+    /// Starts elastauth with this configuration on free ports and waits until it listens.
     pub fn start(binary: &Path, config: &str) -> Self {
         Self::start_under(binary, config, &[])
     }
 
-    /// With these variables in its environment, which has no others.
+    /// As [`Self::start`], with exactly these variables in its environment.
     pub fn start_under(binary: &Path, config: &str, env: &[(&str, &str)]) -> Self {
         Self::run(binary, config, &format!("127.0.0.1:{}", free_port()), "", env)
     }
 
-    /// Listening for gRPC at this address (`unix:/path` too), with more lines of the section `grpc`.
+    /// As [`Self::start`], with this gRPC address (`unix:/path` too) and further lines of the section `grpc`.
     pub fn start_at(binary: &Path, config: &str, listen: &str, grpc: &str) -> Self {
         Self::run(binary, config, listen, grpc, &[])
     }
@@ -134,7 +134,7 @@ impl Elastauth {
     }
 }
 
-/// A configuration for these servers; `cache` is the YAML of that section.
+/// A configuration for these servers; `cache` is the YAML of the section `cache`.
 #[must_use]
 pub fn config(issuer: &str, elasticsearch: &str, cache: &str) -> String {
     let (user, password) = crate::elasticsearch::ADMIN;
@@ -149,7 +149,7 @@ pub fn config(issuer: &str, elasticsearch: &str, cache: &str) -> String {
     )
 }
 
-/// The same with callers named by headers; `provider` is the YAML of `authelia`.
+/// The same for callers that are named by headers; `provider` is the YAML of the section `authelia`.
 #[must_use]
 pub fn headers_config(elasticsearch: &str, provider: &str) -> String {
     let tokens = config("", elasticsearch, "  type: memory");
@@ -157,7 +157,7 @@ pub fn headers_config(elasticsearch: &str, provider: &str) -> String {
     format!("auth_provider: authelia\nauthelia:\n{provider}\n{rest}")
 }
 
-/// The `cache` section for a Redis that tests started.
+/// The `cache` section for a Redis that a test started.
 #[must_use]
 pub fn redis_cache(address: &str) -> String {
     format!("  type: redis\n  redis_host: \"{address}\"\n  redis_password: {REDIS_PASSWORD}")

@@ -1,7 +1,7 @@
-//! The official specification of Elasticsearch's API (elasticsearch-specification, as the npm package
-//! `@elastic/request-converter` carries it), and whether an exchange keeps to it.
+//! Compares exchanges with the official specification of Elasticsearch's API (elasticsearch-specification, which the npm package
+//! `@elastic/request-converter` contains).
 //!
-//! It knows the kinds of types that the security API uses, and fails on any other rather than letting it pass.
+//! It supports the kinds of types that the security API uses, and fails on any other rather than accepting it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::elasticsearch::Exchange;
 
-/// Read from `schema.json`.
+/// The specification, read from `schema.json`.
 pub struct Specification {
     endpoints: Vec<Value>,
     types: HashMap<(String, String), Value>,
@@ -29,7 +29,7 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 }
 
 impl Specification {
-    /// Ten megabytes of JSON.
+    /// Reads the file, which is ten megabytes of JSON.
     #[must_use]
     pub fn read(path: &Path) -> Self {
         let mut all: Value = serde_json::from_reader(BufReader::new(File::open(path).unwrap())).unwrap();
@@ -39,7 +39,7 @@ impl Specification {
         Self { endpoints, types }
     }
 
-    /// The endpoint's name, or how the exchange departs from the specification.
+    /// Returns the endpoint's name, or how the exchange departs from the specification.
     pub fn check(&self, exchange: &Exchange) -> Result<String, String> {
         let (method, path) = (exchange.method.as_str(), exchange.uri.path());
         let endpoint = self.endpoint(method, path).ok_or_else(|| format!("no endpoint for {method} {path}"))?;
@@ -49,7 +49,7 @@ impl Specification {
         Ok(name)
     }
 
-    /// The one with the most literal segments: `/_security/user/_has_privileges` is no user.
+    /// Of the endpoints that match, the one with the most literal segments: `/_security/user/_has_privileges` is not a user.
     fn endpoint(&self, method: &str, path: &str) -> Option<&Value> {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let literal = |template: &str| {
@@ -103,7 +103,7 @@ impl Specification {
         self.body(body, &sent)
     }
 
-    /// Anything but a 2xx is an error, or the empty or negative answer that the endpoint itself describes.
+    /// An answer other than a 2xx is an error, or the empty or negative answer that the endpoint itself describes.
     fn response(&self, endpoint: &Value, exchange: &Exchange) -> Checked {
         let answered: Value = serde_json::from_slice(&exchange.answered).map_err(|error| error.to_string())?;
         let described = || self.body(&self.named(&endpoint["response"])?["body"], &answered);

@@ -1,5 +1,5 @@
-//! A server behind Envoy that counts what reaches it byte by byte, speaks web socket as far as an echo goes, and
-//! sends whoever asks for `/moved` to `/landed`.
+//! A server behind Envoy that counts the bytes of requests as they arrive, echoes the bytes of a web socket, and redirects `/moved`
+//! to `/landed`.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,17 +7,17 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// One request.
+/// One request that reached the server.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// The request line and the headers, names in lower case as Envoy writes them.
     pub head: String,
-    /// Bytes of the body so far.
+    /// The number of bytes of the body that have arrived so far.
     pub body: usize,
 }
 
 impl Seen {
-    /// The values of a header.
+    /// The values of this header, in order.
     #[must_use]
     pub fn header(&self, name: &str) -> Vec<&str> {
         let named = |line: &'_ str| line.split_once(": ").filter(|(key, _)| *key == name).map(|(_, value)| value.len());
@@ -25,9 +25,9 @@ impl Seen {
     }
 }
 
-/// A running server; it ends when dropped.
+/// A running server; dropping it ends it.
 pub struct Upstream {
-    /// `127.0.0.1:port`
+    /// The address to connect to, as `127.0.0.1:port`.
     pub address: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     task: JoinHandle<()>,
@@ -40,7 +40,7 @@ impl Drop for Upstream {
 }
 
 impl Upstream {
-    /// On a free port.
+    /// Starts the server on a free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -54,14 +54,14 @@ impl Upstream {
         Self { address, seen, task }
     }
 
-    /// Every request so far.
+    /// Every request that arrived so far.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
 
-/// One request for each connection is enough.
+/// It serves one request for each connection, which suffices for Envoy.
 async fn serve(mut stream: TcpStream, all: Arc<Mutex<Vec<Seen>>>) -> Option<()> {
     let (head, rest) = head(&mut stream).await?;
     let seen = Seen { head, body: rest.len() };
@@ -100,7 +100,7 @@ async fn serve(mut stream: TcpStream, all: Arc<Mutex<Vec<Seen>>>) -> Option<()> 
     stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).await.ok()
 }
 
-/// Up to the empty line, and what came with it of the body.
+/// Reads up to the empty line; returns the head, and the part of the body that was read with it.
 async fn head(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {

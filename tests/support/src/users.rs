@@ -4,29 +4,29 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-/// Built-in users, which cannot be written.
+/// The names of the built-in users, which cannot be written.
 pub const RESERVED: [&str; 7] =
     ["elastic", "kibana", "kibana_system", "logstash_system", "beats_system", "apm_system", "remote_monitoring_user"];
 
-/// One user.
+/// A native user, as Elasticsearch keeps it.
 #[derive(Clone)]
 pub struct User {
-    /// In the clear: this is a stand-in.
+    /// The password in the clear, since this is a stand-in.
     pub password: String,
-    /// Role names.
+    /// The names of the user's roles.
     pub roles: Vec<String>,
-    /// Absent is null.
+    /// A text, or null when it was not given.
     pub full_name: Value,
-    /// Absent is null.
+    /// A text, or null when it was not given.
     pub email: Value,
-    /// An object.
+    /// The user's `metadata`, which is an object.
     pub metadata: Map<String, Value>,
-    /// Disabled users cannot log in.
+    /// A user that is not enabled cannot log in.
     pub enabled: bool,
 }
 
 impl User {
-    /// As GET shows it.
+    /// The user as GET returns it.
     #[must_use]
     pub fn shown(&self, name: &str) -> Value {
         json!({ "username": name, "roles": self.roles, "full_name": self.full_name, "email": self.email,
@@ -34,33 +34,33 @@ impl User {
     }
 }
 
-/// One acknowledged or unacknowledged write, in order.
+/// One write that was applied, whether it was answered or not.
 #[derive(Clone)]
 pub struct Write {
-    /// Whom.
+    /// The name of the written user.
     pub user: String,
-    /// With which password; none for a role-only write.
+    /// The password that was written; `None` when only the roles were.
     pub password: Option<String>,
-    /// The roles.
+    /// The names of the roles that were written.
     pub roles: Vec<String>,
 }
 
-/// All of them.
+/// All users, and what was written.
 #[derive(Default)]
 pub struct Users {
-    /// By name.
+    /// The users by their names.
     pub all: HashMap<String, User>,
-    /// Every write that was applied.
+    /// Every write that was applied, in order.
     pub history: Vec<Write>,
 }
 
 const FIELDS: [&str; 7] = ["username", "password", "password_hash", "roles", "full_name", "email", "metadata"];
 
-/// A 400.
+/// Why a request is answered with 400.
 pub struct Refused {
-    /// `error.type`
+    /// The `error.type` of the answer.
     pub kind: &'static str,
-    /// `error.reason`
+    /// The `error.reason` of the answer.
     pub reason: String,
 }
 
@@ -77,15 +77,15 @@ fn argument(reason: &str) -> Refused {
     Refused { kind: "illegal_argument_exception", reason: reason.into() }
 }
 
-/// Printable ASCII without spaces at either end; `limit` is 507 since 8.x, and was 1024 before.
+/// A name is printable ASCII without spaces at either end. `limit` is 507 since 8.x, and was 1024 before.
 #[must_use]
 pub fn is_valid_name(name: &str, limit: usize) -> bool {
     let printable = name.bytes().all(|b| (b' '..=b'~').contains(&b)) && name.trim() == name;
     !name.is_empty() && name.len() <= limit && printable
 }
 
-/// What to store for `password` or `password_hash`, if either is there. The hash has to be of the configured algorithm,
-/// which is Elasticsearch's default here: bcrypt with cost 10.
+/// What to store for `password` or `password_hash`, if either is given. The hash has to be of the configured algorithm, which is
+/// Elasticsearch's default here: bcrypt with cost 10.
 fn secret(body: &Map<String, Value>) -> Result<Option<String>, Refused> {
     match (body.get("password"), body.get("password_hash")) {
         (None, None) => Ok(None),
@@ -102,7 +102,7 @@ fn hash_of_ten_rounds(hash: &str) -> Result<String, Refused> {
     let parts: Vec<&str> = hash.split('$').collect();
     match parts.as_slice() {
         ["", "2a" | "2b" | "2y", "10", rest] if rest.len() == 53 => Ok(hash.to_owned()),
-        // as 7.17 does; 8.17 takes any algorithm that it knows
+        // 7.17 accepts only the configured algorithm; 8.17 accepts any that it knows
         ["", "2a" | "2b" | "2y", cost, rest] if rest.len() == 53 => Err(argument(&format!(
             "Provided password hash uses [BCRYPT{cost}] but the configured hashing algorithm is [BCRYPT]"
         ))),
@@ -113,7 +113,7 @@ fn hash_of_ten_rounds(hash: &str) -> Result<String, Refused> {
 }
 
 impl Users {
-    /// Applies a PUT: `created`, or why not.
+    /// Applies a PUT. Returns whether the user was created, or why the PUT is refused.
     pub fn put(&mut self, name: &str, body: &Value) -> Result<bool, Refused> {
         let body = body.as_object().ok_or_else(|| parse_error("expected an object"))?;
         if let Some(unknown) = body.keys().find(|k| *k != "enabled" && !FIELDS.contains(&k.as_str())) {

@@ -15,10 +15,10 @@ struct Row {
     sent: &'static str,
     token: Option<String>,
     header: Option<(&'static str, &'static str)>,
-    /// Part of the log line that says what elastauth decided.
+    /// A part of the log line in which elastauth reports its decision.
     decided: &'static str,
     status: u16,
-    /// User and roles that reach Elasticsearch.
+    /// The user and the roles that reach Elasticsearch.
     reached: Option<(&'static str, &'static str)>,
 }
 

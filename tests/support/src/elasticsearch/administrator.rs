@@ -1,15 +1,15 @@
-//! The account that elastauth is given.
+//! The account in Elasticsearch that elastauth uses.
 
-/// Its secrets, any of which works, and what it may do.
+/// The secrets of the account, any of which authenticates, and its privileges.
 #[derive(Clone, Debug)]
 pub struct Administrator {
-    /// Of Basic authentication.
+    /// The password for Basic authentication.
     pub password: String,
-    /// `id:key`
+    /// The API key, as `id:key`.
     pub api_key: String,
-    /// A bearer token.
+    /// The token for Bearer authentication.
     pub token: String,
-    /// Actions that it may not do.
+    /// The names of actions that it has no privilege for.
     pub lacks: Vec<String>,
 }
 

@@ -1,15 +1,15 @@
-//! The shapes of answers.
+//! Builds answers in the form of Elasticsearch's own.
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// Every answer to somebody who is known carries the product's name.
+/// Every answer to an authenticated caller carries the product's name.
 pub(super) fn product(status: StatusCode, body: &Value) -> Response {
     (status, [("x-elastic-product", "Elasticsearch")], axum::Json(body.clone())).into_response()
 }
 
-/// An exception, as `RestResponse` writes it.
+/// The body of an error, as `RestResponse` writes it.
 pub(super) fn exception(status: u16, kind: &str, reason: &str) -> Value {
     json!({ "error": { "root_cause": [{ "type": kind, "reason": reason }], "type": kind, "reason": reason },
             "status": status })
@@ -41,7 +41,7 @@ pub(super) fn media_type_trouble(headers: &HeaderMap, major: u8) -> Option<Strin
         .then(|| format!("A compatible version is required on both headers: {accept:?}, {content:?}"))
 }
 
-/// `GET /`, as a released version of this major answers.
+/// The body of `GET /` of a released version of this major.
 pub(super) fn info(major: u8, cluster_uuid: &str) -> Value {
     json!({
         "name": "stand-in", "cluster_name": "stand-in", "cluster_uuid": cluster_uuid,

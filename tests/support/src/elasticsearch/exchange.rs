@@ -1,4 +1,4 @@
-//! Requests and answers as they were on the wire, for tests that hold them against the specification.
+//! Records requests and answers as they were on the wire, for tests that compare them with the specification.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,21 +13,21 @@ use super::Shared;
 /// One request and its answer.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// The method.
+    /// The method of the request.
     pub method: Method,
     /// Path and query, as sent.
     pub uri: Uri,
-    /// The request's headers.
+    /// The headers of the request.
     pub headers: HeaderMap,
-    /// The request's body.
+    /// The body of the request.
     pub sent: Bytes,
-    /// The answer's status.
+    /// The status of the answer.
     pub status: StatusCode,
-    /// The answer's body.
+    /// The body of the answer.
     pub answered: Bytes,
 }
 
-/// Off until somebody wants to know.
+/// Records nothing until it is started.
 #[derive(Default)]
 pub(super) struct Recorder(Mutex<Option<Vec<Exchange>>>);
 

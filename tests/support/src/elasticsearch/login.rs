@@ -1,4 +1,4 @@
-//! Who asks.
+//! Authenticates the sender of a request.
 
 use axum::http::HeaderMap;
 use base64::Engine as _;
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 use super::{ADMIN, Shared};
 use crate::secrets;
 
-/// What an `Authorization` header holds.
+/// The credential in an `Authorization` header.
 pub(super) enum Presented {
     Basic(String, String),
     ApiKey(String),
     Bearer(String),
 }
 
-/// Somebody who is known.
+/// An authenticated caller.
 pub(super) struct Principal {
     pub(super) name: String,
     pub(super) roles: Vec<String>,
     pub(super) administrator: bool,
-    /// As `_authenticate` shows it.
+    /// What `_authenticate` answers for it.
     pub(super) shown: Value,
 }
 
@@ -30,7 +30,7 @@ impl Presented {
     }
 }
 
-/// Basic is split at the first colon.
+/// Basic credentials are split at the first colon.
 pub(super) fn presented(headers: &HeaderMap) -> Option<Presented> {
     let (scheme, value) = headers.get("authorization")?.to_str().ok()?.split_once(' ')?;
     let decoded = || String::from_utf8(STANDARD.decode(value).ok()?).ok();
@@ -48,7 +48,7 @@ pub(super) fn presented(headers: &HeaderMap) -> Option<Presented> {
     }
 }
 
-/// Disabled users, wrong passwords and an index that cannot be read are alike.
+/// A disabled user, a wrong password and an index that cannot be read have the same result: no login.
 pub(super) fn log_in(shared: &Shared, presented: &Presented) -> Option<Principal> {
     let administrator = shared.administrator.lock().unwrap().clone();
     let kind = match presented {
@@ -71,7 +71,7 @@ fn user(shared: &Shared, name: &str, password: &str) -> Option<Principal> {
         return None;
     }
     let user = shared.users.lock().unwrap().all.get(name).cloned()?;
-    // a hash was sent in place of the password
+    // the write had a hash in place of the password
     let right = match user.password.strip_prefix('$') {
         Some(_) => bcrypt::verify(password, &user.password).unwrap_or(false),
         None => user.password == password,

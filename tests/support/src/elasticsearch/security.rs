@@ -1,4 +1,4 @@
-//! `/_security/…`
+//! Answers the security API (`/_security/…`).
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::faults::{Ending, Fate};
 
 type Request<'a> = (Method, &'a str, Option<&'a str>);
 
-/// Some role.
+/// The definition of a role; its content does not matter to the tests.
 pub(super) fn role() -> Value {
     json!({ "cluster": [], "indices": [], "applications": [], "run_as": [], "metadata": {},
             "transient_metadata": { "enabled": true } })
@@ -87,7 +87,7 @@ fn is_known(pair: &str) -> bool {
     }
 }
 
-/// The administrator may do everything but what he lacks; others nothing.
+/// The administrator has every privilege but those taken away by a test; other users have none.
 fn has_privileges(shared: &Shared, who: &Principal, body: &Bytes) -> Response {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let Some(cluster) = asked["cluster"].as_array() else {

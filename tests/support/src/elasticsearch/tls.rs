@@ -1,4 +1,4 @@
-//! The stand-in behind TLS.
+//! Starts the stand-in behind TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ fn certificate(pem: &str) -> CertificateDer<'static> {
 }
 
 impl Elasticsearch {
-    /// Shows this certificate and then those of `chain`; clients have to show one of `clients`, if that is given.
+    /// Shows this certificate and then those of `chain`. With `clients`, a client has to show a certificate of that authority.
     pub async fn start_tls(shown: &Pair, chain: &[&Authority], clients: Option<&Authority>) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider));
@@ -56,7 +56,7 @@ impl axum::serve::Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let Ok((stream, address)) = self.tcp.accept().await else { continue };
-            // who does not shake hands is no client
+            // a connection whose handshake fails is skipped
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);
             }
