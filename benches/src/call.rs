@@ -1,4 +1,4 @@
-//! A unary call of a gRPC service as a function: no connection, no task, no wait.
+//! Calls a unary method of a gRPC service as a function, without a connection, a task or a wait.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -6,18 +6,18 @@ use tonic::body::Body;
 
 use crate::Grpc;
 
-/// Sends the framed message `count` times, one after another; each must be answered.
+/// Sends the framed message `count` times, one after another; each call must be answered.
 pub async fn many(mut service: impl Grpc, message: &Bytes, count: usize) {
     for _ in 0..count {
         one(&mut service, message).await;
     }
 }
 
-/// Sends it once.
+/// Sends the framed message once and returns the body of the answer.
 ///
 /// # Panics
 ///
-/// If the answer is no message, or bears another status than 0.
+/// If the answer is not a message, or has a status other than 0.
 #[expect(clippy::expect_used, reason = "a measurement fails by panicking")]
 pub async fn one(service: &mut impl Grpc, message: &Bytes) -> Bytes {
     let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")

@@ -1,5 +1,5 @@
-//! The floor: looks at nothing, with the stock generated types of the crate `envoy-types`. What elastauth costs is told as a
-//! ratio to this.
+//! The floor: a server that ignores the request and answers a constant, with the stock generated types of the crate
+//! `envoy-types`. The costs of elastauth are reported as ratios to it.
 
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::AUTHORIZATION;
 
-/// Answers with a constant.
+/// A service that answers every Check with a constant.
 pub struct Floor(CheckResponse);
 
 #[tonic::async_trait]

@@ -13,7 +13,7 @@ use crate::Grpc;
 #[expect(dead_code, clippy::unwrap_used, reason = "the other parts are what fuzz targets do")]
 mod targets;
 
-/// A token that the service knows to be good.
+/// A token that the service accepts.
 #[must_use]
 pub fn token() -> String {
     check::good_token()
@@ -30,13 +30,13 @@ fn over(callers: Callers<OneKey>) -> impl Grpc {
     authorization(check::service(store, callers, &[]), &check::grpc())
 }
 
-/// The same for the tokens that this key signs.
+/// The same service, for the tokens that this key signs.
 #[must_use]
 pub fn service_for(key: &SigningKey) -> impl Grpc {
     over(check::tokens_by(OneKey::new(&key.jwk())))
 }
 
-/// What [`service_for`] takes as the claims of its one user.
+/// Claims that [`service_for`] accepts; they name its one user.
 #[must_use]
 pub fn claims() -> Value {
     json!({

@@ -1,6 +1,6 @@
-//! The floor's lean twin: looks at nothing either, but with elastauth's own messages, requests as slices of what was received
-//! and a reply that was encoded once. What lies between the two is what the messages save; what lies between this and a hit is
-//! what the work of a hit costs.
+//! The floor's lean twin: it ignores the request and answers a constant as well, but with elastauth's own messages. Requests are
+//! slices of the received bytes, and the reply was encoded once. The difference between the two is what the messages save; the
+//! difference between this and a hit is the cost of the work of a hit.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use crate::floor::constant;
 
-/// Answers with a constant.
+/// A service that answers every Check with a constant.
 #[derive(Clone)]
 pub struct Lean(Bytes);
 
@@ -57,7 +57,7 @@ impl UnaryService<Call> for Lean {
     }
 }
 
-/// Reads as elastauth does; the reply is bytes of anybody's.
+/// Decodes as elastauth does, and encodes bytes unchanged.
 #[derive(Clone, Copy)]
 struct LeanCodec;
 

@@ -1,4 +1,4 @@
-//! Load by `h2load` (Debian's nghttp2-client), and what a process spent on it, from the kernel's own accounting.
+//! Makes load by `h2load` (Debian's nghttp2-client), and measures what a process spent on it by the kernel's own accounting.
 
 use std::fs;
 use std::path::Path;
@@ -7,29 +7,29 @@ use std::process::Command;
 use elastauth_bench::messages::framed;
 use elastauth_support::process;
 
-/// What one run gave.
+/// The figures of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
-    /// Nanoseconds of CPU that the server spent for each check; through Envoy, both of them.
+    /// The nanoseconds of CPU that the server spent for each check; through Envoy, the sum of both processes.
     pub cpu: f64,
-    /// Checks a second.
+    /// The number of checks in a second.
     pub throughput: f64,
-    /// Latency of a check in microseconds: median, 99 %.
+    /// The latency of a check in microseconds: median, and 99 %.
     pub latency: [f64; 2],
 }
 
-/// Connections and streams of each: two workers of an Envoy, busy.
+/// Two connections with sixteen streams each, which keep two workers of an Envoy busy.
 const CLIENTS: [&str; 6] = ["-c", "2", "-m", "16", "-t", "1"];
 
-/// What is sent, again and again.
+/// The message that is sent again and again.
 pub enum Ask {
-    /// A Check, straight to the server.
+    /// A Check that is sent straight to the server.
     Check(Vec<u8>),
-    /// A request with these headers, through Envoy.
+    /// A request with these headers that is sent through Envoy.
     Request(Vec<(String, String)>),
 }
 
-/// Sends `count` of them; all must be let through, or answered. `pids` are those whose CPU counts.
+/// Sends `count` of them; each must be let through, or answered. The CPU of the processes `pids` is measured.
 pub fn send(address: &str, ask: &Ask, count: u32, pids: &[u32], folder: &Path) -> Run {
     let (data, log) = (folder.join("message"), folder.join("log"));
     let _ = fs::remove_file(&log);
@@ -64,14 +64,14 @@ fn run(command: &mut Command, count: u32, pids: &[u32], log: &Path) -> Run {
     Run { cpu: spent / f64::from(count), throughput: f64::from(count) / seconds(&text), latency }
 }
 
-/// `finished in 1.23s, …` or `finished in 456.7ms, …`
+/// Parses `finished in 1.23s, …` or `finished in 456.7ms, …`.
 fn seconds(text: &str) -> f64 {
     let word = text.split("finished in ").nth(1).and_then(|rest| rest.split(',').next()).expect("h2load's time");
     let (number, factor) = word.strip_suffix("ms").map_or_else(|| (word.trim_end_matches('s'), 1.0), |ms| (ms, 1e-3));
     number.parse::<f64>().expect("a number of seconds") * factor
 }
 
-/// h2load's log: start, status and duration in microseconds of each request.
+/// Parses h2load's log: start, status and duration in microseconds of each request.
 fn quantiles(log: &Path, at: [f64; 2]) -> [f64; 2] {
     let text = fs::read_to_string(log).expect("h2load's log");
     let mut all: Vec<f64> = text.lines().filter_map(|line| line.split('\t').nth(2)?.parse().ok()).collect();
@@ -85,7 +85,7 @@ fn quantiles(log: &Path, at: [f64; 2]) -> [f64; 2] {
     at.map(|q| all[(q * (all.len() - 1) as f64) as usize])
 }
 
-/// Nanoseconds on a CPU so far, over all threads of the process.
+/// The nanoseconds on a CPU so far, over all threads of the process.
 #[must_use]
 pub fn cpu(pid: u32) -> f64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the server lives");

@@ -1,5 +1,6 @@
-//! `make bench`: what a Check costs, told as a ratio to the floor server of the same run, because absolute times say nothing
-//! on another machine. Rounds are interleaved: each asks every server in turn, and the medians of the rounds' ratios count.
+//! `make bench`: measures the cost of a Check as a ratio to the floor server of the same run, because absolute times mean nothing
+//! on another machine. Rounds are interleaved: each asks every server in turn, and the medians of the rounds' ratios are
+//! reported.
 //!
 //! ```sh
 //! bench TARGET_DIRECTORY [ROUNDS]
@@ -24,7 +25,7 @@ use elastauth_support::servers::{Redis, redis_cache};
 use report::{Line, Report};
 use series::{Constant, World, checks, envoy, requests};
 
-/// As in elastauth: some of it runs in this process.
+/// The allocator is elastauth's, because some of elastauth runs in this process.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -63,8 +64,8 @@ async fn measure(bins: &Path, rounds: usize) -> Report {
     Report { lines, new, growth, idle: idle[idle.len() / 2], binary: size(&bins.join("elastauth")) }
 }
 
-/// Asks every server in turn, once each; says what an idle process holds. All processes are new in each round: where the system
-/// puts a process in memory alone makes one a tenth faster than another, Envoy above all.
+/// Asks every server once, in turn, and returns the memory of an idle process. All processes are new in each round: the place in
+/// memory that the system gives to a process makes one up to a tenth faster than another, Envoy above all.
 async fn round(world: &World, bins: &Path, lines: &mut Vec<Line>) -> usize {
     let folder = tempfile::tempdir().expect("a directory");
     let (floor, lean) = (Constant::start(bins, "floor"), Constant::start(bins, "lean"));

@@ -1,4 +1,4 @@
-//! What Envoy sends: a Check of a browser's request to Kibana, with as many headers as are asked for.
+//! Builds what Envoy sends: a Check of a browser's request to Kibana, with as many headers as wanted.
 
 use envoy_types::pb::envoy::config::core::v3::address::Address as Kind;
 use envoy_types::pb::envoy::config::core::v3::{Address, SocketAddress};

@@ -1,14 +1,14 @@
-//! A bar chart of ratios.
+//! Draws a bar chart of ratios.
 
 use std::fmt::Write as _;
 
-/// One group of bars, each a ratio to the floor's figure, or to that of the series that the name says.
+/// One group of bars. Each is a ratio to the floor's figure, or to that of the series which the name mentions.
 pub struct Bar {
-    /// Under it.
+    /// The text below the group.
     pub name: String,
-    /// CPU of a check.
+    /// The CPU of a check, as a ratio.
     pub cpu: f64,
-    /// Latency: median, 99 %.
+    /// The latency as a ratio: median, and 99 %.
     pub latency: [f64; 2],
 }
 
@@ -18,7 +18,7 @@ const WIDTH: f64 = 440.0;
 const BAR: f64 = 12.0;
 const GROUP: f64 = 52.0;
 
-/// Horizontal bars; what is longer than the longest shown is cut and says its figure.
+/// Draws horizontal bars. A bar that is longer than the longest shown is cut and labelled with its figure.
 pub fn svg(bars: &[Bar]) -> String {
     let most = bars.iter().flat_map(|bar| [bar.cpu, bar.latency[0], bar.latency[1]]).fold(1.0, f64::max);
     let scale = WIDTH / most.min(8.0);

@@ -8,7 +8,7 @@ use elastauth_support::process::{self, Process};
 
 use crate::series::{Constant, Series, World, checks};
 
-/// Writes `floor.svg` and `hit.svg` into the folder.
+/// Writes `floor.svg` and `hit.svg` into this folder.
 pub async fn flame_graphs(bins: &Path, folder: &Path) {
     let world = World::start(bins).await;
     let (floor, elastauth) = (Constant::start(bins, "floor"), world.elastauth("  type: \"\"", ""));
@@ -19,7 +19,7 @@ pub async fn flame_graphs(bins: &Path, folder: &Path) {
     }
 }
 
-/// Samples by the clock: virtual machines seldom have counters.
+/// Takes samples by the clock, because virtual machines seldom have performance counters.
 fn flame_graph(series: &Series, folder: &Path) {
     let scratch = tempfile::tempdir().expect("a directory");
     let (data, graph) = (scratch.path().join("perf.data"), folder.join(format!("{}.svg", series.name)));
@@ -30,7 +30,7 @@ fn flame_graph(series: &Series, folder: &Path) {
     for _ in 0..10 {
         series.run(scratch.path());
     }
-    // it writes the rest when it is interrupted
+    // perf writes the rest of its data when it is interrupted
     perf.interrupt();
     perf.wait();
     let pipe =

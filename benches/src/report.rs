@@ -1,4 +1,4 @@
-//! Medians of ratios, as a table and as a plot.
+//! Writes the medians of ratios as a table and as a plot.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,20 +12,20 @@ use crate::plot;
 use crate::signature::New;
 use crate::users::Growth;
 
-/// One series' runs.
+/// The runs of one series.
 pub struct Line {
-    /// What was asked of whom.
+    /// Which message was sent to which server.
     pub name: String,
-    /// Whose runs it is divided by.
+    /// The name of the line that these runs are divided by.
     pub base: &'static str,
-    /// What was promised, if anything was.
+    /// The ratio that is promised; empty when none is.
     pub target: &'static str,
-    /// One a round.
+    /// The runs, one for each round.
     pub runs: Vec<Run>,
 }
 
 impl Line {
-    /// Without runs.
+    /// A line that has no runs yet.
     pub fn new(name: &str, base: &'static str, target: &'static str) -> Self {
         Self { name: name.to_owned(), base, target, runs: Vec::new() }
     }
@@ -33,20 +33,20 @@ impl Line {
 
 /// Everything that was measured.
 pub struct Report {
-    /// What was asked in turn.
+    /// The series that were measured in turn.
     pub lines: Vec<Line>,
-    /// What a new token costs.
+    /// The cost of a token that was never seen before.
     pub new: New,
-    /// By the number of cached users.
+    /// The cost of a hit by the number of cached users.
     pub growth: Vec<Growth>,
-    /// Bytes of memory of an idle process.
+    /// The memory of an idle process, in bytes.
     pub idle: usize,
-    /// Bytes of the binary.
+    /// The size of the binary, in bytes.
     pub binary: u64,
 }
 
 impl Report {
-    /// Writes `RESULTS.md` and `RESULTS.svg`.
+    /// Writes `RESULTS.md` and `RESULTS.svg` into this folder.
     pub fn write(&self, folder: &Path) {
         let text = format!(
             "# Results\n\nWritten by `make bench`. Ratios of one run against the floor server on the same machine; absolute times \
@@ -71,7 +71,7 @@ impl Report {
         plot::Bar { name, cpu: self.ratio(line, |run| run.cpu), latency }
     }
 
-    /// The tables.
+    /// Formats the results as tables in Markdown.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
             "| series | ÷ | CPU | checks a second | median latency | 99 % latency | target | µs of CPU |\n|---|---|---|---|---|---|---|---|\n",
@@ -109,14 +109,14 @@ impl Report {
     }
 }
 
-/// The one in the middle.
+/// The median; the upper one of the two in the middle when there is an even number of values.
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// What it ran on.
+/// Describes the machine and the compiler.
 fn machine() -> String {
     let said = |program: &str, arguments: &[&str]| {
         let output = run(Command::new(program).args(arguments), "").map(|output| output.stdout).unwrap_or_default();

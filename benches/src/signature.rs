@@ -1,4 +1,4 @@
-//! A token that was never seen, against nothing but the verification of its signature.
+//! Measures a token that was never seen before, against the bare verification of its signature.
 
 use bytes::Bytes;
 use elastauth_bench::{call, hit, messages};
@@ -14,24 +14,24 @@ use crate::report::median;
 use crate::series::World;
 use crate::users::ask;
 
-/// New tokens of a round.
+/// The number of new tokens in a round.
 const TOKENS: usize = 5_000;
 
-/// Checks on their way at once.
+/// The number of checks on their way at once.
 const AT_ONCE: usize = 32;
 
-/// Medians of the rounds.
+/// The cost of a new token: medians of the rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct New {
-    /// CPU of a Check with a new token, without a network, divided by that of the verification.
+    /// The CPU of a Check with a new token, without a network, divided by that of the verification.
     pub local: f64,
     /// The same over a connection.
     pub whole: f64,
-    /// That less the CPU of a hit, which has everything but the token's verification.
+    /// The same less the CPU of a hit, which does everything but the verification of the token.
     pub beyond_a_hit: f64,
 }
 
-/// New tokens of a known user, and the same signatures verified in this process.
+/// Measures new tokens of a known user, and the verification of the same signatures in this process.
 pub async fn new_tokens(world: &World, rounds: usize) -> New {
     let elastauth = world.elastauth("  type: \"\"", "");
     let (checker, pid) = (Checker::connect(&elastauth.grpc).await, elastauth.process.id());
@@ -40,7 +40,7 @@ pub async fn new_tokens(world: &World, rounds: usize) -> New {
     let (mut whole, mut beyond) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         eprintln!("new tokens, round {} of {rounds}", round + 1);
-        // ECDSA signatures are random: each token is another
+        // ECDSA signatures are random, so that each token differs
         let tokens: Vec<String> = (0..TOKENS).map(|_| world.issuer.token("ann", &["admins"])).collect();
         let new: Vec<Vec<u8>> = tokens.iter().map(|token| messages::check(token, 20)).collect();
         let before = cpu(pid);
@@ -60,8 +60,8 @@ pub async fn new_tokens(world: &World, rounds: usize) -> New {
     }
 }
 
-/// The CPU of the same Check in this thread, divided by that of the verification: what elastauth and tonic do, without the system's
-/// part in a call.
+/// The CPU of the same Check in this thread, divided by that of the verification: the part of elastauth and tonic, without the
+/// system calls of a connection.
 async fn without_network(rounds: usize) -> f64 {
     let (key, claims) = (SigningKey::new("k"), hit::claims());
     let mut service = hit::service_for(&key);
@@ -85,7 +85,7 @@ async fn without_network(rounds: usize) -> f64 {
     median(ratios.into_iter())
 }
 
-/// Nanoseconds of CPU for all of them.
+/// The nanoseconds of CPU for all of them.
 fn verify(tokens: &[String], key: &[u8]) -> f64 {
     let decoded = tokens.iter().map(|token| {
         let (message, signature) = token.rsplit_once('.').expect("three parts");

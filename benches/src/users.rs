@@ -1,4 +1,4 @@
-//! Whether a hit costs more when more users are cached: elastauth with 1, 1,000 and 100,000 of them, each asked for in turn.
+//! Measures whether a hit costs more when more users are cached: elastauth with 1, 1,000 and 100,000 of them, asked for in turn.
 
 use elastauth_bench::messages;
 use elastauth_support::check::{Answer, Checker};
@@ -9,27 +9,27 @@ use crate::load;
 use crate::report::median;
 use crate::series::World;
 
-/// How many are cached.
+/// The numbers of cached users.
 const USERS: [usize; 3] = [1, 1_000, 100_000];
-/// Hits that are counted.
+/// The number of hits that are counted.
 const HITS: usize = 100_000;
-/// Checks on their way at once: few while users are made, and so many while hits are counted that the server never runs out of work,
-/// because what it costs to fall asleep and to be woken changes from minute to minute.
+/// The number of checks on their way at once: few while users are made. While hits are counted there are so many that the server
+/// never runs out of work, because the cost of falling asleep and being woken varies from minute to minute.
 const FEW: usize = 32;
 const MANY: usize = 256;
 
-/// What one number of users gave.
+/// The result for one number of users.
 #[derive(Clone, Copy, Debug)]
 pub struct Growth {
-    /// How many were cached.
+    /// The number of cached users.
     pub users: usize,
-    /// CPU of a hit, divided by that with one user.
+    /// The CPU of a hit, divided by that with one user.
     pub ratio: f64,
-    /// Bytes of memory beyond the idle process.
+    /// The bytes of memory beyond the idle process.
     pub memory: usize,
 }
 
-/// Each with a process of its own, all of them asked in turn.
+/// Measures each number of users with a process of its own; the processes are asked in turn.
 pub async fn growth(world: &World, rounds: usize) -> Vec<Growth> {
     let mut all = Vec::new();
     for users in USERS {
@@ -52,7 +52,7 @@ pub async fn growth(world: &World, rounds: usize) -> Vec<Growth> {
     growth.collect()
 }
 
-/// One that knows its users.
+/// An elastauth that has a certain number of users cached.
 struct Filled {
     elastauth: Elastauth,
     checker: Checker,
@@ -69,7 +69,7 @@ impl Filled {
         let messages: Vec<Vec<u8>> =
             (0..users).map(|n| messages::check(&world.issuer.token(&format!("user-{n}"), &["admins"]), 20)).collect();
         let checker = Checker::connect(&elastauth.grpc).await;
-        // the first makes the user, the second brings the record into the process
+        // the first call creates the user, the second brings the record into the process
         for _ in 0..2 {
             ask(&checker, &messages, users, FEW).await;
         }
@@ -77,7 +77,7 @@ impl Filled {
         Self { elastauth, checker, messages, memory }
     }
 
-    /// Nanoseconds of CPU for each hit.
+    /// The nanoseconds of CPU for each hit.
     async fn hit(&self) -> f64 {
         let pid = self.elastauth.process.id();
         let before = load::cpu(pid);
@@ -88,7 +88,7 @@ impl Filled {
     }
 }
 
-/// `count` checks, of one message after another, so many `at_once`.
+/// Sends `count` checks, the messages in turn, with `at_once` of them on their way.
 pub async fn ask(checker: &Checker, messages: &[Vec<u8>], count: usize, at_once: usize) {
     let mut open = JoinSet::new();
     for n in 0..count {

@@ -1,4 +1,4 @@
-//! What a hit takes from the allocator, beside a server on the same messages that answers a constant.
+//! Compares the allocations of a hit with those of a server that answers the same messages with a constant.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use elastauth_bench::messages::{check, framed};
 use elastauth_bench::{Grpc, call, hit, lean};
 use futures_util::FutureExt as _;
 
-/// Allocations of a call after others, of which the first fills what is filled once.
+/// The allocations of one call, after ten others so that caches and tables are filled.
 async fn allocations(mut service: impl Grpc, headers: usize) -> u64 {
     let message = Bytes::from(framed(&check(&hit::token(), headers)));
     call::many(&mut service, &message, 10).await;
@@ -17,7 +17,7 @@ async fn allocations(mut service: impl Grpc, headers: usize) -> u64 {
     info.count_total
 }
 
-/// The generated server puts the future of a method into a box, and that into another; the lean twin does without.
+/// The generated server puts the future of a method into a box, and that into another; the lean twin has neither.
 const BOXES: u64 = 2;
 
 #[tokio::test]

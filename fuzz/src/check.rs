@@ -1,5 +1,5 @@
-//! Any bytes as a `CheckRequest`, to the reply: never a panic, never a pass for somebody who is not proven, and nothing
-//! in a reply that does not belong there.
+//! Takes any bytes as a `CheckRequest` and examines the reply: it must not panic, let a caller pass without a proven identity,
+//! or contain anything that does not belong there.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -34,14 +34,14 @@ use tonic::metadata::MetadataMap;
 
 use super::{ISSUER, OneKey, bench, rules, source, times};
 
-/// What the operator lets Envoy send with each check, in the service that believes headers.
+/// The shared secret that Envoy sends with each check to the service that trusts headers.
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// `grpc.max_in_flight` of the services here.
 const MAX_IN_FLIGHT: usize = 10;
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Takes whatever is written.
+/// A back end that accepts every write, and has no users.
 pub struct Users;
 
 impl Provisioner for Users {
@@ -91,12 +91,12 @@ fn services() -> &'static Services {
     })
 }
 
-/// Those who bring a token.
+/// Accepts bearer tokens that the key of [`source`] signed.
 pub fn tokens() -> Callers<OneKey> {
     tokens_by(source())
 }
 
-/// Those who bring a token that such a key signed.
+/// Accepts bearer tokens that the key of this source signed.
 pub fn tokens_by(source: OneKey) -> Callers<OneKey> {
     let settings = issuer::Settings {
         validation: Validation::Jwks,
@@ -121,7 +121,7 @@ pub fn grpc() -> Settings {
     }
 }
 
-/// A service over a store, in a runtime.
+/// Builds a service over this store; it must be called inside a runtime.
 pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &[http::HeaderName]) -> Checks<S> {
     let key = seal::Key::Given(Box::new([1; 32]).into());
     let seal = Seal::new(&seal::Settings { key, previous: Vec::new(), cluster: "fuzz".into() }).unwrap();
@@ -136,7 +136,7 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
         write_timeout: Duration::from_secs(5),
     };
     let broker = Broker::new(store, Users, seal, settings).unwrap();
-    // without it nothing is kept in the process
+    // the near cache keeps nothing unless the store's changes are watched
     tokio::spawn(broker.watch());
     let roles =
         roles::Settings { default_roles: vec!["viewer".into()], group_mappings: Vec::new(), allow_no_roles: false };
@@ -146,7 +146,7 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
     Service::new(Arc::new(authorizer), None, &grpc(), stripped)
 }
 
-/// A token that is good until the year 2100.
+/// A token that is valid until the year 2100.
 #[must_use]
 pub fn good_token() -> String {
     let claims = json!({
@@ -158,14 +158,14 @@ pub fn good_token() -> String {
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(bench().key.sign(message.as_bytes())))
 }
 
-/// What both services say to these bytes: the names under which they let the request through, by token and by headers.
+/// The names under which the two services let the request through: the one that trusts tokens, and the one that trusts headers.
 pub fn check(data: &[u8]) -> [Option<String>; 2] {
     let decoded = auth::CheckRequest::decode(data).ok();
     replies(data).map(|reply| match (&decoded, reply) {
         (_, Err(code)) => {
             assert_eq!(code, Code::InvalidArgument);
-            // parts of it are read later than the whole
-            assert!(official::CheckRequest::decode(data).is_err(), "a message by the complete API is one here");
+            // the complete API decodes all parts at once, elastauth some of them later
+            assert!(official::CheckRequest::decode(data).is_err(), "a message by the complete API is refused here");
             None
         }
         (Some(request), Ok((believes, reply))) => {
@@ -173,10 +173,10 @@ pub fn check(data: &[u8]) -> [Option<String>; 2] {
                 assert!(is_our_own_word(data, secret), "what the client sent comes back");
             }
             let user = judge(&reply)?;
-            assert_eq!(Some(&user), believes.proven(request).as_ref(), "somebody else was let through");
+            assert_eq!(Some(&user), believes.proven(request).as_ref(), "another user was let through");
             Some(user)
         }
-        (None, Ok((_, reply))) => panic!("what is no message was answered with {reply:?}"),
+        (None, Ok((_, reply))) => panic!("bytes that are not a message were answered with {reply:?}"),
     })
 }
 
@@ -184,7 +184,7 @@ fn holds(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Whether it stands in a reply also when the client does not send it: fuzzers find out what replies are made of.
+/// Whether `secret` is in the reply also when the client does not send it: a fuzzer finds out which words replies consist of.
 fn is_our_own_word(data: &[u8], secret: &[u8]) -> bool {
     let mut other = data.to_vec();
     while let Some(at) = other.windows(secret.len()).position(|window| window == secret) {
@@ -193,7 +193,7 @@ fn is_our_own_word(data: &[u8], secret: &[u8]) -> bool {
     replies(&other).into_iter().flatten().any(|(_, reply)| holds(&reply, secret))
 }
 
-/// Both services' encoded replies; an error for bytes that are no message.
+/// The encoded replies of both services, or the error for bytes that are not a message.
 pub fn replies(data: &[u8]) -> [Result<(Believes, Bytes), Code>; 2] {
     let services = services();
     [(Believes::Tokens, &services.tokens), (Believes::Headers, &services.headers)].map(|(believes, service)| {
@@ -203,7 +203,7 @@ pub fn replies(data: &[u8]) -> [Result<(Believes, Bytes), Code>; 2] {
     })
 }
 
-/// Credentials of the client's and of the operator's that are long enough to be recognised.
+/// The credentials of the client and the operator that are long enough to be recognised in a reply.
 fn secrets(request: &auth::CheckRequest) -> Vec<Bytes> {
     let Some(attributes) = &request.attributes else { return Vec::new() };
     let http = http(attributes);
@@ -215,22 +215,22 @@ fn secrets(request: &auth::CheckRequest) -> Vec<Bytes> {
     sent.map(|(_, value)| value).chain(extensions).filter(|value| value.len() > 16).cloned().collect()
 }
 
-/// The HTTP part, decoded in another way than elastauth's.
+/// Decodes the HTTP part in another way than elastauth does.
 fn http(attributes: &auth::AttributeContext) -> Option<auth::attribute_context::HttpRequest> {
     auth::attribute_context::HttpRequest::decode(attributes.request.as_ref()?.http.clone()?).ok()
 }
 
-/// What a service goes by.
+/// The kind of credential that a service trusts.
 #[derive(Clone, Copy, Debug)]
 pub enum Believes {
-    /// Bearer tokens.
+    /// Bearer tokens of the issuer.
     Tokens,
-    /// A proxy's headers, with the shared secret.
+    /// The headers of a proxy that also sends the shared secret.
     Headers,
 }
 
 impl Believes {
-    /// Who the caller is, found out in another way than elastauth's.
+    /// The username that the request proves, determined in another way than elastauth does.
     fn proven(self, request: &auth::CheckRequest) -> Option<String> {
         let attributes = request.attributes.as_ref()?;
         let http = http(attributes)?;
@@ -265,7 +265,7 @@ impl Believes {
     }
 }
 
-/// The rules that every reply keeps, by the complete API; the user that is let through.
+/// Asserts the rules that every reply keeps, decoded by the complete API. Returns the user that is let through.
 pub fn judge(reply: &[u8]) -> Option<String> {
     let reply = official::CheckResponse::decode(reply).unwrap();
     // an unset status means allow
@@ -314,7 +314,7 @@ fn refused(denied: &official::DeniedHttpResponse) {
     const NAMES: [&str; 3] = ["content-type", "retry-after", "www-authenticate"];
     let status = denied.status.unwrap().code;
     assert!((400..600).contains(&status));
-    // also a gRPC client's message
+    // the body is also the message of a gRPC status
     assert!((1..100).contains(&denied.body.len()) && denied.body.is_ascii(), "{:?}", denied.body);
     for option in &denied.headers {
         let header = option.header.as_ref().unwrap();

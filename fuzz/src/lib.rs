@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their input. `tests/corpus.rs` does the same with every file of the corpus.
+//! The fuzz targets: each takes any bytes and asserts what must hold. `tests/corpus.rs` runs them with every file of the corpus.
 //!
 //! ```sh
 //! cargo install cargo-fuzz
@@ -20,14 +20,14 @@ use elastauth::identity::{Answer, KeySource, KeySourceError, Question, Verified,
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
 
-/// `iss` of all tokens.
+/// The `iss` of all tokens here.
 pub const ISSUER: &str = "https://id.example.com";
 
-/// Publishes one key.
+/// A provider that publishes one key and answers no question about opaque tokens.
 pub struct OneKey(Vec<u8>);
 
 impl OneKey {
-    /// This JSON Web Key.
+    /// A provider that publishes this JSON Web Key.
     #[must_use]
     pub fn new(key: &serde_json::Value) -> Self {
         Self(json!({ "keys": [key] }).to_string().into_bytes())
@@ -44,7 +44,7 @@ impl KeySource for OneKey {
     }
 }
 
-/// Always the same, so that every run is.
+/// The time is constant, so that every run has the same result.
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
@@ -108,14 +108,15 @@ fn bench() -> &'static Bench {
     BENCH.get_or_init(Bench::new)
 }
 
-/// Any text as a token: nobody signed it, so nobody comes in.
+/// Takes any text as a token. It is not signed by the issuer's key, so that it must be refused.
 pub fn token(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         assert!(bench().verify(text).is_err());
     }
 }
 
-/// Any bytes as signed claims: whoever comes in is whom the issuer signed. Says whether somebody does.
+/// Takes any bytes as the claims of a signed token. If the token is accepted, the identity must be the one in the claims. Returns
+/// whether it was accepted.
 pub fn claims(data: &[u8]) -> bool {
     let bench = bench();
     let message =

@@ -1,4 +1,4 @@
-//! New users whose clients honour `Retry-After`.
+//! Many new users at once, with clients that honour `Retry-After`.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,17 @@ use tokio::task::JoinSet;
 
 const CONNECTIONS: usize = 4;
 
-/// How it went.
+/// The result of a crowd.
 pub struct Served {
-    /// From the first question to the last pass.
+    /// The time from the first request until every user was let through.
     pub took: Duration,
-    /// How often anybody asked.
+    /// The number of requests of all clients.
     pub asked: u32,
-    /// How often one of them did.
+    /// The largest number of requests of one client.
     pub most: u32,
 }
 
-/// All ask at once, and again when they are told to, until they are let through.
+/// Every client asks at once, and again after the time in `Retry-After`, until it is let through.
 pub async fn crowd(grpc: &str, tokens: Vec<String>) -> Served {
     let mut checkers = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -41,5 +41,5 @@ async fn patient(checker: Checker, message: Vec<u8>) -> u32 {
             Answer::Denied(other) => panic!("{other}"),
         }
     }
-    unreachable!("they ask for ever")
+    unreachable!("a client asks until it is let through")
 }

@@ -1,4 +1,4 @@
-//! Tokens that somebody made up, no two alike.
+//! A flood of forged tokens, each different.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,34 +11,34 @@ use tokio::task::JoinSet;
 
 use crate::scheduled;
 
-/// On their way at once, over so many connections.
+/// The number of requests on their way at once, over this many connections.
 const AT_ONCE: usize = 256;
 const CONNECTIONS: usize = 2;
 
-/// Whoever sends them.
+/// The client that sends forged tokens.
 pub struct Flood {
     grpc: String,
-    /// Header and payload of a good token.
+    /// The header and the payload of a valid token.
     signed: Arc<str>,
     random: Random,
 }
 
-/// What became of them.
+/// The answers to the forged tokens.
 pub struct Told {
-    /// 401.
+    /// The number of answers with status 401.
     pub unauthorized: usize,
-    /// All of them.
+    /// The time until all were answered.
     pub took: Duration,
 }
 
 impl Flood {
-    /// Imitates this token.
+    /// A flood of tokens that resemble this valid one.
     pub fn of(grpc: &str, good: &str) -> Self {
         let (signed, _) = good.rsplit_once('.').unwrap();
         Self { grpc: grpc.to_owned(), signed: signed.into(), random: Random::new(7) }
     }
 
-    /// Sends so many, on a thread that leaves the processors to others: the server is measured and not its client.
+    /// Sends `count` tokens, on a thread of the lowest priority, because the server is to be measured and not its client.
     pub async fn send(mut self, count: usize) -> (Self, Told) {
         let sending = tokio::task::spawn_blocking(move || {
             let thread = std::thread::spawn(move || {
@@ -79,8 +79,8 @@ async fn one_after_another(checker: Checker, signed: Arc<str>, mut random: Rando
     unauthorized
 }
 
-/// Most have the right key id and a signature of the right length, so that they cost a whole verification; some name a key
-/// that nobody has, and some are no tokens.
+/// Most have the right key id and a signature of the right length, so that each costs a whole verification; some name a key that
+/// does not exist, and some are not tokens at all.
 fn made_up(signed: &str, random: &mut Random) -> String {
     let noise: Vec<u8> = (0..8).flat_map(|_| random.number().to_be_bytes()).collect();
     let noise = URL_SAFE_NO_PAD.encode(noise);

@@ -1,4 +1,4 @@
-//! A user who is known, and asks all the time: how long each answer took.
+//! A known user that sends requests all the time, and how long each answer took.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::scheduled;
 
-/// From one question to the next.
+/// The time from one request to the next.
 const EVERY: Duration = Duration::from_millis(2);
 
-/// The user, on a thread of its own, so that it waits for nobody but the server.
+/// The client of the known user, on a thread of its own, so that it waits for the server only.
 pub struct Hits {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Latencies>,
 }
 
-/// Sorted.
+/// The latencies of all requests, sorted.
 pub struct Latencies {
     all: Vec<Duration>,
-    /// How often the user was not let through.
+    /// The number of requests that were not let through.
     pub refused: usize,
 }
 
@@ -31,7 +31,7 @@ impl Hits {
         let stop = Arc::<AtomicBool>::default();
         let (stopped, grpc, message) = (Arc::clone(&stop), grpc.to_owned(), bearer(token));
         let thread = std::thread::spawn(move || {
-            // the others' machines wait for nobody here
+            // clients on other machines would not wait for a processor of this one
             scheduled("--rr", "1");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(ask(&grpc, &message, &stopped))
@@ -62,7 +62,7 @@ async fn ask(grpc: &str, message: &[u8], stop: &AtomicBool) -> Latencies {
 }
 
 impl Latencies {
-    /// Below this were so many of one.
+    /// The latency below which this share of the requests stayed.
     fn of(&self, quantile: f64) -> Duration {
         #[expect(
             clippy::cast_possible_truncation,
@@ -73,7 +73,7 @@ impl Latencies {
         self.all[(quantile * (self.all.len() - 1) as f64) as usize]
     }
 
-    /// Times of the other's, at 99 %.
+    /// How many times as long as the other's these latencies are, at 99 %.
     pub fn slower_than(&self, other: &Self) -> f64 {
         self.of(0.99).as_secs_f64() / other.of(0.99).as_secs_f64()
     }

@@ -1,6 +1,6 @@
-//! Many at once: made-up tokens, new users; and how much memory a user and a token take.
+//! Many requests at once, with forged tokens or by new users; and how much memory a user and a token take.
 //!
-//! What `make test` runs asserts what holds on any machine. The large runs of `make soak` and `make memory` print figures too;
+//! The tests of `make test` assert what holds on any machine. The large runs of `make soak` and `make memory` print figures too;
 //! `SCALE_BINARY` is the elastauth that they run, instead of the one that was built with the test.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -26,22 +26,22 @@ use crowd::crowd;
 use flood::Flood;
 use hits::Hits;
 
-/// A PUT of a user: Elasticsearch hashes the password.
+/// The delay of a PUT of a user, in which Elasticsearch hashes the password.
 const PUT: Duration = Duration::from_millis(60);
 
 fn binary() -> PathBuf {
     std::env::var_os("SCALE_BINARY").map_or_else(|| elastauth!().into(), PathBuf::from)
 }
 
-/// Has the system run this thread so, by a policy and priority of `chrt`: clients are on other machines in truth, and here they share
-/// the processors with the server.
+/// Sets the scheduling policy and priority of this thread by `chrt`. Real clients are on other machines; here they share the
+/// processors with the server.
 fn scheduled(policy: &str, priority: &str) {
     let thread = std::fs::read_link("/proc/thread-self").unwrap();
-    // where that is not allowed the figures are worse, and nothing else
+    // without the permission the figures are worse, but the assertions hold
     let _ = run(Command::new("chrt").args([policy, "--pid", priority]).arg(thread.file_name().unwrap()), "");
 }
 
-/// An elastauth and what it needs.
+/// An elastauth and the services that it uses.
 struct Bench {
     issuer: Issuer,
     elasticsearch: Elasticsearch,
@@ -49,12 +49,12 @@ struct Bench {
 }
 
 impl Bench {
-    /// With this `cache` section, and more lines of the section `elasticsearch`.
+    /// Starts elastauth with this `cache` section and further lines of the section `elasticsearch`.
     async fn start(cache: &str, elasticsearch: &str) -> Self {
         Self::start_with(cache, elasticsearch, "").await
     }
 
-    /// And of the section `grpc`.
+    /// The same, with further lines of the section `grpc`.
     async fn start_with(cache: &str, elasticsearch: &str, grpc: &str) -> Self {
         let (issuer, stand_in) = (Issuer::start().await, Elasticsearch::start().await);
         let yaml = config(&issuer.url, &stand_in.url, cache).replace("log_level: debug", "log_level: info");
@@ -68,7 +68,7 @@ impl Bench {
         Checker::connect(&self.elastauth.grpc).await
     }
 
-    /// A user who is known to the process.
+    /// Makes a user that the process knows, and returns its token.
     async fn known(&self, user: &str) -> String {
         let token = self.issuer.token(user, &["admins"]);
         let checker = self.checker().await;
@@ -87,7 +87,8 @@ fn megabytes(bytes: usize) -> f64 {
     f64::from(u32::try_from(bytes / 1024).unwrap()) / 1024.0
 }
 
-/// So many bad tokens, no two alike, beside a user who asks all the time: how much longer that takes at 99 %.
+/// Sends this many forged tokens, each different, while a known user sends requests. Returns how many times as long the user's
+/// requests take during the flood, at 99 %.
 async fn a_flood(tokens: usize, quiet: Duration) -> f64 {
     let bench = Bench::start("  type: memory\n  token_max_entries: 2000", "").await;
     let ann = bench.known("ann").await;
@@ -96,7 +97,7 @@ async fn a_flood(tokens: usize, quiet: Duration) -> f64 {
     tokio::time::sleep(quiet).await;
     let before = hits.finish().await;
 
-    // what is kept of bad tokens fills up
+    // fills the cache of refused tokens, so that its memory is not counted below
     let flood = Flood::of(&bench.elastauth.grpc, &ann);
     let (flood, first) = flood.send(5_000).await;
     let filled = bench.elastauth.process.memory();
@@ -104,13 +105,13 @@ async fn a_flood(tokens: usize, quiet: Duration) -> f64 {
     let (_, told) = flood.send(tokens).await;
     let during = hits.finish().await;
 
-    assert_eq!((first.unauthorized, told.unauthorized), (5_000, tokens), "each is refused as what it is");
+    assert_eq!((first.unauthorized, told.unauthorized), (5_000, tokens), "each forged token is refused with 401");
     assert_eq!((before.refused, during.refused), (0, 0), "the user is let through all the time");
     assert!(
         bench.issuer.requests() <= asked + 2 + usize::try_from(told.took.as_secs() / 5).unwrap(),
-        "keys are not asked for each"
+        "keys are not fetched for each token"
     );
-    assert_eq!(bench.elasticsearch.puts().len(), 1, "nobody was made");
+    assert_eq!(bench.elasticsearch.puts().len(), 1, "no user was created");
     let peak = bench.elastauth.process.memory();
     let slower = during.slower_than(&before);
     println!(
@@ -139,8 +140,8 @@ async fn soak_a_million_bad_tokens() {
     assert!(slower <= 3.0, "{slower:.2}");
 }
 
-/// So many new users at the same moment, whose clients come back when they are told: how much longer it takes than their writes, and
-/// than a known user's hit without them, at 99 %.
+/// Lets this many new users ask at the same moment; their clients come back after `Retry-After`. Returns the time as a ratio to
+/// that of the writes alone, and how many times as long a known user's hits take meanwhile, at 99 %.
 async fn new_users(users: u32, max_writes: u32, quiet: Duration) -> [f64; 2] {
     let bench = Bench::start("  type: memory", &format!("  max_writes: {max_writes}\n")).await;
     let ann = bench.known("ann").await;
@@ -157,7 +158,7 @@ async fn new_users(users: u32, max_writes: u32, quiet: Duration) -> [f64; 2] {
     let all = bench.elasticsearch.puts();
     assert_eq!(all.len(), usize::try_from(users).unwrap() + 1, "one PUT for each");
     assert!(puts::peak(&all) <= usize::try_from(max_writes).unwrap());
-    assert_eq!((before.refused, during.refused), (0, 0), "who is known does not notice");
+    assert_eq!((before.refused, during.refused), (0, 0), "the known user is let through all the time");
     let bound = PUT * users / max_writes;
     let ratio = served.took.as_secs_f64() / bound.as_secs_f64();
     let slower = during.slower_than(&before);
@@ -168,7 +169,7 @@ async fn new_users(users: u32, max_writes: u32, quiet: Duration) -> [f64; 2] {
         f64::from(served.asked) / f64::from(users),
         served.most,
     );
-    assert!(served.asked < 6 * users, "{} times asked: they are told too soon", served.asked);
+    assert!(served.asked < 6 * users, "asked {} times: `Retry-After` is too short", served.asked);
     [ratio, slower]
 }
 

@@ -1,4 +1,4 @@
-//! How much memory a user and a token take, and the process at the worst: `make memory`.
+//! Measures the memory of a user and of a token, and the largest memory of the process: `make memory`.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const DAY: u64 = 86_400;
 const AT_ONCE: usize = 64;
 const ROOM: &str = "\n  near_max_entries: 200000\n  token_max_entries: 200000";
 
-/// Bytes beyond the process with one user, for each of so many tokens of one user, or of a user each.
+/// The bytes beyond the process with one user for each of [`MANY`] tokens; `user` names the user of each token.
 async fn each(cache: &str, user: impl Fn(usize) -> String) -> usize {
     let bench = Bench::start(&format!("{cache}{ROOM}"), "  max_writes: 16\n").await;
     bench.known("first").await;
@@ -30,8 +30,8 @@ async fn each(cache: &str, user: impl Fn(usize) -> String) -> usize {
         bench.issuer.sign(&claims)
     };
     let tokens: Vec<_> = (0..MANY).map(token).collect();
-    // the first question makes the user, who may be told when to come back where the machine is slow for a moment; the second brings
-    // the record into the process, and the third finds it there
+    // The first request creates the user; on a slow machine it may have to come back later. The second brings the record into the
+    // process, and the third finds it there.
     for round in 0..3 {
         let mut open = JoinSet::new();
         for token in &tokens {
@@ -64,27 +64,27 @@ async fn memory_of_users_and_tokens() {
     println!("each record of cache.type memory: {} bytes", alone.saturating_sub(both));
 }
 
-/// Groups of a token in the worst case, none of them mapped but one.
+/// The number of groups of a token in the worst case; only one of them is mapped.
 const GROUPS: usize = 200;
-/// `grpc.max_in_flight` as it is by default, and headers as large as Envoy takes.
+/// The default of `grpc.max_in_flight`, and headers as large as Envoy accepts.
 const WAITING: usize = 4096;
 const HEADERS: usize = 56 * 1024;
 
-/// How many users: those that the caches hold by default, unless a part of them is wanted. The bounds are that part then, and
-/// the figure is scaled up.
+/// The number of users: as many as the caches hold by default, unless `MEMORY_USERS` is smaller. Then it bounds the caches too,
+/// and the measured figure is scaled up.
 fn users() -> usize {
     let part = std::env::var_os("MEMORY_USERS").and_then(|part| part.into_string().ok());
     part.map_or(MANY, |part| part.parse().unwrap())
 }
 
-/// `resources.limits.memory` of what is shipped, in bytes.
+/// The `resources.limits.memory` of the shipped manifest, in bytes.
 fn shipped_limit() -> usize {
     let manifest = std::fs::read_to_string(root().join(Path::new("envoy/kubernetes/elastauth.yaml"))).unwrap();
     let limit = manifest.split("limits: { memory: ").nth(1).unwrap();
     limit.split("Mi }").next().unwrap().parse::<usize>().unwrap() << 20
 }
 
-/// Every cache at its bound, with tokens of many groups, and then as many requests with large headers as may wait.
+/// Fills every cache to its bound with tokens of many groups, and then sends as many requests with large headers as may wait.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement: make memory"]
 async fn memory_at_the_worst_is_within_the_shipped_limit() {
@@ -115,7 +115,7 @@ async fn memory_at_the_worst_is_within_the_shipped_limit() {
             open.join_next().await.unwrap().unwrap();
         }
         let (checker, token) = (checker.clone(), token(&format!("user-{n}"), n));
-        // the first makes the user, the second brings the record into the process
+        // the first request creates the user, the second brings the record into the process
         open.spawn(async move {
             for _ in 0..2 {
                 assert!(checker.ask_patiently(&token).await.password().is_some());
@@ -124,7 +124,7 @@ async fn memory_at_the_worst_is_within_the_shipped_limit() {
     }
     open.join_all().await;
     let full = bench.resident();
-    // what the first half took beyond the second is for connections, and is there once
+    // the first half also takes the memory of connections, so that only the second half is divided
     let each = full.saturating_sub(half) / (users - users / 2);
     let caches = full.saturating_sub(idle) + each * MANY.saturating_sub(users);
 
@@ -135,7 +135,7 @@ async fn memory_at_the_worst_is_within_the_shipped_limit() {
         waiting.spawn(wait(checker, beside_large_headers(&token("late", n))));
     }
     let unavailable = waiting.join_all().await.into_iter().filter(|answer| *answer == Answer::Denied(503)).count();
-    assert_eq!(unavailable, WAITING, "each waited, or was told at once that there is no room");
+    assert_eq!(unavailable, WAITING, "each waited, or was refused at once because there is no room");
     let peak = bench.elastauth.process.memory().saturating_sub(full);
 
     let (whole, limit) = (idle + caches + peak, shipped_limit());

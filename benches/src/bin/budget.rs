@@ -1,5 +1,5 @@
-//! `make budget`: instructions of one check, counted by callgrind, against those recorded in `budget.json`. Unlike times, they
-//! are the same on a busy machine; another compiler or architecture makes others, so they are recorded for each.
+//! `make budget`: compares the instructions of one check, counted by callgrind, with those recorded in `budget.json`. Unlike
+//! times, they are the same on a busy machine. Another compiler or architecture makes others, so they are recorded for each.
 //!
 //! ```sh
 //! budget check|record
@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 
 use elastauth_support::process;
 
-/// What is counted: a name, the service, and how many headers the request has.
+/// The series that are counted: a name, the service, and the number of headers of the request.
 const SERIES: [(&str, &str, &str); 5] = [
     ("floor", "floor", "20"),
     ("lean twin", "lean", "20"),
@@ -21,12 +21,12 @@ const SERIES: [(&str, &str, &str); 5] = [
     ("floor, 60 headers", "floor", "60"),
     ("hit, 60 headers", "hit", "60"),
 ];
-/// Checks of the two runs: their difference has no start in it.
+/// The numbers of checks in the two runs; the difference of the runs does not contain the start of the program.
 const CHECKS: [u64; 2] = [500, 2500];
-/// Per cent that a hit may grow by before it must be recorded anew, with a reason.
+/// A hit may grow by this many per cent before it must be recorded anew, with a reason.
 const MARGIN: u64 = 3;
 
-/// Instructions by series.
+/// Instructions of one check, by the name of the series.
 type Counts = BTreeMap<String, u64>;
 
 fn main() -> ExitCode {
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Instructions of one check.
+/// Instructions of one check of this service.
 fn count(service: &str, headers: &str) -> u64 {
     let [few, many] = CHECKS.map(|checks| instructions(service, checks, headers));
     (many - few) / (CHECKS[1] - CHECKS[0])

@@ -1,4 +1,4 @@
-//! Checks in one thread and without a network, through tonic's service: what `budget` counts the instructions of.
+//! Runs checks in one thread and without a network, through tonic's service; `budget` counts its instructions.
 //!
 //! ```sh
 //! count floor|lean|hit CHECKS HEADERS

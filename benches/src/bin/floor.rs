@@ -1,4 +1,4 @@
-//! The floor server. See [`elastauth_bench::floor`].
+//! The program of the floor server. See [`elastauth_bench::floor`].
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,4 @@
-//! The floor's lean twin. See [`elastauth_bench::lean`].
+//! The program of the floor's lean twin. See [`elastauth_bench::lean`].
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
