@@ -1,5 +1,5 @@
-//! What real clients do, through a real Envoy: browsers, uploads, web sockets, gRPC, preflights, old and odd HTTP; and
-//! `grpcurl`, as a person would look at the service by hand.
+//! Requests of real clients through a real Envoy: browsers, uploads, web sockets, gRPC, preflights, old and odd HTTP; and
+//! `grpcurl`, with which an operator examines the service by hand.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -42,7 +42,7 @@ impl Bench {
         TcpStream::connect(self.envoy.url.trim_start_matches("http://")).await.unwrap()
     }
 
-    /// Sends bytes as they are and reads the head of the answer.
+    /// Sends these bytes and reads the head of the answer.
     async fn raw(&self, request: &str) -> (TcpStream, String) {
         let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -50,7 +50,7 @@ impl Bench {
         (stream, head)
     }
 
-    /// What reached the server behind: one `Authorization`, and it is ours.
+    /// The one request that reached the server behind Envoy, with exactly one `Authorization`, which is elastauth's.
     fn reached(&self) -> elastauth_support::upstream::Seen {
         let seen = self.upstream.seen();
         let [seen] = seen.as_slice() else { panic!("one request: {seen:?}") };
@@ -102,7 +102,7 @@ async fn an_upload_is_decided_by_its_head_and_flows_through_as_it_comes() {
     );
     stream.write_all(head_of_request.as_bytes()).await.unwrap();
     stream.write_all(&piece).await.unwrap();
-    // the first piece is there while the client has not sent the others: nobody waits for the whole
+    // the first piece arrives while the client has not sent the others: Envoy does not wait for the whole
     let arrived = || async { bench.upstream.seen().first().is_some_and(|seen| seen.body >= piece.len()) };
     until("the first piece", arrived).await;
     for _ in 1..pieces {
@@ -154,7 +154,7 @@ async fn preflights_old_http_and_connect_reach_nobody() {
                 .to_owned(),
             "HTTP/1.1 401",
         ),
-        // Envoy answers these itself
+        // Envoy itself answers these
         (format!("GET / HTTP/1.0\r\nhost: kibana.example.org\r\nauthorization: {bearer}\r\n\r\n"), "HTTP/1.1 426"),
         (
             format!(
@@ -229,7 +229,7 @@ async fn reflection_speaks_both_versions_and_only_when_it_is_switched_on() {
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         ] {
-            // list_services, which both versions number 7
+            // field 7, list_services in both versions
             match checker.stream(method, b"\x3a\x01*".to_vec()).await {
                 Ok(mut answers) => {
                     let answer = answers.message().await.unwrap().unwrap();

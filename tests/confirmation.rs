@@ -1,4 +1,4 @@
-//! A written password is tried later, and what Elasticsearch has lost is written once more.
+//! A written password is tried later, and a password that Elasticsearch has lost is written once more.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ use elastauth_support::servers::{Elastauth, config};
 use elastauth_support::users::User;
 use serde_json::Value;
 
-/// Today's day by UTC, as the stamp has it.
+/// The present day by UTC, as the stamp contains it.
 fn today() -> String {
     Day::at(SystemTime::now()).to_string()
 }
@@ -47,10 +47,10 @@ async fn a_password_that_elasticsearch_lost_is_written_again_without_a_new_one()
     let bench = start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     let made = bench.checker.ask(&token).await;
-    // as a late write, or a person, would
+    // as a late write, or an administrator, would do
     change(&bench.elasticsearch, "ann", |user| user.password = "another".into());
     until("the repair", || async {
-        assert_eq!(bench.checker.ask(&token).await, made, "what was agreed stays");
+        assert_eq!(bench.checker.ask(&token).await, made, "the agreed password stays");
         Some(password(&bench.elasticsearch, "ann").as_str()) == made.password()
     })
     .await;
@@ -89,7 +89,7 @@ async fn roles_that_a_late_write_gave_back_are_taken_away() {
     let bench = start("50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     let made = bench.checker.ask(&token).await;
-    // an older token's write, whose sender gave up, lands after the newer one
+    // an older token's write, which elastauth gave up, is applied after the newer one
     change(&bench.elasticsearch, "ann", |user| {
         user.roles.push("superuser".into());
         user.metadata["elastauth"]["as_of"] = 1.into();
@@ -135,7 +135,7 @@ async fn a_401_rotates_nothing_while_the_administrator_cannot_see_the_user() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_mismatch_straight_after_a_repair_is_an_error_for_a_person() {
-    // what was confirmed is tried again soon: the second change may come after a confirmation of the repair
+    // the interval is short because the second change may come after a confirmation of the repair
     let bench = start("50ms\n  confirm_interval: 50ms").await;
     let token = bench.issuer.token("ann", &["admins"]);
     bench.checker.ask(&token).await;
@@ -148,7 +148,7 @@ async fn a_second_mismatch_straight_after_a_repair_is_an_error_for_a_person() {
         })
         .await;
     }
-    assert_eq!(writes_of(&bench.elasticsearch), 2, "no loop");
+    assert_eq!(writes_of(&bench.elasticsearch), 2, "the repair is not repeated");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +180,7 @@ async fn the_day_of_an_active_user_is_written_once_without_a_password() {
     })
     .await;
     let writes: Vec<bool> = bench.elasticsearch.history().iter().map(|write| write.password.is_some()).collect();
-    assert_eq!(writes, [true, false], "once a day, and nothing is hashed");
+    assert_eq!(writes, [true, false], "one write a day, without a password");
     let user = bench.elasticsearch.user("ann").unwrap();
     assert_eq!((user.roles.len(), user.email.as_str(), user.enabled), (2, Some("ann@example.com"), true));
 }
@@ -199,7 +199,7 @@ async fn a_record_that_ends_soon_costs_no_write_for_the_day() {
     for _ in 0..50 {
         bench.checker.ask(&token).await;
     }
-    assert_eq!(writes_of(&bench.elasticsearch), 1, "the hour's end writes it anyway");
+    assert_eq!(writes_of(&bench.elasticsearch), 1, "a second write is left to the end of the hour");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +225,7 @@ async fn two_replicas_with_a_cache_of_their_own_are_told_that_they_lock_each_oth
     let this = line["this_cache"].as_str().unwrap();
     let name = |process: u32| format!("process {process}");
     assert!(this.ends_with(&name(bench.elastauth.process.id())), "{this}");
-    // the stamp, which every user may read, says it by a digest
+    // the stamp is readable for every user, so that it names the cache by a digest
     let theirs = this.replace(&name(bench.elastauth.process.id()), &name(other.process.id()));
     assert_eq!(line["other_cache"], StoreName::from(theirs.as_str()).mark);
 }

@@ -1,4 +1,4 @@
-//! Connections that say nothing: they keep nobody out, on neither port, and are closed before long.
+//! Connections that send nothing keep no client out, on either port, and are closed after a while.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 /// The limit of open files of the process under test.
 const FILES: usize = 400;
 
-/// More than there are descriptors, on each port.
+/// The number of silent connections on each port; it is more than the process has descriptors.
 const CROWD: usize = FILES + 50;
 
-/// When the last silent connection is closed: ten seconds, and what a busy machine takes.
+/// The time within which the last silent connection is closed: ten seconds, and a reserve for a busy machine.
 const CLOSED: Duration = Duration::from_secs(25);
 
 struct Bench {
@@ -52,12 +52,12 @@ impl Bench {
         checker.ask(&self.issuer.token("ann", &["admins"])).await.password().is_some()
     }
 
-    /// So many connections on which this is sent, and no more.
+    /// Opens many connections, sends these bytes on each, and keeps it open.
     async fn crowd(address: &str, said: &[u8]) -> Vec<TcpStream> {
         let mut crowd = Vec::new();
         for _ in 0..CROWD {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            // one that was closed meanwhile says so when it is read
+            // a connection that was closed meanwhile is found out when it is read
             let _ = stream.write_all(said).await;
             crowd.push(stream);
         }
@@ -93,7 +93,7 @@ async fn silent_connections_on_either_port_keep_nobody_out_and_are_closed() {
         assert!(bench.is_ready().await, "beside {said:?} on {address}");
         let new = Checker::connect(&bench.elastauth.grpc).await;
         assert!(bench.lets_through(&new).await && bench.lets_through(&before).await, "beside {said:?} on {address}");
-        assert!(began.elapsed() < Duration::from_secs(5), "nobody waits for them: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(5), "others do not wait for them: {:?}", began.elapsed());
         assert!(are_closed(crowd).await, "{said:?} on {address}");
         assert!(bench.lets_through(&before).await, "a connection that is in use stays");
     }

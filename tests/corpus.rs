@@ -1,4 +1,5 @@
-//! Every file of the fuzz targets' corpus, through what the targets do with it. What a fuzzer finds is added there, under `fuzz/corpus/`.
+//! Runs the assertions of the fuzz targets with every file of their corpus. Inputs that a fuzzer finds are added there, under
+//! `fuzz/corpus/`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -61,7 +62,7 @@ fn checks_of_the_corpus_end_in_a_reply_that_keeps_the_rules() {
             "es_headers_raw",
             "good_joined",
             "good_raw",
-            // names of built-in users are the back end's affair, and this one takes everybody
+            // names of built-in users are refused by the back end, and the one of the fuzz targets accepts every name
             "reserved_joined",
             "reserved_raw",
             "unknown_field",

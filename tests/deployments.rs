@@ -1,5 +1,6 @@
-//! What users deploy: each file under `envoy/` and the Dockerfile, against published schemas, a real Envoy and our own
-//! configuration. What needs a Docker engine or a cluster is not run: the image's steps and the objects' fields are checked.
+//! Checks the files that users deploy, under `envoy/` and the Dockerfile, against published schemas, a real Envoy and our own
+//! configuration. Nothing here needs a Docker engine or a cluster: the steps of the image and the fields of the objects are
+//! checked.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +18,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// The folder of `tests/tools.sh schemas`, if node is there.
+/// The folder that `tests/tools.sh schemas` fills, if it exists and node is installed.
 fn schemas() -> Option<PathBuf> {
     let folder = root().join(".tools/schemas");
     let there = folder.join("stamp").exists() && run(Command::new("node").arg("--version"), "").is_ok();
@@ -111,7 +112,7 @@ fn the_configurations_that_come_with_them_are_valid() {
     }
 }
 
-/// The TLS to Elasticsearch, with its comment.
+/// The section for TLS to Elasticsearch, with its comment.
 fn section_of_tls(text: &str) -> &str {
     let from = text.find("    # Every request carries a password").unwrap();
     &text[from..from + text[from..].find("    load_assignment:").unwrap()]
@@ -148,7 +149,7 @@ fn the_file_for_compose_differs_from_the_tested_one_in_its_addresses_only() {
     assert_eq!(read("envoy/compose/envoy.yaml"), plain);
 }
 
-/// The lines from one that begins so up to one that does, without comments.
+/// The lines from one that begins with `from` up to one that begins with `to`, without comments.
 fn section(text: &str, from: &str, to: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let lines = lines.skip_while(|line| !line.starts_with(from)).take_while(|line| !line.starts_with(to));
@@ -160,7 +161,7 @@ fn the_file_for_authelia_asks_elastauth_as_the_tested_one_does() {
     let [plain, authelia] = ["envoy/envoy.yaml", "envoy/authelia.yaml"].map(read);
     for (from, to, least) in [
         ("use_remote_address:", "mutations:", 9),
-        // the last one in the file of two: Authelia's own filter comes before it
+        // in the file with two filters the last one is elastauth's: Authelia's own comes before it
         ("validate_mutations:", "- name: envoy.filters.http.router", 14),
         ("- name: elastauth type: STRICT_DNS", "load_assignment:", 25),
         ("- name: elasticsearch type: STRICT_DNS", "- name: authelia", 16),
@@ -174,7 +175,7 @@ fn the_file_for_authelia_asks_elastauth_as_the_tested_one_does() {
     assert_eq!(authelia.matches("status_on_error: { code: ServiceUnavailable }").count(), 2);
 }
 
-/// Every YAML file under a folder.
+/// Every YAML file under this folder and its subfolders.
 fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -250,13 +251,13 @@ fn the_image_is_built_of_files_that_are_there_and_that_the_ignore_file_lets_thro
             assert!(copied.status.success(), "{line}");
         }
     }
-    // cargo takes the workspace as it is in the image: no member is missing
+    // cargo reads the whole workspace in the image, so that no member may be missing
     let mut command = Command::new(env!("CARGO"));
     let metadata =
         command.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(context.path());
     let output = run(metadata, "").unwrap();
     assert!(output.status.success(), "{}", said(&output));
-    // what the sources include must be there too
+    // files that the sources include must be copied too
     for included in ["proto/envoy/service/auth/v3/external_auth.proto", "build.rs", "src/main.rs"] {
         assert!(context.path().join(included).exists(), "{included}");
     }
@@ -272,7 +273,7 @@ async fn the_image_serves_what_the_documented_manifests_expect_of_it() {
     assert!(has("ca-certificates curl"), "the documented health check is curl, inside the image");
     assert!(has("USER 65532:65532") && has("ENTRYPOINT [\"/usr/local/bin/elastauth\"]"));
 
-    // the environment of the documented Compose file; the file of the image's /config.yml is found by its name
+    // the environment of the documented Compose file; the image finds /config.yml by its name
     let folder = tempfile::tempdir().unwrap();
     let config = "oidc:\n  issuer: \"https://auth.example.com\"\n  client_id: elastauth\n\
                   elasticsearch:\n  hosts: [\"https://elasticsearch:9200\"]\n  username: elastauth\n\

@@ -26,7 +26,7 @@ use targets::check::{SECRET, check, good_token, judge, replies, service, tokens}
 
 type Headers = Vec<(String, Vec<u8>)>;
 
-/// Each header by itself.
+/// The headers as a list, each by itself.
 fn raw(headers: &Headers) -> HttpRequest {
     let header = |(key, value): &(String, Vec<u8>)| HeaderValue {
         key: key.clone(),
@@ -37,7 +37,7 @@ fn raw(headers: &Headers) -> HttpRequest {
     HttpRequest { header_map, ..HttpRequest::default() }
 }
 
-/// As Envoy joins them: with a comma, and `!` for bytes that are not UTF-8.
+/// The headers as Envoy joins them: with a comma, and `!` for bytes that are not UTF-8.
 fn joined(headers: &Headers) -> HttpRequest {
     let mut map = HashMap::<String, String>::new();
     for (key, value) in headers {
@@ -109,7 +109,7 @@ fn headers() -> impl Strategy<Value = Headers> {
         proptest::collection::vec(other(), 0..6),
     )
         .prop_map(move |(authorizations, users, mut others)| {
-            // joined, a list of groups or a name with a comma cannot be told from two headers
+            // when joined, a list of groups or a name with a comma is indistinguishable from two headers
             let mut seen = HashSet::new();
             others.retain(|(name, _)| !name.starts_with("remote-") || seen.insert(name.clone()));
             named("authorization", authorizations).chain(named("remote-user", users)).chain(others).collect()
@@ -157,7 +157,7 @@ fn nothing_that_a_client_says_of_its_address_changes_the_reply() {
     }
 }
 
-/// Panics at the first question.
+/// A store that panics when it is used.
 struct Broken;
 
 impl Store for Broken {

@@ -1,4 +1,4 @@
-//! `elastauth explain`: what a person learns about a token, and what nobody does.
+//! `elastauth explain` shows what becomes of a token and why, and changes nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ const POLICY: &str = "policy:
   - {name: logs, groups: [developers], hosts: [es.example.org], paths: [/logs-*], methods: [GET]}
 ";
 
-/// Exit code, and everything that was said.
+/// The exit code, and both outputs.
 async fn explain(yaml: &str, token: &str, flags: &[&str]) -> (i32, String) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("config.yml");
@@ -50,7 +50,7 @@ async fn a_token_is_followed_to_the_user_that_it_would_make_and_nothing_is_writt
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");
     }
-    assert!(elasticsearch.history().is_empty(), "nothing is written");
+    assert!(elasticsearch.history().is_empty(), "explain writes nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

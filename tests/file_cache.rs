@@ -1,4 +1,4 @@
-//! `cache.type: file` in the whole process: what a kill, a full disk and a second process make of it.
+//! `cache.type: file` in the whole process: it survives a kill, a full disk and a second process.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -78,7 +78,7 @@ async fn a_process_killed_in_the_middle_of_writes_leaves_a_store_that_is_whole()
             let (checker, token) = (checker.clone(), bench.issuer.token(&format!("r{round}u{n}"), &["admins"]));
             flying.spawn(async move { checker.try_ask(&token).await });
         }
-        // somewhere in the middle
+        // a moment at which some of the writes are under way
         tokio::time::sleep(random.millis(20, 300)).await;
         elastauth.process.kill();
         flying.join_all().await;
@@ -105,7 +105,7 @@ async fn a_process_killed_in_the_middle_of_writes_leaves_a_store_that_is_whole()
     }
 }
 
-/// A file that may not grow any more is what a full disk looks like to a process.
+/// A limit on the size of files stands for a full disk: a write that would exceed it fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_new_users_for_a_while_and_loses_nobody() {
     let bench = Bench::new().await;
@@ -128,7 +128,7 @@ async fn a_full_disk_refuses_new_users_for_a_while_and_loses_nobody() {
         let token = bench.issuer.token(&format!("u{n}"), &["admins"]);
         match checker.ask(&token).await {
             answer @ Answer::Allowed { .. } => {
-                // from the second time on the process has it
+                // after the first answer the process itself has the credential
                 assert_eq!(checker.ask(&token).await, answer);
                 made.push((token, answer));
             }
@@ -140,15 +140,15 @@ async fn a_full_disk_refuses_new_users_for_a_while_and_loses_nobody() {
         assert!(n < 1_999, "the disk never filled up");
     }
     println!("made {}", made.len());
-    assert!(!made.is_empty(), "not even one user fitted");
+    assert!(!made.is_empty(), "at least one user fits");
     process.wait_for_line(0, &["The cache does not answer"]);
     let writes = bench.elasticsearch.history().len();
     assert_eq!(writes, made.len(), "nothing is written to Elasticsearch that the store does not hold");
     let (token, answer) = made.last().unwrap();
-    assert_eq!(checker.ask(token).await, *answer, "whom the process knows it serves");
+    assert_eq!(checker.ask(token).await, *answer, "a user that the process knows is served");
     process.kill();
     process.wait();
-    // there is room again
+    // the disk has room again
     let _process = start("unlimited");
     let checker = Checker::connect(&format!("127.0.0.1:{grpc}")).await;
     for (token, answer) in &made {

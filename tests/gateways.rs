@@ -1,4 +1,5 @@
-//! Something stands before Elasticsearch or the provider and answers in its place: nothing is concluded from that. Whole process.
+//! A gateway before Elasticsearch or the provider answers in its place: elastauth draws no conclusions from that. Tested with the
+//! whole process.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -58,7 +59,7 @@ fn person() -> User {
     }
 }
 
-/// As ingress controllers, gateways and object stores were seen to say that they know no such path.
+/// Answers by which ingress controllers, gateways and object stores report that a path is unknown to them.
 const NOT_FOUND: [Own; 7] = [
     (404, "text/plain", "default backend - 404"),
     (404, "text/html", "<html><head><title>404 Not Found</title></head></html>"),
@@ -66,7 +67,7 @@ const NOT_FOUND: [Own; 7] = [
     (404, "application/json", r#"{"message":"no Route matched with those values"}"#),
     (404, "application/json", r#"{"status":404,"error":"Not Found"}"#),
     (404, "application/xml", "<Error><Code>NoSuchKey</Code></Error>"),
-    // even so: Elasticsearch has named itself before, and this does not
+    // JSON, but without the product header that Elasticsearch has sent before
     (404, "application/json", "{}"),
 ];
 
@@ -116,7 +117,7 @@ async fn a_write_that_a_proxy_answers_hands_nothing_out_and_refuses_nobody_for_g
     }
 }
 
-/// A login that fails, and a look that a proxy answers: the user is neither gone nor another's.
+/// A login fails, and a proxy answers the GET of the user: the user is neither missing nor another subject's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirmation_that_a_proxy_answers_writes_nothing() {
     for (own, login) in [
@@ -157,7 +158,7 @@ async fn a_confirmation_that_a_proxy_answers_writes_nothing() {
     }
 }
 
-/// A job that locks out those who left must see that it did nothing.
+/// A job that disables users who left the organisation must notice that it did nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn users_is_an_error_where_a_proxy_answers() {
     let bench = Bench::new().await;

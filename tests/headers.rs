@@ -1,4 +1,4 @@
-//! Identity by headers, whole process: what a login proxy sets counts, what anybody else sends does not.
+//! Identity by headers, whole process: headers that a login proxy sets are trusted, headers of other senders are not.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,11 +22,11 @@ fn secret(value: &str) -> AttributeContext {
     AttributeContext { context_extensions, ..AttributeContext::default() }
 }
 
-/// In both encodings of headers.
+/// The request in both encodings of headers.
 fn with(attributes: &AttributeContext, headers: &[(&str, &[u8])]) -> [CheckRequest; 2] {
     let mut map: HashMap<String, String> = HashMap::new();
     for (name, value) in headers {
-        // as Envoy does: repeated ones are joined, and what is no UTF-8 is replaced
+        // as Envoy does: repeated headers are joined, and bytes that are not UTF-8 are replaced
         let value: String = String::from_utf8_lossy(value).replace('\u{fffd}', "!");
         map.entry((*name).to_owned()).and_modify(|known| *known = format!("{known},{value}")).or_insert(value);
     }
@@ -44,7 +44,7 @@ fn with(attributes: &AttributeContext, headers: &[(&str, &[u8])]) -> [CheckReque
     )
 }
 
-/// The status, and the reason or else the user's name.
+/// The status with the reason, or with the username when the request is let through.
 async fn answer(elastauth: &Elastauth, checker: &Checker, request: &CheckRequest) -> (i32, String) {
     let from = elastauth.process.lines().len();
     let reply = CheckResponse::decode(checker.check(request.encode_to_vec()).await.unwrap()).unwrap();
@@ -87,7 +87,7 @@ async fn headers_count_only_with_the_secret_and_only_when_they_are_unambiguous_i
         (&good, &[("remote-user", b"elastic"), ("x-teams", b"admins")], (403, "username_reserved")),
         (&good, &[user, ("x-teams", b"guests")], (403, "roles_none")),
         (&good, &[user, ("remote-groups", b"admins")], (403, "roles_none")),
-        // whatever else the client brings along
+        // other headers of the client do not matter
         (&good, &[user, ("x-teams", b"admins"), ("authorization", b"Basic eA==")], (200, "ann")),
         (
             &good,

@@ -1,5 +1,5 @@
-//! Our compact messages against the complete API, both ways: what the crate `envoy-types` encodes, we decode and encode
-//! back to the same message. Every field that `proto/` declares is filled, so a wrong number or type shows.
+//! Compares our compact messages with the complete API, both ways: a message that the crate `envoy-types` encodes is decoded and
+//! encoded again to the same message. Every field that `proto/` declares is filled, so that a wrong number or type is found.
 
 use std::collections::HashMap;
 
@@ -147,7 +147,7 @@ fn a_request_of_the_complete_api_survives_our_view_field_by_field() {
     for address in addresses() {
         let sent = check_request(address);
         let ours = auth::CheckRequest::decode(sent.encode_to_vec().as_slice()).unwrap();
-        // left encoded: what of it is read where it lies is held beside src/envoy/wire/http.rs
+        // it is kept encoded; the parts that are read in place are tested in src/envoy/wire/http.rs
         let http = ours.attributes.clone().unwrap().request.unwrap().http.unwrap();
         let http = auth::attribute_context::HttpRequest::decode(http).unwrap();
         assert_eq!((&http.method[..], &http.path[..], &http.host[..]), (&b"GET"[..], &b"/a?b"[..], &b"h:1"[..]));

@@ -1,4 +1,4 @@
-//! `/metrics` of a running process, and that dashboard and alerts name only what is there.
+//! `/metrics` of a running process; the dashboard and the alerts name only series that exist.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -42,11 +42,11 @@ impl World {
     }
 }
 
-/// One page.
+/// One answer of `/metrics`.
 struct Scrape(String);
 
 impl Scrape {
-    /// Series and values.
+    /// The series with their values.
     fn samples(&self) -> impl Iterator<Item = (&str, f64)> {
         let lines = self.0.lines().filter(|line| !line.starts_with('#'));
         lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(series, value)| (series, value.parse().unwrap()))
@@ -98,7 +98,7 @@ async fn a_miss_a_hit_and_refusals_count_once_each_and_where_they_belong() {
         (r#"decisions_total{reason="roles_none",status="403"}"#, 1.0),
         (r#"decisions_total{reason="message_undecodable",status="none"}"#, 1.0),
         (r#"decision_duration_seconds_count{way="provisioned"}"#, 1.0),
-        // a record is kept in the process from its first reading on
+        // the first read from the store puts a record into the near cache
         (r#"decision_duration_seconds_count{way="store"}"#, 1.0),
         (r#"decision_duration_seconds_count{way="near"}"#, 1.0),
         (r#"decision_duration_seconds_bucket{le="+Inf",way="near"}"#, 1.0),
@@ -118,7 +118,7 @@ async fn a_miss_a_hit_and_refusals_count_once_each_and_where_they_belong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_can_add_a_series() {
     let world = World::start("enable_metrics: true\n").await;
-    // the key set's age is there from the first one on
+    // after the first request the series for the age of the key set exists
     world.checker.ask(&world.issuer.token("ann", &["admins"])).await;
     let before = world.scrape().await;
     for n in 0..40 {
@@ -142,7 +142,7 @@ async fn without_enable_metrics_there_is_nothing() {
     assert_eq!(world.get().await.status().as_u16(), 404);
 }
 
-/// What a text names after a mark, up to something that is not part of a name.
+/// The names that follow a mark in a text, each up to a character that cannot be part of a name.
 fn named<'a>(text: &'a str, mark: &str) -> BTreeSet<&'a str> {
     let part = |rest: &'a str| rest.split(|c: char| !(c.is_ascii_lowercase() || c == '_' || c == '|')).next().unwrap();
     text.match_indices(mark).map(|(at, mark)| part(&text[at + mark.len()..])).collect()
@@ -182,5 +182,5 @@ async fn dashboard_and_alerts_name_only_series_that_exist() {
     }
     let unused: Vec<_> =
         scrape.names().into_iter().filter(|name| !name.ends_with("_sum") && !used.contains(*name)).collect();
-    assert!(unused.is_empty(), "nobody looks at {unused:?}");
+    assert!(unused.is_empty(), "no dashboard and no alert uses {unused:?}");
 }

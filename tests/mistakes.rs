@@ -13,7 +13,7 @@ use elastauth_support::process::{run, said};
 use elastauth_support::servers::{Elastauth, config, tool};
 use elastauth_support::upstream::Upstream;
 
-/// Credentials that a person put into a route.
+/// Credentials that an operator put into a route.
 const OF_THE_ROUTE: &str = "Basic b2YtdGhlLXJvdXRl";
 
 struct Bench {
@@ -25,7 +25,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// The shipped file with one thing exchanged.
+    /// Starts Envoy with the shipped file, in which one text is replaced.
     async fn start(from: &str, to: &str) -> Option<Self> {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let upstream = Upstream::start().await;
@@ -36,7 +36,7 @@ impl Bench {
         Some(Self { issuer, upstream, elastauth, envoy, elasticsearch })
     }
 
-    /// The status that a person gets, with or without a token.
+    /// The status that a client receives, with or without a token.
     async fn ask(&self, path: &str, known: bool) -> u16 {
         let mut request = elastauth_support::http().get(format!("{}{path}", self.envoy.url));
         if known {
@@ -45,7 +45,7 @@ impl Bench {
         request.send().await.unwrap().status().as_u16()
     }
 
-    /// What came through: the values of `Authorization` of each request.
+    /// The values of `Authorization` in each request that came through.
     fn authorizations(&self) -> Vec<String> {
         self.upstream.seen().iter().map(|seen| seen.header("authorization").join(",")).collect()
     }
@@ -67,21 +67,21 @@ async fn an_authorization_of_the_route_stands_beside_ours_or_in_its_place() {
     let (ours, theirs) = both.rsplit_once(',').unwrap();
     assert!(ours.starts_with("Basic ") && theirs == OF_THE_ROUTE, "{both}");
     let Some(other) = route_adds("OVERWRITE_IF_EXISTS_OR_ADD").await else { return };
-    assert_eq!(other, [OF_THE_ROUTE], "everybody is the route's user");
+    assert_eq!(other, [OF_THE_ROUTE], "every client is the route's user");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_internal_redirect_ends_in_a_denial_because_our_own_credential_comes_back() {
     let policy = "route: { cluster: elasticsearch, internal_redirect_policy: { max_internal_redirects: 1 }, ";
     let Some(bench) = Bench::start("route: { cluster: elasticsearch, ", policy).await else { return };
-    // the request that makes the user: this process does not keep a credential before its first use
+    // the first request creates the user: this process does not keep a credential before its first use
     assert_eq!(bench.ask("/moved", true).await, 401);
     bench.elastauth.process.wait_for_line(0, &["credentials_not_bearer", "/landed"]);
     assert_eq!(bench.ask("/_search", true).await, 200);
     assert_eq!(bench.ask("/moved", true).await, 403);
     bench.elastauth.process.wait_for_line(0, &["credentials_ours", "/landed"]);
     let reached: Vec<_> = bench.upstream.seen().iter().map(|seen| seen.head.contains("/landed")).collect();
-    assert_eq!(reached, [false; 3], "the redirected request reaches nobody");
+    assert_eq!(reached, [false; 3], "the redirected request does not reach the server");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,8 +95,8 @@ async fn shadow_mode_lets_everybody_through_and_still_injects() {
     let shadow = "encode_raw_headers: true\n              shadow_mode: true";
     let Some(bench) = Bench::start("encode_raw_headers: true", shadow).await else { return };
     assert_eq!((bench.ask("/_search", false).await, bench.ask("/_search", true).await), (200, 200));
-    let [nobody, ann] = &bench.authorizations()[..] else { panic!("two requests") };
-    assert!(nobody.is_empty() && ann.starts_with("Basic "), "{nobody} {ann}");
+    let [anonymous, ann] = &bench.authorizations()[..] else { panic!("two requests") };
+    assert!(anonymous.is_empty() && ann.starts_with("Basic "), "{anonymous} {ann}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +107,7 @@ async fn a_short_max_interval_gives_each_try_up_and_counts_against_the_replica()
     let stat = async |name: &str| bench.envoy.stat(&format!("cluster.elastauth.{name}")).await;
     assert_eq!(stat("upstream_rq_per_try_timeout").await, Some(3), "the first try and two more");
     let broken = stat("outlier_detection.ejections_detected_consecutive_local_origin_failure").await;
-    assert!(broken >= Some(1), "the only replica, which is all right: {broken:?}");
+    assert!(broken >= Some(1), "the only replica counts as failing although it is healthy: {broken:?}");
 }
 
 #[test]

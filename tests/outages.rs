@@ -15,7 +15,7 @@ use elastauth_support::proxy::{Mode, Proxy};
 use elastauth_support::resp::{greets_with, hello};
 use elastauth_support::servers::{Elastauth, Redis, config, redis_cache};
 
-/// Two replicas; the first one's way to Redis goes through a proxy.
+/// Two replicas; the first one's connections to Redis go through a proxy.
 struct Bench {
     issuer: Issuer,
     elasticsearch: Elasticsearch,
@@ -28,7 +28,7 @@ struct Bench {
 }
 
 const MAX_STALE: &str = "cache:\n  max_stale: 1h\n";
-/// What is tested is not how fast Redis is.
+/// A long time-out, for tests that do not depend on the speed of Redis.
 const PATIENT: &str = "cache:\n  redis_command_timeout: 5s\n";
 
 impl Bench {
@@ -54,22 +54,22 @@ impl Bench {
         self.issuer.token(user, &["admins"])
     }
 
-    /// What `/ready` of the first replica says.
+    /// The answer of `/ready` of the first replica.
     async fn ready(&self) -> (u16, serde_json::Value) {
         ready(&self.near).await
     }
 
-    /// Lines of the first replica's log with this in them.
+    /// The number of lines in the first replica's log that contain this text.
     fn told(&self, text: &str) -> usize {
         self.near.process.lines().iter().filter(|line| line.contains(text)).count()
     }
 
-    /// Known to the first replica itself, and so to Redis.
+    /// Makes a user that is in the first replica's near cache, and so in Redis.
     async fn in_near(&self, user: &str) -> (String, Answer) {
         let token = self.token(user);
         let from = self.near.process.lines().len();
         let made = self.first.ask(&token).await;
-        // the push of our own write may still be on its way: afterwards a hit stays near
+        // the invalidation caused by the replica's own write may still arrive; afterwards every hit is from the near cache
         until("a near hit", || async {
             self.first.ask(&token).await;
             self.near.process.lines().iter().skip(from).any(|line| line.contains("\"source\":\"Near\""))
@@ -78,7 +78,7 @@ impl Bench {
         (token, made)
     }
 
-    /// Known to Redis, and not to the first replica.
+    /// Makes a user that is in Redis, but not in the first replica's near cache.
     async fn in_redis(&self, user: &str) -> (String, Answer) {
         let token = self.token(user);
         let made = self.second.ask(&token).await;
@@ -109,14 +109,14 @@ async fn redis_down_or_silent_serves_whom_the_process_knows_and_writes_nothing()
             assert_eq!(bench.first.ask(&carol).await, Answer::Denied(503), "{fault:?}");
             assert_eq!(bench.first.ask(&ann).await, anns, "{fault:?}");
         }
-        // one time-out each would be 25 s
+        // with a time-out for each request it would take 25 s
         assert!(
             began.elapsed() < Duration::from_secs(5),
             "{fault:?}: a breaker answers at once: {:?}",
             began.elapsed()
         );
         bench.near.process.wait_for_line(from, &["cache_unavailable"]);
-        assert_eq!(bench.elasticsearch.history().len(), writes, "an outage is no write storm");
+        assert_eq!(bench.elasticsearch.history().len(), writes, "an outage causes no writes");
         bench.to_redis.set(Mode::Pass);
         until("Redis again", || async { bench.first.ask(&bob).await == bobs }).await;
     }
@@ -144,7 +144,7 @@ async fn elasticsearch_down_serves_the_cached_and_keeps_the_agreed_password_for_
     let Some(bench) = Bench::start(MAX_STALE).await else { return };
     let (ann, anns) = bench.in_near("ann").await;
     let (bob, bobs) = bench.in_redis("bob").await;
-    // applied, but the answer never comes: whether it was is unknown
+    // the writes are applied but never answered, so that their results are unknown
     bench.elasticsearch.fail(Faults {
         delay: Duration::from_secs(2),
         apply_after_client_gave_up: true,
@@ -171,7 +171,7 @@ async fn without_the_identity_provider_the_keys_in_hand_verify() {
     bench.issuer.set_down(true);
     assert_eq!(bench.first.ask(&ann).await, anns);
     assert!(bench.first.ask(&bench.token("bob")).await.password().is_some(), "a new token");
-    // keys are fetched at start, so only a replica that starts now has none
+    // keys are fetched at the start, so that only a replica which starts now has none
     let yaml = config(&bench.issuer.url, &bench.elasticsearch.url, &redis_cache(&bench.redis.address));
     let late = Elastauth::start(elastauth!(), &yaml);
     let asked = Checker::connect(&late.grpc).await.ask(&bench.token("carol")).await;
@@ -202,12 +202,12 @@ async fn what_another_replica_or_an_operator_changes_holds_at_the_next_request()
     bench.redis.command(&["DEL", "elastauth-YW5u"]);
     let anew = bench.second.ask(&ann).await;
     assert!(anew.password().is_some() && anew != anns, "the other replica made a new password");
-    // the push needs no longer than the answer that just came
+    // the invalidation arrives about as soon as the answer above
     until("the push", || async { bench.first.ask(&ann).await == anew }).await;
     assert_eq!(bench.elasticsearch.history().iter().filter(|write| write.user == "ann").count(), 2);
     let lines = bench.near.process.lines();
     let misses = lines.iter().skip(from).filter(|line| line.contains("Cache miss")).count();
-    assert_eq!(misses, 0, "it took what Redis has");
+    assert_eq!(misses, 0, "it took the record from Redis");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,18 +224,18 @@ async fn redis_that_refuses_writes_serves_whom_it_knows_and_ready_says_why() {
         for (n, (token, made)) in known.iter().enumerate() {
             let new = bench.token(&format!("new-{round}-{n}"));
             assert_eq!(bench.first.ask(&new).await, Answer::Denied(503), "{code}: a new user");
-            assert_eq!(bench.first.ask(token).await, *made, "{code}: who is in Redis");
+            assert_eq!(bench.first.ask(token).await, *made, "{code}: a user that is in Redis");
         }
         let (status, body) = bench.ready().await;
         assert_eq!((status, body["status"].as_str()), (200, Some("degraded")), "{body}");
         assert!(body["cache"].as_str().unwrap().contains(code), "{body}");
         bench.near.process.wait_for_line(0, &["cache_unavailable", code]);
-        assert_eq!(bench.elasticsearch.history().len(), writes, "nothing that is not agreed is written");
+        assert_eq!(bench.elasticsearch.history().len(), writes, "only agreed credentials are written");
         bench.redis.command(&["CONFIG", "SET", setting, "0"]);
         assert_eq!(bench.ready().await.1["status"], "ok");
         assert!(bench.first.ask(&bench.token(&format!("new-{round}-0"))).await.password().is_some());
     }
-    assert_eq!(bench.told("The cache does not answer"), 0, "it did answer");
+    assert_eq!(bench.told("The cache does not answer"), 0, "Redis did answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,7 +264,7 @@ async fn a_value_that_can_be_no_record_is_replaced_for_its_user_and_nobody_else_
     assert_eq!(bench.told("The cache does not answer"), 0);
 }
 
-/// Where it cannot be replaced either, every request finds it.
+/// When the value cannot be replaced either, every request finds it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_can_be_no_record_and_cannot_be_replaced_does_not_fill_the_log() {
     let Some(bench) = Bench::start(PATIENT).await else { return };

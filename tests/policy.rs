@@ -1,4 +1,4 @@
-//! The operator's rules, CORS preflight requests, and credentials that come back: the whole process over gRPC.
+//! The operator's rules, CORS preflight requests, and credentials that elastauth itself issued: the whole process over gRPC.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ async fn start(policy: &str) -> Fixture {
     Fixture::start(elastauth!(), |yaml| format!("{yaml}policy:\n{policy}")).await
 }
 
-/// What goes on, or the status and the reason of the refusal.
+/// The changes of the headers when the request is let through, or the status and the reason of the refusal.
 async fn ask(
     bench: &Fixture,
     method: &str,
@@ -54,7 +54,7 @@ async fn rules_are_judged_before_anybody_gets_a_credential() {
     let bearer = |token: String| format!("Bearer {token}");
     let ann = bearer(bench.issuer.token("ann", &["Admins"]));
     let (bob, cid) = (bearer(bench.issuer.token("bob", &["developers"])), bearer(bench.issuer.sign(&claims)));
-    for (who, method, target, expected) in [
+    for (credential, method, target, expected) in [
         (&bob, "POST", "es.example.org/logs-1/_doc", Err((403, "policy_denied"))),
         (&bob, "GET", "kibana.example.org/logs-1", Err((403, "policy_denied"))),
         (&bob, "GET", "es.example.org/wiki", Err((403, "policy_denied"))),
@@ -69,7 +69,7 @@ async fn rules_are_judged_before_anybody_gets_a_credential() {
         (&cid, "POST", "x/wiki/page", Ok("one department")),
     ] {
         let from = bench.elastauth.process.lines().len();
-        let answer = ask(&bench, method, target, &[("authorization", who)]).await.map(|_| ());
+        let answer = ask(&bench, method, target, &[("authorization", credential)]).await.map(|_| ());
         let expected = expected.map(|rule| {
             let line = bench.elastauth.process.wait_for_line(from, &["Policy allows"]);
             assert!(line.contains(&format!("\"rule\":\"{rule}\"")), "{line}");
@@ -77,7 +77,7 @@ async fn rules_are_judged_before_anybody_gets_a_credential() {
         assert_eq!(answer, expected.map_err(|(status, reason)| (status, reason.to_owned())), "{method} {target}");
     }
     let made: Vec<String> = bench.elasticsearch.history().into_iter().map(|write| write.user).collect();
-    assert_eq!(made, ["ann", "bob", "cid"], "nobody was made for a refused request");
+    assert_eq!(made, ["ann", "bob", "cid"], "a refused request creates no user");
 }
 
 #[tokio::test(flavor = "multi_thread")]

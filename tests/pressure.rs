@@ -1,4 +1,4 @@
-//! Many calls at once, calls that take too long, connections that grow old, and watchers that stay.
+//! Many calls at once, calls that take too long, connections that grow old, and watchers of the health service.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,12 +21,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tonic::Request;
 
-/// With more lines of the section `grpc`, and at the top.
+/// Starts elastauth with further lines of the section `grpc`, and at the top level.
 async fn start(grpc: &str, top: &str) -> Fixture {
     start_with(grpc, top, "").await
 }
 
-/// And with more lines of the section `elasticsearch`.
+/// The same, with further lines of the section `elasticsearch`.
 async fn start_with(grpc: &str, top: &str, elasticsearch: &str) -> Fixture {
     Fixture::start_with(elastauth!(), grpc, |yaml| with_elasticsearch(&yaml, elasticsearch) + top).await
 }
@@ -35,7 +35,7 @@ fn delay(bench: &Fixture, delay: Duration) {
     bench.elasticsearch.fail(Faults { delay, ..Faults::default() });
 }
 
-/// So many calls on one connection at the same time: how many were let through, and how many were told 503.
+/// Sends this many calls at once on one connection; returns how many were let through, and how many were answered 503.
 async fn at_once(bench: &Fixture, calls: usize) -> (usize, usize) {
     let request = bearer(&bench.issuer.token("ann", &["admins"]));
     let calls: Vec<_> = (0..calls).map(|_| tokio::spawn(bench.checker.check(request.clone()))).collect();
@@ -63,22 +63,26 @@ async fn calls_over_the_limit_are_denied_with_503_before_memory_grows() {
     let bench = start("  deadline: 20s\n  max_in_flight: 200\n", "").await;
     delay(&bench, Duration::from_secs(3));
     let before = bench.elastauth.process.memory();
-    assert_eq!(at_once(&bench, 2000).await, (200, 1800), "a denial, and not a gRPC error that Envoy would judge");
+    assert_eq!(
+        at_once(&bench, 2000).await,
+        (200, 1800),
+        "a denial, and not a gRPC error, on which Envoy would decide by itself"
+    );
     bench.elastauth.process.wait_for_line(0, &["overloaded", "Request denied"]);
     let grown = bench.elastauth.process.memory().saturating_sub(before);
     println!("2000 calls at once, 200 of them taken on: {} KiB more at the peak", grown / 1024);
     assert!(grown < 64 << 20, "{grown}");
-    assert_eq!(at_once(&bench, 100).await, (100, 0), "and it goes on");
+    assert_eq!(at_once(&bench, 100).await, (100, 0), "the service goes on");
 }
 
-/// Streams of one connection send their messages side by side, so that all of them grow at the same time.
+/// The streams of one connection send their messages side by side, so that all of them grow at the same time.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_over_the_limit_are_thrown_away_as_they_come() {
     const SIZE: usize = 256 * 1024;
     let bench = start("  deadline: 20s\n  max_in_flight: 20\n", "").await;
     let token = bench.issuer.token("ann", &["admins"]);
     assert!(bench.checker.ask(&token).await.password().is_some());
-    // field 1000, which nobody knows, so long (tag and length are varints)
+    // field 1000, which no program knows, of this length (tag and length are varints)
     let mut request = bearer(&token);
     request.extend([0xc2, 0x3e, 0x80, 0x80, 0x10]);
     request.resize(request.len() + SIZE, 0);
@@ -97,10 +101,10 @@ async fn messages_over_the_limit_are_thrown_away_as_they_come() {
     let grown = bench.elastauth.process.memory().saturating_sub(before);
     println!("1000 messages of {SIZE} bytes at once, {denied} denied: {} KiB more at the peak", grown / 1024);
     assert!(denied > 500 && grown < 64 << 20, "{denied} denied, {grown} bytes more");
-    assert!(bench.checker.ask(&token).await.password().is_some(), "and it goes on");
+    assert!(bench.checker.ask(&token).await.password().is_some(), "the service goes on");
 }
 
-/// Many headers of which none is needed, as browsers with large cookies send them.
+/// Many headers that are not needed, as browsers with large cookies send them.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_wait_hold_nothing_of_their_messages_but_what_is_needed() {
     const WAITING: usize = 500;
@@ -119,7 +123,7 @@ async fn requests_that_wait_hold_nothing_of_their_messages_but_what_is_needed() 
     let mut waiting = Vec::new();
     let mut before = 0;
     while waiting.len() < WAITING {
-        // what all of them take that come in at the same time is another matter
+        // only few at once, because messages take memory while they arrive, which is not measured here
         waiting.extend((0..AT_ONCE).map(|_| tokio::spawn(bench.checker.check(request.clone()))));
         until("those calls to wait", async || in_flight().await == waiting.len()).await;
         if waiting.len() == AT_ONCE {
@@ -128,12 +132,12 @@ async fn requests_that_wait_hold_nothing_of_their_messages_but_what_is_needed() 
     }
     let grown = bench.elastauth.process.resident().saturating_sub(before);
     println!("{WAITING} requests wait, each with {SIZE} bytes of headers: {} KiB more", grown / 1024);
-    // what waits takes some 20 kB each in a debug build, whatever came with it; the message was kept more than once before
+    // a waiting request takes some 20 kB in a debug build, whatever the size of its message
     assert!(grown < WAITING * SIZE / 2, "{grown}");
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// A message with this bearer and a header that nobody looks at.
+/// A message with this bearer token and a large header that elastauth does not read.
 fn beside_a_large_header(token: &str, size: usize) -> Vec<u8> {
     let mut check = CheckRequest::decode(&*bearer(token)).unwrap();
     let http = check.attributes.as_mut().unwrap().request.as_mut().unwrap().http.as_mut().unwrap();
@@ -148,7 +152,7 @@ async fn a_message_that_never_ends_keeps_no_place() {
     let (begun, has_begun) = oneshot::channel();
     let stuck = tokio::spawn(bench.checker.clone().never_ending(begun));
     has_begun.await.unwrap();
-    assert_eq!(bench.checker.ask(&token).await, Answer::Denied(503), "the only place is taken");
+    assert_eq!(bench.checker.ask(&token).await, Answer::Denied(503), "the only permit is taken");
     until("the end of the call that holds the only place", || async {
         bench.checker.ask(&token).await.password().is_some()
     })
@@ -171,7 +175,7 @@ async fn who_is_known_is_let_through_while_nobody_else_is_taken_on() {
     };
     let waiting: Vec<_> = (0..10).map(new).collect();
     bench.elastauth.process.wait_for_line(0, &["overloaded", "Request denied"]);
-    assert!(bench.checker.ask(&ann).await.password().is_some(), "what is in memory needs no room");
+    assert!(bench.checker.ask(&ann).await.password().is_some(), "a credential in the near cache needs no permit");
     let mut through = 0;
     for one in waiting {
         through += usize::from(one.await.unwrap().password().is_some());
@@ -179,8 +183,8 @@ async fn who_is_known_is_let_through_while_nobody_else_is_taken_on() {
     assert!((1..=5).contains(&through), "{through}");
 }
 
-/// The provider takes its time for each of some thousand tokens that somebody made up, and the answer about the known caller
-/// ends again and again.
+/// The provider answers slowly about each of thousands of forged tokens, while the answer about the known caller expires again
+/// and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn made_up_tokens_keep_neither_a_known_caller_nor_a_new_person_waiting_for_the_provider() {
     const MADE_UP: usize = 12_000;
@@ -221,7 +225,7 @@ async fn made_up_tokens_keep_neither_a_known_caller_nor_a_new_person_waiting_for
     while sent.load(Ordering::SeqCst) < MADE_UP {
         let begun = Instant::now();
         let answer = checker.ask("known-opaque").await;
-        // that is within grpc.deadline
+        // the client does not wait longer than grpc.deadline
         assert!(answer.password().is_some(), "{answer:?} after {asks} asks, {:?}", begun.elapsed());
         (asks, longest) = (asks + 1, longest.max(begun.elapsed()));
     }
@@ -243,18 +247,18 @@ async fn a_caller_in_a_hurry_is_answered_before_his_time_is_up_and_what_he_began
     for user in ["u1", "u2", "u3", "u4", "u5"] {
         let mut request = Request::new(bearer(&bench.issuer.token(user, &["admins"])));
         request.set_timeout(Duration::from_millis(150));
-        // on a busy machine the client's own clock may be first
+        // on a busy machine the client's own time-out may come first
         if let Ok(reply) = bench.checker.call("/envoy.service.auth.v3.Authorization/Check", request).await {
             assert_eq!(Answer::read(&reply), Answer::Denied(503));
             ours += 1;
         }
     }
-    assert!(ours > 0, "nobody was answered in time");
+    assert!(ours > 0, "at least one caller is answered in time");
     bench.elastauth.process.wait_for_line(0, &["deadline_exceeded"]);
     let done = || async { bench.elasticsearch.history().len() == 5 };
     until("the users that the callers did not wait for", done).await;
     assert!(bench.checker.ask(&bench.issuer.token("u1", &["admins"])).await.password().is_some());
-    assert_eq!(bench.elasticsearch.history().len(), 5, "it was there already");
+    assert_eq!(bench.elasticsearch.history().len(), 5, "the user was created already");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The whole process against real Envoy and real Redis: the main job, two replicas, and what goes wrong.
+//! The whole process with real Envoy and real Redis: the main job, two replicas, and outages.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -111,7 +111,7 @@ async fn the_documented_acl_line_is_enough_and_the_log_says_what_to_grant() {
     }
     let writes = elasticsearch.history();
     assert_eq!(writes.len(), 2, "made once, changed once");
-    assert!(writes[1].password.is_none(), "a change of roles alone breaks no session");
+    assert!(writes[1].password.is_none(), "a change of roles alone keeps the password");
     two.process.wait_for_line(0, &["warn", "+eval", "+evalsha"]);
     let key = redis.command(&["KEYS", "*"]);
     assert!(key.contains("elastauth-YW5u"), "{key}");
@@ -142,7 +142,7 @@ async fn users_that_are_not_ours_or_disabled_are_left_exactly_as_they_are() {
     let newer = issuer.sign(&issuer.claims("ann", &["developers"], 1));
     assert_eq!(status(&envoy.url, Some(&newer)).await.0, 403);
     elastauth.process.wait_for_line(0, &["user_disabled"]);
-    assert!(!elasticsearch.user("ann").unwrap().enabled, "nobody enabled it again");
+    assert!(!elasticsearch.user("ann").unwrap().enabled, "no process enabled the user again");
 
     let mut stranger = issuer.claims("bob", &["admins"], 0);
     assert_eq!(status(&envoy.url, Some(&issuer.sign(&stranger))).await.0, 200);
@@ -157,7 +157,7 @@ async fn health_says_that_the_process_lives_and_readiness_that_it_can_serve() {
     let Some(mut redis) = Redis::start(&[]) else { return };
     issuer.set_down(true);
     let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis.address));
-    // the shorter the wait between two tries, the sooner the test sees the provider again
+    // with a shorter pause between two attempts the test finds the provider again sooner
     let yaml = yaml.replace("  client_id:", "  keys_cooldown: 10ms\n  client_id:");
     let elastauth = Elastauth::start(elastauth!(), &yaml);
     let get = async |path: &str| {
@@ -176,7 +176,7 @@ async fn health_says_that_the_process_lives_and_readiness_that_it_can_serve() {
     let (code, body) = get("/ready").await;
     assert_eq!((code, body["keys"].as_str()), (503, Some("ok")));
     assert!(body["cache"].as_str().unwrap().contains(&redis.address), "{body}");
-    assert_eq!(get("/live").await.0, 200, "an outage elsewhere is no reason to be restarted");
+    assert_eq!(get("/live").await.0, 200, "an outage of another service is no reason for a restart");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,7 +213,7 @@ async fn a_broken_configuration_is_a_readable_list_and_exit_code_78() {
     assert!(!text.contains("my-secret-value"));
 }
 
-/// Both commands over one configuration: the exit code, and what is said. `serve` is given a while to end, and no longer.
+/// Runs one of the two commands with this configuration; returns the exit code and both outputs. `serve` is killed after 30 s.
 fn judged(command: &str, file: &Path, env: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut process = std::process::Command::new("timeout");
     process.env_clear().envs(env.iter().copied()).args(["--signal=KILL", "30"]).arg(elastauth!());
@@ -221,7 +221,7 @@ fn judged(command: &str, file: &Path, env: &[(&str, &str)]) -> (Option<i32>, Str
     (output.status.code(), said(&output))
 }
 
-/// Whatever ends the start because of the configuration is told by `check`, with the same code and the same words.
+/// Every configuration error that ends the start is also reported by `check`, with the same code and the same text.
 #[test]
 fn check_and_serve_judge_a_wrong_configuration_alike() {
     let folder = tempfile::tempdir().unwrap();
@@ -342,10 +342,10 @@ async fn a_replica_that_is_told_to_hang_up_serves_on_and_says_what_it_reads_agai
         assert!(checker.ask(&issuer.token(user, &["admins"])).await.password().is_some());
     }
     elastauth.process.terminate();
-    assert!(elastauth.process.wait().success(), "and ends as ever");
+    assert!(elastauth.process.wait().success(), "SIGTERM ends it as before");
 }
 
-/// What `elastauth … | head -1` does to it.
+/// The reader of the pipe has ended, as in `elastauth … | head -1`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_has_seen_enough_ends_a_command_quietly() {
     let elasticsearch = Elasticsearch::start().await;
@@ -367,7 +367,7 @@ async fn a_reader_that_has_seen_enough_ends_a_command_quietly() {
         command.env_clear().arg("--config").arg(&file).args(words);
         let run = tokio::task::spawn_blocking(move || run_unread(&mut command).unwrap()).await.unwrap();
         let said = String::from_utf8(run.stderr).unwrap();
-        // 141 is what a shell makes of SIGPIPE; the help is clap's own
+        // 141 is a shell's code for SIGPIPE; clap prints the help and ignores the closed pipe
         let code = if words == ["--help"] { 0 } else { 141 };
         assert_eq!(run.status.code(), Some(code), "{words:?}: {said}");
         assert!(!said.contains("panicked") && !said.contains("Broken pipe"), "{words:?}: {said}");

@@ -1,4 +1,4 @@
-//! Real providers of two vendors, through a real Envoy: people log in on the provider's own pages, and their tokens count.
+//! Real providers of two vendors, through a real Envoy: users log in on the provider's own pages, and their tokens are accepted.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,7 +24,7 @@ struct Bench {
 impl Bench {
     async fn start(client: &OidcClient) -> Option<Self> {
         let elasticsearch = Elasticsearch::start().await;
-        // a new key may be asked for as soon as one was: the test changes keys more often than a provider does
+        // a short pause between two fetches of keys, because the test changes keys more often than a provider does
         let yaml = config(&client.issuer, &elasticsearch.url, "  type: memory")
             .replace("  client_id:", "  keys_cooldown: 50ms\n  client_id:");
         let elastauth = Elastauth::start(elastauth!(), &yaml);
@@ -32,7 +32,7 @@ impl Bench {
         Some(Self { elasticsearch, elastauth, envoy })
     }
 
-    /// The status, and who reached Elasticsearch.
+    /// The status, and the user that reached Elasticsearch.
     async fn ask(&self, token: &str) -> (u16, Option<String>) {
         ask(&self.envoy.url, token).await
     }
@@ -45,12 +45,12 @@ async fn ask(url: &str, token: &str) -> (u16, Option<String>) {
     (status, body["username"].as_str().map(str::to_owned))
 }
 
-/// A part of a token, to look at what the provider really sends.
+/// Decodes a part of a token, to examine what the provider really sends.
 fn part(token: &str, at: usize) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(at).unwrap()).unwrap()).unwrap()
 }
 
-/// Access and ID token of a person each lead to the same Elasticsearch user; without its signature none does.
+/// A user's access token and ID token each lead to the same Elasticsearch user; without its signature neither does.
 async fn both_tokens_count(bench: &Bench, user: &str, tokens: &Tokens, roles: &[&str]) {
     for token in [&tokens.access, &tokens.id] {
         assert_eq!(bench.ask(token).await, (200, Some(user.to_owned())), "{}", part(token, 1));
@@ -62,7 +62,7 @@ async fn both_tokens_count(bench: &Bench, user: &str, tokens: &Tokens, roles: &[
     assert_eq!(made.email, format!("{user}@example.org"));
     assert_eq!(made.metadata["elastauth"]["subject"], part(&tokens.access, 1)["sub"]);
     let writes = bench.elasticsearch.history().iter().filter(|write| write.user == user).count();
-    assert_eq!(writes, 1, "{user} is made once, whatever the token");
+    assert_eq!(writes, 1, "{user} is created once, whichever token is used");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +73,7 @@ async fn people_of_the_certified_provider_reach_elasticsearch_and_no_request_is_
     assert_eq!((part(&ann.access, 0)["typ"].as_str(), part(&ann.id, 0)["typ"].as_str()), (Some("at+jwt"), None));
     both_tokens_count(&bench, "ann", &ann, &["kibana_admin", "monitoring_user"]).await;
 
-    // three people at work, who renew their tokens as clients do, while the provider changes its key four times
+    // three users work, and their clients renew tokens in time, while the provider changes its key four times
     let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut people = Vec::new();
     for user in ["bob", "cid", "dot"] {
@@ -96,7 +96,7 @@ async fn people_of_the_certified_provider_reach_elasticsearch_and_no_request_is_
     for _change in 0..4 {
         let key = Value::from(provider.new_key().await);
         let before = answered.load(Ordering::SeqCst);
-        until("everybody has tokens of the new key, and uses them", || async {
+        until("every client to use tokens of the new key", || async {
             let all = people.iter().all(|(work, current)| work.is_finished() || *current.borrow() == key);
             all && answered.load(Ordering::SeqCst) >= before + 150 || people.iter().any(|(work, _)| work.is_finished())
         })
@@ -108,7 +108,7 @@ async fn people_of_the_certified_provider_reach_elasticsearch_and_no_request_is_
         work.await.unwrap();
     }
     println!("{} requests were answered while keys changed", answered.load(Ordering::SeqCst));
-    // of a key that is published no more
+    // its key is not published any more
     until("the old token to end", || async { bench.ask(&ann.access).await.0 == 401 }).await;
     bench.elastauth.process.wait_for_line(0, &["token_key_unknown"]);
 }
@@ -119,7 +119,7 @@ async fn people_of_keycloak_reach_elasticsearch_also_after_its_key_changed() {
     let Some(bench) = Bench::start(&keycloak.client).await else { return };
     let ann = keycloak.client.log_in("ann", PASSWORD).await;
     both_tokens_count(&bench, "ann", &ann, &["kibana_admin", "monitoring_user"]).await;
-    assert_eq!(bench.ask(&ann.refresh).await.0, 401, "a refresh token is no access token");
+    assert_eq!(bench.ask(&ann.refresh).await.0, 401, "a refresh token is not accepted");
 
     keycloak.new_key().await;
     let bob = keycloak.client.log_in("bob", PASSWORD).await;

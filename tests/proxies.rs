@@ -1,4 +1,5 @@
-//! Callers named by a login proxy, or by Envoy's own filters, through a real Envoy: what clients send of their own never counts.
+//! Callers that are named by a login proxy, or by Envoy's own filters, through a real Envoy: headers of the client itself are
+//! never trusted.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,7 +23,7 @@ async fn ask(url: &str, headers: &[(&str, &str)]) -> reqwest::Response {
     request.send().await.unwrap()
 }
 
-/// `envoy/authelia.yaml` with this secret in the route.
+/// Starts Envoy with `envoy/authelia.yaml` and this secret in the route.
 async fn envoy(elastauth: &Elastauth, authelia: &Authelia, to: &str, secret: &str, raw: bool) -> Option<Envoy> {
     let edit = |text: String| {
         let text = exchange(text, "CHANGE-ME-elastauth-generate-key", secret);
@@ -58,7 +59,7 @@ async fn only_authelia_names_the_caller(raw_headers: bool) {
         assert!(bob["headers"][name].is_null(), "{name} went on to Elasticsearch: {bob}");
     }
     assert_eq!(elasticsearch.user("bob").unwrap().full_name, "bob of Authelia");
-    // Authelia says nothing about this one's groups, and the client's own do not fill the gap
+    // Authelia sends no groups of this user, and the client's own header does not take their place
     assert_eq!(ask(&envoy_.url, &session("authelia_session=cid:")).await.status().as_u16(), 403);
     elastauth.process.wait_for_line(0, &["roles_none"]);
     assert!(elasticsearch.user("cid").is_none() && elasticsearch.user("elastic").is_none());
@@ -87,7 +88,7 @@ async fn an_envoy_without_the_secret_gets_nobodys_credential() {
     assert!(elasticsearch.history().is_empty());
 }
 
-/// Envoy's own filter verifies the token; its word counts on a Unix socket without any secret.
+/// Envoy's own filter verifies the token; on a Unix socket its headers are trusted without a secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn envoys_jwt_authn_filter_names_the_caller_over_a_unix_socket() {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
@@ -134,8 +135,8 @@ async fn envoys_jwt_authn_filter_names_the_caller_over_a_unix_socket() {
     elastauth.process.wait_for_line(0, &["Request allowed"]);
 }
 
-/// The login proxy shows a certificate to Envoy, and Envoy says whose it is. Others of the same authority may talk to Envoy, but
-/// name nobody.
+/// The login proxy shows a certificate to Envoy, and Envoy passes on the certificate's name. Other clients with a certificate of
+/// the same authority may connect to Envoy, but cannot name a user.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_login_proxy_with_a_certificate_on_the_list_names_the_caller() {
     let elasticsearch = Elasticsearch::start().await;
@@ -164,7 +165,7 @@ async fn only_a_login_proxy_with_a_certificate_on_the_list_names_the_caller() {
     );
     let edit = |text: String| {
         let text = exchange(text, "    - filters:\n", &socket);
-        // here the login proxy's own headers come with the request
+        // here the login proxy's own headers arrive with the request
         let text = exchange(text, "- { remove: remote-user }", "- { remove: x-nobody }");
         exchange(text, "- { remove: remote-groups }", "- { remove: x-nobody }")
     };

@@ -1,7 +1,8 @@
-//! Nothing that elastauth says holds a secret: not where all goes well, and not where nothing does.
+//! No output of elastauth contains a secret, whether everything works or nothing does.
 //!
-//! Whatever any test starts is searched for the secrets of all tests of its binary (`tests/support/src/secrets.rs`). Here is
-//! everything at once, at its most talkative, and the proof that a leak would not pass.
+//! The output of every process that a test starts is searched for the secrets of all tests of its binary
+//! (`tests/support/src/secrets.rs`). Here everything is run at once, with the most detailed log, and a leak is proven to be
+//! found.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,7 +25,7 @@ use prost::Message as _;
 const OLD_KEY: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
 const QUERY: &str = "secret-in-the-query";
 
-/// A request for a page, with these headers.
+/// A message for a page, with these headers.
 fn request(headers: &[(&str, &str)]) -> Vec<u8> {
     let headers: HashMap<_, _> = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let http =
@@ -37,7 +38,7 @@ async fn ask(checker: &Checker, headers: &[(&str, &str)]) -> Answer {
     Answer::read(&checker.check(request(headers)).await.unwrap())
 }
 
-/// Runs through hits, misses, refusals and outages, and answers what was said.
+/// Runs through hits, misses, refusals and outages, and returns everything that was printed.
 async fn everything(validation: &str, format: &str) -> Option<String> {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
     let mut redis = Redis::start(&[])?;
@@ -75,7 +76,7 @@ async fn everything(validation: &str, format: &str) -> Option<String> {
             }
         }
     }
-    // our own comes back; and somebody else's
+    // a credential that elastauth issued, and one of another origin
     let credential = credential.unwrap();
     assert_eq!(ask(&checker, &[("authorization", &credential)]).await, Answer::Denied(403));
     secrets::keep("a guest's password", "password-of-a-guest");
@@ -112,7 +113,7 @@ async fn no_output_holds_a_secret_whatever_happens() {
         for spoken in
             ["User provisioned", "Cache hit", "credentials_ours", "cache_unavailable", "elasticsearch_unavailable"]
         {
-            assert!(said.contains(spoken), "it was not talkative enough: no {spoken} in\n{said}");
+            assert!(said.contains(spoken), "the run is not complete: no {spoken} in\n{said}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! No request is lost when replicas come and go: three of them behind a real Envoy with the shipped configuration, under
-//! load.
+//! No request is lost when replicas come and go: three of them behind a real Envoy with the shipped configuration, under load.
 
 use std::time::Instant;
 
@@ -33,7 +32,7 @@ impl Fleet {
         Some(Self { yaml, replicas, envoy, elasticsearch, issuer, _redis: redis })
     }
 
-    /// Half of the clients have a name of their own, the others share one.
+    /// Half of the clients have users of their own, the others share one.
     async fn load(&self) -> Load {
         let names = (0..CLIENTS).map(|n| if n % 2 == 0 { "all".to_owned() } else { format!("user-{n}") });
         let tokens: Vec<_> = names.map(|name| self.issuer.token(&name, &["developers"])).collect();
@@ -42,7 +41,7 @@ impl Fleet {
         load
     }
 
-    /// What the replicas that run now have refused.
+    /// The refusals in the logs of the replicas that run now.
     fn refused(&self) -> Vec<String> {
         let lines = self.replicas.iter().flat_map(|replica| replica.process.lines());
         lines.filter(|line| line.contains("Request denied")).take(20).collect()
@@ -81,7 +80,7 @@ async fn a_killed_replica_takes_no_more_requests_with_it_than_it_had_in_hand() {
     let Some(mut fleet) = Fleet::start().await else { return };
     let load = fleet.load().await;
     fleet.replicas[1].process.kill();
-    // long enough for Envoy to find out by its health check
+    // long enough for Envoy's health check to notice
     until("Envoy counts two", || async { fleet.envoy.healthy().await == Some(2) }).await;
     load.more(500).await;
     let listen = fleet.replicas[1].grpc.clone();
@@ -110,7 +109,8 @@ async fn what_a_replica_that_hangs_had_in_hand_is_asked_elsewhere_in_time() {
     load.more(200).await;
     let tally = load.finish().await;
     let stat = async |name: &str| fleet.envoy.stat(name).await.unwrap();
-    // what Envoy itself gave up; a busy machine may make Redis too slow for elastauth, which is another matter
+    // the requests that Envoy itself gave up; those that elastauth refused, because a busy machine made Redis slow, are not
+    // counted
     let given_up = stat("http.main.ext_authz.error").await;
     let elsewhere = stat("cluster.elastauth.upstream_rq_retry_success").await;
     println!("a replica hangs: {} requests, {elsewhere} asked elsewhere, {given_up} given up", tally.answers);

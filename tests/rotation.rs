@@ -1,4 +1,4 @@
-//! `secret_key` is exchanged while replicas serve, and what nobody can open is purged.
+//! `secret_key` is exchanged while replicas serve, and records that no key can open are purged.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -48,13 +48,13 @@ impl Bench {
         serve(elastauth!(), &yaml).await
     }
 
-    /// Version and key id: what says which key sealed a record.
+    /// The version and the key id of a record, which identify the key that sealed it.
     fn sealed_by(&self, user: &str) -> Vec<u8> {
         let mut redis = Resp::connect(&self.redis.address, REDIS_PASSWORD);
         redis.command(&[b"GET", key(user).as_str().as_bytes()]).bytes().unwrap()[..5].to_vec()
     }
 
-    /// How often Redis was asked to compare a record and to set it.
+    /// How often Redis received the command that compares a record and sets it.
     fn rewrites(&self) -> usize {
         let mut redis = Resp::connect(&self.redis.address, REDIS_PASSWORD);
         let statistics = redis.command(&[b"INFO", b"commandstats"]).bytes().unwrap();
@@ -69,7 +69,7 @@ impl Bench {
         }
     }
 
-    /// `elastauth cache purge`
+    /// Runs `elastauth cache purge` with these arguments.
     fn purge(&self, current: &str, flags: &[&str]) -> (bool, String) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yml");
@@ -96,7 +96,7 @@ async fn the_key_is_exchanged_in_three_steps_and_no_request_is_refused() {
     bench.ask_all(&two.1, &made).await;
     let steps: [(&str, &[&str]); 3] = [(OLD, &[NEW]), (NEW, &[OLD]), (NEW, &[])];
     for (step, (current, previous)) in steps.into_iter().enumerate() {
-        // one replica after the other: in between they have different keys
+        // the replicas change one after the other, so that they have different keys for a while
         one = bench.start(current, previous).await;
         for (replica, other) in [(&one.1, &two.1), (&two.1, &one.1)] {
             let user = format!("u{}", made.len());
@@ -110,7 +110,7 @@ async fn the_key_is_exchanged_in_three_steps_and_no_request_is_refused() {
         bench.ask_all(&two.1, &made).await;
         bench.ask_all(&one.1, &made).await;
         if current == NEW && !previous.is_empty() {
-            // whoever is active is sealed anew, and then the old key may go
+            // records in use are sealed anew, after which the old key may be removed
             let newest = bench.sealed_by(&made.last().unwrap().0);
             until("every record to be sealed with the new key", || async {
                 bench.ask_all(&one.1, &made).await;
@@ -119,7 +119,7 @@ async fn the_key_is_exchanged_in_three_steps_and_no_request_is_refused() {
             .await;
         }
     }
-    assert_eq!(bench.elasticsearch.history().len(), made.len(), "nobody got a second password");
+    assert_eq!(bench.elasticsearch.history().len(), made.len(), "no user got a second password");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +129,7 @@ async fn replicas_with_different_keys_do_not_seal_a_record_back_and_forth() {
     let (_two, second) = bench.start(OLD, &[NEW]).await;
     let token = bench.issuer.token("ann", &["admins"]);
     let made = first.ask(&token).await;
-    // looking at the record now and then would miss two changes between two looks
+    // a count of commands, because two changes between two reads of the record would be missed
     let before = bench.rewrites();
     for _ in 0..200 {
         assert_eq!(first.ask(&token).await, made);
@@ -154,7 +154,7 @@ async fn a_purge_removes_what_no_key_opens_and_only_when_told_to() {
     redis.command(&[b"SET", go.as_str().as_bytes(), b"OTQzYzQ1ZTI=", b"PX", b"100000"]);
     redis.command(&[b"SET", b"session-1", b"of somebody else"]);
     let locked_out = after.ask(&bench.issuer.token("old1", &["admins"])).await;
-    assert_eq!(locked_out, Answer::Denied(503), "a record of a key that was given up too early");
+    assert_eq!(locked_out, Answer::Denied(503), "the key of the record was removed too early");
     let keys = |redis: &mut Resp| redis.command(&[b"DBSIZE"]);
 
     let (ended_well, said) = bench.purge(NEW, &[]);
@@ -175,7 +175,7 @@ async fn a_purge_removes_what_no_key_opens_and_only_when_told_to() {
     assert!(again.password().is_some(), "and the next request makes a new password");
 }
 
-/// More records than one step of `SCAN` looks at, and no scripts.
+/// More records than one step of `SCAN` returns, and no scripts.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_acl_line_is_enough_for_a_purge() {
     let acl = ["--user", "elastauth", "on", ">of-elastauth", "~elastauth-*", "+@read", "+@write"];

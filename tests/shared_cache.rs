@@ -1,4 +1,4 @@
-//! Several elastauths over one Redis: what they do, and do not do, to one another's users.
+//! Several elastauths use one Redis: how they affect, and do not affect, one another's users.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -46,9 +46,9 @@ async fn two_clusters_on_one_redis_never_hand_out_each_others_passwords_nor_role
     let token = issuer.token("ann", &["developers"]);
     assert_eq!(at_b.ask(&token).await, Answer::Denied(503));
     second.process.wait_for_line(0, &["cache_of_another_cluster", "redis_db"]);
-    assert!(b.puts().is_empty(), "nobody is written at B");
+    assert!(b.puts().is_empty(), "no user is written at B");
     assert_eq!(at_a.ask(&issuer.token("ann", &["admins"])).await, made, "and A's record is left alone");
-    // the cure: a database of its own
+    // the remedy is a database of its own
     let own = yaml(&b).replace("  redis_password", "  redis_db: 1\n  redis_password");
     let (_at_b, at_b) = serve(&own).await;
     let other = at_b.ask(&token).await;
@@ -68,7 +68,10 @@ async fn records_of_another_cluster_are_purged_after_a_migration() {
     let (well, text) = run(&yaml(&a), &["cache", "purge", "--yes"]).await;
     assert!(well && text.contains("1 open, 0 do not, 0 removed"), "{text}");
     let (well, text) = run(&yaml(&b), &["cache", "purge", "--yes"]).await;
-    assert!(well && text.contains("0 removed"), "another deployment's records are not taken by the way: {text}");
+    assert!(
+        well && text.contains("0 removed"),
+        "another deployment's records are not removed without its flag: {text}"
+    );
     let (well, text) = run(&yaml(&b), &["cache", "purge", "--yes", "--other-clusters"]).await;
     assert!(!well && text.contains("another cluster") && text.contains("--even-all"), "{text}");
     let (well, text) = run(&yaml(&b), &["cache", "purge", "--yes", "--other-clusters", "--even-all"]).await;
@@ -100,7 +103,7 @@ async fn an_account_that_may_not_ask_which_cluster_it_is_is_warned_about_and_ser
     let token = issuer.token("ann", &["admins"]);
     let made = checker.ask(&token).await;
     first.process.wait_for_line(0, &["warn", "cluster:monitor/main"]);
-    assert_eq!(serve(&yaml).await.1.ask(&token).await, made, "the address tells that the record is its own");
+    assert_eq!(serve(&yaml).await.1.ask(&token).await, made, "the address shows that the record is its own");
     let (well, text) = run(&yaml, &["check", "--online"]).await;
     assert!(well && text.contains("cluster:monitor/main"), "{text}");
 }
@@ -145,10 +148,10 @@ async fn a_role_that_left_the_mapping_leaves_with_tokens_in_hand_and_an_old_repl
         assert_eq!(elasticsearch.user("ann").unwrap().roles, ["monitoring_user"]);
     }
     assert_eq!(elasticsearch.history().len(), 2);
-    // a roll-back counts too
+    // a roll-back is a change of the configuration, too
     let (_rolled_back, checker) = serve(&old).await;
     assert_eq!(checker.ask(&token).await, made);
     assert_eq!(elasticsearch.user("ann").unwrap().roles, ["kibana_admin", "monitoring_user"]);
     let stamp = elasticsearch.user("ann").unwrap().metadata["elastauth"].to_string();
-    assert!(!stamp.contains(&redis.address), "no user is shown where Redis is: {stamp}");
+    assert!(!stamp.contains(&redis.address), "the stamp does not contain the address of Redis: {stamp}");
 }

@@ -1,5 +1,5 @@
-//! Each Envoy file that users deploy, in a real Envoy: while what elastauth has to ask is slow, with hosts that it does not name,
-//! and with its TLS to Elasticsearch.
+//! Runs each Envoy file that users deploy in a real Envoy: while the services behind elastauth are slow, with hosts that the file
+//! does not name, and with its TLS to Elasticsearch.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 const AUTHELIA: &str = "authelia.yaml";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// One of the files before two replicas, which share a Redis.
+/// One of the files, in front of two replicas that share a Redis.
 struct Bench {
     issuer: Issuer,
     elasticsearch: Elasticsearch,
@@ -39,7 +39,7 @@ impl Bench {
             let memory = headers_config(&elasticsearch.url, &format!("  shared_secret: \"{SECRET}\""));
             exchange(memory, "  type: memory", &redis_cache(&redis.address))
         } else {
-            // a key that is not known may be asked for as soon as one was, so that every made-up token asks
+            // with a short pause between two fetches of keys, every forged token causes one
             let keys = format!("  keys_cooldown: 1ms\n  jwks_uri: \"http://{}/keys\"\n  client_id:", provider.address);
             let tokens = config(&issuer.url, &elasticsearch.url, &redis_cache(&redis.address));
             exchange(tokens, "  client_id:", &keys)
@@ -55,7 +55,7 @@ impl Bench {
         Some(Self { issuer, elasticsearch, envoy, provider, _replicas: replicas, _redis: redis, authelia })
     }
 
-    /// The status of a request of this person.
+    /// The status of a request of this user.
     async fn ask(&self, person: &str) -> u16 {
         self.ask_with(person, &[]).await
     }
@@ -65,7 +65,7 @@ impl Bench {
         let (name, token) = person.split_once('|').unwrap_or(("", person));
         let mut request = elastauth_support::http().get(format!("{}/_search", self.envoy.url)).bearer_auth(token);
         if !name.is_empty() {
-            // the file for Authelia knows people by their session, the others by the token
+            // the file for Authelia identifies users by their session, the others by the token
             request = request.header("cookie", format!("authelia_session={name}:developers"));
         }
         for (name, value) in headers {
@@ -74,7 +74,7 @@ impl Bench {
         request.send().await.unwrap().status().as_u16()
     }
 
-    /// The answer to these bytes, as far as it comes at once.
+    /// Sends these bytes and returns the first part of the answer.
     async fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.envoy.url.trim_start_matches("http://")).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -83,17 +83,17 @@ impl Bench {
         String::from_utf8(answer[..length].to_vec()).unwrap()
     }
 
-    /// How many questions Envoy had for elastauth and for Authelia.
+    /// How many requests Envoy sent to elastauth and to Authelia.
     async fn questions(&self) -> (Option<u64>, usize) {
         (self.envoy.stat("cluster.elastauth.upstream_rq_total").await, self.authelia.asked().len())
     }
 
-    /// Name and token of a person.
+    /// The name and the token of a user, as one text.
     fn person(&self, name: &str) -> String {
         format!("{name}|{}", self.issuer.token(name, &["developers"]))
     }
 
-    /// No try was given up, and both replicas still get requests.
+    /// Asserts that no attempt was given up, and that both replicas still get requests.
     async fn nothing_is_held_against_the_replicas(&self) {
         for name in [
             "upstream_rq_per_try_timeout",
@@ -135,7 +135,7 @@ async fn made_up_keys_eject_nobody(file: &str) {
     let Some(bench) = Bench::start(file).await else { return };
     let known = bench.person("ann");
     assert_eq!(bench.ask(&known).await, 200);
-    // the question and the answer wait once each
+    // the delay applies once to the request and once to the answer
     bench.provider.set(Mode::Slow(Duration::from_millis(125)));
     for n in 0..6 {
         let claims = bench.issuer.claims("eve", &["admins"], 0);
@@ -170,21 +170,21 @@ async fn other_hosts_are_nobodys_business(file: &str) {
         format!("{named}."),
         format!("{named}.:443"),
         format!("{named}:9200"),
-        // whose host is another one to a parser of URLs
+        // a parser of URLs takes another part of these for the host
         format!("{named}:@two-factor.example.org"),
         format!("{named}:443@two-factor.example.org"),
         format!("two-factor.example.org:443,{named}"),
     ];
     if file == AUTHELIA {
-        // Authelia's rules for `*.example.org` are about small letters
+        // Authelia's rules for `*.example.org` match lower case only
         others.extend([named.to_uppercase(), named.replace('k', "K")]);
     }
     for host in &others {
         assert_eq!(bench.ask_with(&ann, &[("host", host)]).await, 404, "{host}");
     }
     let whole = format!("GET http://two-factor.example.org/_search HTTP/1.1\r\nhost: {named}{}\r\n\r\n", ports[0]);
-    assert!(bench.raw(&whole).await.starts_with("HTTP/1.1 404"), "the host of a whole URL counts, and not the header");
-    assert_eq!(bench.questions().await, (Some(0), 0), "nobody was asked");
+    assert!(bench.raw(&whole).await.starts_with("HTTP/1.1 404"), "the host in an absolute URL precedes the header");
+    assert_eq!(bench.questions().await, (Some(0), 0), "neither elastauth nor Authelia was asked");
 
     for port in &ports {
         let host = format!("{named}{port}");
@@ -198,7 +198,10 @@ async fn other_hosts_are_nobodys_business(file: &str) {
         assert_eq!(headers["host"], format!("{named}{port}"));
         let believed =
             ["x-forwarded-host", "x-forwarded-method", "x-forwarded-uri", "x-original-url", "x-original-method"];
-        assert!(believed.iter().all(|name| !headers.contains_key(*name)), "a client told Authelia: {headers:?}");
+        assert!(
+            believed.iter().all(|name| !headers.contains_key(*name)),
+            "Authelia received headers of the client: {headers:?}"
+        );
     }
 }
 
@@ -235,7 +238,7 @@ async fn passwords_go_only_to_the_elasticsearch_that_the_file_names() {
         let Some(envoy) = Envoy::start_edited(&[&elastauth.grpc], &behind.url, edit).await else { return };
         let request = elastauth_support::http().get(format!("{}/_search", envoy.url)).bearer_auth(&token);
         let status = request.send().await.unwrap().status().as_u16();
-        // this Elasticsearch is not the one where elastauth made the user
+        // this Elasticsearch is not the one in which elastauth created the user
         assert_eq!((status, behind.requests()), (if reached == 1 { 401 } else { 503 }, reached), "{name}");
     }
 }

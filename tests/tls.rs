@@ -1,5 +1,5 @@
-//! TLS and Unix sockets on the gRPC port: who may ask, and what happens when certificates change or the process comes
-//! again.
+//! TLS and Unix sockets on the gRPC port: which clients may ask, and what happens when certificates change or the process is
+//! restarted.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,7 +24,7 @@ use tonic::Code;
 const ENVOY: &str = "spiffe://cluster.local/ns/gateway/sa/envoy";
 const SERVICE: &str = "envoy.service.auth.v3.Authorization";
 
-/// The files of one elastauth, to be written again.
+/// The TLS files of one elastauth, which a test can write again.
 struct Files(TempDir);
 
 impl Files {
@@ -84,8 +84,8 @@ impl Bench {
         Self { authority, files, issuer, elasticsearch, elastauth }
     }
 
-    /// The answer to a good token, or how the call ends without one. A refused handshake may show at the connection or
-    /// at the first call.
+    /// The answer to a valid token, or the code with which the call fails. A refused handshake may be reported by the connection
+    /// or by the first call.
     async fn ask(&self, config: &Arc<ClientConfig>) -> Result<Answer, Code> {
         let Ok(checker) = Checker::connect_tls(&self.elastauth.grpc, config).await else { return Err(Code::Unknown) };
         let request = elastauth_support::check::bearer(&self.issuer.token("ann", &["admins"]));
@@ -116,7 +116,7 @@ async fn only_clients_on_the_list_are_answered_and_others_are_told_nothing() {
     for (shown, why) in [(None, "no certificate"), (Some(other.sign(&[ENVOY])), "of another authority")] {
         let from = bench.elastauth.process.lines().len();
         let refused = bench.ask(&client(&[ours], shown.as_ref())).await.unwrap_err();
-        assert!(refused != Code::PermissionDenied, "{why}: it does not get as far as a call");
+        assert!(refused != Code::PermissionDenied, "{why}: the handshake fails, and not a call");
         bench.elastauth.process.wait_for_line(from, &["tls_handshake"]);
     }
     let plain = Checker::connect(&bench.elastauth.grpc).await;
@@ -131,7 +131,7 @@ async fn certificates_keys_and_authorities_change_under_load_without_a_failed_ca
     let (first, second) = (&bench.authority, Authority::new("second"));
     let stop = Arc::new(AtomicBool::new(false));
     let calls = Arc::new(AtomicUsize::new(0));
-    // a client for each phase of a roll-over of authorities: it trusts both, and shows a certificate of the old one
+    // the client of a roll-over of authorities: it trusts both, and shows a certificate of the old one
     let config = client(&[first, &second], Some(&first.sign(&[ENVOY])));
     let load: Vec<_> = (0..4)
         .map(|_| {
@@ -155,19 +155,22 @@ async fn certificates_keys_and_authorities_change_under_load_without_a_failed_ca
     };
     more().await;
 
-    // key first, as somebody may copy them: no moment without a pair that fits
+    // the key is copied first, as an operator may do: the old pair stays in use until certificate and key fit
     let (from, next) = (process.lines().len(), second.server());
     bench.files.write("key.pem", &next.key);
     process.wait_for_line(from, &["cannot be used", "certificate and key"]);
     more().await;
-    assert!(bench.ask(&client(&[first], Some(&first.sign(&[ENVOY])))).await.is_ok(), "the old pair holds");
+    assert!(bench.ask(&client(&[first], Some(&first.sign(&[ENVOY])))).await.is_ok(), "the old pair is still in use");
     let from = process.lines().len();
     bench.files.pair(&next);
     process.wait_for_line(from, &["TLS files read again"]);
     more().await;
     let (new_only, old_only) = (client(&[&second], Some(&first.sign(&[ENVOY]))), client(&[first], None));
     assert!(bench.ask(&new_only).await.is_ok(), "the new certificate is shown");
-    assert!(Checker::connect_tls(&bench.elastauth.grpc, &old_only).await.is_err(), "and only that");
+    assert!(
+        Checker::connect_tls(&bench.elastauth.grpc, &old_only).await.is_err(),
+        "the old certificate is not shown any more"
+    );
 
     let of_second = client(&[&second], Some(&second.sign(&[ENVOY])));
     assert!(bench.ask(&of_second).await.is_err(), "not yet an authority of clients");
@@ -184,7 +187,7 @@ async fn certificates_keys_and_authorities_change_under_load_without_a_failed_ca
     let from = process.lines().len();
     bench.files.authorities(&[&second]);
     process.wait_for_line(from, &["TLS files read again"]);
-    // the same client as before, which has tickets for its sessions
+    // the same client as before, which has tickets to resume its sessions
     assert!(bench.ask(&config).await.is_err(), "no session outlives its authority");
     println!("{} calls over changing certificates, none failed", calls.load(Ordering::SeqCst));
 }
@@ -237,13 +240,13 @@ async fn envoy_asks_over_a_unix_socket_which_outlives_crashes_and_restarts() {
     assert!(!second.status.success());
     let said = said(&second);
     assert!(said.contains(&format!("cannot listen on {listen}: another process answers there")), "{said}");
-    assert_eq!(get(&envoy.url, &token).await, 200, "the first one goes on");
+    assert_eq!(get(&envoy.url, &token).await, 200, "the first process goes on serving");
 
     first.process.kill();
-    assert!(path.exists(), "a crash leaves the name behind");
+    assert!(path.exists(), "a crash leaves the socket behind");
     let mut second = start();
     until("Envoy finds the next process", || async { get(&envoy.url, &token).await == 200 }).await;
     second.process.terminate();
     assert!(second.process.wait().success());
-    assert!(!path.exists(), "an end in order takes it away");
+    assert!(!path.exists(), "an orderly end removes the socket");
 }

@@ -1,4 +1,5 @@
-//! Tokens, whole process through a real Envoy: where they come from, whom the provider is asked about, and several issuers.
+//! Tokens, whole process through a real Envoy: where they come from, which of them the provider is asked about, and several
+//! issuers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +9,7 @@ use elastauth_support::issuer::Issuer;
 use elastauth_support::servers::{Elastauth, Envoy, config};
 use serde_json::{Value, json};
 
-/// The status, and what came to Elasticsearch.
+/// The status, and the request that reached Elasticsearch.
 async fn ask(envoy: &Envoy, headers: &[(&str, &str)]) -> (u16, Value) {
     let request = elastauth_support::http().get(format!("{}/_search", envoy.url));
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -21,7 +22,7 @@ async fn user(envoy: &Envoy, token: &str) -> (u16, String) {
     (status, body["username"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The configuration with more about its issuer.
+/// The configuration with further lines about its issuer.
 fn with(issuer: &Issuer, elasticsearch: &Elasticsearch, more: &str) -> String {
     config(&issuer.url, &elasticsearch.url, "  type: memory").replacen("oidc:\n", &format!("oidc:\n{more}"), 1)
 }
@@ -42,7 +43,7 @@ async fn named_places(raw_headers: bool) {
         assert_eq!((status, &body["username"], &body["headers"]["cookie"]), (200, &json!("ann"), &left));
         assert_eq!(body["authorizations"], 1);
     }
-    // whoever comes with a header all the same does not hand the cookie on either
+    // a cookie with a token is removed even when the token in the header is used
     let both = [("authorization", format!("Bearer {token}")), ("cookie", cookie("a=1; ", ""))];
     let (status, body) = ask(&envoy, &both.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
     assert_eq!((status, &body["headers"]["cookie"]), (200, &json!("a=1")));
@@ -89,7 +90,7 @@ async fn the_provider_is_asked_about_opaque_tokens_and_its_outage_is_no_401() {
         issuer.grant("opaque-2", claims.clone());
         assert_eq!(user(&envoy, "opaque-1").await, (200, "ann".to_owned()), "{way}");
         assert_eq!(user(&envoy, "unknown").await.0, 401, "{way}");
-        // a revoked token is noticed when its answer has had its time
+        // a revoked token is refused when the kept answer about it has expired
         issuer.revoke("opaque-1");
         let begun = std::time::Instant::now();
         while user(&envoy, "opaque-1").await.0 == 200 {
@@ -120,7 +121,7 @@ async fn each_issuer_names_its_own_users_and_its_outage_is_its_own() {
     let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else { return };
     assert_eq!(user(&envoy, &staff.token("ann", &["admins"])).await, (200, "ann".to_owned()));
     assert_eq!(user(&envoy, &partners.token("ann", &["admins"])).await.0, 503);
-    // the same key id, the other's name
+    // the other issuer's key has the same id, and the claims name this issuer
     assert_eq!(user(&envoy, &partners.sign(&staff.claims("eve", &["admins"], 0))).await.0, 401);
     assert_eq!(elasticsearch.user("ann").unwrap().metadata["elastauth"]["issuer"], json!(staff.url));
     partners.set_down(false);

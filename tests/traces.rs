@@ -1,4 +1,4 @@
-//! Traces of a running process, as a collector gets them.
+//! Traces of a running process, as a collector receives them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -41,14 +41,14 @@ impl World {
         Self { issuer, elasticsearch, elastauth, checker }
     }
 
-    /// As Envoy asks that has a tracer.
+    /// Asks as an Envoy with a tracer does.
     async fn ask(&self, token: &str, traceparent: &str) -> Answer {
         let mut request = Request::new(bearer(token));
         request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
         Answer::read(&self.checker.call("/envoy.service.auth.v3.Authorization/Check", request).await.unwrap())
     }
 
-    /// SIGTERM, and everything that was to be sent is.
+    /// Sends SIGTERM and waits for the end, before which all spans are exported.
     fn end(&mut self) {
         self.elastauth.process.terminate();
         assert!(self.elastauth.process.wait().success());
@@ -56,7 +56,7 @@ impl World {
 }
 
 fn start(yaml: &str, env: &[(&str, &str)]) -> Elastauth {
-    // nobody is to wait for Envoy to move on
+    // the end need not wait until Envoy has moved on
     let yaml = format!("{yaml}drain: 0\n");
     Elastauth::start_under(elastauth!(), &yaml, env)
 }
@@ -77,16 +77,16 @@ fn names<'a>(spans: &[&'a Span]) -> Vec<&'a str> {
     spans.iter().map(|span| span.name.as_str()).collect()
 }
 
-/// What a miss came to, and what a hit after it.
+/// The spans of a miss, and of a hit after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_hang_under_the_callers_and_say_what_was_done() {
     let (Some(redis), collector) = (Redis::start(&[]), Collector::start().await) else { return };
     let mut world = World::start(&redis_cache(&redis.address), &traced(&collector)).await;
     world.elasticsearch.record();
-    // else the first miss asks for it
+    // otherwise the first miss would ask for the cluster's id
     world.elastauth.process.wait_for_line(0, &["bound to this cluster"]);
     let token = world.issuer.token("ann", &["admins"]);
-    // Redis tells of the write some time later, and then what was read in between is read once more
+    // Redis reports the write a moment later, after which a record that was read before is read once more
     until("a hit", || async {
         assert!(matches!(world.ask(&token, &of_caller("01")).await, Answer::Allowed { .. }));
         world.elastauth.process.lines().iter().any(|line| line.contains("Cache hit") && line.contains("Near"))
@@ -126,7 +126,7 @@ async fn spans_hang_under_the_callers_and_say_what_was_done() {
         assert_eq!(call.attribute("http.response.status_code"), status);
         assert_eq!(call.attribute("server.address"), "127.0.0.1");
         assert!(!call.failed, "{call:?}");
-        // Elasticsearch's own spans belong under that one
+        // Elasticsearch's own spans belong below the span of the call
         let exchanges = world.elasticsearch.exchanges();
         let mut of_user = exchanges.iter().filter(|exchange| exchange.uri.path() == "/_security/user/ann");
         let exchange = of_user.find(|exchange| exchange.method.as_str() == method).unwrap();
@@ -145,7 +145,7 @@ async fn spans_hang_under_the_callers_and_say_what_was_done() {
 async fn refusals_and_outages_say_their_reason_and_only_outages_are_errors() {
     let collector = Collector::start().await;
     let mut world = World::start("  type: memory", &traced(&collector)).await;
-    // else the first miss asks for it
+    // otherwise the first miss would ask for the cluster's id
     world.elastauth.process.wait_for_line(0, &["bound to this cluster"]);
     let forged = world.issuer.forge(&world.issuer.claims("ann", &["admins"], 0));
     assert_eq!(world.ask(&forged, &of_caller("01")).await, Answer::Denied(401));
@@ -171,14 +171,14 @@ async fn refusals_and_outages_say_their_reason_and_only_outages_are_errors() {
     assert_eq!((verified.attribute("elastauth.reason"), verified.failed), ("token_signature", false));
     let call = spans.iter().find(|span| span.name == "GET").unwrap();
     assert_eq!((call.attribute("error.type"), call.failed), ("500", true));
-    assert!(spans.iter().all(|span| span.attribute("user.name").is_empty()), "nobody was let through");
+    assert!(spans.iter().all(|span| span.attribute("user.name").is_empty()), "no request was let through");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_caller_does_not_trace_is_not_traced() {
     let (collector, issuer, elasticsearch) =
         (Collector::start().await, Issuer::start().await, Elasticsearch::start().await);
-    // passwords are tried in the background, for nobody's request
+    // passwords are tried in the background, outside of any request
     let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory") + &traced(&collector);
     let elastauth = start(&exchange(yaml, "elasticsearch:\n", "elasticsearch:\n  settling: 10ms\n"), &[]);
     let checker = Checker::connect(&elastauth.grpc).await;
@@ -193,7 +193,7 @@ async fn what_the_caller_does_not_trace_is_not_traced() {
     assert!(collector.spans().is_empty(), "{:#?}", collector.spans());
 }
 
-/// A request whose client says that he traces it, while Envoy does not.
+/// A request with the client's `traceparent` among its headers; Envoy itself does not trace it.
 fn client_traced(token: &str) -> Vec<u8> {
     let headers = [("authorization", format!("Bearer {token}")), ("traceparent", of_caller("01"))];
     let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
@@ -203,7 +203,7 @@ fn client_traced(token: &str) -> Vec<u8> {
     CheckRequest { attributes }.encode_to_vec()
 }
 
-/// Without a parent the sampler chooses; and the client's own `traceparent`, among the checked headers, is none.
+/// Without a parent the sampler decides; the client's own `traceparent`, among the checked headers, is not a parent.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_nobody_chose_the_sampler_does() {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
@@ -267,7 +267,8 @@ async fn without_a_collector_nothing_is_traced_and_nobody_is_called() {
     }
 }
 
-/// Down, silent, or something else altogether: requests are answered as ever, the log says it once, and the end comes in time.
+/// The collector is down, silent, or another program: requests are answered as ever, the log reports it once, and the end is not
+/// delayed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_does_not_collect_delays_and_fails_nothing() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -283,7 +284,7 @@ async fn a_collector_that_does_not_collect_delays_and_fails_nothing() {
         assert!(matches!(world.ask(&token, &traceparent).await, Answer::Allowed { .. }), "{what}");
         let before = world.elastauth.process.memory();
         let began = std::time::Instant::now();
-        // several times what the queue holds
+        // several times as many spans as the queue holds
         for _ in 0..50 {
             let calls = (0..200).map(|_| world.ask(&token, &traceparent));
             let answers = futures_util::future::join_all(calls).await;
@@ -347,7 +348,7 @@ async fn no_span_holds_a_secret() {
     }
 }
 
-/// `envoy/envoy.yaml` with what `envoy/observability/tracing.yaml` says to add.
+/// `envoy/envoy.yaml` with the additions of `envoy/observability/tracing.yaml`.
 fn with_tracing(text: String, collector: &str) -> String {
     let added = fs::read_to_string(root().join("envoy/observability/tracing.yaml")).unwrap();
     let added = exchange(added, "4317 }", &format!("{} }}", collector.rsplit_once(':').unwrap().1));
@@ -364,7 +365,7 @@ fn with_tracing(text: String, collector: &str) -> String {
     exchange(text, "  clusters:\n", &format!("  clusters:\n{}", indented(clusters, 2)))
 }
 
-/// The client's own `traceparent`, if he sends one, is above Envoy's.
+/// The client's own `traceparent`, if it sends one, is the parent of Envoy's span.
 #[tokio::test(flavor = "multi_thread")]
 async fn through_envoy_our_spans_hang_under_its_own() {
     let collector = Collector::start().await;

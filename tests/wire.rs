@@ -1,5 +1,4 @@
-//! Bad input over the wire: whatever is sent to Check, the answer is a refusal with a reason in the log, and the service
-//! goes on.
+//! Bad input over the wire: whatever is sent to Check, the answer is a refusal with a reason in the log, and the service goes on.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +12,7 @@ use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use prost::Message as _;
 
-/// The HTTP status of the denial and the reason in the log; 200 for an allow, which has none.
+/// The HTTP status of the denial and the reason in the log; 200 and no reason when the request is let through.
 async fn answer(bench: &Fixture, request: &CheckRequest) -> (i32, String) {
     let from = bench.elastauth.process.lines().len();
     let reply = bench.checker.check(request.encode_to_vec()).await.unwrap();
@@ -46,7 +45,7 @@ fn joined(authorization: &str) -> CheckRequest {
     })
 }
 
-/// As `encode_raw_headers` sends them.
+/// The headers as `encode_raw_headers` sends them.
 fn raw(values: &[&[u8]]) -> CheckRequest {
     let header = |value: &&[u8]| HeaderValue {
         key: "authorization".into(),
@@ -87,7 +86,7 @@ async fn requests_without_a_usable_credential_are_refused_with_their_reason() {
         (joined("Bearer A,Basic B"), 401, "credentials_repeated"),
         (raw(&["Bearer jürgen".as_bytes()]), 401, "credentials_not_bearer"),
         (raw(&[b"Bearer \xff\xfe"]), 401, "credentials_not_bearer"),
-        // Envoy puts `!` for bytes that do not fit into the string map
+        // Envoy writes `!` for bytes that do not fit into the string map
         (joined("Bearer abc!def"), 401, "credentials_not_bearer"),
         (joined("Bearer"), 401, "credentials_not_bearer"),
         (joined("Negotiate abc"), 401, "credentials_not_bearer"),
@@ -99,7 +98,7 @@ async fn requests_without_a_usable_credential_are_refused_with_their_reason() {
     ] {
         assert_eq!(answer(&bench, &request).await, (status, reason.to_owned()));
     }
-    assert!(bench.elasticsearch.history().is_empty(), "nobody was provisioned");
+    assert!(bench.elasticsearch.history().is_empty(), "no user was provisioned");
     assert_eq!(answer(&bench, &joined(&bearer)).await.0, 200, "and the service goes on");
     assert_eq!(answer(&bench, &raw(&[bearer.as_bytes()])).await.0, 200);
 }
@@ -145,6 +144,6 @@ async fn bytes_that_are_no_check_are_a_grpc_error_with_a_line_in_the_log() {
 
     let mut unknown_fields = good.encode_to_vec();
     unknown_fields.extend([0xba, 0x3e, 0x03, 1, 2, 3]);
-    assert!(bench.checker.check(unknown_fields).await.is_ok(), "a later Envoy may say more");
+    assert!(bench.checker.check(unknown_fields).await.is_ok(), "a later Envoy may send further fields");
     assert_eq!(answer(&bench, &good).await.0, 200);
 }

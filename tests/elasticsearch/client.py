@@ -18,8 +18,8 @@ for name in ("ann", "a/b", "a b", "a%2Fb", "..", "a@b+c", "*", "\\"):
     shown = by_token.security.get_user(username=name)
     assert shown[name]["roles"] == ["dev"] and shown[name]["metadata"] == {"managed_by": "x"}, shown
     ann = Elasticsearch(url, basic_auth=(name, "secret-1"))
-    who = ann.security.authenticate()
-    assert (who["username"], who["roles"], who["authentication_realm"]["type"]) == (name, ["dev"], "native"), who
+    account = ann.security.authenticate()
+    assert (account["username"], account["roles"], account["authentication_realm"]["type"]) == (name, ["dev"], "native"), account
     assert not ann.security.has_privileges(cluster=["manage_security"])["has_all_requested"]
     for refused in (lambda: ann.security.get_user(username=name), lambda: ann.security.put_user(username=name, **user)):
         try:

@@ -1,4 +1,4 @@
-//! The account that Compose makes for elastauth.
+//! Tests the account that the Compose setup creates for elastauth.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use elastauth_support::servers::root;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Each request: method and path, credentials, body.
+/// The requests that were received: method and path, credentials, body.
 type Requests = Arc<Mutex<Vec<(String, String, Value)>>>;
 
 async fn keep(
@@ -37,7 +37,7 @@ async fn the_setup_makes_an_account_with_the_documented_role_and_nothing_else() 
     let router = Router::new().fallback(keep).with_state(Arc::clone(&requests));
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
 
-    // what JSON and curl's configuration would take for something else
+    // characters with a meaning in JSON or in curl's configuration
     let passwords = [r#"of-the-"admin"istrator\ $1"#, r#"of-\elastauth""#, "of-kibana"];
     let mut command = Command::new("bash");
     command.arg(root().join("envoy/compose/setup.sh")).env("ELASTICSEARCH", url);
@@ -71,7 +71,7 @@ async fn a_setup_that_elasticsearch_refuses_fails_and_says_why() {
     let mut command = Command::new("bash");
     command.arg(root().join("envoy/compose/setup.sh")).env("ELASTICSEARCH", url);
     for name in ["ELASTIC_PASSWORD", "ELASTAUTH_PASSWORD", "KIBANA_PASSWORD"] {
-        command.env(name, "of-somebody");
+        command.env(name, "of-an-account");
     }
     let output = run_beside(command, "").await;
     assert!(!output.status.success());

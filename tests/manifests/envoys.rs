@@ -1,4 +1,4 @@
-//! The files for Envoy itself.
+//! Checks the shipped configuration files of Envoy itself.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use elastauth_support::yaml::{all, documents};
 
 const FILES: [&str; 3] = ["envoy/envoy.yaml", "envoy/authelia.yaml", "envoy/compose/envoy.yaml"];
 
-/// Each file with its content.
+/// The shipped files for Envoy itself, each with its content.
 fn files() -> impl Iterator<Item = (&'static str, Value)> {
     FILES.into_iter().map(|file| (file, documents(&read(file)).remove(0)))
 }
@@ -39,7 +39,7 @@ fn envoy_waits_longer_than_elastauth_takes_and_gives_no_try_up_before() {
         let timeout = milliseconds(&asks[0]["timeout"]);
         assert!(timeout >= deadline() + 500, "{file}: {timeout} ms, and elastauth takes up to {} ms", deadline());
         let backs_off = &asks[0]["retry_policy"]["retry_back_off"];
-        // Envoy makes this the time-out of each try
+        // Envoy also uses this as the time-out of each attempt
         if !backs_off.is_null() {
             assert!(milliseconds(&backs_off["max_interval"]) > timeout, "{file}: {backs_off}");
         }
@@ -53,7 +53,7 @@ fn envoy_names_its_hosts_and_cleans_what_clients_send_before_anybody_is_asked() 
             let domains = domains.as_array().unwrap();
             assert!(domains.iter().all(|host| !host.as_str().unwrap().contains('*')), "{file}: {domains:?}");
         }
-        assert!(all(&text, "ignore_port_in_host_matching").is_empty(), "{file}: it takes off what is no port");
+        assert!(all(&text, "ignore_port_in_host_matching").is_empty(), "{file}: it removes more than a port");
         let [config] = all(&text, "early_header_mutation_extensions")[..] else { panic!("{file}") };
         for header in
             ["remote-user", "remote-groups", "x-forwarded-user", "es-security-runas-user", "es-secondary-authorization"]
@@ -92,6 +92,6 @@ fn envoy_speaks_tls_to_every_address_that_may_be_another_machine() {
                 validation["trusted_ca"].is_object() && validation["match_typed_subject_alt_names"].is_array();
             assert!(!elsewhere || checked && tls["sni"].is_string(), "{file}: {}", cluster["name"]);
         }
-        assert_eq!(outside, 1, "{file}: Elasticsearch, whose address is to be changed");
+        assert_eq!(outside, 1, "{file}: only Elasticsearch is on another machine");
     }
 }

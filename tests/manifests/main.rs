@@ -1,4 +1,4 @@
-//! What the shipped files say, read as YAML: the settings whose absence opens a door or breaks a deployment.
+//! Checks the shipped files, read as YAML, for settings without which access is open or a deployment does not work.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -116,7 +116,7 @@ fn kubernetes_puts_no_service_of_the_namespace_into_our_settings() {
     assert_eq!(found, 2, "the authority of Elasticsearch and our own certificate");
 }
 
-/// Names of Services that the references under `backendRefs` lead to, with their namespace.
+/// The namespace and the name of each Service to which a reference under `backendRefs` leads.
 fn backends(objects: &[Value]) -> BTreeSet<(String, String)> {
     let of = |object: &Value| -> Vec<_> {
         let home = object["metadata"]["namespace"].as_str().unwrap_or_default();
@@ -182,10 +182,10 @@ fn istio_asks_about_every_request_to_kibana_that_could_do_harm() {
             condition["key"].as_str().unwrap().to_owned()
         })
         .collect();
-    // what a pass replaces or takes off: src/envoy/response.rs
+    // the headers that an allow replaces or removes, see src/envoy/response.rs
     let touched = ["authorization", "es-security-runas-user", "es-secondary-authorization", "proxy-authorization"];
     assert_eq!(headers, touched.iter().map(|name| format!("request.headers[{name}]")).collect());
-    // the comment at the top speaks of what the selector selects
+    // the comment at the top names what the selector matches
     let kibana = json!({ "common.k8s.elastic.co/type": "kibana" });
     let (_, hosts) =
         of_kind(&objects, "AuthorizationPolicy").find(|(_, policy)| policy["spec"]["action"] == "DENY").unwrap();

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::secrets;
 
-/// A certificate authority.
+/// A certificate authority that exists for one test.
 pub struct Authority {
     /// The authority's own certificate as PEM.
     pub pem: String,
@@ -42,7 +42,7 @@ impl Authority {
     #[must_use]
     pub fn sign(&self, names: &[&str]) -> Pair {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "somebody");
+        params.distinguished_name.push(DnType::CommonName, "test client");
         params.subject_alt_names = names
             .iter()
             .map(|name| {

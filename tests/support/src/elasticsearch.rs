@@ -228,14 +228,16 @@ async fn answer(
     if let (true, Some(login::Presented::Basic(name, _))) = (path == "_authenticate", &presented) {
         shared.logins.lock().unwrap().push(name.clone());
     }
-    let Some(who) = presented.and_then(|presented| login::log_in(&shared, &presented)) else { return unauthorized() };
+    let Some(caller) = presented.and_then(|presented| login::log_in(&shared, &presented)) else {
+        return unauthorized();
+    };
     if !path.is_empty() {
-        return security::answer(shared, &who, sender, (method, path, uri.query()), body).await;
+        return security::answer(shared, &caller, sender, (method, path, uri.query()), body).await;
     }
     if administrator && root {
         const ACTION: &str = "cluster:monitor/main";
         if shared.administrator.lock().unwrap().lacks.iter().any(|lack| lack == ACTION) {
-            let reason = format!("action [{ACTION}] is unauthorized for user [{}]", who.name);
+            let reason = format!("action [{ACTION}] is unauthorized for user [{}]", caller.name);
             return failure(403, "security_exception", &reason);
         }
         let uuid = shared.cluster_uuid.lock().unwrap().clone();
@@ -246,7 +248,7 @@ async fn answer(
         .filter(|(header, _)| *header != "authorization")
         .map(|(header, value)| (header.to_string(), value.to_str().unwrap_or("?").into()))
         .collect();
-    let body = json!({ "username": who.name, "roles": who.roles, "headers": received,
+    let body = json!({ "username": caller.name, "roles": caller.roles, "headers": received,
                        "authorizations": headers.get_all("authorization").iter().count() });
     product(StatusCode::OK, &body)
 }

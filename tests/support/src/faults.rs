@@ -40,8 +40,8 @@ pub struct Faults {
     pub put_status: Option<u16>,
     /// A GET of a user is answered with this status.
     pub get_status: Option<u16>,
-    /// The index that holds users cannot be read: their logins are answered 401, and the administrator, who is not one of
-    /// them, 503 (`NativeUsersStore`, `SecurityIndexManager`).
+    /// The index that holds users cannot be read: their logins are answered 401, and the administrator, which is not in
+    /// that index, 503 (`NativeUsersStore`, `SecurityIndexManager`).
     pub security_index_down: bool,
     /// A PUT is applied after the delay even when the client has disconnected.
     pub apply_after_client_gave_up: bool,

@@ -68,7 +68,7 @@ impl Process {
         }
     }
 
-    /// The process id.
+    /// The number of the process (PID).
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -15,7 +15,7 @@ pub(super) enum Presented {
     Bearer(String),
 }
 
-/// An authenticated caller.
+/// The caller that a credential authenticates.
 pub(super) struct Principal {
     pub(super) name: String,
     pub(super) roles: Vec<String>,

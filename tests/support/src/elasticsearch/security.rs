@@ -22,7 +22,7 @@ pub(super) fn role() -> Value {
 
 pub(super) async fn answer(
     shared: Arc<Shared>,
-    who: &Principal,
+    caller: &Principal,
     sender: &str,
     (method, path, query): Request<'_>,
     body: Bytes,
@@ -35,8 +35,8 @@ pub(super) async fn answer(
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let write = method == Method::PUT || method == Method::POST;
     match segments.as_slice() {
-        ["_authenticate"] if method == Method::GET => return product(StatusCode::OK, &who.shown),
-        ["user", "_has_privileges"] => return has_privileges(&shared, who, &body),
+        ["_authenticate"] if method == Method::GET => return product(StatusCode::OK, &caller.shown),
+        ["user", "_has_privileges"] => return has_privileges(&shared, caller, &body),
         _ => {}
     }
     let action = match segments.first() {
@@ -47,9 +47,11 @@ pub(super) async fn answer(
         _ => "user/put",
     };
     let action = format!("cluster:admin/xpack/security/{action}");
-    if !who.administrator || shared.administrator.lock().unwrap().lacks.contains(&action) {
-        let reason =
-            format!("action [{action}] is unauthorized for user [{}] with effective roles {:?}", who.name, who.roles);
+    if !caller.administrator || shared.administrator.lock().unwrap().lacks.contains(&action) {
+        let reason = format!(
+            "action [{action}] is unauthorized for user [{}] with effective roles {:?}",
+            caller.name, caller.roles
+        );
         return failure(403, "security_exception", &reason);
     }
     if shared.faults.lock().unwrap().security_index_down && segments.first() == Some(&"user") {
@@ -88,18 +90,17 @@ fn is_known(pair: &str) -> bool {
 }
 
 /// The administrator has every privilege but those taken away by a test; other users have none.
-fn has_privileges(shared: &Shared, who: &Principal, body: &Bytes) -> Response {
+fn has_privileges(shared: &Shared, caller: &Principal, body: &Bytes) -> Response {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let Some(cluster) = asked["cluster"].as_array() else {
         return failure(400, "parse_exception", "failed to parse privileges to check. No privileges are specified");
     };
     let lacks = shared.administrator.lock().unwrap().lacks.clone();
-    let may = |action: &str| who.administrator && !lacks.iter().any(|lack| lack == action);
+    let may = |action: &str| caller.administrator && !lacks.iter().any(|lack| lack == action);
     let cluster: Map<String, Value> =
         cluster.iter().filter_map(Value::as_str).map(|action| (action.to_owned(), may(action).into())).collect();
     let all = cluster.values().all(|may| *may == true);
-    let body =
-        json!({ "username": who.name, "has_all_requested": all, "cluster": cluster, "index": {}, "application": {} });
+    let body = json!({ "username": caller.name, "has_all_requested": all, "cluster": cluster, "index": {}, "application": {} });
     product(StatusCode::OK, &body)
 }
 

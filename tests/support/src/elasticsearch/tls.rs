@@ -56,7 +56,7 @@ impl axum::serve::Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let Ok((stream, address)) = self.tcp.accept().await else { continue };
-            // a connection whose handshake fails is skipped
+            // a connection that fails in the handshake is skipped
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);
             }
