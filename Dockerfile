@@ -19,11 +19,11 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates curl \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /source/target/release/elastauth /usr/local/bin/elastauth
-# Every address, so that the kubelet reaches the probes; `listen` in the configuration file or in a variable wins over it. The gRPC
-# port keeps to loopback until the configuration says otherwise, because whoever reaches it can ask for passwords.
+# The service listens on every address, so that the kubelet reaches the probes; `listen` in the configuration file or in a variable wins over it. The
+# gRPC port keeps to loopback until the configuration says otherwise, because any client that reaches it can ask for passwords.
 ENV ELASTAUTH_IMAGE_LISTEN=0.0.0.0:5000
 EXPOSE 5000 9001
-# a number, so that Kubernetes can see that it is not root
+# a number, because Kubernetes cannot tell from a name that the user is not root
 USER 65532:65532
 HEALTHCHECK --interval=30s --timeout=10s --retries=3 CMD ["curl", "-fsS", "http://localhost:5000/health"]
 ENTRYPOINT ["/usr/local/bin/elastauth"]

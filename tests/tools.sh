@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tools.sh TOOL…: gets what the tests, the demonstration and the benchmarks run against, and mdBook, into .tools; the names are at
 # the end.
-# Quick when it is there. Says plainly what to install when it cannot be had.
+# It is quick when a tool is there already, and prints what to install when it cannot get one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
@@ -66,8 +66,8 @@ get_redis() {
   ln -sf "$found" "$tools/bin/redis-server"
 }
 
-# Without root: Debian's packages and what they need beyond what is installed, unpacked. The lists of packages are our own,
-# since only root may update the system's.
+# Works without root: unpacks Debian's packages and those of their dependencies that are not installed. The lists of packages are
+# our own, since only root may update the system's.
 unpack_redis() {
   local at=$tools/redis own wanted missing=() name
   rm -rf "$at"
@@ -89,7 +89,7 @@ RUN
   chmod +x "$at/run"
 }
 
-# The jars, some 100 MB, in .tools/opensearch. tests/opensearch starts a node of them.
+# Fetches the jars, some 100 MB, into .tools/opensearch. tests/opensearch starts a node from them.
 get_opensearch() {
   local at=$tools/opensearch pom=$PWD/tests/opensearch/pom.xml missing=() name
   if cmp -s "$pom" "$at/pom.xml"; then return; fi
@@ -110,7 +110,7 @@ get_opensearch() {
 
 provider_lock=tests/support/provider/package-lock.json
 
-# The certified OpenID provider, run by tests/support/provider/provider.mjs.
+# Fetches the certified OpenID provider, which tests/support/provider/provider.mjs runs.
 get_oidc_provider() {
   local at=$tools/oidc-provider name
   if cmp -s "$provider_lock" "$at/package-lock.json" && [ -x "$tools/bin/oidc-provider" ]; then return; fi
@@ -123,7 +123,7 @@ get_oidc_provider() {
   cp "$provider_lock" "$at/package-lock.json"
   (cd "$at" && npm ci --ignore-scripts --no-fund --no-audit --silent) ||
     { rm -rf "$at"; say "skipped: npm cannot fetch oidc-provider"; return; }
-  # a link, so that the script's imports are looked for here
+  # a link, so that the script's imports are searched for here
   ln -s "$PWD/tests/support/provider/provider.mjs" "$at/provider.mjs"
   printf '#!/bin/sh\nexec node --preserve-symlinks --preserve-symlinks-main "%s/provider.mjs"\n' "$at" \
     > "$tools/bin/oidc-provider"
@@ -132,7 +132,7 @@ get_oidc_provider() {
 
 keycloak_version=26.5.6
 
-# Keycloak's distribution, made ready for a start without another build. 270 MB.
+# Fetches Keycloak's distribution (270 MB) and builds it, so that a start needs no other build.
 get_keycloak() {
   local at=$tools/keycloak-$keycloak_version name
   if [ -x "$tools/bin/keycloak" ] && [ -d "$at" ]; then return; fi
@@ -157,7 +157,7 @@ RUN
   chmod +x "$tools/bin/keycloak"
 }
 
-# What the shipped YAML files are checked against: packages of npm, and files out of two Go modules.
+# Fetches the schemas that the shipped YAML files are checked against: packages of npm, and files out of three Go modules.
 get_schemas() {
   local at=$tools/schemas gateway compose istio
   local stamp="kubernetes-models 5.1.0, gateway 1.9.1, compose-go 2.16.2, istio 1.31.4, 1"
@@ -184,8 +184,8 @@ go_module() { # PATH VERSION
   (cd "$tools" && GOFLAGS=-mod=mod go mod download -json "$1@$2") | sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p'
 }
 
-# What keeps the stand-in for Elasticsearch honest, in .tools/elasticsearch: the API specification (npm), Elastic's client
-# (PyPI), and the validation classes of two real versions (Maven). Each that cannot be had is skipped, loudly.
+# Fetches into .tools/elasticsearch what the stand-in for Elasticsearch is compared with: the API specification (npm), Elastic's
+# client (PyPI), and the validation classes of two real versions (Maven). What cannot be fetched is skipped with a message.
 get_elasticsearch() {
   local at=$tools/elasticsearch pom=$PWD/tests/elasticsearch/pom.xml version
   mkdir -p "$at"
@@ -196,7 +196,7 @@ get_elasticsearch() {
         cp "$at/npm/node_modules/@elastic/request-converter/dist/schema.json" "$at/schema.json" ||
         say "skipped: npm cannot fetch Elasticsearch's specification"
     else
-      say "skipped: no npm, so exchanges are not held against Elasticsearch's specification"
+      say "skipped: no npm, so exchanges are not compared with Elasticsearch's specification"
     fi
   fi
   if ! PYTHONPATH="$at/lib" "$at/venv/bin/python" -c 'import elasticsearch, bcrypt' 2>/dev/null &&
@@ -210,7 +210,7 @@ get_elasticsearch() {
       python3 -m pip install -q --disable-pip-version-check --target "$at/lib" elasticsearch==9.5.1 bcrypt==5.0.0 ||
         say "skipped: pip cannot fetch Elasticsearch's client"
     else
-      say "skipped: no python3-venv or python3-pip, so the official client does not drive the stand-in"
+      say "skipped: no python3-venv or python3-pip, so the stand-in is not tested with the official client"
     fi
   fi
   if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then
@@ -238,7 +238,7 @@ get_mdbook() {
   ln -sf "$tools/mdbook-$mdbook_version/bin/mdbook" "$tools/bin/mdbook"
 }
 
-# A program of a Debian package that only root can install.
+# Installs a program of a Debian package, which only root can do.
 get_package() { # PROGRAM PACKAGE
   if command -v "$1" >/dev/null; then return; fi
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
