@@ -142,7 +142,7 @@ async fn a_request_that_read_before_another_had_finished_writes_nothing() {
     write.close();
     let first = ask();
     write.reached.notified().await;
-    // the second one reads the pending record, and hears of it only when the first one has finished
+    // the second request reads the pending record, and gets it only when the first one has finished
     read.close();
     let second = ask();
     read.reached.notified().await;
