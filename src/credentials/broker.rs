@@ -44,7 +44,7 @@ pub struct Broker<S, P> {
     runs: SingleFlight<Purpose, Result<Record, Error>>,
 }
 
-/// That the near cache has no credential that may be served without asking the store: [`Broker::obtain_after`] goes on from
+/// That the near cache has no credential that may be served without asking the store: `Broker::obtain_after` goes on from
 /// here, without another look-up.
 pub struct Miss {
     /// Serves if the store does not answer.
@@ -123,7 +123,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         }
     }
 
-    /// The caller's credential: from the near cache, or as [`Self::obtain_after`] gets it.
+    /// The caller's credential: from the near cache, or as `Broker::obtain_after` gets it.
     pub async fn obtain(&self, caller: &Caller, context: impl FnOnce() -> RequestContext) -> Result<Obtained, Error> {
         match self.recall(caller) {
             Ok(obtained) => Ok(obtained),
