@@ -1,31 +1,32 @@
 //! elastauth: single sign-on for Elasticsearch and Kibana behind Envoy.
 //!
 //! ```text
-//! Envoy ──CheckRequest──▶ envoy ──Request──▶ authz ─┬─▶ identity     token             ─▶ Identity
+//! Envoy ──CheckRequest──▶ envoy ──Request──▶ authz ─┬─▶ identity     token, headers    ─▶ Identity
 //!                           ▲                       ├─▶ roles        groups            ─▶ Roles
 //!                           │                       └─▶ credentials  Identity + Roles  ─▶ Credential
 //!                           └───────── Decision ◀────┘        │
-//!                                                             ├─ near         (this process)
+//!                                                             ├─ near cache   (this process)
 //!                                                             ├─ Store        (Redis | file | memory)
 //!                                                             └─ Provisioner  (Elasticsearch | OpenSearch)
 //! ```
 //!
-//! Data flows one way, and each type is built by one stage only. Who may import whom (held by
-//! `tests/layers.rs`):
+//! Data flows one way, and each type is built by one stage only. `docs/architecture.md` follows a request through the files, says
+//! where a change goes, and lists every file. Which module imports which is held by `tests/layers.rs`:
 //!
-//! - the middle ([`authz`], [`identity`], [`roles`], [`credentials`], [`users`]) knows no tonic, prost, reqwest, redis
-//!   or axum;
-//! - the edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) never import one another;
-//! - [`inbound`] binds the ports of the edges that listen and bounds their connections; [`outbound`] is the HTTP client that
-//!   edges share, and [`cluster_client`] and `native_user` are what the back ends for Elasticsearch and OpenSearch share beyond that; [`metrics`] is what
-//!   edges count in; they know none of the edges;
-//! - [`mod@printable`] makes text from elsewhere safe to show, for logs and for commands;
-//! - [`mod@digest`] tells configurations and addresses apart, for every part;
-//! - `kept` and `sweep` bound what any part keeps in memory;
-//! - spans are made wherever something takes time, by `spans`; what they are exported by is known to [`telemetry`] alone, and
-//!   to the edge that reads Envoy's span off a call;
-//! - [`app`] is the composition root: the only file that names concrete edge types;
-//! - only `main` and [`app`] import [`config`]; every part owns its own `Settings`.
+//! - The middle ([`authz`], [`identity`], [`roles`], [`credentials`], [`users`]) decides, and knows no tonic, prost, reqwest, redis or
+//!   axum.
+//! - The edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) speak with other
+//!   systems and never import one another.
+//! - What edges share knows none of them: [`inbound`] binds ports and bounds their connections, [`outbound`] is the HTTP client,
+//!   [`cluster_client`] sends requests to the nodes of a cluster, `native_user` is what both back ends write with a user, [`flavor`]
+//!   tells the back ends apart, [`metrics`] counts.
+//! - Small modules are for every part: [`mod@printable`] makes text from elsewhere safe to show, [`mod@digest`] tells configurations
+//!   and addresses apart, `bounded_cache` and `sweep` bound what is kept in memory, `clock` counts milliseconds, `spans` makes the
+//!   spans that [`telemetry`] exports.
+//! - [`app`] is the composition root: the only module that names concrete edge types. Only `main` and [`app`] import [`config`];
+//!   every part owns its own `Settings`. [`shutdown`] ends the process.
+//!
+//! Files within a module import downwards only: no two files use each other.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking"))]

@@ -84,7 +84,7 @@ async fn spans_hang_under_the_callers_and_say_what_was_done() {
     let mut world = World::start(&redis_cache(&redis.address), &traced(&collector)).await;
     world.elasticsearch.record();
     // otherwise the first miss would ask for the cluster's id
-    world.elastauth.process.wait_for_line(0, &["bound to this cluster"]);
+    world.elastauth.process.wait_for_line(0, &["The cluster is known by its id"]);
     let token = world.issuer.token("ann", &["admins"]);
     // Redis reports the write a moment later, after which a record that was read before is read once more
     until("a hit", || async {
@@ -146,7 +146,7 @@ async fn refusals_and_outages_say_their_reason_and_only_outages_are_errors() {
     let collector = Collector::start().await;
     let mut world = World::start("  type: memory", &traced(&collector)).await;
     // otherwise the first miss would ask for the cluster's id
-    world.elastauth.process.wait_for_line(0, &["bound to this cluster"]);
+    world.elastauth.process.wait_for_line(0, &["The cluster is known by its id"]);
     let forged = world.issuer.forge(&world.issuer.claims("ann", &["admins"], 0));
     assert_eq!(world.ask(&forged, &of_caller("01")).await, Answer::Denied(401));
     assert!(world.checker.check(vec![0xff]).await.is_err());

@@ -39,10 +39,9 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let names = headers::names(v);
     let grpc = grpc(v);
     let identity_headers = names.all().to_vec();
-    let mut identity = identity(v, names, &grpc);
-    let stripped = stripped(identity_headers, &identity);
     let policy = policy::policy(v);
-    keep_claims(v, &mut identity, policy::claims(&policy));
+    let identity = identity(v, names, &policy::claims(&policy), &grpc);
+    let stripped = stripped(identity_headers, &identity);
     let cluster = v.get(&keys::cache::CLUSTER);
     let roles = roles(v);
     let cache = cache(v);
@@ -60,7 +59,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         confirm_interval: v.get(&keys::elasticsearch::CONFIRM_INTERVAL),
         mapping: mapping::digest(&identity, &roles),
         store_timeout: match &cache {
-            // longer than its own time-out, whose error says more
+            // longer than its own time-out, which has the better error
             Cache::Redis(redis) => redis.command_timeout + Duration::from_millis(50),
             Cache::Memory(_) => Duration::from_secs(1),
             // a write waits for the disk, and for the writes before it
@@ -97,13 +96,16 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     }
 }
 
-fn identity(v: &mut Values<'_>, names: Names, grpc: &envoy::Settings) -> Provider {
+/// `ruled`: the claims that rules are about, which are kept of each caller's.
+fn identity(v: &mut Values<'_>, names: Names, ruled: &[String], grpc: &envoy::Settings) -> Provider {
     match v.get(&keys::auth::PROVIDER) {
         ProviderKind::Oidc => {
-            let (issuers, sources) = issuers(v);
+            let (issuers, sources) = issuers(v, ruled);
             Provider::Oidc(issuers, sources)
         }
-        ProviderKind::Authelia => Provider::Headers(Box::new(headers::headers(v, names, grpc.knows_its_callers()))),
+        ProviderKind::Authelia => {
+            Provider::Headers(Box::new(headers::headers(v, names, ruled, grpc.knows_its_callers())))
+        }
     }
 }
 
@@ -121,20 +123,4 @@ fn stripped(identity_headers: Vec<HeaderName>, identity: &Provider) -> StrippedA
         stripped.cookies.clone_from(&sources.cookies);
     }
     stripped
-}
-
-/// Keeps those of a caller's claims that rules are about.
-fn keep_claims(v: &mut Values<'_>, provider: &mut Provider, names: Vec<String>) {
-    match provider {
-        Provider::Oidc(issuers, _) => {
-            for (_, issuer) in issuers {
-                issuer.token.claims.kept.clone_from(&names);
-            }
-        }
-        Provider::Headers(headers) => match &mut headers.metadata {
-            Some(metadata) => metadata.claims.kept = names,
-            None if names.is_empty() => {}
-            None => v.problem(&keys::policy::ALLOW, "headers carry no claims: use groups"),
-        },
-    }
 }

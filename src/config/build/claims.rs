@@ -4,8 +4,9 @@ use crate::config::keys::oidc;
 use crate::config::values::Values;
 use crate::identity::claims::Settings;
 
-/// `oidc.claim_mappings`, and the other keys about claims. Envoy's metadata is read by them too.
-pub(super) fn claims(v: &mut Values<'_>) -> Settings {
+/// `oidc.claim_mappings`, and the other keys about claims. Envoy's metadata is read by them too. The claims in `ruled` are kept for
+/// the rules that are about them.
+pub(super) fn claims(v: &mut Values<'_>, ruled: &[String]) -> Settings {
     Settings {
         username: v.get(&oidc::CLAIM_USERNAME),
         email: v.get(&oidc::CLAIM_EMAIL),
@@ -16,6 +17,6 @@ pub(super) fn claims(v: &mut Values<'_>) -> Settings {
         username_prefix: v.get(&oidc::USERNAME_PREFIX).unwrap_or_default(),
         username_case: v.get(&oidc::USERNAME_CASE),
         allow_unverified_email: v.get(&oidc::ALLOW_UNVERIFIED_EMAIL),
-        kept: Vec::new(),
+        kept: ruled.to_vec(),
     }
 }

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::claims::claims;
 use super::header_name::header_name;
-use crate::config::keys::{Key, authelia as keys};
+use crate::config::keys::{Key, authelia as keys, policy};
 use crate::config::values::Values;
 use crate::identity::headers::{self, Names, anchor, metadata};
 
@@ -33,16 +33,19 @@ fn name(v: &mut Values<'_>, key: &'static Key<String>) -> HeaderName {
 }
 
 /// `known_callers`: nothing but Envoy reaches the gRPC port.
-pub(super) fn headers(v: &mut Values<'_>, names: Names, known_callers: bool) -> headers::Settings {
+pub(super) fn headers(v: &mut Values<'_>, names: Names, ruled: &[String], known_callers: bool) -> headers::Settings {
     let anchors = anchor::Settings { secrets: secrets(v), peers: v.get(&keys::TRUSTED_PEERS) };
     let payload = v.get(&keys::METADATA_PAYLOAD);
     let metadata = v.get(&keys::METADATA_NAMESPACE).map(|namespace| metadata::Settings {
         namespace,
         payload: payload.clone(),
-        claims: claims(v),
+        claims: claims(v, ruled),
     });
     if payload.is_some() && metadata.is_none() {
         v.problem(&keys::METADATA_PAYLOAD, "is a key within authelia.metadata_namespace, which is not set");
+    }
+    if metadata.is_none() && !ruled.is_empty() {
+        v.problem(&policy::ALLOW, "headers carry no claims: use groups");
     }
     if !anchors.count(known_callers, metadata.is_some()) {
         v.problem(

@@ -14,11 +14,11 @@ use crate::oidc;
 
 /// One issuer, or a list of them, and where tokens are looked for: a token must be found before its issuer is known, so that every
 /// place that an item names is one for all.
-pub(super) fn issuers(v: &mut Values<'_>) -> (Vec<(oidc::Settings, issuer::Settings)>, Sources) {
+pub(super) fn issuers(v: &mut Values<'_>, ruled: &[String]) -> (Vec<(oidc::Settings, issuer::Settings)>, Sources) {
     let mut sources = Sources::default();
     let issuers = v.each(key::SECTION, |v| {
         places(v, &mut sources);
-        provider(v)
+        provider(v, ruled)
     });
     let settings = |at: usize| &issuers[at].1;
     for at in 1..issuers.len() {
@@ -87,7 +87,7 @@ fn places(v: &mut Values<'_>, sources: &mut Sources) {
     }
 }
 
-fn provider(v: &mut Values<'_>) -> (oidc::Settings, issuer::Settings) {
+fn provider(v: &mut Values<'_>, ruled: &[String]) -> (oidc::Settings, issuer::Settings) {
     for unused in [&key::USE_PKCE, &key::AUTHORIZATION_ENDPOINT, &key::TOKEN_ENDPOINT] {
         v.get(unused);
     }
@@ -122,7 +122,7 @@ fn provider(v: &mut Values<'_>) -> (oidc::Settings, issuer::Settings) {
         authorized_parties: v.get(&key::AUTHORIZED_PARTIES),
         algorithms: algorithms(v),
         leeway: v.get(&key::LEEWAY),
-        claims: claims(v),
+        claims: claims(v, ruled),
     };
     let issuer = issuer::Settings {
         validation: validation(v, &provider),

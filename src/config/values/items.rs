@@ -7,7 +7,7 @@ use crate::config::tree::Value;
 
 impl Values<'_> {
     /// Reads the section once, or once per item where it is a list. Variables give values for the section alone: there are no
-    /// names for items, whose values may be `${VAR}` instead.
+    /// names for items; their values may be `${VAR}` instead.
     pub(crate) fn each<T>(&mut self, section: Repeatable, mut read: impl FnMut(&mut Self) -> T) -> Vec<T> {
         let name = section.name;
         let node = self.tree.root.iter().find(|(known, _)| known == name).map(|(_, node)| &node.value);

@@ -55,7 +55,7 @@ impl Group {
         self.keys().iter().any(|key| key[member] == value)
     }
 
-    /// The vectors whose signature counts here, and the reasons of the others.
+    /// The vectors with a signature that is judged here, and the reasons of the others.
     async fn outcomes(&self) -> BTreeMap<u32, &'static str> {
         let verifier = verifier(&self.keys());
         let mut outcomes = BTreeMap::new();
@@ -86,7 +86,7 @@ async fn the_signature_vectors_of_wycheproof_end_as_they_should_under_our_policy
             let context = format!("{} {}: {outcome}", vector.id, vector.comment);
             match vector.result.as_str() {
                 "invalid" => assert_ne!(outcome, "accepted", "{context}"),
-                // signed with PS384 on a key whose `alg` says PS256: RFC 7517 §4.4 leaves it open, and a key is for one
+                // signed with PS384 on a key with the `alg` PS256: RFC 7517 §4.4 leaves it open, and a key is for one
                 // algorithm here if it says so (RFC 8725 §3.1)
                 "valid" if [346, 350].contains(&vector.id) => assert_eq!(outcome, "token_algorithm", "{context}"),
                 "valid" if not_offered => {
