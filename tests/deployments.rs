@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use elastauth_support::certificates::Authority;
+use elastauth_support::files;
 use elastauth_support::process::{Process, free_port, run, said};
 use elastauth_support::servers::{REDIS_PASSWORD, Redis, root, tool};
 
@@ -175,25 +176,12 @@ fn the_file_for_authelia_asks_elastauth_as_the_tested_one_does() {
     assert_eq!(authelia.matches("status_on_error: { code: ServiceUnavailable }").count(), 2);
 }
 
-/// Every YAML file under this folder and its subfolders.
-fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            yaml_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn every_envoy_file_is_valid_for_five_versions_of_envoy() {
     let makefile = read("Makefile");
     let versions = makefile.lines().find_map(|line| line.strip_prefix("ENVOYS := ")).unwrap();
     assert!(versions.split(' ').count() >= 5, "{versions}");
-    let mut files = Vec::new();
-    yaml_files(&root().join("envoy"), &mut files);
+    let mut files = files::with_extension(&root().join("envoy"), "yaml");
     files.retain(|file| fs::read_to_string(file).unwrap().contains("static_resources:"));
     assert!(files.len() >= 3, "{files:?}");
     for version in versions.split(' ') {
@@ -207,8 +195,7 @@ fn every_envoy_file_is_valid_for_five_versions_of_envoy() {
 
 #[test]
 fn nothing_that_users_deploy_does_what_they_are_told_not_to_do() {
-    let mut files = Vec::new();
-    yaml_files(&root().join("envoy"), &mut files);
+    let files = files::with_extension(&root().join("envoy"), "yaml");
     assert!(files.len() >= 8, "{files:?}");
     for file in files {
         let text = fs::read_to_string(&file).unwrap();

@@ -15,6 +15,7 @@ use elastauth::identity::Username;
 use elastauth_support::check::Checker;
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{ADMIN, Elasticsearch, Exchange, Faults};
+use elastauth_support::fixture::with_elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{run, run_beside, until};
 use elastauth_support::random::Random;
@@ -48,7 +49,7 @@ async fn everything(settings: &str) -> (Vec<Exchange>, String) {
     let url = format!("{}/_security/user/person", elasticsearch.url);
     elastauth_support::http().put(url).basic_auth(ADMIN.0, Some(ADMIN.1)).json(&person).send().await.unwrap();
     let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
-    let yaml = yaml.replace("  username: prov", &format!("  settling: 50ms\n{settings}  username: prov"));
+    let yaml = with_elasticsearch(&yaml, &format!("  settling: 50ms\n{settings}"));
     let elastauth = Elastauth::start(elastauth!(), &yaml);
     let checker = Checker::connect(&elastauth.grpc).await;
     let made = checker.ask(&issuer.sign(&issuer.claims("ann", &["developers"], 9))).await;

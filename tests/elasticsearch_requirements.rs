@@ -52,22 +52,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use elastauth_support::files;
+
 /// Names of functions under `#[test]` or `#[tokio::test…]`; attributes may stand between.
 fn tests_of(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            tests_of(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let mut marked = false;
-            for line in text.lines().map(str::trim) {
-                marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-                let name = line.trim_start_matches("async ").strip_prefix("fn ");
-                if let (true, Some(name)) = (marked, name.and_then(|rest| rest.split('(').next())) {
-                    found.insert(name.to_owned());
-                    marked = false;
-                }
+    for path in files::with_extension(folder, "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut marked = false;
+        for line in text.lines().map(str::trim) {
+            marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            let name = line.trim_start_matches("async ").strip_prefix("fn ");
+            if let (true, Some(name)) = (marked, name.and_then(|rest| rest.split('(').next())) {
+                found.insert(name.to_owned());
+                marked = false;
             }
         }
     }

@@ -8,28 +8,18 @@ mod imports;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use elastauth_support::files;
+
 const MIDDLE: [&str; 5] = ["authz", "identity", "roles", "credentials", "users"];
 const EDGES: [&str; 8] = ["envoy", "http", "oidc", "redis", "memory", "file", "elastic", "opensearch"];
 const FOREIGN: [&str; 8] =
     ["tonic", "prost", "reqwest", "redis", "deadpool", "deadpool_redis", "axum", "prometheus_client"];
 const OPENTELEMETRY: [&str; 4] = ["opentelemetry", "opentelemetry_sdk", "opentelemetry_otlp", "tracing_opentelemetry"];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 /// Each source file with the module that it belongs to (`src/envoy/wire.rs` → `envoy`), without its tests.
 fn modules() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
+    let files = files::with_extension(&root, "rs");
     assert!(files.len() > 20, "the sources were found");
     let module = |path: &Path| {
         let first = path.strip_prefix(&root).unwrap().iter().next().unwrap().to_str().unwrap().to_owned();

@@ -9,6 +9,7 @@ use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
+use elastauth_support::fixture::with_elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::until;
 use elastauth_support::proxy::{Mode, Proxy};
@@ -38,8 +39,7 @@ impl Bench {
         let to_redis = Proxy::start(&redis.address).await;
         let start = |address: &str| {
             let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(address));
-            let yaml =
-                yaml.replace("cache:\n", cache).replace("  username: prov", "  write_timeout: 500ms\n  username: prov");
+            let yaml = with_elasticsearch(&yaml.replace("cache:\n", cache), "  write_timeout: 500ms\n");
             Elastauth::start(elastauth!(), &yaml)
         };
         let (near, far) = (start(&to_redis.address), start(&redis.address));

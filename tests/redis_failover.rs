@@ -9,6 +9,7 @@ use std::time::Duration;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
+use elastauth_support::fixture::with_elasticsearch;
 use elastauth_support::fleets::{Cluster, Elected};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::until;
@@ -55,7 +56,7 @@ impl Bench {
         let (issuer, elasticsearch) = (Issuer::start().await, Arc::new(Elasticsearch::start().await));
         let cache = format!("{cache}\n  redis_command_timeout: 1s");
         let yaml = config(&issuer.url, &elasticsearch.url, &cache);
-        let yaml = yaml.replace("  username: prov", "  settling: 50ms\n  username: prov");
+        let yaml = with_elasticsearch(&yaml, "  settling: 50ms\n");
         let replicas: Vec<_> = (0..2).map(|_| Elastauth::start(elastauth!(), &yaml)).collect();
         let mut checkers = Vec::new();
         for replica in &replicas {

@@ -14,7 +14,7 @@ use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::faults::{Ending, Fate};
-use elastauth_support::fixture::serve;
+use elastauth_support::fixture::{serve, with_elasticsearch};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{Process, run_beside, until};
 use elastauth_support::resp::{Reply, Resp};
@@ -44,7 +44,7 @@ impl Bench {
     /// With this for `elasticsearch.settling`.
     fn config_with(&self, settling: Duration) -> String {
         let yaml = config(&self.issuer.url, &self.elasticsearch.url, &redis_cache(&self.redis.address));
-        yaml.replace("  username: prov", &format!("  settling: {}ms\n  username: prov", settling.as_millis()))
+        with_elasticsearch(&yaml, &format!("  settling: {}ms\n", settling.as_millis()))
     }
 
     async fn start(&self) -> (Elastauth, Checker) {

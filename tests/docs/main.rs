@@ -11,9 +11,10 @@ mod slug;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use elastauth_support::files;
 use elastauth_support::process::{run, said};
 use elastauth_support::servers::{optional_tool, root};
 use links::Link;
@@ -87,28 +88,13 @@ fn every_page_that_another_file_names_exists() {
 fn the_architecture_says_what_each_source_file_does() {
     let page = pages().into_iter().find(|page| page.path == "docs/architecture.md").unwrap();
     let named: BTreeSet<_> = sources(&page).into_iter().collect();
-    let files = rust_files(&root().join("src"));
+    let of_tests = |path: &str| path.ends_with("/tests.rs") || path.contains("/tests/");
+    let files = files::with_extension(&root().join("src"), "rs");
+    let files = files.iter().map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+    let files: Vec<_> = files.filter(|path| !of_tests(path)).collect();
     assert!(files.len() > 100, "the files were found");
     let missing: Vec<_> = files.into_iter().filter(|file| !named.contains(file)).collect();
     assert!(missing.is_empty(), "docs/architecture.md has no row for {missing:#?}");
-}
-
-/// Files of a folder, without those that hold tests only.
-fn rust_files(folder: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        if name == "tests" {
-            continue;
-        }
-        if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
-        }
-    }
-    found
 }
 
 #[test]
@@ -132,34 +118,12 @@ fn every_test_that_stands_for_a_command_exists() {
     commands::tests_exist();
 }
 
-fn html_files(folder: &Path) -> Vec<PathBuf> {
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let found = paths.flat_map(|path| if path.is_dir() { html_files(&path) } else { vec![path] });
-    // the page for what is not found is shown at any address
-    found.filter(|path| path.extension().is_some_and(|e| e == "html") && !path.ends_with("404.html")).collect()
-}
-
 /// Links of a page of the finished book to files that it does not have.
 fn dead_links(file: &Path) -> Vec<String> {
     let html = fs::read_to_string(file).unwrap();
     let links = html.split(" href=\"").skip(1).map(|rest| rest.split(['"', '#']).next().unwrap());
     let dead = |link: &&str| !link.contains(':') && !file.parent().unwrap().join(link).exists();
     links.filter(dead).map(|link| format!("{}: {link}", file.display())).collect()
-}
-
-/// `tests/redis_acl.rs` tries the rights on real servers, so those that the page names must be the same.
-#[test]
-fn every_right_in_redis_that_the_page_names_is_tried() {
-    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
-    // a pipe within a table is escaped
-    let (page, tried) = (read("docs/redis.md").replace(r"\|", "|"), read("tests/redis_acl.rs"));
-    let rights: BTreeSet<_> = page
-        .split(|c: char| c.is_whitespace() || "`,".contains(c))
-        .filter(|word| word.starts_with(['+', '~']) && word.len() > 3)
-        .collect();
-    assert!(rights.len() > 8, "the rights were found: {rights:?}");
-    let missing: Vec<_> = rights.into_iter().filter(|right| !tried.contains(right)).collect();
-    assert!(missing.is_empty(), "tests/redis_acl.rs does not try {missing:?}");
 }
 
 /// What `make docs` does, where mdBook has been fetched.
@@ -170,7 +134,10 @@ fn the_book_builds_without_a_warning() {
     let output = run(Command::new(mdbook).arg("build").arg("--dest-dir").arg(folder.path()).arg(root()), "").unwrap();
     let said = said(&output);
     assert!(output.status.success() && !said.contains("WARN") && !said.contains("ERROR"), "{said}");
-    let dead: Vec<_> = html_files(folder.path()).iter().flat_map(|file| dead_links(file)).collect();
+    let html = files::with_extension(folder.path(), "html");
+    // the page for what is not found is shown at any address
+    let dead: Vec<_> =
+        html.iter().filter(|path| !path.ends_with("404.html")).flat_map(|file| dead_links(file)).collect();
     assert!(dead.is_empty(), "{}", dead.join("\n"));
     assert!(folder.path().join("index.html").exists(), "the first page is there");
 }

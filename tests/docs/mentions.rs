@@ -1,8 +1,8 @@
 //! Pages that source files, shipped files and messages name: `docs/redis.md`, perhaps with a heading.
 
 use std::fs;
-use std::path::Path;
 
+use elastauth_support::files;
 use elastauth_support::servers::root;
 
 use crate::pages::Page;
@@ -13,32 +13,19 @@ const FOLDERS: [&str; 6] = ["src", "tests", "envoy", "benches", "fuzz/src", ".ci
 
 /// What is wrong with pages that any file names; and how many were found.
 pub fn problems(pages: &[Page]) -> (Vec<String>, usize) {
-    let mut files = Vec::new();
-    for folder in FOLDERS {
-        walk(&root().join(folder), &mut files);
-    }
     let (mut problems, mut found) = (Vec::new(), 0);
-    for (path, text) in files {
+    // these tests have made-up names
+    let own = root().join("tests/docs");
+    let files = FOLDERS.iter().flat_map(|folder| files::below(&root().join(folder)));
+    for path in files.filter(|path| !path.starts_with(&own)) {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
         for mention in mentions(&text) {
             found += 1;
-            problems.extend(problem(&mention, pages).map(|problem| format!("{path}: {problem}")));
+            let file = path.strip_prefix(root()).unwrap().display();
+            problems.extend(problem(&mention, pages).map(|problem| format!("{file}: {problem}")));
         }
     }
     (problems, found)
-}
-
-fn walk(folder: &Path, found: &mut Vec<(String, String)>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, found);
-        } else if let Ok(text) = fs::read_to_string(&path)
-            // these tests have made-up names
-            && !path.starts_with(root().join("tests/docs"))
-        {
-            found.push((path.strip_prefix(root()).unwrap().display().to_string(), text));
-        }
-    }
 }
 
 /// Every `docs/….md` and `docs/….md#…` of a text.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use elastauth_support::files;
 use elastauth_support::servers::root;
 use pulldown_cmark::{CowStr, Event, Options, Parser};
 
@@ -37,22 +38,13 @@ pub fn pages() -> Vec<Page> {
         add(&entry.unwrap().path(), &mut found);
     }
     for folder in FOLDERS {
-        walk(&root().join(folder), &mut found);
+        for file in files::below(&root().join(folder)) {
+            add(&file, &mut found);
+        }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     assert!(found.len() > 10, "the pages were found");
     found
-}
-
-fn walk(folder: &Path, found: &mut Vec<Page>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, found);
-        } else {
-            add(&path, found);
-        }
-    }
 }
 
 fn add(file: &Path, found: &mut Vec<Page>) {

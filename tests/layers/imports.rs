@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use elastauth_support::files;
 use syn::visit::{self, Visit};
 use syn::{Attribute, ItemMod, ItemUse, UseTree, Visibility};
 
@@ -24,8 +25,9 @@ pub struct Files(BTreeMap<Name, File>);
 impl Files {
     pub fn below(folder: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        let mut sources = BTreeMap::new();
-        read(&root, &mut Vec::new(), &mut sources);
+        let named =
+            |path: &PathBuf| Some((name_of(path.strip_prefix(&root).unwrap())?, fs::read_to_string(path).unwrap()));
+        let sources: BTreeMap<Name, String> = files::with_extension(&root, "rs").iter().filter_map(named).collect();
         let names: BTreeSet<Name> = sources.keys().cloned().collect();
         let files = sources.into_iter().map(|(name, source)| {
             let mut paths = Paths { names: &names, name: &name, file: File::default() };
@@ -80,25 +82,14 @@ fn reached<'a>(start: &'a Name, uses: &BTreeMap<&'a Name, BTreeSet<&'a Name>>) -
     found
 }
 
-fn read(folder: &Path, module: &mut Name, sources: &mut BTreeMap<Name, String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        if ["tests", "testing"].contains(&&*stem) || (module.is_empty() && stem == "main") {
-            continue;
-        }
-        let root = module.is_empty() && stem == "lib";
-        if !root {
-            module.push(stem);
-        }
-        if path.is_dir() {
-            read(&path, module, sources);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            sources.insert(module.clone(), fs::read_to_string(&path).unwrap());
-        }
-        if !root {
-            module.pop();
-        }
+/// The name of a file's module, from its path within the crate; none for tests and for the program, which is a crate of its own.
+fn name_of(path: &Path) -> Option<Name> {
+    let parts: Name = path.with_extension("").iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    let tests = parts.iter().any(|part| ["tests", "testing"].contains(&&**part));
+    match &*parts {
+        [root] if root == "lib" => Some(Name::new()),
+        [root] if root == "main" => None,
+        _ => Some(parts).filter(|_| !tests),
     }
 }
 

@@ -3,6 +3,7 @@
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::ADMIN;
+use elastauth_support::fixture::with_elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::until;
 use elastauth_support::servers::{Elastauth, config};
@@ -23,8 +24,7 @@ impl Bench {
     async fn start(node: &Node, settling: &str, password: &str) -> Self {
         let issuer = Issuer::start().await;
         let yaml = config(&issuer.url, &node.url, "  type: memory");
-        let yaml =
-            yaml.replace("  username: prov", &format!("{}  settling: {settling}\n  username: prov", node.yaml()));
+        let yaml = with_elasticsearch(&yaml, &format!("{}  settling: {settling}\n", node.yaml()));
         let yaml = yaml.replace(ADMIN.1, password);
         let elastauth = Elastauth::start(elastauth!(), &yaml);
         let checker = Checker::connect(&elastauth.grpc).await;

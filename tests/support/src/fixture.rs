@@ -17,28 +17,7 @@ macro_rules! elastauth {
     };
 }
 
-/// The services that elastauth depends on, as stand-ins.
-pub struct Services {
-    /// The issuer that signs the tokens of the test.
-    pub issuer: Issuer,
-    /// The stand-in for Elasticsearch, which holds the users.
-    pub elasticsearch: Elasticsearch,
-}
-
-impl Services {
-    /// Starts an issuer and an Elasticsearch on free ports.
-    pub async fn start() -> Self {
-        Self { issuer: Issuer::start().await, elasticsearch: Elasticsearch::start().await }
-    }
-
-    /// A configuration for both; `cache` is the YAML of the section `cache`.
-    #[must_use]
-    pub fn config(&self, cache: &str) -> String {
-        config(&self.issuer.url, &self.elasticsearch.url, cache)
-    }
-}
-
-/// An elastauth, the services that it uses, and a client of its gRPC port.
+/// An elastauth, the issuer and the Elasticsearch that it uses, and a client of its gRPC port.
 pub struct Fixture {
     /// The issuer that signs the tokens of the test.
     pub issuer: Issuer,
@@ -58,12 +37,11 @@ impl Fixture {
 
     /// As [`Self::start`], with further lines of the section `grpc`.
     pub async fn start_with(binary: &Path, grpc: &str, edit: impl FnOnce(String) -> String) -> Self {
-        let services = Services::start().await;
-        let yaml = edit(services.config("  type: memory"));
+        let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+        let yaml = edit(config(&issuer.url, &elasticsearch.url, "  type: memory"));
         let listen = format!("127.0.0.1:{}", free_port());
         let elastauth = Elastauth::start_at(binary, &yaml, &listen, grpc);
         let checker = Checker::connect(&elastauth.grpc).await;
-        let Services { issuer, elasticsearch } = services;
         Self { issuer, elasticsearch, elastauth, checker }
     }
 }

@@ -14,6 +14,7 @@ pub mod collector;
 pub mod elasticsearch;
 pub mod envoy;
 pub mod faults;
+pub mod files;
 pub mod fixture;
 pub mod fleets;
 pub mod gateway;
