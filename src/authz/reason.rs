@@ -127,8 +127,8 @@ reasons! {
     TokenOtherSubject: "token_other_subject", INVALID_TOKEN,
         "userinfo answered about another `sub` than the token's: look at the provider, or at a cache in front of it";
     EmailUnverified: "email_unverified", DENIED,
-        "the username is an e-mail address that the provider does not call verified: let the provider verify it, or set \
-         `oidc.allow_unverified_email` where administrators set all addresses";
+        "the username is an e-mail address, from whatever claim, that the provider does not call verified: let the provider verify \
+         it, or set `oidc.allow_unverified_email` where administrators set all addresses";
 
     IdentitySecret: "identity_secret", DENIED,
         "the call has no `elastauth-secret`, or a wrong one: give it to Envoy in `context_extensions`, and if Envoy has it, find \
@@ -188,8 +188,8 @@ reasons! {
     DeadlineExceeded: "deadline_exceeded", UNAVAILABLE,
         "the decision took longer than Envoy or `grpc.deadline` allows: give Envoy's filter more time than `grpc.deadline`";
     Overloaded: "overloaded", UNAVAILABLE,
-        "too many new callers at once for `grpc.max_in_flight`, for the memory or for the provider, as the log says: add \
-         replicas, or find out what sends so many tokens";
+        "more requests at once from callers that are not known here than `grpc.max_in_flight` or the memory for messages allows, or \
+         more unknown tokens than the provider answers in time, as the log says: add replicas, or find out what sends so many tokens";
     InternalError: "internal_error", UNAVAILABLE,
         "a fault of elastauth: please report it with the log";
 }
@@ -331,11 +331,13 @@ mod tests {
             let line = page.lines().find_map(|line| line.strip_prefix(&format!("| `{name}` | ")));
             let line = line.unwrap_or_else(|| panic!("the table of refusals has no line for {name}"));
             let (status, cure) = line.split_once(" | ").unwrap();
-            assert!(cure.trim_end_matches([' ', '|']).split(' ').count() > 2, "{name} has no cure");
-            status.to_owned()
+            let cure = cure.trim_end_matches([' ', '|']);
+            assert!(cure.split(' ').count() > 2, "{name} has no cure");
+            (status.to_owned(), cure.to_owned())
         };
         for reason in Reason::ALL {
-            assert_eq!(row(reason.name()), reason.verdict().http.to_string(), "{}", reason.name());
+            let expected = (reason.verdict().http.to_string(), reason.cure().to_owned());
+            assert_eq!(row(reason.name()), expected, "{}", reason.name());
         }
         for name in BEFORE_A_REQUEST {
             row(name);
