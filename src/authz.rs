@@ -49,12 +49,6 @@ pub enum Decision {
     Deny(Refusal),
 }
 
-/// What the memory of this process has for a request.
-enum Found {
-    Credential(Obtained),
-    Not(Open),
-}
-
 /// What names the caller: `auth_provider`.
 #[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 pub enum Callers<K> {
@@ -106,8 +100,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             return Ok(Decision::Preflight);
         }
         match self.recall(request) {
-            Ok(Found::Credential(obtained)) => Ok(Decision::Allow(obtained)),
-            Ok(Found::Not(open)) => Err(open),
+            Ok(Ok(obtained)) => Ok(Decision::Allow(obtained)),
+            Ok(Err(open)) => Err(open),
             Err(refusal) => Ok(Decision::Deny(refusal)),
         }
     }
@@ -128,7 +122,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         self.policy.has_rules()
     }
 
-    fn recall(&self, request: &Request) -> Result<Found, Refusal> {
+    /// The credential that memory has for a request, or what remains to be done for it.
+    fn recall(&self, request: &Request) -> Result<Result<Obtained, Open>, Refusal> {
         let (attributes, now) = (&request.attributes, SystemTime::now());
         match &self.callers {
             Callers::Tokens(_, sources) => {
@@ -136,19 +131,17 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
                 let name = TokenDigest::of(&token);
                 match self.tokens.lookup(&name, now) {
                     token_cache::Lookup::Verified(caller) => {
-                        let found = self.grant(&caller.1, request)?;
-                        Ok(found.map_or_else(|miss| Found::Not(Open::Known(caller, miss)), Found::Credential))
+                        Ok(self.grant(&caller.1, request)?.map_err(|miss| Open::Known(caller, miss)))
                     }
                     token_cache::Lookup::Refused(error) => Err(Refusal::Token(error)),
                     token_cache::Lookup::Unknown => {
-                        Ok(Found::Not(Open::New { name, token: SecretString::from(&*token), now }))
+                        Ok(Err(Open::New { name, token: SecretString::from(&*token), now }))
                     }
                 }
             }
             Callers::Headers(reader) => {
                 let caller = self.entitled(reader.identify(attributes, now).map_err(Refusal::Headers)?)?;
-                let found = self.grant(&caller, request)?;
-                Ok(found.map_or_else(|miss| Found::Not(Open::Named(Box::new(caller), miss)), Found::Credential))
+                Ok(self.grant(&caller, request)?.map_err(|miss| Open::Named(Box::new(caller), miss)))
             }
         }
     }

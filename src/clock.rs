@@ -8,6 +8,11 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Milliseconds that a store keeps a record for; at least one, since a record without a life would be none.
+pub(crate) fn lifetime_millis(life: Duration) -> u64 {
+    millis(life).max(1)
+}
+
 /// The milliseconds from 1970 to this time; 0 for an earlier one.
 pub(crate) fn unix_millis(time: SystemTime) -> u64 {
     millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())

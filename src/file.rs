@@ -12,7 +12,7 @@ use std::time::Duration;
 use redb::{Database, ReadableDatabase as _, Table};
 use tokio::sync::Semaphore;
 
-use crate::clock::{millis, now_millis};
+use crate::clock::{lifetime_millis, now_millis};
 use crate::credentials::{CacheKey, Cursor, Entry, Invalidations, Keys, MAX_RECORD, Replaced, Store, StoreError};
 
 mod open;
@@ -151,7 +151,7 @@ fn unexpired(
 /// Writes a record. Its end is a time of the wall clock, since the file outlives the process. A clock that is set back makes
 /// lives longer, and the agreement then treats the record as restored from a backup.
 fn put(records: &mut Records<'_>, key: &str, bytes: &[u8], life: Duration) -> Result<(), redb::Error> {
-    let ends = now_millis().saturating_add(millis(life).max(1));
+    let ends = now_millis().saturating_add(lifetime_millis(life));
     records.insert(key, (ends, bytes))?;
     Ok(())
 }

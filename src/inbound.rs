@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
@@ -129,7 +129,7 @@ impl Connections {
     /// A permit for one more connection. At the bound, the oldest connection without a request is ended for it; `None` when all
     /// have had requests.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<ConnectionPermit> {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         if open.count >= self.most && !open.end_a_silent_one() {
             if open.warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
                 open.warned = Some(Instant::now());
@@ -149,13 +149,9 @@ impl Connections {
 
     /// Makes a connection one that can be ended, unless it has had a request meanwhile.
     fn may_end(&self, number: u64, task: AbortHandle) {
-        if let Some(end) = self.lock().silent.get_mut(&number) {
+        if let Some(end) = self.open.lock().silent.get_mut(&number) {
             *end = Some(task);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock()
     }
 }
 
@@ -174,14 +170,14 @@ impl ConnectionPermit {
     /// To be called for each request. After the first one, the connection is not ended for others any more.
     pub(crate) fn request_received(&self) {
         if !self.used.load(Ordering::Relaxed) && !self.used.swap(true, Ordering::Relaxed) {
-            self.of.lock().silent.remove(&self.number);
+            self.of.open.lock().silent.remove(&self.number);
         }
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut open = self.of.lock();
+        let mut open = self.of.open.lock();
         // one without a request that is not in the list was ended to make room, and is not counted any more
         if open.silent.remove(&self.number).is_some() || *self.used.get_mut() {
             open.count -= 1;
@@ -258,7 +254,7 @@ mod tests {
             let gone = peers.iter_mut().map(|closed| closed.try_recv() == Err(mpsc::error::TryRecvError::Disconnected));
             let gone: Vec<_> = gone.collect();
             assert_eq!(gone, [true, false, true, true, false, false, true], "at last all of them are in use");
-            assert_eq!(connections.lock().count, 3);
+            assert_eq!(connections.open.lock().count, 3);
         })
         .await;
     }
@@ -271,7 +267,7 @@ mod tests {
                 let (open, closed) = mpsc::channel::<()>(1);
                 connect.send((Peer::IsSilent, open)).await.unwrap();
                 settle().await;
-                assert!(connections.lock().count <= 2);
+                assert!(connections.open.lock().count <= 2);
                 peers.push(closed);
                 if n % 3 == 0 {
                     peers.clear();
@@ -279,7 +275,7 @@ mod tests {
             }
             drop(peers);
             settle().await;
-            let open = connections.lock();
+            let open = connections.open.lock();
             assert_eq!((open.count, open.silent.len()), (0, 0));
         })
         .await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value, cmd, pipe};
 
-use crate::clock::millis;
+use crate::clock::lifetime_millis;
 use crate::credentials::{CacheKey, Entry, Invalidations, MAX_RECORD, Replaced, Store, StoreError};
 
 mod address;
@@ -120,10 +120,6 @@ fn as_record(bytes: Vec<u8>) -> Vec<u8> {
     if bytes.len() > MAX_RECORD { Vec::new() } else { bytes }
 }
 
-fn px(life: Duration) -> u64 {
-    millis(life).max(1)
-}
-
 impl Store for RedisStore {
     const SYSTEM: Option<&'static str> = Some("redis");
 
@@ -150,7 +146,7 @@ impl Store for RedisStore {
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
         let mut set = cmd("SET");
-        set.arg(key.as_str()).arg(bytes).arg("NX").arg("GET").arg("PX").arg(px(life));
+        set.arg(key.as_str()).arg(bytes).arg("NX").arg("GET").arg("PX").arg(lifetime_millis(life));
         match self.write::<Option<Vec<u8>>>(key, set).await {
             Ok(before) => Ok(before.map(as_record)),
             Err(failed) if failed.is_wrong_type() => Ok(Some(Vec::new())),
@@ -165,7 +161,7 @@ impl Store for RedisStore {
         new: &[u8],
         life: Duration,
     ) -> Result<Replaced, StoreError> {
-        let px = px(life).to_string();
+        let px = lifetime_millis(life).to_string();
         match self.script(REPLACE, key, &[expected, new, px.as_bytes()]).await? {
             Some(1) => return Ok(Replaced::Yes),
             Some(0) => return Ok(Replaced::Changed),

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -61,7 +61,7 @@ impl<S: Store> Breaker<S> {
 
     /// Whether the store is not asked at present.
     pub(super) fn is_open(&self) -> bool {
-        self.shared.state().open.is_some()
+        self.shared.state.lock().open.is_some()
     }
 
     /// Reads for a request that cannot be served otherwise. Such a read asks the store even while the breaker is open, if the
@@ -69,7 +69,7 @@ impl<S: Store> Breaker<S> {
     /// report of that write drops the cached credential here, and its user would otherwise be refused until the probe.
     pub(super) async fn get_if_alive(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
         let signs = self.shared.invalidations.signs();
-        if self.shared.state().open.as_ref().is_none_or(|open| open.signs == signs) {
+        if self.shared.state.lock().open.as_ref().is_none_or(|open| open.signs == signs) {
             return self.get(key).await;
         }
         let read = self.attempt(GET, self.shared.store.get(key)).await;
@@ -84,7 +84,7 @@ impl<S: Store> Breaker<S> {
         name: &'static str,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let open = self.shared.state().open.as_ref().map(|open| open.why.clone());
+        let open = self.shared.state.lock().open.as_ref().map(|open| open.why.clone());
         match open {
             Some(why) => Err(why),
             None => self.attempt(name, operation).await,
@@ -117,7 +117,7 @@ impl<S: Store> Breaker<S> {
     /// Opens the breaker, and probes in the background until there is an answer; the first time at once, because only one
     /// connection may have failed.
     fn trip(&self, error: &StoreError, signs: u64) {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         let was_closed = state.open.replace(Open { why: error.clone(), signs }).is_none();
         let probed = std::mem::replace(&mut state.probed, true);
         drop(state);
@@ -152,13 +152,9 @@ fn span<S: Store>(name: &'static str) -> Span {
 }
 
 impl<S> Shared<S> {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
     /// Closes the breaker after an answer. `by_probe` says that the answer was to the probe, which ends with it.
     fn close(&self, by_probe: bool) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let was_open = state.open.take().is_some();
         state.probed &= !by_probe;
         drop(state);

@@ -210,7 +210,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     }
 
     fn serves(&self, caller: &Caller, cached: &CachedCredential) -> bool {
-        cached.serves(&caller.entitlement, || self.shared.running.version())
+        cached.current.serves(&caller.entitlement, || self.shared.running.version())
     }
 
     fn serve(&self, caller: &Caller, cached: &Arc<CachedCredential>, source: Source) -> Obtained {

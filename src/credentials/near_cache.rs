@@ -5,13 +5,11 @@
 
 use std::sync::Arc;
 
-use super::agreement::Entitlement;
 use super::invalidation::{Invalidations, ReadVersion};
 use super::schedule::MaintenanceSchedule;
 use super::stored::Current;
 use super::{CacheKey, Credential};
 use crate::bounded_cache::{self, BoundedCache, Size};
-use crate::roles::Version;
 
 mod settings;
 
@@ -50,13 +48,9 @@ pub(super) struct NearCache {
 }
 
 impl CachedCredential {
-    pub(super) fn serves(&self, entitlement: &Entitlement, running: impl FnOnce() -> Version) -> bool {
-        self.current.serves(entitlement, running)
-    }
-
     /// An entry never outlives its record.
     fn ended(&self) -> bool {
-        self.current.at.elapsed() >= self.current.remaining
+        self.current.life_left().is_zero()
     }
 }
 

@@ -33,9 +33,9 @@ impl Reader {
         let Some(http) = attributes.request.take().and_then(|request| request.http) else { return Ok(None) };
         let http::Http { id, method, path, host, headers, more, cookies } =
             http::read(&http, ALWAYS, &self.names, self.wanted.cookies)?;
-        let [authorization, request_id, traceparent, context, requested] = headers;
+        let [authorization, request_id, traceparent, origin, requested] = headers;
         let set = |header: &Header| matches!(header, Header::One(value) if !value.is_empty());
-        let preflight = method == "OPTIONS" && set(&context) && set(&requested);
+        let preflight = method == "OPTIONS" && set(&origin) && set(&requested);
         let attributes =
             RequestAttributes { authorization, headers: more, cookies, ..by_operator(attributes, &self.wanted)? };
         let (request_id, traceparent) = (text(request_id), text(traceparent));

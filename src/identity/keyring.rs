@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -167,7 +167,7 @@ impl<K: KeySource> Keyring<K> {
         if self.known() {
             return Ok(());
         }
-        let failure = self.shared.fetches().failure.as_ref().map(|failure| failure.why.clone());
+        let failure = self.shared.fetches.lock().failure.as_ref().map(|failure| failure.why.clone());
         Err(KeyError::Unavailable(failure.unwrap_or_else(|| "the provider publishes no usable key".into())))
     }
 
@@ -187,7 +187,7 @@ impl<K: KeySource> Keyring<K> {
     /// One fetch, or the end of the one that runs, unless the cool-down forbids it.
     async fn renew(&self) {
         let mut running = {
-            let mut fetches = self.shared.fetches();
+            let mut fetches = self.shared.fetches.lock();
             match fetches.running() {
                 Some(running) => running,
                 None if self.rests(&fetches) => return,
@@ -202,7 +202,7 @@ impl<K: KeySource> Keyring<K> {
     /// it was fetched for.
     fn pause(&self) -> Duration {
         let Settings { refresh, cooldown, .. } = self.shared.settings;
-        match self.age().filter(|_| self.shared.fetches().failure.is_none()) {
+        match self.age().filter(|_| self.shared.fetches.lock().failure.is_none()) {
             Some(age) => jittered(refresh, EARLY).saturating_sub(age),
             None => cooldown,
         }
@@ -210,7 +210,7 @@ impl<K: KeySource> Keyring<K> {
 
     /// Starts a fetch for a set that is old, unless one runs or the cool-down forbids it. The caller does not wait for it.
     fn refresh(&self) {
-        let mut fetches = self.shared.fetches();
+        let mut fetches = self.shared.fetches.lock();
         let old = self.shared.usable().is_none_or(|set| set.asked.elapsed() >= self.shared.settings.refresh);
         if old && fetches.running().is_none() && !self.rests(&fetches) {
             self.start(&mut fetches, Reason::Age);
@@ -221,7 +221,7 @@ impl<K: KeySource> Keyring<K> {
     /// of our own otherwise. Fails when the cool-down forbids to ask.
     async fn newer_than(&self, seen: Option<&Set>, called: Instant) -> Result<(), KeyError> {
         let mut running = {
-            let mut fetches = self.shared.fetches();
+            let mut fetches = self.shared.fetches.lock();
             if let Some(set) = self.shared.usable()
                 && seen.is_none_or(|seen| seen.asked < set.asked)
             {
@@ -279,7 +279,7 @@ impl<K: KeySource> Shared<K> {
             Ok(document) => jwks::parse(&document, &self.algorithms).map_err(Arc::from),
             Err(error) => Err(Arc::from(error.to_string())),
         };
-        let mut fetches = self.fetches();
+        let mut fetches = self.fetches.lock();
         fetches.rests_since = (outcome.is_err() || reason == Reason::UnknownKey).then(Instant::now);
         match outcome {
             Ok(parsed) => {
@@ -320,10 +320,6 @@ impl<K: KeySource> Shared<K> {
     /// The set, unless it is too old.
     fn usable(&self) -> Option<Arc<Set>> {
         self.set.load_full().filter(|set| set.asked.elapsed() < self.settings.max_stale)
-    }
-
-    fn fetches(&self) -> MutexGuard<'_, Fetches> {
-        self.fetches.lock()
     }
 }
 

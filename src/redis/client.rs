@@ -102,7 +102,7 @@ impl RedisClient {
 
     /// Runs commands about one key, in one round trip.
     pub(super) async fn run<T: FromRedisValue>(&self, key: &str, commands: &Pipeline) -> Result<T, CommandError> {
-        match self.topology().await.map_err(|error| CommandError::Timeout(error.to_string()))? {
+        match self.topology().await? {
             Topology::Single(node, _) | Topology::Elected(node, _) => node.run(commands).await,
             Topology::Cluster(cluster) => Box::pin(cluster.run(key, commands)).await,
         }
@@ -142,7 +142,7 @@ impl RedisClient {
     /// The routes to all masters. Each master reports changes of its own records. `changes` is notified when the masters are
     /// others than these.
     pub(super) async fn masters(&self, changes: &mut watch::Receiver<u64>) -> Result<Vec<Route>, CommandError> {
-        let topology = self.topology().await.map_err(|error| CommandError::Timeout(error.to_string()))?;
+        let topology = self.topology().await?;
         topology.find_masters().await?;
         changes.mark_unchanged();
         Ok(match topology {
@@ -159,7 +159,8 @@ impl Topology {
         match self {
             Self::Single(..) => Ok(()),
             Self::Elected(_, sentinels) => {
-                sentinels.ask().await.map(|_| ()).map_err(|error| CommandError::Timeout(error.to_string()))
+                sentinels.ask().await?;
+                Ok(())
             }
             Self::Cluster(cluster) => cluster.refresh().await,
         }

@@ -90,13 +90,13 @@ impl Cluster {
 
     /// The owner of a slot, or any node where none is known: it redirects.
     fn owner(&self, slot: usize) -> Result<Arc<Member>, CommandError> {
-        let owner = self.read().owners.get(slot).and_then(Clone::clone);
+        let owner = self.map.read().owners.get(slot).and_then(Clone::clone);
         owner.map_or_else(|| self.any_member(0), Ok)
     }
 
     /// The member so many positions after the next one in turn.
     fn any_member(&self, after: usize) -> Result<Arc<Member>, CommandError> {
-        let map = self.read();
+        let map = self.map.read();
         let turn = self.turn.load(Ordering::Relaxed).wrapping_add(after);
         if let Some(member) = turn.checked_rem(map.members.len()).and_then(|nth| map.members.values().nth(nth)) {
             return Ok(Arc::clone(member));
@@ -105,10 +105,6 @@ impl Cluster {
         let configured = turn.checked_rem(self.settings.nodes.len()).and_then(|nth| self.settings.nodes.get(nth));
         configured
             .map_or_else(|| Err(CommandError::Timeout("no node is configured".into())), |address| self.node(address))
-    }
-
-    fn read(&self) -> parking_lot::RwLockReadGuard<'_, Map> {
-        self.map.read()
     }
 
     pub(super) fn node(&self, address: &Address) -> Result<Arc<Member>, CommandError> {
@@ -159,7 +155,7 @@ impl Cluster {
         let mut slots = pipe();
         slots.cmd("CLUSTER").arg("SLOTS");
         let patience = self.settings.command_timeout * 2;
-        let count = self.read().members.len().max(self.settings.nodes.len());
+        let count = self.map.read().members.len().max(self.settings.nodes.len());
         let mut last = CommandError::Timeout("no node is configured".into());
         for after in 0..count {
             let member = self.any_member(after)?;
@@ -207,11 +203,11 @@ impl Cluster {
 
     /// The nodes that own slots.
     pub(super) fn masters(&self) -> HashSet<Address> {
-        masters(&self.read().owners)
+        masters(&self.map.read().owners)
     }
 
     pub(super) fn close_idle(&self) {
-        for member in self.read().members.values() {
+        for member in self.map.read().members.values() {
             member.node.close_idle();
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value, pipe};
 
 use super::address::Address;
-use super::connect::{Connector, reason, refusal_of_writes, send};
+use super::connect::{ConnectError, Connector, reason, refusal_of_writes, send};
 use super::pool::{Pool, Route};
 use super::settings::Settings;
 
@@ -24,6 +24,12 @@ pub(super) enum CommandError {
     Connection(String),
     /// There was no connection, or no answer in time.
     Timeout(String),
+}
+
+impl From<ConnectError> for CommandError {
+    fn from(error: ConnectError) -> Self {
+        Self::Timeout(error.to_string())
+    }
 }
 
 impl CommandError {

@@ -33,7 +33,7 @@ fn scan(from: &str) -> Pipeline {
 
 impl RedisClient {
     async fn page(&self, from: &str) -> Result<Page, CommandError> {
-        match self.topology().await.map_err(|error| CommandError::Timeout(error.to_string()))? {
+        match self.topology().await? {
             Topology::Single(node, _) | Topology::Elected(node, _) => {
                 node.run::<(Page,)>(&scan(from)).await.map(|(page,)| page)
             }

@@ -172,16 +172,14 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
     /// Writes the same record with another life, and in another phase if one is given. If that fails, a later use tries again.
     async fn rewrite(&self, key: &CacheKey, current: &Current, phase: Option<Phase>, life: Duration) {
         let record = &current.written.record;
-        // a phase goes on ageing when only its life is extended
-        let aged = current.age();
         let (record, aged) = match phase {
             Some(phase) => (record.in_phase(phase), Duration::ZERO),
-            None => (record.clone(), aged),
+            // a phase goes on ageing when only its life is extended
+            None => (record.clone(), current.age()),
         };
         let cluster = self.provisioner.cluster().or_as(&current.written.cluster);
         let written = Written { record, life, aged, cluster };
-        let Ok(plain) = written.encode() else { return };
-        let Ok(bytes) = self.seal.seal(key, &plain) else { return };
+        let Ok(bytes) = self.sealed(key, &written) else { return };
         match self.store.replace(key, &current.bytes, &bytes, life.max(Duration::from_millis(1))).await {
             Ok(_) => self.near_cache.invalidate(key),
             // the password is the same either way: the cached entry stays, and serves while the store does not answer

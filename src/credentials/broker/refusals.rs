@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::credentials::Refused;
@@ -26,12 +26,12 @@ pub(super) struct Refusals(Mutex<HashMap<Id, (Refused, Instant)>>);
 
 impl Refusals {
     pub(super) fn get(&self, identity: &Identity) -> Option<Refused> {
-        let users = self.lock();
+        let users = self.0.lock();
         users.get(&id(identity)).filter(|(_, at)| at.elapsed() < MEMORY).map(|(refused, _)| *refused)
     }
 
     pub(super) fn remember(&self, identity: &Identity, refused: Refused) {
-        let mut users = self.lock();
+        let mut users = self.0.lock();
         if users.len() >= MOST {
             users.retain(|_, (_, at)| at.elapsed() < MEMORY);
         }
@@ -42,13 +42,9 @@ impl Refusals {
 
     /// Drops refusals that have lasted their time.
     pub(super) fn sweep(&self) {
-        let mut users = self.lock();
+        let mut users = self.0.lock();
         users.retain(|_, (_, at)| at.elapsed() < MEMORY);
         users.shrink_to_fit();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Id, (Refused, Instant)>> {
-        self.0.lock()
     }
 }
 
@@ -94,7 +90,7 @@ mod tests {
         refusals.remember(&identity("bob"), Refused::Disabled);
         tokio::time::advance(MEMORY / 2).await;
         refusals.sweep();
-        assert!(refusals.lock().keys().eq([&id(&identity("bob"))]));
+        assert!(refusals.0.lock().keys().eq([&id(&identity("bob"))]));
     }
 
     #[tokio::test(start_paused = true)]
@@ -103,9 +99,9 @@ mod tests {
         for n in 0..MOST + 10 {
             refusals.remember(&identity(&format!("u{n}")), Refused::NotOurs);
         }
-        assert_eq!(refusals.lock().len(), MOST);
+        assert_eq!(refusals.0.lock().len(), MOST);
         tokio::time::advance(MEMORY).await;
         refusals.remember(&identity("late"), Refused::NotOurs);
-        assert_eq!(refusals.lock().len(), 1);
+        assert_eq!(refusals.0.lock().len(), 1);
     }
 }

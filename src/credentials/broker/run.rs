@@ -199,15 +199,10 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         }
     }
 
-    fn seal(&self, written: &Written) -> Result<Vec<u8>, Error> {
-        let plain = written.encode().map_err(|e| Error::Internal(e.to_string()))?;
-        Ok(self.shared.seal.seal(&self.key, &plain)?)
-    }
-
     async fn create(&mut self, record: Record) -> Result<Event, Error> {
         let life = self.shared.lease_time() + PENDING_MARGIN;
         let written = Written { record, life, aged: Duration::ZERO, cluster: self.shared.provisioner.cluster() };
-        let bytes = self.seal(&written)?;
+        let bytes = self.shared.sealed(&self.key, &written)?;
         let at = Instant::now();
         if self.shared.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
             return Ok(Event::Existed);
@@ -230,7 +225,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         let remaining = remaining.unwrap_or(life).max(Duration::from_millis(1));
         let cluster = self.shared.provisioner.cluster().or_as(&current.written.cluster);
         let written = Written { record, life, aged: Duration::ZERO, cluster };
-        let bytes = self.seal(&written)?;
+        let bytes = self.shared.sealed(&self.key, &written)?;
         let at = Instant::now();
         let replaced = self.shared.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;
         self.shared.near_cache.invalidate(&self.key);

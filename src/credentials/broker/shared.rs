@@ -119,6 +119,12 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
         }
     }
 
+    /// The bytes of a record for the store: encoded, and sealed for its key.
+    pub(super) fn sealed(&self, key: &CacheKey, written: &Written) -> Result<Vec<u8>, Error> {
+        let plain = written.encode().map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(self.seal.seal(key, &plain)?)
+    }
+
     /// How long a lease lasts.
     pub(super) fn lease_time(&self) -> Duration {
         self.settings.write_timeout + LEASE_MARGIN

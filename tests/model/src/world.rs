@@ -149,8 +149,8 @@ impl Setup {
     #[must_use]
     pub fn bound(&self) -> u8 {
         let Faults { losses, crashes, unknown, refusals, restores, pauses, password_changes, overwrites } = self.faults;
-        let mismatched = losses + crashes + unknown + refusals + restores + pauses + password_changes + overwrites;
-        u8::try_from(self.requests.iter().flatten().count()).unwrap() + 6 * mismatched
+        let faults = losses + crashes + unknown + refusals + restores + pauses + password_changes + overwrites;
+        u8::try_from(self.requests.iter().flatten().count()).unwrap() + 6 * faults
     }
 
     pub(crate) fn start(&self) -> World {
@@ -290,7 +290,7 @@ impl World {
 
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lease_expired = if self.lease_expired { " (lease_expired)" } else { "" };
+        let lease_expired = if self.lease_expired { " (lease expired)" } else { "" };
         write!(f, "stored {:?}{lease_expired}; Elasticsearch {:?}; late {:?}", self.stored, self.elastic, self.late)
     }
 }
