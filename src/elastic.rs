@@ -151,8 +151,7 @@ impl Elastic {
         }
         let call = Call::get(&["_security", "user", username.as_str()]).on_behalf_of(context);
         let call = call.expecting(ExpectedAnswer::User(username.as_str()));
-        let answer = self.send(&call, self.settings.timeout).await;
-        let answer = answer.map_err(|NoResponse { why, .. }| InspectError::Unavailable(why))?;
+        let answer = self.send(&call, self.settings.timeout).await?;
         match answer.status {
             StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
             // an error with this status says nothing about the user
@@ -186,8 +185,7 @@ impl Provisioner for Elastic {
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         let call = Call::get(&["_security", "_authenticate"]).by_user(username.as_str(), password.expose());
-        let answer = self.client.send(&call.expecting(ExpectedAnswer::Account), self.settings.timeout).await;
-        let answer = answer.map_err(|NoResponse { why, .. }| InspectError::Unavailable(why))?;
+        let answer = self.client.send(&call.expecting(ExpectedAnswer::Account), self.settings.timeout).await?;
         let body = answer.body();
         match answer.status {
             StatusCode::UNAUTHORIZED if answer.kind() == "security_exception" => Ok(Login::Rejected),
@@ -213,9 +211,9 @@ impl Provisioner for Elastic {
         let permit = self.writes.admit().await;
         let _permit = permit.map_err(|too_many| WriteError::Unavailable(too_many.to_string()))?;
         let field = self.passwords.field(password).await?;
-        let sent = self.put(user, &field, ends).await;
-        match (&sent, password) {
-            (Ok(answer), Some(password)) if body::refuses_hash(answer, &field) => {
+        let answer = self.put(user, &field, ends).await?;
+        match password {
+            Some(password) if body::refuses_hash(&answer, &field) => {
                 if self.passwords.reject() {
                     tracing::error!(
                         reason = answer.reason(),
@@ -223,9 +221,9 @@ impl Provisioner for Elastic {
                          are sent in the clear, and Elasticsearch hashes them"
                     );
                 }
-                outcome(self.put(user, &PasswordField::Plain(password.clone()), ends).await)
+                outcome(&self.put(user, &PasswordField::Plain(password.clone()), ends).await?)
             }
-            _ => outcome(sent),
+            _ => outcome(&answer),
         }
     }
 }
@@ -260,17 +258,14 @@ impl BackendStatus for Elastic {
     }
 }
 
-/// The outcome of a write. The status decides first. A refusal of the user has an `error.type`, which an error from before the
+/// The outcome of a write that was answered. The status decides first. A refusal of the user has an `error.type`, which an error from before the
 /// handler of users lacks.
-fn outcome(sent: Result<Answer, NoResponse>) -> Result<(), WriteError> {
-    let answer = match sent {
-        Ok(answer) => answer,
-        Err(NoResponse { why, sent: false }) => return Err(WriteError::Unavailable(why)),
-        Err(NoResponse { why, sent: true }) => return Err(WriteError::Unknown(why)),
-    };
+fn outcome(answer: &Answer) -> Result<(), WriteError> {
+    if answer.status == StatusCode::OK {
+        return Ok(());
+    }
     let detail = answer.describe();
     match answer.status {
-        StatusCode::OK => Ok(()),
         StatusCode::BAD_REQUEST if answer.reason().contains("password must be specified") => Err(WriteError::Missing),
         StatusCode::BAD_REQUEST if !answer.kind().is_empty() => {
             Err(WriteError::Refused { refused: Refused::Rejected, detail })

@@ -152,7 +152,8 @@ impl BackendStatus for OpenSearch {
     }
 
     async fn ask_cluster(&self) -> Cluster {
-        self.writer.api.ask_cluster().await
+        let api = &self.writer.api;
+        api.cluster_id.ask(&api.administrator, self.settings.timeout).await
     }
 
     async fn rebuilt(&self) {
@@ -169,8 +170,9 @@ impl BackendStatus for OpenSearch {
 
     async fn examine(&self) -> Result<Vec<String>, String> {
         self.account().await?;
-        self.writer.api.read_cluster().await;
-        Ok(self.writer.api.cluster_id.remark().into_iter().collect())
+        let api = &self.writer.api;
+        api.cluster_id.read(&api.administrator, self.settings.timeout).await;
+        Ok(api.cluster_id.remark().into_iter().collect())
     }
 }
 

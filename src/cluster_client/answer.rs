@@ -7,6 +7,7 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
 use super::system::System;
+use crate::credentials::{InspectError, WriteError};
 use crate::outbound;
 
 /// An answer, whatever its status.
@@ -45,6 +46,20 @@ pub struct NoResponse {
 impl NoResponse {
     pub(super) fn unsent(why: String) -> Self {
         Self { why, sent: false }
+    }
+}
+
+/// Nothing is known of the user, which is an outage and never the user's fault.
+impl From<NoResponse> for InspectError {
+    fn from(error: NoResponse) -> Self {
+        Self::Unavailable(error.why)
+    }
+}
+
+/// A write that reached no node was certainly not applied. Of any other it is not known.
+impl From<NoResponse> for WriteError {
+    fn from(error: NoResponse) -> Self {
+        if error.sent { Self::Unknown(error.why) } else { Self::Unavailable(error.why) }
     }
 }
 

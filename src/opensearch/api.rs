@@ -4,15 +4,13 @@
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::outcome::{self, WriteOutcome};
 use super::settings::{RoleField, Settings};
 use super::stamp;
-use crate::cluster_client::{self, Answer, Call, ClusterClient, ClusterId, ExpectedAnswer, NoResponse, System};
-use crate::credentials::{
-    Cluster, Existing, InspectError, Login, OtherWriter, Password, RequestContext, StoreName, UserSpec,
-};
+use crate::cluster_client::{self, Answer, Call, ClusterClient, ClusterId, ExpectedAnswer, System};
+use crate::credentials::{Existing, InspectError, Login, OtherWriter, Password, RequestContext, StoreName, UserSpec};
 use crate::identity::{Owner, Username};
 use crate::native_user::PasswordField;
 use crate::outbound::{Error, Tls};
@@ -56,16 +54,6 @@ impl Api {
         Ok(Self { administrator, users, cluster_id, cluster, store, roles, timeout })
     }
 
-    /// Which cluster it is, after asking it, which is left out if it was done a moment ago.
-    pub(super) async fn ask_cluster(&self) -> Cluster {
-        self.cluster_id.ask(&self.administrator, self.timeout).await
-    }
-
-    /// Asks the cluster which one it is.
-    pub(super) async fn read_cluster(&self) {
-        self.cluster_id.read(&self.administrator, self.timeout).await;
-    }
-
     /// Whether the user exists and may be written for this owner.
     pub(super) async fn inspect(
         &self,
@@ -99,7 +87,7 @@ impl Api {
     ) -> Result<Option<Value>, InspectError> {
         let path = path(Some(username));
         let call = Call::get(&path).on_behalf_of(context).expecting(ExpectedAnswer::User(username.as_str()));
-        let answer = self.administrator.send(&call, limit.min(self.timeout)).await.map_err(unavailable)?;
+        let answer = self.administrator.send(&call, limit.min(self.timeout)).await?;
         match answer.status {
             StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
             StatusCode::NOT_FOUND if outcome::says_absent(&answer, username) => Ok(None),
@@ -113,15 +101,14 @@ impl Api {
     /// Which methods of the API the account may not use.
     pub(super) async fn permissions(&self) -> Result<Value, String> {
         let call = Call::get(&PERMISSIONS).expecting(ExpectedAnswer::Privileges);
-        let answer = self.administrator.send(&call, self.timeout).await.map_err(|error| error.why)?;
-        if answer.status == StatusCode::OK { Ok(answer.into_body()) } else { Err(answer.describe()) }
+        self.read(&call, self.timeout).await
     }
 
     /// Tries the user's own credential.
     pub(super) async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         let call =
             Call::get(&AUTHINFO).by_user(username.as_str(), password.expose()).expecting(ExpectedAnswer::Account);
-        let answer = self.users.send(&call, self.timeout).await.map_err(unavailable)?;
+        let answer = self.users.send(&call, self.timeout).await?;
         let body = answer.body();
         match answer.status {
             StatusCode::UNAUTHORIZED => Ok(Login::Rejected),
@@ -153,16 +140,17 @@ impl Api {
         self.write(Call::new(Method::PATCH, &path).json(&operations.into()), limit, None).await
     }
 
-    /// All users, by their names.
-    pub(super) async fn users(&self) -> Result<Map<String, Value>, String> {
+    /// All users, as an object with their names for keys.
+    pub(super) async fn users(&self) -> Result<Value, String> {
         let path = path(None);
         let call = Call::get(&path).at_most(LIST_BYTES).expecting(ExpectedAnswer::Users);
-        let answer = self.administrator.send(&call, LIST_TIMEOUT).await.map_err(|error| error.why)?;
-        let why = answer.describe();
-        match (answer.status, answer.into_body()) {
-            (StatusCode::OK, Value::Object(users)) => Ok(users),
-            _ => Err(why),
-        }
+        self.read(&call, LIST_TIMEOUT).await
+    }
+
+    /// The body of an answer with 200. It is an object: [`ClusterClient`] returns no other answer with this status.
+    async fn read(&self, call: &Call<'_>, limit: Duration) -> Result<Value, String> {
+        let answer = self.administrator.send(call, limit).await.map_err(|error| error.why)?;
+        if answer.status == StatusCode::OK { Ok(answer.into_body()) } else { Err(answer.describe()) }
     }
 
     /// Makes another write, of one user or a part of it.
@@ -222,8 +210,4 @@ impl Api {
             PasswordField::Plain(_) | PasswordField::Hash(_) => vec![operation("add", at, body)],
         }
     }
-}
-
-fn unavailable(error: NoResponse) -> InspectError {
-    InspectError::Unavailable(error.why)
 }

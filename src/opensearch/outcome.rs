@@ -25,13 +25,14 @@ pub(super) enum WriteOutcome {
 pub(super) fn write_outcome(sent: Result<Answer, NoResponse>, one: Option<&Username>) -> WriteOutcome {
     let answer = match sent {
         Ok(answer) => answer,
-        Err(NoResponse { why, sent: false }) => return WriteOutcome::Failed(WriteError::Unavailable(why)),
-        Err(NoResponse { why, sent: true }) => return WriteOutcome::Failed(WriteError::Unknown(why)),
+        Err(error) => return WriteOutcome::Failed(error.into()),
     };
+    if answer.status.is_success() {
+        return WriteOutcome::Applied;
+    }
     let (reason, described) = (answer.reason(), answer.describe());
     let refused = |refused| WriteOutcome::Refused(WriteError::Refused { refused, detail: described.clone() });
     let read = match answer.status {
-        status if status.is_success() => WriteOutcome::Applied,
         StatusCode::CONFLICT => WriteOutcome::Conflict(described),
         // from versions before the fix of security#538
         StatusCode::INTERNAL_SERVER_ERROR if reason.contains("version conflict") => WriteOutcome::Conflict(described),
