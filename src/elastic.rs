@@ -17,7 +17,7 @@ use crate::credentials::{
     StoreName, Throughput, UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
-use crate::native_user::{PasswordField, PasswordHashing, Version};
+use crate::native_user::{PasswordField, PasswordHashing, Version, dry_run};
 use crate::outbound::Error;
 use crate::roles::Roles;
 
@@ -204,8 +204,7 @@ impl Provisioner for Elastic {
 
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
         if self.settings.dry_run {
-            tracing::info!(user = user.username.as_str(), roles = %user.roles, "Dry run: the user is not written");
-            return Err(WriteError::Refused { refused: Refused::DryRun, detail: String::new() });
+            return Err(dry_run::instead_of_write(user));
         }
         let ends = Instant::now() + self.settings.write_timeout;
         let permit = self.writes.admit().await;

@@ -1,6 +1,8 @@
-//! What the users that elastauth makes have in common on Elasticsearch and on OpenSearch: the ownership stamp, and what a
-//! write says about the password. How either is written and read is known to the back ends alone.
+//! What the users that elastauth makes have in common on Elasticsearch and on OpenSearch: the ownership stamp, what a
+//! write says about the password, and what a dry run does instead of a write. How stamp and password are written and read is
+//! known to the back ends alone.
 
+pub(crate) mod dry_run;
 mod hash;
 mod password;
 mod stamp;

@@ -13,7 +13,7 @@ use crate::credentials::{
     UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
-use crate::native_user::{PasswordField, PasswordHashing, Version};
+use crate::native_user::{PasswordField, PasswordHashing, Version, dry_run};
 use crate::outbound::Error;
 
 mod account;
@@ -131,8 +131,7 @@ impl Provisioner for OpenSearch {
     /// The user was inspected just before; where the write has to wait, it is inspected again.
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
         if self.settings.dry_run {
-            tracing::info!(user = user.username.as_str(), roles = %user.roles, "Dry run: the user is not written");
-            return Err(WriteError::Refused { refused: Refused::DryRun, detail: String::new() });
+            return Err(dry_run::instead_of_write(user));
         }
         let inspected_at = Instant::now();
         let ends = inspected_at + self.settings.write_timeout;

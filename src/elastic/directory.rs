@@ -9,6 +9,7 @@ use super::{Elastic, stamp};
 use crate::cluster_client::{Answer, Call, ExpectedAnswer, NoResponse};
 use crate::credentials::RequestContext;
 use crate::identity::Username;
+use crate::native_user::dry_run;
 use crate::roles::Roles;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
 
@@ -24,7 +25,7 @@ impl Elastic {
 
     async fn change(&self, call: &Call<'_>) -> Result<Answer, DirectoryError> {
         if self.settings.dry_run {
-            return Err(DirectoryError("elasticsearch.dry_run is on".into()));
+            return Err(dry_run::instead_of_change());
         }
         self.read(call, self.settings.write_timeout).await
     }

@@ -11,6 +11,7 @@ use super::outcome::WriteOutcome;
 use super::{OpenSearch, stamp};
 use crate::credentials::{RequestContext, WriteError};
 use crate::identity::Username;
+use crate::native_user::dry_run;
 use crate::roles::Roles;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
 
@@ -52,7 +53,7 @@ impl OpenSearch {
     /// Repeats the change until no other write comes between, each time of the user as it is then.
     async fn change(&self, name: &Username, change: &Change<'_>) -> Result<(), DirectoryError> {
         if self.settings.dry_run {
-            return Err(DirectoryError("elasticsearch.dry_run is on".into()));
+            return Err(dry_run::instead_of_change());
         }
         let ends = Instant::now() + self.settings.write_timeout;
         loop {
