@@ -36,11 +36,13 @@ pub use genuine::ExpectedAnswer;
 pub use system::System;
 pub use write_limit::WriteLimits;
 
+pub(crate) use call::{LIST_BYTES, LIST_TIMEOUT};
 pub(crate) use cluster_id::ClusterId;
 pub(crate) use condition::Condition;
 pub(crate) use write_limit::WriteLimiter;
 
 use account::{Administrator, Refreshed, Scheme};
+use answer::PRODUCT;
 use node_pool::{Node, NodePool};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,8 +51,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 3;
 /// The pause before a node is asked a second time; it doubles with each further attempt.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The header in which Elasticsearch names itself, from 7.14 on.
-const PRODUCT: &str = "x-elastic-product";
 /// From one log line about trouble with the administrator's account to the next.
 const ALERT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -242,8 +242,7 @@ impl ClusterClient {
         if !self.system.expects(call.expected, answer) {
             return (!self.system.reports_error(answer)).then(|| answer.foreign(self.system));
         }
-        let named = answer.headers.get(PRODUCT).is_some_and(|product| product == "Elasticsearch");
-        let lost = self.system == System::Elasticsearch && node.lost_product_name(named);
+        let lost = self.system == System::Elasticsearch && node.lost_product_name(answer.names_elasticsearch());
         lost.then(|| {
             let why = answer.foreign(self.system);
             format!(

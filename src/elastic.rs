@@ -124,7 +124,7 @@ impl Elastic {
     /// Warns once where an answer lacks the product's name. That is no more than a hint: proxies may remove it, and
     /// Elasticsearch before 7.14 does not send it; nor does OpenSearch.
     fn warn_of_other_products(&self, answer: &Answer) {
-        let unnamed = answer.status.is_success() && answer.headers.get("x-elastic-product").is_none();
+        let unnamed = answer.status.is_success() && answer.product().is_none();
         if unnamed && !self.warned_of_other_product.swap(true, Ordering::Relaxed) {
             tracing::warn!("What answers at elasticsearch.hosts does not say that it is Elasticsearch 7.14 or later");
         }
@@ -153,7 +153,7 @@ impl Elastic {
         let call = call.expecting(ExpectedAnswer::User(username.as_str()));
         let answer = self.send(&call, self.settings.timeout).await?;
         match answer.status {
-            StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
+            StatusCode::OK => Ok(answer.into_entry(username.as_str())),
             // an error with this status says nothing about the user
             StatusCode::NOT_FOUND if answer.is_empty() => Ok(None),
             _ => Err(InspectError::Unavailable(answer.describe())),

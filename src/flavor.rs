@@ -46,7 +46,7 @@ fn by_root(answer: &Answer) -> Option<Flavor> {
     if !answer.status.is_success() {
         return None;
     }
-    if answer.headers.get("x-elastic-product").is_some_and(|product| product == "Elasticsearch") {
+    if answer.names_elasticsearch() {
         return Some(Flavor::Elasticsearch);
     }
     let body = answer.body();

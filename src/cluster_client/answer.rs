@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
@@ -10,13 +10,15 @@ use super::system::System;
 use crate::credentials::{InspectError, WriteError};
 use crate::outbound;
 
+/// The header in which Elasticsearch names itself, from 7.14 on.
+pub(super) const PRODUCT: &str = "x-elastic-product";
+
 /// An answer, whatever its status.
 #[derive(Debug)]
 pub struct Answer {
     /// To be read before the body: errors come with bodies of many forms.
     pub status: StatusCode,
-    /// All headers, such as `x-elastic-product`.
-    pub(crate) headers: HeaderMap,
+    headers: HeaderMap,
     content: Content,
     after_unknown: bool,
 }
@@ -120,6 +122,24 @@ impl Answer {
             Content::Json(body) => body,
             Content::Text(_) => Value::Null,
         }
+    }
+
+    /// What the body has under this key, without a copy.
+    #[must_use]
+    pub(crate) fn into_entry(self, key: &str) -> Option<Value> {
+        self.into_body().get_mut(key).map(Value::take)
+    }
+
+    /// The name in the header of the product, which OpenSearch does not send.
+    #[must_use]
+    pub(crate) fn product(&self) -> Option<&HeaderValue> {
+        self.headers.get(PRODUCT)
+    }
+
+    /// Whether the header of the product says that this is Elasticsearch.
+    #[must_use]
+    pub(crate) fn names_elasticsearch(&self) -> bool {
+        self.product().is_some_and(|product| product == "Elasticsearch")
     }
 
     /// The body where it is not JSON.

@@ -1,5 +1,7 @@
 //! One call to the cluster: method, path, body, credential, and the request that caused it.
 
+use std::time::Duration;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder};
@@ -14,6 +16,10 @@ use crate::telemetry::traces;
 
 /// The limit on answers unless a call sets another. The answer about a user has a kilobyte; no legitimate one comes near this.
 const MAX_ANSWER: usize = 1024 * 1024;
+/// The time limit of a call that lists all users.
+pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The limit on its answer: room for a quarter of a million users of Elasticsearch, or some half a million of OpenSearch.
+pub(crate) const LIST_BYTES: usize = 256 * 1024 * 1024;
 /// Everything but the unreserved characters of RFC 3986 §2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 

@@ -6,17 +6,12 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{Elastic, stamp};
-use crate::cluster_client::{Answer, Call, ExpectedAnswer, NoResponse};
+use crate::cluster_client::{Answer, Call, ExpectedAnswer, LIST_BYTES, LIST_TIMEOUT, NoResponse};
 use crate::credentials::RequestContext;
 use crate::identity::Username;
 use crate::native_user::dry_run;
 use crate::roles::Roles;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
-
-/// For the answer that lists all users.
-const LIST_TIMEOUT: Duration = Duration::from_secs(60);
-/// The same: room for a quarter of a million users.
-const LIST_BYTES: usize = 256 * 1024 * 1024;
 
 impl Elastic {
     async fn read(&self, call: &Call<'_>, limit: Duration) -> Result<Answer, DirectoryError> {

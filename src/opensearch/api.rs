@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::outcome::{self, WriteOutcome};
 use super::settings::{RoleField, Settings};
 use super::stamp;
-use crate::cluster_client::{self, Answer, Call, ClusterClient, ClusterId, ExpectedAnswer, System};
+use crate::cluster_client::{
+    self, Answer, Call, ClusterClient, ClusterId, ExpectedAnswer, LIST_BYTES, LIST_TIMEOUT, System,
+};
 use crate::credentials::{Existing, InspectError, Login, OtherWriter, Password, RequestContext, StoreName, UserSpec};
 use crate::identity::{Owner, Username};
 use crate::native_user::PasswordField;
@@ -18,10 +20,6 @@ use crate::roles::Roles;
 
 const USERS: [&str; 4] = ["_plugins", "_security", "api", "internalusers"];
 const PERMISSIONS: [&str; 4] = ["_plugins", "_security", "api", "permissionsinfo"];
-/// For the answer that lists all users.
-const LIST_TIMEOUT: Duration = Duration::from_secs(60);
-/// The same: room for some half a million users.
-const LIST_BYTES: usize = 256 * 1024 * 1024;
 const AUTHINFO: [&str; 3] = ["_plugins", "_security", "authinfo"];
 
 /// Sends the requests, with the administrator's credential and with those of users.
@@ -89,7 +87,7 @@ impl Api {
         let call = Call::get(&path).on_behalf_of(context).expecting(ExpectedAnswer::User(username.as_str()));
         let answer = self.administrator.send(&call, limit.min(self.timeout)).await?;
         match answer.status {
-            StatusCode::OK => Ok(answer.into_body().get_mut(username.as_str()).map(Value::take)),
+            StatusCode::OK => Ok(answer.into_entry(username.as_str())),
             StatusCode::NOT_FOUND if outcome::says_absent(&answer, username) => Ok(None),
             _ => {
                 self.alert(&answer);
