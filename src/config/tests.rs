@@ -217,6 +217,13 @@ fn all_problems_are_reported_at_once_and_no_secret_is_shown() {
 }
 
 #[test]
+fn a_misspelt_type_of_cache_is_reported_without_the_problems_of_a_redis() {
+    let text = format!("{BASE}cache: {{type: rediss, redis_host: \"http://cache\", redis_pool_size: 0}}\n");
+    let Problems(problems) = load_text(&text, &env(&[])).unwrap_err();
+    assert_eq!(problems, ["cache.type (line 4): must be redis, file or memory"]);
+}
+
+#[test]
 fn beyond_loopback_grpc_needs_a_clear_yes() {
     let text = format!("{BASE}grpc: {{listen: \"0.0.0.0:9001\"}}\n");
     assert!(load_text(&text, &env(&[])).is_err());

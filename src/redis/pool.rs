@@ -144,7 +144,7 @@ impl Pool {
         self.connections.retain(|_, _| false);
     }
 
-    /// Closes connections that were unused for `cache.redis_idle_timeout`.
+    /// Closes connections that have not been used for the idle time-out, five minutes.
     pub(super) fn close_idle(&self) {
         self.connections.retain(|_, metrics| metrics.last_used() < self.idle);
     }

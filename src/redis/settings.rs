@@ -28,7 +28,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// `cache.redis_command_timeout`: the longest time for one command. Default 250 ms.
     pub command_timeout: Duration,
-    /// `cache.redis_idle_timeout`: an unused connection is closed after this time. Default 5 min.
+    /// A connection that is not used for this long is closed; five minutes.
     pub idle_timeout: Duration,
     /// `cache.redis_pool_size`: the most connections to one server. Default 10 × CPUs.
     pub pool_size: usize,

@@ -34,9 +34,10 @@ pub(crate) enum CacheKind {
     Memory,
 }
 
+/// Memory is first, and stands in for a misspelt type: it reads no keys of Redis, the problems of which would be reported, too.
 impl Choice for CacheKind {
     const NAMES: &'static [(&'static str, Self)] =
-        &[("redis", Self::Redis), ("file", Self::File), ("memory", Self::Memory), ("", Self::Memory)];
+        &[("", Self::Memory), ("redis", Self::Redis), ("file", Self::File), ("memory", Self::Memory)];
 }
 
 /// `policy.preflight`: what becomes of CORS preflight requests.
