@@ -114,7 +114,7 @@ impl<'a> Values<'a> {
 
     /// The item that is being read, if the key is one of its keys.
     fn item_of(&self, path: &str) -> Option<Item> {
-        self.item.filter(|item| item.has(path))
+        self.item.filter(|item| item.section.has(path))
     }
 
     fn node(&self, path: &str) -> Option<&'a Node> {

@@ -1,8 +1,8 @@
 //! Reads the rules that let requests through: `policy.*`.
 
 use crate::authz::policy::{Host, Prefix, Rule, Settings};
-use crate::config::keys::Preflight;
 use crate::config::keys::policy::{ALLOW, Condition, PREFLIGHT};
+use crate::config::keys::{Choice, Preflight};
 use crate::config::tree::{Node, Value};
 use crate::config::values::Values;
 
@@ -37,8 +37,8 @@ fn rule(v: &mut Values<'_>, place: usize, node: &Node) -> Rule {
         return rule;
     };
     for (name, node) in entries {
-        let Some(condition) = Condition::ALL.into_iter().find(|condition| condition.name() == name) else {
-            let known = Condition::ALL.map(Condition::name).join(", ");
+        let Some(condition) = Condition::named(name) else {
+            let known = Condition::listed().join(", ");
             problem(v, node, format!("unknown condition {name}; there are {known}"));
             continue;
         };

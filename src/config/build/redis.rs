@@ -164,7 +164,7 @@ fn tls(v: &mut Values<'_>, target: &Target) -> Option<Tls> {
         return None;
     }
     let client = match (&certificate.1, &key.1) {
-        (Some(certificate), Some(key)) => Some((certificate.as_ref(), key.as_ref())),
+        (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
         (None, None) => None,
         (Some(_), None) => {
             v.problem(key.0, "is required with cache.redis_tls_cert_file");
@@ -175,7 +175,7 @@ fn tls(v: &mut Values<'_>, target: &Target) -> Option<Tls> {
             None
         }
     };
-    match Tls::read(ca.1.as_ref().map(AsRef::as_ref), client) {
+    match Tls::read(ca.1.as_deref(), client) {
         Ok(tls) => return Some(tls),
         Err(TlsError::Authorities(why)) => v.problem(ca.0, why),
         Err(TlsError::Certificate(why)) => v.problem(certificate.0, why),

@@ -16,7 +16,7 @@ pub(super) fn traces(v: &mut Values<'_>) -> Option<Settings> {
     let endpoint = v.get(&TRACING_ENDPOINT);
     let ca_file = v.get(&TRACING_CA_FILE);
     let headers = v.get(&TRACING_HEADERS);
-    let service_name = v.foreign("OTEL_SERVICE_NAME");
+    let service_name = v.foreign("OTEL_SERVICE_NAME").map(str::to_owned);
     let sampling = sampling(v);
     let endpoint = url(v, &TRACING_ENDPOINT, &endpoint?)?;
     if v.variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
@@ -24,8 +24,8 @@ pub(super) fn traces(v: &mut Values<'_>) -> Option<Settings> {
     {
         return None;
     }
-    let protocol = PROTOCOLS.into_iter().find_map(|name| Some((name, v.variable(name)?.to_owned())));
-    if let Some((name, protocol)) = protocol.filter(|(_, protocol)| protocol != "grpc")
+    let protocol = PROTOCOLS.into_iter().find_map(|name| Some((name, v.variable(name)?)));
+    if let Some((name, protocol)) = protocol.filter(|(_, protocol)| *protocol != "grpc")
         && v.is_by_fallback(&TRACING_ENDPOINT)
     {
         // no reason to refuse the start: the variables were meant for other programs, too
@@ -56,7 +56,7 @@ fn sampling(v: &mut Values<'_>) -> Sampling {
     let Some(name) = v.foreign(SAMPLER) else { return Sampling { by_parent: true, roots: Roots::All } };
     let (by_parent, rest) = match name.strip_prefix("parentbased_") {
         Some(rest) => (true, rest),
-        None => (false, name.as_str()),
+        None => (false, name),
     };
     let roots = match rest {
         "always_on" => Roots::All,

@@ -13,6 +13,15 @@ pub(crate) trait Choice: Copy + 'static {
     /// In the order in which an error lists them. The first one stands in for a name that is none, with which nothing starts. An
     /// empty name is accepted and not listed.
     const NAMES: &'static [(&'static str, Self)];
+
+    fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// The names for an error to list.
+    fn listed() -> Vec<&'static str> {
+        Self::NAMES.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect()
+    }
 }
 
 /// `auth_provider`: what names the caller.

@@ -23,7 +23,6 @@ impl Form for PathBuf {}
 impl Form for Option<PathBuf> {}
 impl Form for bool {}
 impl Form for u32 {}
-impl Form for u64 {}
 impl Form for i64 {}
 impl Form for usize {}
 impl Form for NonZeroUsize {}

@@ -78,9 +78,16 @@ pub(super) const fn unset<T: Form>(path: &'static str, help: &'static str) -> Ke
 }
 
 /// A section of the file that may also be a list of such sections, each read like the section itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) struct Repeatable {
     pub(crate) name: &'static str,
+}
+
+impl Repeatable {
+    /// Whether the path is one of the section's keys.
+    pub(crate) fn has(self, path: &str) -> bool {
+        path.strip_prefix(self.name).is_some_and(|rest| rest.starts_with('.'))
+    }
 }
 
 /// Makes the keys of a section, and `KEYS`, the list of them.

@@ -1,6 +1,6 @@
 //! `policy`: which requests get through.
 
-use super::choice::Preflight;
+use super::choice::{Choice, Preflight};
 use super::form::Rules;
 use super::key::{key, section, unset};
 
@@ -14,7 +14,7 @@ section! {
 }
 
 /// What a rule of `policy.allow` may consist of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Condition {
     Name,
     Groups,
@@ -24,18 +24,13 @@ pub(crate) enum Condition {
     Methods,
 }
 
-impl Condition {
-    pub(crate) const ALL: [Self; 6] = [Self::Name, Self::Groups, Self::Claims, Self::Hosts, Self::Paths, Self::Methods];
-
-    /// As in the file.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Groups => "groups",
-            Self::Claims => "claims",
-            Self::Hosts => "hosts",
-            Self::Paths => "paths",
-            Self::Methods => "methods",
-        }
-    }
+impl Choice for Condition {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("name", Self::Name),
+        ("groups", Self::Groups),
+        ("claims", Self::Claims),
+        ("hosts", Self::Hosts),
+        ("paths", Self::Paths),
+        ("methods", Self::Methods),
+    ];
 }

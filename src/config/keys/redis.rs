@@ -1,6 +1,7 @@
 //! `cache.redis_*`: the way to Redis.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -35,17 +36,17 @@ section! {
         "password of the Sentinels, if they have one",
     );
     TLS: bool = key("cache.redis_tls", "false", "TLS, also chosen by `rediss://`");
-    TLS_CA_FILE: Option<String> = key(
+    TLS_CA_FILE: Option<PathBuf> = key(
         "cache.redis_tls_ca_file",
         "the system's",
         "PEM file with the authorities to trust",
     )
     .restricting();
-    TLS_CERT_FILE: Option<String> = unset(
+    TLS_CERT_FILE: Option<PathBuf> = unset(
         "cache.redis_tls_cert_file",
         "PEM file with the certificate to show, for mutual TLS",
     );
-    TLS_KEY_FILE: Option<String> = unset("cache.redis_tls_key_file", "PEM file with the key of that certificate");
+    TLS_KEY_FILE: Option<PathBuf> = unset("cache.redis_tls_key_file", "PEM file with the key of that certificate");
     CONNECT_TIMEOUT: Duration = key("cache.redis_connect_timeout", "5s", "longest time for a connection to be made");
     COMMAND_TIMEOUT: Duration = key("cache.redis_command_timeout", "250ms", "longest time of one command");
     POOL_SIZE: NonZeroUsize = key("cache.redis_pool_size", "10 × CPUs", "connections to one server")

@@ -6,23 +6,26 @@ use super::{PREFIX, Values};
 use crate::config::environment::NOT_UTF8;
 use crate::config::keys::Info;
 
-impl Values<'_> {
+/// The names of a key's variables in the order in which they are read.
+pub(super) fn names(key: &Info) -> [String; 2] {
+    let variable = key.variable();
+    [format!("{PREFIX}{variable}"), variable]
+}
+
+impl<'a> Values<'a> {
     /// From the environment: the prefixed name wins over the bare one, a value over a `…_FILE`. An empty variable is an unset one.
     pub(super) fn environment(&mut self, key: &Info) -> Option<String> {
         if self.item_of(key.path).is_some() {
             return None;
         }
-        let variable = key.variable();
-        for name in [format!("{PREFIX}{variable}"), variable] {
+        for name in names(key) {
             if let Some(value) = self.variable(&name) {
-                let value = value.to_owned();
                 if value.contains(NOT_UTF8) {
                     self.add_problem(format!("{name} (environment): is not UTF-8"));
                 }
-                return Some(value);
+                return Some(value.to_owned());
             }
-            let file = self.env.get(&format!("{name}_FILE")).filter(|_| key.kind.is_secret());
-            if let Some(file) = file.filter(|file| !file.is_empty()) {
+            if let Some(file) = self.variable(&format!("{name}_FILE")).filter(|_| key.kind.is_secret()) {
                 match std::fs::read_to_string(file) {
                     Ok(text) if text.trim().is_empty() => self.add_problem(format!(
                         "{name}_FILE (environment): {file} is empty: put the secret into it, or remove the variable"
@@ -37,8 +40,7 @@ impl Values<'_> {
 
     /// The file that a secret is read from, if it is.
     pub(crate) fn secret_file(&self, key: &Info) -> Option<PathBuf> {
-        let variable = key.variable();
-        for name in [format!("{PREFIX}{variable}"), variable] {
+        for name in names(key) {
             if self.variable(&name).is_some() {
                 return None;
             }
@@ -50,14 +52,14 @@ impl Values<'_> {
     }
 
     /// A variable by its name, which need not be one of a key.
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+    pub(crate) fn variable(&self, name: &str) -> Option<&'a str> {
         self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// A variable that is no key's own, as those of OpenTelemetry; `check` shows it.
-    pub(crate) fn foreign(&mut self, name: &'static str) -> Option<String> {
-        let value = self.variable(name)?.to_owned();
-        self.effective.push((name.to_owned(), value.clone()));
+    pub(crate) fn foreign(&mut self, name: &'static str) -> Option<&'a str> {
+        let value = self.variable(name)?;
+        self.effective.push((name.to_owned(), value.to_owned()));
         Some(value)
     }
 

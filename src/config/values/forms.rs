@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tracing::Level;
 
 use super::Values;
-use crate::config::keys::{Choice, Form, Key, Mapping};
+use crate::config::keys::{Choice, Form, Info, Key, Mapping};
 
 /// A type that [`Values::get`] can read.
 pub(crate) trait Read: Form {
@@ -23,13 +23,13 @@ impl Values<'_> {
     }
 
     /// The text that is given, or the default; `check` shows it as it is.
-    fn text<T>(&mut self, key: &'static Key<T>) -> String {
+    fn text(&mut self, key: &'static Info) -> String {
         let value = self.raw(key).unwrap_or_else(|| key.default.to_owned());
         self.show(key, value.clone());
         value
     }
 
-    fn optional<T>(&mut self, key: &'static Key<T>) -> Option<String> {
+    fn optional(&mut self, key: &'static Info) -> Option<String> {
         let value = self.raw(key);
         if let Some(value) = &value {
             self.show(key, value.clone());
@@ -37,14 +37,8 @@ impl Values<'_> {
         value
     }
 
-    /// The default, where it is a value and no description.
-    fn default_of<T: FromStr + Default>(key: &Key<T>) -> T {
-        let computed = key.computed.map(|compute| compute());
-        computed.or_else(|| key.default.parse().ok()).unwrap_or_default()
-    }
-
     /// A whole number, quoted or not, for which another default holds than the one of the key.
-    pub(crate) fn number_or<T, N: FromStr + ToString>(&mut self, key: &'static Key<T>, default: N) -> N {
+    pub(crate) fn number_or<N: FromStr + ToString>(&mut self, key: &'static Info, default: N) -> N {
         let value = match self.raw(key).map(|text| text.trim().parse()) {
             None => default,
             Some(Ok(value)) => value,
@@ -68,6 +62,11 @@ impl Values<'_> {
             String::new()
         })
     }
+}
+
+/// The default, where it is a value and no description.
+fn default_of<T: FromStr>(key: &Key<T>) -> Option<T> {
+    key.computed.map(|compute| compute()).or_else(|| key.default.parse().ok())
 }
 
 impl Read for String {
@@ -122,7 +121,7 @@ impl Read for Mapping {
 
 impl Read for bool {
     fn read(values: &mut Values<'_>, key: &'static Key<Self>) -> Self {
-        let default = Values::default_of(key);
+        let default = default_of(key).unwrap_or_default();
         let value = match values.raw(key).map(|text| text.trim().to_lowercase()).as_deref() {
             None => default,
             Some("false" | "no" | "off" | "0") => false,
@@ -139,22 +138,20 @@ impl Read for bool {
 
 impl Read for u32 {
     fn read(values: &mut Values<'_>, key: &'static Key<Self>) -> Self {
-        values.number_or(key, Values::default_of(key))
+        values.number_or(key, default_of(key).unwrap_or_default())
     }
 }
 
 impl Read for usize {
     fn read(values: &mut Values<'_>, key: &'static Key<Self>) -> Self {
-        values.number_or(key, Values::default_of(key))
+        values.number_or(key, default_of(key).unwrap_or_default())
     }
 }
 
 /// A whole number that must be at least 1.
 impl Read for NonZeroUsize {
     fn read(values: &mut Values<'_>, key: &'static Key<Self>) -> Self {
-        let computed = key.computed.map(|compute| compute().get());
-        let default: usize = computed.or_else(|| key.default.parse().ok()).unwrap_or(1);
-        let number = values.number_or(key, default);
+        let number = values.number_or(key, default_of(key).unwrap_or(Self::MIN).get());
         Self::new(number).unwrap_or_else(|| {
             values.problem(key, "must be at least 1");
             Self::MIN
@@ -211,11 +208,10 @@ impl Read for Level {
 impl<T: Choice> Read for T {
     fn read(values: &mut Values<'_>, key: &'static Key<Self>) -> Self {
         let text = values.text(key);
-        if let Some((_, value)) = T::NAMES.iter().find(|(name, _)| *name == text) {
-            return *value;
+        if let Some(value) = T::named(&text) {
+            return value;
         }
-        let names: Vec<&str> = T::NAMES.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
-        let listed = match names.as_slice() {
+        let listed = match T::listed().as_slice() {
             [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
             all => all.concat(),
         };

@@ -20,11 +20,9 @@ impl Values<'_> {
             self.problems.push(format!("{variable} (environment): {name} is a list; write ${{…}} into its items"));
         }
         // names without our prefix may be what the items put in, but a restriction that is meant for all of them must not be lost
-        for key in keys::all().filter(|key| key.restricts && (Item { section, at: 0 }).has(key.path)) {
+        for key in keys::all().filter(|key| key.restricts && section.has(key.path)) {
             let variable = key.variable();
-            if self.env.get(&variable).is_some_and(|value| !value.is_empty())
-                && !self.tree.variables.contains(&variable)
-            {
+            if self.variable(&variable).is_some() && !self.tree.variables.contains(&variable) {
                 self.problems
                     .push(format!("{variable} (environment): {name} is a list; write ${{{variable}}} into its items"));
             }

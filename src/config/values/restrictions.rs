@@ -1,7 +1,8 @@
 //! Ensures that keys which restrict have a value wherever they are written.
 
+use super::Values;
+use super::environment::names;
 use super::lists::split;
-use super::{PREFIX, Values};
 use crate::config::keys::{self, Info, Kind};
 use crate::config::tree::{Node, Value};
 
@@ -81,16 +82,15 @@ impl Values<'_> {
         if self.item_of(key.path).is_some() || key.kind == Kind::Mapping {
             return Vec::new();
         }
-        let variable = key.variable();
-        let mut names = Vec::new();
-        for name in [format!("{PREFIX}{variable}"), variable] {
+        let mut all = Vec::new();
+        for name in names(key) {
             let file = format!("{name}_FILE");
-            names.push(name);
+            all.push(name);
             if key.kind.is_secret() {
-                names.push(file);
+                all.push(file);
             }
         }
-        names
+        all
     }
 }
 

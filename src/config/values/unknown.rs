@@ -53,6 +53,7 @@ impl Values<'_> {
         let known: Vec<String> = keys::all().map(Info::variable).collect();
         let secrets = keys::all().filter(|key| key.kind.is_secret()).map(Info::variable);
         let files: Vec<String> = secrets.map(|name| format!("{name}_FILE")).collect();
+        let mut removed = Vec::new();
         for Removed { path, instead } in REMOVED {
             let variable = keys::variable(path);
             if self.variable(&variable).is_some() {
@@ -61,12 +62,12 @@ impl Values<'_> {
             if self.env.contains_key(&format!("{PREFIX}{variable}")) {
                 self.problems.push(format!("{PREFIX}{variable} (environment): {path} {instead}"));
             }
+            removed.push(variable);
         }
         for name in self.env.keys().filter_map(|name| name.strip_prefix(PREFIX)) {
             if NO_KEYS.contains(&name)
-                || known.iter().chain(&files).any(|known| known == name)
+                || known.iter().chain(&files).chain(&removed).any(|known| known == name)
                 || of_the_file(name).is_some()
-                || REMOVED.iter().any(|removed| keys::variable(removed.path) == name)
             {
                 continue;
             }
