@@ -131,7 +131,7 @@ async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Re
     let policy = Policy::new(settings.policy.clone());
     let mapping = Mapping::new(&settings.roles);
     let authorizer =
-        Arc::new(Authorizer::new(callers, settings.known, policy, mapping, broker, settings.grpc.max_in_flight));
+        Arc::new(Authorizer::new(callers, settings.max_tokens, policy, mapping, broker, settings.grpc.max_in_flight));
     tokio::spawn(Arc::clone(&authorizer).sweep());
 
     let grpc = envoy::bind(&settings.grpc.listen)

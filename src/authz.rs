@@ -72,16 +72,17 @@ pub struct Authorizer<K: KeySource, S, P> {
 }
 
 impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
-    /// Puts the stages together. At most `max_in_flight` requests at once may need more than memory.
+    /// Puts the stages together. At most `max_tokens` verified tokens are kept, and a tenth as many refused ones. At most
+    /// `max_in_flight` requests at once may need more than memory.
     pub fn new(
         callers: Callers<K>,
-        tokens: token_cache::Settings,
+        max_tokens: usize,
         policy: Policy,
         mapping: Mapping,
         broker: Broker<S, P>,
         max_in_flight: usize,
     ) -> Self {
-        let (tokens, slots) = (TokenCache::new(tokens), Semaphore::new(max_in_flight));
+        let (tokens, slots) = (TokenCache::new(max_tokens), Semaphore::new(max_in_flight));
         Self { callers, tokens, policy, mapping, broker, slots, max_in_flight }
     }
 

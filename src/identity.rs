@@ -22,7 +22,7 @@ pub mod strict_object;
 #[cfg(test)]
 mod testing;
 pub mod token;
-pub mod token_cache;
+pub(crate) mod token_cache;
 mod verification_limit;
 mod verified;
 

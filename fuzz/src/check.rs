@@ -22,7 +22,7 @@ use elastauth::envoy::{Listen, Service, Settings, StrippedAttributes};
 use elastauth::identity::headers::{self, Names, anchor};
 use elastauth::identity::issuer::{self, Issuer, Validation};
 use elastauth::identity::issuers::Issuers;
-use elastauth::identity::{Owner, Username, token_cache};
+use elastauth::identity::{Owner, Username};
 use elastauth::memory::{self, MemoryStore};
 use elastauth::roles::{self, Mapping};
 use envoy_types::pb::envoy::service::auth::v3 as official;
@@ -39,6 +39,9 @@ pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// `grpc.max_in_flight` of the services here.
 const MAX_IN_FLIGHT: usize = 10;
+
+/// `cache.token_max_entries` of the services here.
+const MAX_TOKENS: usize = 1000;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A back end that accepts every write, and has no users.
@@ -140,8 +143,8 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
     tokio::spawn(broker.watch());
     let roles =
         roles::Settings { default_roles: vec!["viewer".into()], group_mappings: Vec::new(), allow_no_roles: false };
-    let tokens = token_cache::Settings { verified: 100, refused: 100 };
-    let authorizer = Authorizer::new(callers, tokens, Policy::default(), Mapping::new(&roles), broker, MAX_IN_FLIGHT);
+    let authorizer =
+        Authorizer::new(callers, MAX_TOKENS, Policy::default(), Mapping::new(&roles), broker, MAX_IN_FLIGHT);
     let stripped = StrippedAttributes { headers: identity_headers.to_vec(), cookies: Vec::new() };
     Service::new(Arc::new(authorizer), None, &grpc(), stripped)
 }

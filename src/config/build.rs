@@ -10,7 +10,6 @@ use super::values::Values;
 use crate::credentials::{self, near_cache, seal};
 use crate::envoy::StrippedAttributes;
 use crate::identity::headers::Names;
-use crate::identity::token_cache;
 use crate::{envoy, http, shutdown, telemetry};
 
 mod address;
@@ -83,7 +82,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         },
         traces: tracing::traces(v),
         identity,
-        known: known(v),
+        max_tokens: v.get(&keys::cache::TOKEN_MAX_ENTRIES),
         verifications: v.get(&keys::grpc::MAX_VERIFICATIONS).get(),
         policy,
         roles,
@@ -107,12 +106,6 @@ fn identity(v: &mut Values<'_>, names: Names, ruled: &[String], grpc: &envoy::Se
             Provider::Headers(Box::new(headers::headers(v, names, ruled, grpc.knows_its_callers())))
         }
     }
-}
-
-fn known(v: &mut Values<'_>) -> token_cache::Settings {
-    let verified = v.get(&keys::cache::TOKEN_MAX_ENTRIES);
-    // a refused token is kept for seconds only
-    token_cache::Settings { verified, refused: verified.div_ceil(10) }
 }
 
 /// The headers that name callers are stripped where tokens name them, too.

@@ -23,8 +23,8 @@ pub struct Settings {
     pub traces: Option<telemetry::traces::Settings>,
     /// What names the caller: `auth_provider` and its section.
     pub identity: Provider,
-    /// How many verified and refused tokens are kept: `cache.token_max_entries`, and a tenth of it.
-    pub known: identity::token_cache::Settings,
+    /// `cache.token_max_entries`: how many verified tokens are kept; a tenth as many refused ones. 0 keeps none.
+    pub max_tokens: usize,
     /// `grpc.max_verifications`: signatures of tokens that are checked at once. Default: half the processors.
     pub verifications: usize,
     /// The rules that let requests through: `policy.*`.

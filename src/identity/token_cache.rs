@@ -17,15 +17,6 @@ pub(super) const REFUSAL_LIFETIME: Duration = Duration::from_secs(5);
 /// Bytes that a verified token takes on average, at most: about 700 where names are of usual length.
 const BYTES_EACH: usize = 1024;
 
-/// How many tokens are kept: `cache.token_max_entries`, and a tenth of it for refused tokens.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Verified tokens that are kept, and a KiB for each. Default 100,000; 0 keeps none.
-    pub verified: usize,
-    /// Refused tokens that are kept: a tenth of the verified ones. 0 keeps none.
-    pub refused: usize,
-}
-
 /// The SHA-256 of a token, by which it is found without being kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
@@ -66,10 +57,10 @@ pub(crate) enum Lookup<T> {
 }
 
 impl<T: Size> TokenCache<T> {
-    /// A cache without tokens.
+    /// A cache without tokens, for so many verified ones, and a tenth as many refused ones, which are kept for seconds only.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self { verified: bounded_cache::bounded(settings.verified, BYTES_EACH), refused: Cache::new(settings.refused) }
+    pub fn new(entries: usize) -> Self {
+        Self { verified: bounded_cache::bounded(entries, BYTES_EACH), refused: Cache::new(entries.div_ceil(10)) }
     }
 
     /// Drops the entries that have ended. `now` is the wall clock.
@@ -118,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    const SETTINGS: Settings = Settings { verified: 100, refused: 100 };
+    const ENTRIES: usize = 100;
 
     /// Of so many bytes.
     impl Size for usize {
@@ -133,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_a_token_came_to_is_found_until_it_ends() {
-        let cache = TokenCache::new(SETTINGS);
+        let cache = TokenCache::new(ENTRIES);
         let token = TokenDigest::of("a.b.c");
         assert!(matches!(cache.lookup(&token, at(0)), Lookup::Unknown));
         cache.insert(token, Validity::until(at(10)), 7);
@@ -145,7 +136,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_counts_for_a_moment_and_only_if_it_cannot_pass_sooner() {
-        let cache = TokenCache::<usize>::new(SETTINGS);
+        let cache = TokenCache::<usize>::new(ENTRIES);
         let token = TokenDigest::of("a.b.c");
         for error in [
             Error::NotYetValid,
@@ -165,7 +156,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_has_ended_goes_without_being_looked_at() {
-        let cache = TokenCache::new(SETTINGS);
+        let cache = TokenCache::new(ENTRIES);
         for (token, end) in [("short", 10), ("long", 20)] {
             cache.insert(TokenDigest::of(token), Validity::until(at(end)), 0);
         }
@@ -182,7 +173,7 @@ mod tests {
 
     #[test]
     fn large_entries_take_the_room_of_several() {
-        let cache = TokenCache::new(SETTINGS);
+        let cache = TokenCache::new(ENTRIES);
         for n in 0..1000_usize {
             cache.insert(TokenDigest::of(&n.to_string()), Validity::until(at(10)), 10 * BYTES_EACH);
         }
@@ -192,20 +183,22 @@ mod tests {
 
     #[test]
     fn both_sides_are_bounded_and_a_flood_does_not_push_out_a_token_that_is_used_again() {
-        let cache = TokenCache::new(SETTINGS);
-        let token = TokenDigest::of("ann");
-        cache.insert(token, Validity::until(at(10)), 0);
-        for n in 0..10_000 {
-            assert!(matches!(cache.lookup(&token, at(0)), Lookup::Verified(_)), "{n}");
-            cache.insert(TokenDigest::of(&n.to_string()), Validity::until(at(10)), n);
-            cache.insert_refusal(TokenDigest::of(&format!("bad {n}")), &Error::Signature);
+        for (entries, refused) in [(100, 10), (1000, 100)] {
+            let cache = TokenCache::new(entries);
+            let token = TokenDigest::of("ann");
+            cache.insert(token, Validity::until(at(10)), 0);
+            for n in 0..10_000 {
+                assert!(matches!(cache.lookup(&token, at(0)), Lookup::Verified(_)), "{n}");
+                cache.insert(TokenDigest::of(&n.to_string()), Validity::until(at(10)), n);
+                cache.insert_refusal(TokenDigest::of(&format!("bad {n}")), &Error::Signature);
+            }
+            assert!(cache.verified.len() <= entries && cache.refused.len() <= refused);
         }
-        assert!(cache.verified.len() <= SETTINGS.verified && cache.refused.len() <= SETTINGS.refused);
     }
 
     #[test]
     fn a_bound_of_nothing_keeps_nothing() {
-        let cache = TokenCache::new(Settings { verified: 0, refused: 0 });
+        let cache = TokenCache::new(0);
         let token = TokenDigest::of("a.b.c");
         cache.insert(token, Validity::until(at(10)), 0);
         cache.insert_refusal(token, &Error::Signature);
