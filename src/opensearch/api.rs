@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::outcome::{self, WriteOutcome};
 use super::settings::{RoleField, Settings};
@@ -138,14 +138,17 @@ impl Api {
         self.write(Call::new(Method::PATCH, &path).json(&operations.into()), limit, None).await
     }
 
-    /// All users, as an object with their names for keys.
-    pub(super) async fn users(&self) -> Result<Value, String> {
+    /// All users, by their names.
+    pub(super) async fn users(&self) -> Result<Map<String, Value>, String> {
         let path = path(None);
         let call = Call::get(&path).at_most(LIST_BYTES).expecting(ExpectedAnswer::Users);
-        self.read(&call, LIST_TIMEOUT).await
+        match self.read(&call, LIST_TIMEOUT).await? {
+            Value::Object(users) => Ok(users),
+            _ => Err("the list of users is not a JSON object".into()),
+        }
     }
 
-    /// The body of an answer with 200. It is an object: [`ClusterClient`] returns no other answer with this status.
+    /// The body of an answer with 200.
     async fn read(&self, call: &Call<'_>, limit: Duration) -> Result<Value, String> {
         let answer = self.administrator.send(call, limit).await.map_err(|error| error.why)?;
         if answer.status == StatusCode::OK { Ok(answer.into_body()) } else { Err(answer.describe()) }

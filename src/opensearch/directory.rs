@@ -96,7 +96,7 @@ impl OpenSearch {
 impl Directory for OpenSearch {
     async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
         let users = self.writer.api.users().await.map_err(DirectoryError)?;
-        Ok(users.as_object().into_iter().flatten().map(|(name, user)| self.entry(name, user)).collect())
+        Ok(users.iter().map(|(name, user)| self.entry(name, user)).collect())
     }
 
     async fn find(&self, name: &Username) -> Result<Option<Account>, DirectoryError> {
