@@ -14,6 +14,7 @@
 //! | [`broker`] | the way of a request: near cache, store, run of the protocol; background maintenance; `elastauth explain` |
 //! | [`agreement`] | the protocol by which replicas agree, as a pure state machine |
 //! | [`record`], `stored`, [`seal`] | what replicas agree on; as the store holds it; how it is encrypted |
+//! | [`durable_copy`] | the sealed password that is kept with the user in Elasticsearch |
 //! | [`near_cache`], `invalidation` | this process's cache of credentials; the store's reports of changes that keep it true |
 //! | `breaker` | a circuit breaker around the store |
 //! | `schedule` | when a record in use is next extended, confirmed and sealed anew |
@@ -32,6 +33,7 @@ mod caller;
 mod cluster;
 mod credential;
 mod day;
+pub mod durable_copy;
 mod invalidation;
 mod key;
 pub mod near_cache;
@@ -53,6 +55,7 @@ pub use caller::Caller;
 pub use cluster::{Belongs, Cluster};
 pub use credential::{Credential, Obtained, Source};
 pub use day::Day;
+pub use durable_copy::{DurableCopy, SealedCopy};
 pub use invalidation::Invalidations;
 pub use key::CacheKey;
 pub use password::Password;
@@ -61,4 +64,4 @@ pub(crate) use provisioner::{OUTCOMES, outcome};
 pub use request_context::RequestContext;
 pub use settings::Settings;
 pub use store::{Cursor, Entry, Keys, MAX_RECORD, Replaced, Store, StoreError};
-pub use user::{Existing, OtherWriter, StoreName, UserSpec};
+pub use user::{Existing, OtherWriter, Ours, StoreName, UserSpec};

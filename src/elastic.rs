@@ -13,8 +13,8 @@ use crate::cluster_client::{
     WriteLimits,
 };
 use crate::credentials::{
-    BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext,
-    StoreName, Throughput, UserSpec, WriteError,
+    BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Ours, Password, Provisioner, Refused,
+    RequestContext, StoreName, Throughput, UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
 use crate::native_user::{PasswordField, PasswordHashing, Version, dry_run};
@@ -172,7 +172,8 @@ impl Provisioner for Elastic {
             Some(user) => {
                 stamp::check(&user, &self.settings.cluster, owner)?;
                 let uuid = self.cluster_id.known().uuid;
-                Ok(Existing::Ours(stamp::stored(&user).standing(&user["roles"], uuid.as_deref())))
+                let standing = stamp::stored(&user).standing(&user["roles"], uuid.as_deref());
+                Ok(Existing::Ours(Ours { standing, copy: None }))
             }
             None => Ok(Existing::Absent),
         }

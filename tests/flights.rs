@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use elastauth::credentials::broker::Broker;
 use elastauth::credentials::seal::{self, Key, Seal};
 use elastauth::credentials::{
-    BackendStatus, CacheKey, Caller, Entry, Existing, InspectError, Login, Password, Provisioner, Replaced,
+    BackendStatus, CacheKey, Caller, Entry, Existing, InspectError, Login, Ours, Password, Provisioner, Replaced,
     RequestContext, Settings, Store, StoreError, UserSpec, WriteError,
 };
 use elastauth::credentials::{Invalidations, near_cache};
@@ -81,7 +81,7 @@ struct Users {
 
 impl Provisioner for Users {
     async fn inspect(&self, _: &Username, _: &Owner, _: &RequestContext) -> Result<Existing, InspectError> {
-        Ok(if self.writes.load(SeqCst) == 0 { Existing::Absent } else { Existing::Ours(None) })
+        Ok(if self.writes.load(SeqCst) == 0 { Existing::Absent } else { Existing::Ours(Ours::default()) })
     }
 
     async fn log_in(&self, _: &Username, _: &Password) -> Result<Login, InspectError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::agreement::Standing;
 use super::agreement::standing::outranked;
+use super::durable_copy::SealedCopy;
 use super::{Day, RequestContext};
 use crate::digest::Digest;
 use crate::identity::{Millis, Owner, Username};
@@ -31,6 +32,9 @@ pub struct UserSpec {
     pub cluster_uuid: Option<Arc<str>>,
     /// The day of the write; part of the stamp, where it makes inactivity visible.
     pub seen: Day,
+    /// The sealed password, which is stored beside the stamp, also by a write of roles alone. Without one nothing is stored, and
+    /// what was there before is removed.
+    pub copy: Option<SealedCopy>,
     /// The request that asked for the user.
     pub context: RequestContext,
 }
@@ -49,9 +53,18 @@ impl UserSpec {
 pub enum Existing {
     /// There is no such user.
     Absent,
-    /// A user with elastauth's stamp that is this owner's and enabled, with the roles that it has and what its stamp says of
-    /// them. None where the stamp has no time of the roles, or was restored from another cluster.
-    Ours(Option<Standing>),
+    /// A user with elastauth's stamp that is this owner's and enabled.
+    Ours(Ours),
+}
+
+/// What Elasticsearch has with a user of elastauth's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ours {
+    /// The roles that the user has, and what its stamp says of them. None where the stamp has no time of the roles, or was
+    /// restored from another cluster.
+    pub standing: Option<Standing>,
+    /// The sealed password that is stored beside the stamp, if there is one. Only a login shows whether it is still right.
+    pub copy: Option<SealedCopy>,
 }
 
 /// The elastauth with another store that wrote a user last.

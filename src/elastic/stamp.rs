@@ -71,8 +71,19 @@ mod tests {
             let (username, roles) = (Username::parse("ann").unwrap(), Roles::default());
             let (seen, context, mapping) = (Day::of(0), RequestContext::default(), Version::default());
             let (full_name, email, cluster_uuid) = (None, None, Some("u".into()));
-            let spec =
-                UserSpec { username, owner, roles, as_of: 7, mapping, full_name, email, cluster_uuid, seen, context };
+            let spec = UserSpec {
+                username,
+                owner,
+                roles,
+                as_of: 7,
+                mapping,
+                full_name,
+                email,
+                cluster_uuid,
+                seen,
+                copy: None,
+                context,
+            };
             of(cluster, "s", &spec)
         };
         let ours = of("c", owner("s"));

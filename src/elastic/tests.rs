@@ -91,6 +91,7 @@ fn spec() -> UserSpec {
         full_name: None,
         email: Some("e".into()),
         seen: Day::of(0),
+        copy: None,
         context,
     }
 }

@@ -12,7 +12,9 @@ use super::stamp;
 use crate::cluster_client::{
     self, Answer, Call, ClusterClient, ClusterId, ExpectedAnswer, LIST_BYTES, LIST_TIMEOUT, System,
 };
-use crate::credentials::{Existing, InspectError, Login, OtherWriter, Password, RequestContext, StoreName, UserSpec};
+use crate::credentials::{
+    Existing, InspectError, Login, OtherWriter, Ours, Password, RequestContext, StoreName, UserSpec,
+};
 use crate::identity::{Owner, Username};
 use crate::native_user::PasswordField;
 use crate::outbound::{Error, Tls};
@@ -64,7 +66,8 @@ impl Api {
             Some(user) => {
                 stamp::check(&user, &self.cluster, owner)?;
                 let uuid = self.cluster_id.known().uuid;
-                Ok(Existing::Ours(stamp::stored(&user).standing(&user[self.roles.name()], uuid.as_deref())))
+                let standing = stamp::stored(&user).standing(&user[self.roles.name()], uuid.as_deref());
+                Ok(Existing::Ours(Ours { standing, copy: None }))
             }
             None => Ok(Existing::Absent),
         }

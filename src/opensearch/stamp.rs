@@ -102,6 +102,7 @@ mod tests {
             full_name: None,
             email: Some("e".into()),
             seen: Day::of(0),
+            copy: None,
             context: RequestContext::default(),
         }
     }

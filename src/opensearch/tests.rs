@@ -98,6 +98,7 @@ fn spec(user: &str) -> UserSpec {
         full_name: None,
         email: None,
         seen: Day::of(0),
+        copy: None,
         context: RequestContext::default(),
     }
 }

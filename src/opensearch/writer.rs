@@ -10,7 +10,7 @@ use super::api::Api;
 use super::outcome::WriteOutcome;
 use super::queue::Job;
 use crate::clock::jittered;
-use crate::credentials::{Existing, InspectError, WriteError};
+use crate::credentials::{Existing, InspectError, Ours, WriteError};
 
 /// How long an inspection stays valid: a user that waited longer, for other writes or for a hash, is inspected again.
 const INSPECTION_VALID: Duration = Duration::from_millis(250);
@@ -100,7 +100,9 @@ impl Writer {
         let error = match found {
             Ok(Existing::Absent) if job.password.is_unchanged() => WriteError::Missing,
             // another replica wrote it while it waited here: the run that asked for this write has to agree on that first
-            Ok(Existing::Ours(Some(stamp))) if job.user.is_outranked_by(&stamp) => WriteError::Outranked,
+            Ok(Existing::Ours(Ours { standing: Some(stamp), .. })) if job.user.is_outranked_by(&stamp) => {
+                WriteError::Outranked
+            }
             Ok(Existing::Absent | Existing::Ours(_)) => {
                 job.inspected_at = Some(now);
                 return Some(job);

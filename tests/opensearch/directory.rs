@@ -1,6 +1,6 @@
 //! What `elastauth users` does to users of OpenSearch.
 
-use elastauth::credentials::{Day, Existing, Password, Provisioner as _};
+use elastauth::credentials::{Day, Existing, Ours, Password, Provisioner as _};
 use elastauth::users::{Directory as _, Stamp};
 use reqwest::Method;
 use serde_json::json;
@@ -43,7 +43,7 @@ async fn a_user_is_handed_over_and_given_up_with_its_password_and_attributes() {
     let (subject, mapping) = (Some("adopted".into()), elastauth::roles::Version::default());
     let stamp = Stamp { cluster, issuer, subject, as_of: 7, mapping, last_seen: None, store };
     opensearch.mark(&name("adopted"), Some(&stamp)).await.unwrap();
-    assert!(matches!(inspect("adopted").await.unwrap(), Existing::Ours(Some(_))));
+    assert!(matches!(inspect("adopted").await.unwrap(), Existing::Ours(Ours { standing: Some(_), .. })));
     inspect("another").await.unwrap_err();
     opensearch.mark(&name("adopted"), None).await.unwrap();
     inspect("adopted").await.unwrap_err();

@@ -35,6 +35,7 @@ fn spec(user: &str, roles: &[&str]) -> UserSpec {
         full_name: Some("Full Name".into()),
         email: None,
         seen: Day::of(0),
+        copy: None,
         context: server::context(),
     }
 }

@@ -1,7 +1,7 @@
 //! Users are made and changed one at a time.
 
 use elastauth::credentials::agreement::Standing;
-use elastauth::credentials::{Existing, Login, Password, Provisioner as _, StoreName, WriteError};
+use elastauth::credentials::{Existing, Login, Ours, Password, Provisioner as _, StoreName, WriteError};
 use elastauth::opensearch::{Hashing, OpenSearch, RoleField};
 use elastauth::roles::{Roles, Version};
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn a_user_is_made_with_its_stamp_and_logs_in_with_its_roles() {
     opensearch.write(&spec(user, &["developers", "viewers"]), Some(&password)).await.unwrap();
     let stands = Standing { mapping: Version::default(), as_of: 7, roles: Roles::new(["developers", "viewers"]) };
     let found = opensearch.inspect(&name(user), &owner(user), &server::context()).await.unwrap();
-    assert_eq!(found, Existing::Ours(Some(stands)));
+    assert_eq!(found, Existing::Ours(Ours { standing: Some(stands), copy: None }));
     let accepted = opensearch.log_in(&name(user), &password).await.unwrap();
     assert_eq!(accepted, accepted_with(&["developers", "viewers"]));
     let other = opensearch.log_in(&name(user), &Password::generate().unwrap()).await.unwrap();

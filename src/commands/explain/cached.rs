@@ -8,7 +8,7 @@ use elastauth::credentials::agreement::Standing;
 use elastauth::credentials::broker::{ObservedUser, PlannedWrite, Preview, StoredRecord};
 use elastauth::credentials::record::Phase;
 use elastauth::credentials::seal::{SealedBy, Which};
-use elastauth::credentials::{Existing, InspectError};
+use elastauth::credentials::{Existing, InspectError, Ours};
 use elastauth::identity::{Millis, Owner};
 use elastauth::printable::printable;
 use elastauth::roles::Roles;
@@ -107,8 +107,10 @@ fn moment(at: Millis) -> String {
 fn standing(user: &Result<Existing, InspectError>) -> String {
     match user {
         Ok(Existing::Absent) => "does not exist".into(),
-        Ok(Existing::Ours(None)) => "exists, made by elastauth for the same subject, and enabled".into(),
-        Ok(Existing::Ours(Some(Standing { roles, as_of, .. }))) => format!(
+        Ok(Existing::Ours(Ours { standing: None, .. })) => {
+            "exists, made by elastauth for the same subject, and enabled".into()
+        }
+        Ok(Existing::Ours(Ours { standing: Some(Standing { roles, as_of, .. }), .. })) => format!(
             "exists, made by elastauth for the same subject, and enabled, with the roles {roles}, as of {}",
             moment(*as_of)
         ),

@@ -4,7 +4,7 @@ use super::protocol::{Action, Event, Failure, Life, Outcome, Swap, WriteFailure}
 use super::standing::Standing;
 use super::state::{State, Step, Then};
 use crate::credentials::record::{Phase, Record};
-use crate::credentials::{Existing, Refused};
+use crate::credentials::{Existing, Ours, Refused};
 
 /// One transition. An event that does not belong to the state makes the run read again, which is always safe.
 #[must_use]
@@ -172,8 +172,8 @@ fn inspected(mut state: State, record: Record, result: Result<Existing, Failure>
             let new = record.in_phase(state.leased_to_me(false));
             state.replace(new, Life::Lease, Then::Decide)
         }
-        Ok(Existing::Absent | Existing::Ours(None)) => write(state, record),
-        Ok(Existing::Ours(Some(stamp))) => match state.outranking(&record, &stamp) {
+        Ok(Existing::Absent | Existing::Ours(Ours { standing: None, .. })) => write(state, record),
+        Ok(Existing::Ours(Ours { standing: Some(stamp), .. })) => match state.outranking(&record, &stamp) {
             Some(prevails) => adopt(state, record, prevails),
             None => write(state, record),
         },

@@ -18,8 +18,8 @@ use crate::credentials::provisioner::outcome;
 use crate::credentials::record::{LeaseHolder, Phase, Record, Written};
 use crate::credentials::stored::Current;
 use crate::credentials::{
-    CacheKey, Day, Existing, InspectError, Password, Provisioner, Refused, Replaced, RequestContext, Store, UserSpec,
-    WriteError,
+    CacheKey, Day, Existing, InspectError, Ours, Password, Provisioner, Refused, Replaced, RequestContext, Store,
+    UserSpec, WriteError,
 };
 use crate::identity::{Identity, Owner};
 use crate::roles::{Roles, Version};
@@ -254,9 +254,9 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         let mut found = inspect(owner).await;
         if or_callers && matches!(found, Err(InspectError::Refused(Refused::OtherOwner))) {
             // a stamp of the caller's says nothing about the roles of the record's owner
-            found = inspect(&self.identity.owner).await.map(|_callers| Existing::Ours(None));
+            found = inspect(&self.identity.owner).await.map(|_callers| Existing::Ours(Ours::default()));
         }
-        if let Ok(Existing::Ours(Some(stamp))) = &found {
+        if let Ok(Existing::Ours(Ours { standing: Some(stamp), .. })) = &found {
             self.shared.running.note_stamp(stamp.mapping);
         }
         found.map_err(|error| match error {
@@ -315,6 +315,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
             mapping: record.mapping,
             cluster_uuid: self.shared.provisioner.cluster().uuid,
             seen: Day::of(now_millis()),
+            copy: None,
             context: self.context.clone(),
         }
     }

@@ -8,7 +8,7 @@ use elastauth::credentials::agreement::{
     self, Entitlement, Failure, Fresh, Life, Observation, State, WriteFailure, step,
 };
 use elastauth::credentials::record::LeaseHolder;
-use elastauth::credentials::{self, Refused};
+use elastauth::credentials::{self, Ours, Refused};
 use elastauth::identity::{AsOf, Millis};
 use elastauth::roles::Version;
 
@@ -217,7 +217,9 @@ fn in_production(event: Event) -> agreement::Event {
         Event::Removed => agreement::Event::Removed,
         Event::Inspected(result) => agreement::Event::Inspected(result.map(|seen| match seen {
             Existing::Absent => credentials::Existing::Absent,
-            Existing::Ours(stamp) => credentials::Existing::Ours(stamp.map(Stamp::standing)),
+            Existing::Ours(stamp) => {
+                credentials::Existing::Ours(Ours { standing: stamp.map(Stamp::standing), copy: None })
+            }
         })),
         Event::Written(result) => agreement::Event::Written(result),
         Event::LeaseTooShort => agreement::Event::LeaseTooShort,

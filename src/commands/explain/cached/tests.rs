@@ -1,6 +1,6 @@
 use elastauth::credentials::broker;
 use elastauth::credentials::record::LeaseHolder;
-use elastauth::credentials::{CacheKey, Day, Refused, RequestContext, UserSpec};
+use elastauth::credentials::{CacheKey, Day, Ours, Refused, RequestContext, UserSpec};
 use elastauth::identity::Username;
 use elastauth::roles::Version;
 use serde_json::json;
@@ -32,7 +32,19 @@ fn write(with_password: bool) -> PlannedWrite {
     let (username, context, seen) = (Username::parse("ann").unwrap(), RequestContext::default(), Day::of(0));
     let (owner, roles) = (owner("s"), roles("dev"));
     let (mapping, cluster_uuid, full_name, email) = (Version::default(), None, None, None);
-    let user = UserSpec { username, owner, roles, as_of: 7, mapping, full_name, email, cluster_uuid, seen, context };
+    let user = UserSpec {
+        username,
+        owner,
+        roles,
+        as_of: 7,
+        mapping,
+        full_name,
+        email,
+        cluster_uuid,
+        seen,
+        copy: None,
+        context,
+    };
     PlannedWrite::Written { user: Box::new(user), with_password }
 }
 
@@ -65,7 +77,7 @@ fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
     for (record, user, next, expected) in [
         (
             held(Which::Current, Some((Phase::Confirmed, 61, "s", "dev"))),
-            Ok(Existing::Ours(None)),
+            Ok(Existing::Ours(Ours::default())),
             Ok(PlannedWrite::Served),
             "confirmed for 1m 1s, kept for 50m more, sealed with secret_key (key id a1b2c3d4)\n           \
              for the same subject\n           with the same roles, as of 2026-11-25T00:00:00Z\n\
@@ -92,7 +104,7 @@ fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
         ),
         (
             held(Which::Unknown, None),
-            Ok(Existing::Ours(None)),
+            Ok(Existing::Ours(Ours::default())),
             Err(broker::Error::OtherOwner),
             "cannot be opened, kept for 50m more, sealed with none of the keys that are configured here (key id a1b2c3d4)\n\
              user       exists, made by elastauth for the same subject, and enabled\n",

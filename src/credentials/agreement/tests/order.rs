@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::credentials::agreement::*;
 use crate::credentials::record::{LeaseHolder, Phase, Record};
-use crate::credentials::{Existing, Password};
+use crate::credentials::{Existing, Ours, Password};
 use crate::digest::Digest;
 use crate::identity::{AsOf, Millis, Owner};
 use crate::roles::{Roles, Version};
@@ -134,7 +134,7 @@ fn a_renewal_writes_no_password_and_a_repair_does() {
         assert!(matches!(action, Action::Replace(..)), "the record is leased first: {action:?}");
         let (state, action) = step(state, Event::Replaced(Swap::Yes));
         assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
-        let (state, action) = step(state, Event::Inspected(Ok(Existing::Ours(None))));
+        let (state, action) = step(state, Event::Inspected(Ok(Existing::Ours(Ours::default()))));
         assert!(matches!(action, Action::Write { with_password: with, .. } if with == with_password), "{action:?}");
         let (_, action) = step(state, Event::Written(Ok(())));
         assert_eq!(action, Action::Replace(record("a", 1, Phase::Ready), Life::Ready));
@@ -150,7 +150,7 @@ fn an_outage_in_the_middle_of_a_renewal_leaves_the_record_in_use() {
         step(state, Event::Replaced(Swap::Yes)).0
     };
     let no_look = step(leased(State::renew(ME, ready())), Event::Inspected(Err(Failure::Unavailable)));
-    let (writing, _) = step(leased(State::renew(ME, ready())), Event::Inspected(Ok(Existing::Ours(None))));
+    let (writing, _) = step(leased(State::renew(ME, ready())), Event::Inspected(Ok(Existing::Ours(Ours::default()))));
     let no_answer = step(writing, Event::Written(Err(WriteFailure::Unfinished)));
     for (state, action) in [no_look, no_answer] {
         assert_eq!(action, Action::Replace(ready(), Life::Ready));

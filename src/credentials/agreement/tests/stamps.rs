@@ -3,13 +3,13 @@
 use super::order::*;
 use crate::credentials::agreement::*;
 use crate::credentials::record::Phase;
-use crate::credentials::{Existing, Password, Refused};
+use crate::credentials::{Existing, Ours, Password, Refused};
 use crate::identity::{AsOf, Millis};
 use crate::roles::Roles;
 
 fn stamp(role: &str, as_of: Millis) -> Event {
     let stamp = Standing { mapping: THIS, as_of, roles: Roles::new([role]) };
-    Event::Inspected(Ok(Existing::Ours(Some(stamp))))
+    Event::Inspected(Ok(Existing::Ours(Ours { standing: Some(stamp), copy: None })))
 }
 
 /// The state of a run that inspects the user because the caller's record is gone.

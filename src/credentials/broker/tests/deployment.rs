@@ -11,8 +11,9 @@ use crate::credentials::agreement::Standing;
 use crate::credentials::broker::{Broker, Error};
 use crate::credentials::seal::{self, Key, Seal};
 use crate::credentials::{
-    BackendStatus, CacheKey, Caller, Cluster, Entry, Existing, InspectError, Invalidations, Login, Obtained, Password,
-    Provisioner, Replaced, RequestContext, Settings, Store, StoreError, Throughput, UserSpec, WriteError, near_cache,
+    BackendStatus, CacheKey, Caller, Cluster, Entry, Existing, InspectError, Invalidations, Login, Obtained, Ours,
+    Password, Provisioner, Replaced, RequestContext, Settings, Store, StoreError, Throughput, UserSpec, WriteError,
+    near_cache,
 };
 use crate::digest::Digest;
 use crate::identity::{AsOf, Identity, Millis, Owner, Username};
@@ -283,7 +284,7 @@ impl Provisioner for Elastic {
         let users = self.0.users.lock();
         Ok(users.get(username).map_or(Existing::Absent, |user| {
             let User { as_of, mapping, ref roles, .. } = *user;
-            Existing::Ours(Some(Standing { mapping, as_of, roles: roles.clone() }))
+            Existing::Ours(Ours { standing: Some(Standing { mapping, as_of, roles: roles.clone() }), copy: None })
         }))
     }
 
