@@ -175,6 +175,35 @@ async fn a_purge_removes_what_no_key_opens_and_only_when_told_to() {
     assert!(again.password().is_some(), "and the next request makes a new password");
 }
 
+/// Two releases run beside each other during an upgrade: the older one must not give the newer one's users other passwords.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_in_the_format_of_a_later_release_is_refused_and_stays_until_it_is_purged() {
+    let Some(bench) = Bench::new().await else { return };
+    let token = bench.issuer.token("ann", &["admins"]);
+    let (_one, first) = bench.start(OLD, &[]).await;
+    let made = first.ask(&token).await;
+    assert!(made.password().is_some(), "{made:?}");
+    let mut redis = Resp::connect(&bench.redis.address, REDIS_PASSWORD);
+    let name = key("ann");
+    let record = redis.command(&[b"GET", name.as_str().as_bytes()]).bytes().unwrap();
+    let mut set = |bytes: &[u8]| redis.command(&[b"SET", name.as_str().as_bytes(), bytes, b"KEEPTTL"]);
+    let later = [&[record[0] + 1], &record[1..]].concat();
+    set(&later);
+
+    let (two, second) = bench.start(OLD, &[]).await;
+    assert_eq!(second.ask(&token).await, Answer::Denied(503));
+    let refusal = two.process.lines().into_iter().find(|line| line.contains("Request denied")).unwrap();
+    assert!(refusal.contains("cache_format_newer") && refusal.contains("later release"), "{refusal}");
+    assert_eq!(bench.elasticsearch.history().len(), 1, "nothing was written");
+
+    set(&record);
+    assert_eq!(second.ask_patiently(&token).await, made, "the record is as it was");
+    set(&later);
+    let (ended_well, said) = bench.purge(OLD, &["--yes", "--even-all"]);
+    assert!(ended_well && said.contains("format of a later release") && said.contains("1 removed"), "{said}");
+    assert!(second.ask_patiently(&token).await.password().is_some(), "a way back to this release has a way out");
+}
+
 /// More records than one step of `SCAN` returns, and no scripts.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_acl_line_is_enough_for_a_purge() {

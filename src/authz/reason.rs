@@ -2,6 +2,7 @@
 //! the errors of the other parts map to it.
 
 use super::policy;
+use crate::credentials::seal::OpenError;
 use crate::credentials::{Refused, broker};
 use crate::identity::{KeyError, headers, token};
 
@@ -176,6 +177,9 @@ reasons! {
         "the cache does not answer: the log has the cause";
     CacheKeyUnknown: "cache_key_unknown", UNAVAILABLE,
         "the record was sealed with another `secret_key`: give every replica the same, or run `elastauth cache purge`";
+    CacheFormatNewer: "cache_format_newer", UNAVAILABLE,
+        "the record was written by a later release, in a format of its own: finish the upgrade; after a way back to this release, \
+         run `elastauth cache purge`";
     CacheOfAnotherCluster: "cache_of_another_cluster", UNAVAILABLE,
         "the record is of another Elasticsearch's user, because two deployments share a cache and a `secret_key`: give each a \
          `cluster` or a `cache.redis_db` of its own, or run `elastauth cache purge --other-clusters` after a migration";
@@ -273,7 +277,8 @@ impl From<&broker::Error> for Reason {
             E::OtherOwner => Self::UsernameTaken,
             E::Refused(refused) => (*refused).into(),
             E::Store(_) => Self::CacheUnavailable,
-            E::Unreadable(_) => Self::CacheKeyUnknown,
+            E::Unreadable(OpenError::NewerFormat) => Self::CacheFormatNewer,
+            E::Unreadable(OpenError::UnknownKey | OpenError::Broken) => Self::CacheKeyUnknown,
             E::OtherCluster => Self::CacheOfAnotherCluster,
             E::Elasticsearch(_) => Self::ElasticsearchUnavailable,
             E::Busy(_) => Self::ProvisioningBusy,

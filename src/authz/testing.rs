@@ -39,6 +39,7 @@ pub(crate) fn refusals() -> Vec<Refusal> {
         B::OtherOwner,
         B::Store(StoreError::Unavailable("down".into())),
         B::Unreadable(seal::OpenError::UnknownKey),
+        B::Unreadable(seal::OpenError::NewerFormat),
         B::OtherCluster,
         B::Elasticsearch("down".into()),
         B::Busy(Busy { again: Duration::from_secs(2) }),

@@ -45,7 +45,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let roles = roles(v);
     let cache = cache(v);
     let connection = elasticsearch::connection(v);
-    let key = key(v, &cache, connection.account.as_ref().map(|account| &account.secret));
+    let key = key(v, &cache, connection.account.as_ref());
     let elasticsearch = elasticsearch(v, connection, store_name(&key, &cache), &cluster, &roles, grpc.deadline);
     let credentials = credentials::Settings {
         expiration: v.get(&keys::cache::EXPIRATION),

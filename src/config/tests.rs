@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
-
 use std::path::Path;
+
+use secrecy::ExposeSecret as _;
 
 use super::*;
 use crate::{authz, credentials, elastic, identity, redis, telemetry};
@@ -244,11 +245,31 @@ fn the_go_service_s_file_cache_is_a_folder_and_its_key_outlives_the_process() {
     let loaded = load_text(&text, &BTreeMap::new()).unwrap();
     let Cache::File(file) = &loaded.settings.cache else { panic!("file") };
     assert_eq!(file.path, Path::new("/tmp/elastauth-cache"));
-    assert!(matches!(loaded.settings.seal.key, credentials::seal::Key::Derived(_)));
+    assert!(matches!(loaded.settings.seal.key, credentials::seal::Key::Derived { guessable: true, .. }));
     let text = format!("{BASE}cache: {{type: file}}\n");
     let loaded = load_text(&text, &BTreeMap::new()).unwrap();
     let Cache::File(file) = &loaded.settings.cache else { panic!("file") };
     assert_eq!(file.path, Path::new("/var/cache/elastauth"));
+}
+
+/// Copies of the passwords are kept with the users, and outlive records that end with the process.
+#[test]
+fn every_cache_has_a_key_that_outlives_the_process_and_the_warning_is_where_records_need_it() {
+    let secrets = |loaded: &Loaded| match &loaded.settings.seal.key {
+        credentials::seal::Key::Derived { secret, guessable } => (secret.expose_secret().to_owned(), *guessable),
+        credentials::seal::Key::Given(_) => panic!("given"),
+    };
+    let with_api_key = BASE.replace("username: elastauth, password: pw", "api_key: \"id:of-the-account\"");
+    assert_ne!(with_api_key, BASE);
+    for (base, expected) in [(BASE, ("pw".to_owned(), true)), (&with_api_key, ("id:of-the-account".to_owned(), false))]
+    {
+        for (cache, warned) in [("", false), ("memory", false), ("file", true), ("redis", true)] {
+            let loaded = load_text(base, &env(&[("CACHE_TYPE", cache)])).unwrap();
+            assert_eq!(secrets(&loaded), expected, "{cache}");
+            assert_eq!(warns(&loaded, "secret_key is not set"), warned, "{cache}");
+            assert_eq!(warns(&loaded, "passwords are not kept, sealed"), warned && expected.1, "{cache}");
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::Password;
 use crate::identity::Millis;
@@ -16,6 +18,28 @@ pub struct DurableCopy {
     pub password: Password,
     /// When the password was generated, by the clock of the process that did.
     pub born: Millis,
+}
+
+/// The sealed content. Fields that a later release adds are ignored; what an earlier one must not read gets another version of
+/// the seal.
+#[derive(Serialize, Deserialize)]
+struct Plain {
+    password: String,
+    born: Millis,
+}
+
+impl DurableCopy {
+    /// The bytes to seal.
+    pub(super) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+        let plain = Plain { password: self.password.expose().to_owned(), born: self.born };
+        serde_json::to_vec(&plain).map(Zeroizing::new)
+    }
+
+    /// Reads the bytes that a seal protected.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let Plain { password, born } = serde_json::from_slice(bytes)?;
+        Ok(Self { password: Password::known(password), born })
+    }
 }
 
 /// A sealed [`DurableCopy`]: ciphertext, which the back ends keep as base64 without padding.
@@ -61,6 +85,15 @@ impl fmt::Debug for SealedCopy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_of_a_later_release_is_read_as_far_as_it_is_known() {
+        let copy = DurableCopy { password: Password::generate().unwrap(), born: 9 };
+        let mut plain: serde_json::Value = serde_json::from_slice(&copy.encode().unwrap()).unwrap();
+        plain["of_a_later_release"] = serde_json::json!({ "x": [1] });
+        assert_eq!(DurableCopy::decode(plain.to_string().as_bytes()).unwrap(), copy);
+        assert!(!format!("{copy:?}").contains(copy.password.expose()));
+    }
 
     #[test]
     fn a_sealed_copy_is_kept_as_text_and_anything_else_is_none() {

@@ -7,7 +7,7 @@ use elastauth::app::UserPreview;
 use elastauth::credentials::agreement::Standing;
 use elastauth::credentials::broker::{ObservedUser, PlannedWrite, Preview, StoredRecord};
 use elastauth::credentials::record::Phase;
-use elastauth::credentials::seal::{SealedBy, Which};
+use elastauth::credentials::seal::{OpenError, SealedBy, Which};
 use elastauth::credentials::{Existing, InspectError, Ours};
 use elastauth::identity::{Millis, Owner};
 use elastauth::printable::printable;
@@ -52,13 +52,16 @@ fn describe(held: &StoredRecord) -> String {
     let StoredRecord { sealed_by: SealedBy { which, id }, remaining, seen } = held;
     let state = match seen.as_ref().map(|seen| (seen.phase, seen.age)) {
         Some((phase, age)) => format!("{} {}", phase_name(phase), since(age)),
-        None if *which == Which::Unknown => "cannot be opened".to_owned(),
+        None if matches!(which, Which::Unknown | Which::NewerFormat) => "cannot be opened".to_owned(),
         None => "broken, and will be replaced".to_owned(),
     };
     let key = match which {
         Which::Current => "secret_key",
         Which::Previous => "one of previous_secret_keys",
         Which::Unknown => "none of the keys that are configured here",
+        Which::NewerFormat => {
+            return format!("{state}, kept for {} more: {}", seconds(*remaining), OpenError::NewerFormat);
+        }
     };
     format!("{state}, kept for {} more, sealed with {key} (key id {id:08x})", seconds(*remaining))
 }

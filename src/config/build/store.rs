@@ -1,9 +1,11 @@
 //! Reads where credentials are stored, and the keys that they are sealed with: `cache.*`, `secret_key`.
 
 use base64::Engine as _;
-use secrecy::{ExposeSecret, SecretBox, SecretString};
+use secrecy::{ExposeSecret, SecretBox};
 
 use super::redis::redis;
+use crate::cluster_client::Account;
+use crate::cluster_client::account::Scheme;
 use crate::config::keys::{CacheKind, cache as keys};
 use crate::config::settings::Cache;
 use crate::config::values::Values;
@@ -21,9 +23,10 @@ pub(super) fn cache(v: &mut Values<'_>) -> Cache {
     }
 }
 
-/// The key that seals records. Without a `secret_key`, replicas still need the same key, and a file outlives its process, so that it
-/// is derived from the administrator's secret; where records end with the process, it is random.
-pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: Option<&SecretString>) -> seal::Key {
+/// The key that seals records and durable copies. Replicas need the same one, and what it sealed outlives the process: a file,
+/// and the copies in the back end, also where the records end with the process. So without a `secret_key` it is derived from the
+/// secret of the administrator's account.
+pub(super) fn key(v: &mut Values<'_>, cache: &Cache, account: Option<&Account>) -> seal::Key {
     if let Some(text) = v.get(&keys::SECRET_KEY) {
         let bytes = decode_key(text.expose_secret());
         if bytes.is_none() {
@@ -34,14 +37,22 @@ pub(super) fn key(v: &mut Values<'_>, cache: &Cache, password: Option<&SecretStr
         }
         return seal::Key::Given(SecretBox::new(Box::new(bytes.unwrap_or_default())));
     }
-    if let (Cache::Redis(_) | Cache::File(_), Some(password)) = (cache, password) {
-        v.warnings.push(
-            "secret_key is not set: records are sealed with a key that is derived from the administrator's secret, and become \
-             unreadable when that secret changes"
-                .into(),
-        );
-        return seal::Key::Derived(password.clone());
+    if let Some(Account { scheme, secret, .. }) = account {
+        let guessable = matches!(scheme, Scheme::Basic { .. });
+        if matches!(cache, Cache::Redis(_) | Cache::File(_)) {
+            let mut warning =
+                "secret_key is not set: records are sealed with a key that is derived from the administrator's \
+                               secret, and become unreadable when that secret changes"
+                    .to_owned();
+            if guessable {
+                warning += "; and passwords are not kept, sealed, with the users, so that a loss of the cache costs a write for \
+                            each of them";
+            }
+            v.warnings.push(warning);
+        }
+        return seal::Key::Derived { secret: secret.clone(), guessable };
     }
+    // the configuration is refused: it has no account
     let mut bytes = [0_u8; 32];
     if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).is_err() {
         v.problem(&keys::SECRET_KEY, "is required: the operating system gives no randomness");
@@ -61,7 +72,7 @@ pub(super) fn store_name(key: &seal::Key, cache: &Cache) -> StoreName {
             StoreName { name, mark }
         }
         // a mark made with a key that is derived from a password would let passwords be tried
-        (seal::Key::Given(_) | seal::Key::Derived(_), _) => name.as_str().into(),
+        (seal::Key::Given(_) | seal::Key::Derived { .. }, _) => name.as_str().into(),
     }
 }
 

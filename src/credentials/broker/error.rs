@@ -15,7 +15,7 @@ pub enum Error {
     /// The store does not answer. Without it nothing is written to Elasticsearch.
     #[error("the cache is unavailable: {0}")]
     Store(#[from] StoreError),
-    /// The record was sealed with another key.
+    /// The record was sealed with another key, or by a later release in a format of its own.
     #[error("{0}")]
     Unreadable(OpenError),
     /// The record belongs to the users of another cluster.

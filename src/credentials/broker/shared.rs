@@ -68,7 +68,9 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
         let opened = self.seal.open(key, &entry.bytes).map(|plain| Written::decode(&plain));
         let written = match opened {
             Ok(Ok(written)) => written,
-            Err(OpenError::UnknownKey) => return Err(Error::Unreadable(OpenError::UnknownKey)),
+            Err(unreadable @ (OpenError::UnknownKey | OpenError::NewerFormat)) => {
+                return Err(Error::Unreadable(unreadable));
+            }
             Ok(Err(_)) | Err(OpenError::Broken) => {
                 if self.limits.broken.begin(key, BROKEN_JUST_NOW) {
                     tracing::warn!(cacheKey = key.as_str(), "the cached record is broken and will be replaced");

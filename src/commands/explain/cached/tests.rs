@@ -1,5 +1,6 @@
 use elastauth::credentials::broker;
 use elastauth::credentials::record::LeaseHolder;
+use elastauth::credentials::seal::OpenError;
 use elastauth::credentials::{CacheKey, Day, Ours, Refused, RequestContext, UserSpec};
 use elastauth::identity::Username;
 use elastauth::roles::Version;
@@ -108,6 +109,13 @@ fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
             Err(broker::Error::OtherOwner),
             "cannot be opened, kept for 50m more, sealed with none of the keys that are configured here (key id a1b2c3d4)\n\
              user       exists, made by elastauth for the same subject, and enabled\n",
+        ),
+        (
+            held(Which::NewerFormat, None),
+            Ok(Existing::Absent),
+            Err(broker::Error::Unreadable(OpenError::NewerFormat)),
+            "cannot be opened, kept for 50m more: the record is in the format of a later release of elastauth\n\
+             user       does not exist\n",
         ),
         (
             held(Which::Current, None),
