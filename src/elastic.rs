@@ -13,8 +13,8 @@ use crate::cluster_client::{
     WriteLimits,
 };
 use crate::credentials::{
-    BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Ours, Password, Provisioner, Refused,
-    RequestContext, StoreName, Throughput, UserSpec, WriteError,
+    BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, Refused, RequestContext,
+    StoreName, Throughput, UserSpec, WriteError,
 };
 use crate::identity::{Owner, Username};
 use crate::native_user::{PasswordField, PasswordHashing, Version, dry_run};
@@ -138,9 +138,10 @@ impl Elastic {
         self.send(&call, ends.saturating_duration_since(Instant::now())).await
     }
 
-    /// The path and the body of a write of this user, without the password.
+    /// The path and the body of a write of this user, without the password and its sealed form.
     pub(crate) fn preview(&self, user: &UserSpec) -> (String, Value) {
-        let body = body::put(&self.settings.cluster, &self.settings.store.mark, user, &PasswordField::Unchanged);
+        let mut body = body::put(&self.settings.cluster, &self.settings.store.mark, user, &PasswordField::Unchanged);
+        stamp::hide_secret(&mut body);
         (format!("/_security/user/{}", user.username), body)
     }
 
@@ -172,8 +173,7 @@ impl Provisioner for Elastic {
             Some(user) => {
                 stamp::check(&user, &self.settings.cluster, owner)?;
                 let uuid = self.cluster_id.known().uuid;
-                let standing = stamp::stored(&user).standing(&user["roles"], uuid.as_deref());
-                Ok(Existing::Ours(Ours { standing, copy: None }))
+                Ok(Existing::Ours(stamp::stored(&user).ours(&user["roles"], uuid.as_deref())))
             }
             None => Ok(Existing::Absent),
         }

@@ -11,4 +11,4 @@ pub use password::Hashing;
 
 pub(crate) use hash::Version;
 pub(crate) use password::{PasswordField, PasswordHashing};
-pub(crate) use stamp::{Entries, MANAGER, RELEASED, StoredStamp, entries_of, entries_of_write};
+pub(crate) use stamp::{Entries, MANAGER, RELEASED, SECRET, SECRET_SHOWN, StoredStamp, entries_of, entries_of_write};

@@ -168,6 +168,7 @@ async fn users_are_disabled_deleted_released_and_rebound_and_their_records_go() 
     for user in ["idle", "gone", "free", "moved", "stays"] {
         assert!(checker.ask(&token(user)).await.password().is_some());
         assert!(bench.cached(user));
+        bench.change(user, |user| user.metadata["elastauth"]["secret"] = "c2VhbGVk".into());
     }
     bench.change("idle", |user| user.metadata["elastauth"]["last_seen"] = "2020-02-20".into());
     bench.seed("person", &["viewer"], json!({}));
@@ -180,6 +181,7 @@ async fn users_are_disabled_deleted_released_and_rebound_and_their_records_go() 
     let (ended_well, lines, _) = bench.users(&["disable", "--inactive-for", "30d", "--yes"]).await;
     assert!(ended_well && outcomes(&lines) == [("idle", "done")], "{lines}");
     assert!(!bench.elasticsearch.user("idle").unwrap().enabled && !bench.cached("idle"));
+    assert_eq!(bench.stamp("idle")["secret"], "c2VhbGVk", "an enabled one has its password again");
     until("the refusal", || async { checker.ask(&token("idle")).await == Answer::Denied(403) }).await;
     assert!(!bench.elasticsearch.user("idle").unwrap().enabled, "a user that an administrator disabled stays disabled");
 
@@ -193,14 +195,23 @@ async fn users_are_disabled_deleted_released_and_rebound_and_their_records_go() 
     assert!(bench.users(&["release", "free", "--yes"]).await.0);
     let after = bench.elasticsearch.user("free").unwrap();
     assert_eq!((after.password, after.roles, after.enabled), (before.password, before.roles, true));
+    assert_eq!(bench.stamp("free")["secret"], "", "and elastauth knows the password no more");
     until("the refusal", || async { checker.ask(&token("free")).await == Answer::Denied(403) }).await;
 
     let mut moved = bench.issuer.claims("moved", &["developers"], 0);
     moved["sub"] = "id-at-the-new-provider".into();
     let moved = bench.issuer.sign(&moved);
     assert_eq!(checker.ask(&moved).await, Answer::Denied(403));
+    let before = bench.elasticsearch.user("moved").unwrap();
     assert!(bench.users(&["rebind", "moved", "--subject", "id-at-the-new-provider", "--yes"]).await.0);
+    assert_eq!(bench.stamp("moved")["secret"], "", "the former owner may know the password");
+    assert_eq!(
+        bench.elasticsearch.user("moved").unwrap().password,
+        before.password,
+        "which is right until the next request"
+    );
     until("the new owner", || async { checker.ask(&moved).await.password().is_some() }).await;
+    assert_ne!(bench.elasticsearch.user("moved").unwrap().password, before.password);
     assert_eq!(bench.stamp("moved")["subject"], "id-at-the-new-provider");
     assert_eq!(checker.ask(&token("moved")).await, Answer::Denied(403), "the old one is out");
     assert!(checker.ask(&token("stays")).await.password().is_some() && bench.cached("stays"));

@@ -87,7 +87,7 @@ impl Directory for Elastic {
         let user = user.map_err(|error| DirectoryError(error.to_string()))?;
         let user = user.ok_or_else(|| DirectoryError("the user was deleted meanwhile".into()))?;
         let mut metadata: Map<String, Value> = user["metadata"].as_object().cloned().unwrap_or_default();
-        metadata.extend(stamp::marks(stamp));
+        stamp::mark(&mut metadata, stamp);
         let body = json!({
             "roles": user["roles"],
             "full_name": user["full_name"],

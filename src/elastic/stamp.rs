@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::credentials::{Refused, UserSpec};
 use crate::identity::Owner;
-use crate::native_user::{Entries, MANAGER, RELEASED, StoredStamp, entries_of, entries_of_write};
+use crate::native_user::{Entries, MANAGER, RELEASED, SECRET, SECRET_SHOWN, StoredStamp, entries_of, entries_of_write};
 use crate::users::Stamp;
 
 /// The metadata of a write. Every key is written every time: a write without a password merges `metadata`, and a key that is
@@ -18,10 +18,24 @@ fn section(entries: Entries) -> Value {
     entries.into_iter().map(|(name, value)| (name, known(value))).collect()
 }
 
-/// The keys of `metadata` that make a user elastauth's, or no longer elastauth's.
-pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
-    let Some(stamp) = stamp else { return Map::from_iter([("managed_by".to_owned(), RELEASED.into())]) };
-    Map::from_iter([("managed_by".to_owned(), MANAGER.into()), ("elastauth".to_owned(), section(entries_of(stamp)))])
+/// Puts into a user's `metadata` what makes it elastauth's, or no longer elastauth's. Either way its sealed password goes.
+pub(super) fn mark(metadata: &mut Map<String, Value>, stamp: Option<&Stamp>) {
+    let manager = if stamp.is_some() { MANAGER } else { RELEASED };
+    metadata.insert("managed_by".to_owned(), manager.into());
+    if let Some(stamp) = stamp {
+        metadata.insert("elastauth".to_owned(), section(entries_of(stamp)));
+    } else if let Some(secret) = metadata.get_mut("elastauth").and_then(|section| section.get_mut(SECRET)) {
+        // emptied and not left out: what a write without a password leaves out stays
+        *secret = "".into();
+    }
+}
+
+/// Hides the sealed password in a body that is shown to a person.
+pub(super) fn hide_secret(body: &mut Value) {
+    let secret = body.pointer_mut("/metadata/elastauth/secret").filter(|secret| **secret != "");
+    if let Some(secret) = secret {
+        *secret = SECRET_SHOWN.into();
+    }
 }
 
 /// The stamp of a user, as a `GET` of the user or a login shows it.
@@ -41,6 +55,7 @@ pub(super) fn stored(user: &Value) -> StoredStamp<'_> {
         mapping: text("mapping"),
         mapping_since: stamp["mapping_since"].as_u64(),
         last_seen: text("last_seen"),
+        secret: text(SECRET),
     }
 }
 
@@ -147,13 +162,18 @@ mod tests {
         };
         let owner = |subject: &str| Owner { issuer: "https://i".into(), subject: subject.into() };
         for (stamp, ours, others) in [(bound(Some("s")), true, false), (bound(None), true, true)] {
-            let mut user = json!({ "enabled": true, "metadata": { "team": "x" } });
-            user["metadata"].as_object_mut().unwrap().extend(marks(Some(&stamp)));
+            let mut user = json!({ "enabled": true, "metadata": { "team": "x", "elastauth": { "secret": "AQID" } } });
+            assert!(stored(&user).ours(&user["roles"], None).copy.is_some());
+            mark(user["metadata"].as_object_mut().unwrap(), Some(&stamp));
             assert_eq!(stored(&user).read(), Some(stamp));
+            // the next owner must not get the password that the former one had, and an update merges
+            assert_eq!(user["metadata"]["elastauth"]["secret"], "");
+            user["metadata"]["elastauth"]["secret"] = "AQID".into();
             assert_eq!(check(&user, "c", &owner("s")).is_ok(), ours);
             assert_eq!(check(&user, "c", &owner("t")).is_ok(), others);
-            user["metadata"].as_object_mut().unwrap().extend(marks(None));
+            mark(user["metadata"].as_object_mut().unwrap(), None);
             assert_eq!(stored(&user).read(), None);
+            assert_eq!(user["metadata"]["elastauth"]["secret"], "");
             assert_eq!(check(&user, "c", &owner("s")), Err(Refused::NotOurs));
             assert_eq!(user["metadata"]["team"], "x");
         }

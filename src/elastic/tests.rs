@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::*;
 use crate::cluster_client::account::Scheme;
-use crate::credentials::Day;
+use crate::credentials::{Day, Ours, SealedCopy};
 use crate::digest::Digest;
 use crate::outbound::Tls;
 use crate::roles::Version;
@@ -159,10 +159,46 @@ async fn a_write_sends_roles_stamp_and_enabled_and_the_password_only_when_told_t
     let mark = Digest::of(["redis here"]).to_string();
     let stamp = json!({ "cluster": "c", "cluster_uuid": "u", "store": mark, "issuer": "i", "subject": "s",
                         "unbound": false, "as_of": 7, "mapping": "00000000000000ff", "mapping_since": 3,
-                        "last_seen": "1970-01-01" });
+                        "last_seen": "1970-01-01", "secret": "" });
     assert_eq!(body["metadata"]["elastauth"], stamp);
     assert!(!body.to_string().contains("redis here"), "every user may read its own metadata");
     assert!(!requests[1].2.contains("password"));
+}
+
+/// A write without a password merges `metadata`, so that a sealed password that is left out would stay.
+#[tokio::test]
+async fn the_sealed_password_is_written_with_and_without_the_password_and_found_again() {
+    let user = Arc::new(Mutex::new(Value::Null));
+    let kept = Arc::clone(&user);
+    let server = scripted(move |_, body| match body {
+        Value::Object(_) => {
+            *kept.lock() = body.clone();
+            (200, json!({ "created": true }))
+        }
+        _ => (200, json!({ "ann": *kept.lock() })),
+    })
+    .await;
+    let (elastic, password) = (elastic(vec![server.url.clone()]), Password::generate().unwrap());
+    let copy = |byte| SealedCopy::new(vec![byte; 100]);
+    for (copy, password) in [(copy(1), Some(&password)), (copy(2), None), (None, None), (copy(3), None)] {
+        let text = copy.as_ref().map_or(String::new(), SealedCopy::to_text);
+        elastic.write(&UserSpec { copy: copy.clone(), ..spec() }, password).await.unwrap();
+        assert_eq!(user.lock()["metadata"]["elastauth"]["secret"], text);
+        let found = elastic.inspect(&name("ann"), &owner(), &RequestContext::default()).await.unwrap();
+        let Existing::Ours(found) = found else { panic!("{found:?}") };
+        assert_eq!(found.copy, copy);
+        assert_eq!(found.standing.map(|standing| standing.as_of), Some(7));
+    }
+    user.lock()["metadata"]["elastauth"]["secret"] = "edited by hand".into();
+    let found = elastic.inspect(&name("ann"), &owner(), &RequestContext::default()).await.unwrap();
+    assert!(matches!(found, Existing::Ours(Ours { copy: None, standing: Some(_) })), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_write_that_is_shown_to_a_person_has_the_sealed_password_hidden() {
+    let elastic = elastic(vec![server(200, CREATED).await.url]);
+    let shown = |copy| elastic.preview(&UserSpec { copy, ..spec() }).1["metadata"]["elastauth"]["secret"].clone();
+    assert_eq!((shown(SealedCopy::new(vec![1; 100])), shown(None)), ("(sealed)".into(), "".into()));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::credentials::agreement::Standing;
-use crate::credentials::{Day, OtherWriter, Refused, StoreName, UserSpec};
+use crate::credentials::{Day, OtherWriter, Ours, Refused, SealedCopy, StoreName, UserSpec};
 use crate::digest::Digest;
 use crate::identity::{Millis, Owner};
 use crate::roles::{Roles, Version};
@@ -14,6 +14,11 @@ use crate::users::Stamp;
 pub(crate) const MANAGER: &str = "elastauth";
 /// The same for a user that `elastauth users release` gave up. The rest of its stamp stays, and shows the former owner.
 pub(crate) const RELEASED: &str = "released";
+
+/// The entry with the user's sealed password, beside those of the stamp itself.
+pub(crate) const SECRET: &str = "secret";
+/// What stands for the sealed password where a write is shown to a person.
+pub(crate) const SECRET_SHOWN: &str = "(sealed)";
 
 /// The entries of a stamp by their names; `null` where nothing is known.
 pub(crate) type Entries = Vec<(&'static str, Value)>;
@@ -31,10 +36,12 @@ pub(crate) fn entries_of_write(cluster: &str, store: &str, user: &UserSpec) -> E
         ("mapping", user.mapping.digest.to_string().into()),
         ("mapping_since", user.mapping.since.into()),
         ("last_seen", user.seen.to_string().into()),
+        (SECRET, user.copy.as_ref().map_or(Value::Null, |copy| copy.to_text().into())),
     ]
 }
 
-/// A stamp that an administrator's command puts on a user.
+/// A stamp that an administrator's command puts on a user. It takes the sealed password off: the former owner may have seen the
+/// password, and the next one is to get another.
 pub(crate) fn entries_of(stamp: &Stamp) -> Entries {
     vec![
         ("cluster", stamp.cluster.as_str().into()),
@@ -46,6 +53,7 @@ pub(crate) fn entries_of(stamp: &Stamp) -> Entries {
         ("mapping", stamp.mapping.digest.to_string().into()),
         ("mapping_since", stamp.mapping.since.into()),
         ("last_seen", stamp.day().to_string().into()),
+        (SECRET, Value::Null),
     ]
 }
 
@@ -65,6 +73,7 @@ pub(crate) struct StoredStamp<'a> {
     pub(crate) mapping: Option<&'a str>,
     pub(crate) mapping_since: Option<u64>,
     pub(crate) last_seen: Option<&'a str>,
+    pub(crate) secret: Option<&'a str>,
 }
 
 impl StoredStamp<'_> {
@@ -108,6 +117,11 @@ impl StoredStamp<'_> {
         let as_of = self.as_of().filter(|as_of| *as_of > 0 && !self.unbound && !restored)?;
         let roles = Roles::new(roles.as_array()?.iter().filter_map(Value::as_str));
         Some(Standing { mapping: self.mapping(), as_of, roles })
+    }
+
+    /// What a user with these roles has, which [`StoredStamp::check`] called this owner's.
+    pub(crate) fn ours(&self, roles: &Value, uuid: Option<&str>) -> Ours {
+        Ours { standing: self.standing(roles, uuid), copy: self.secret.and_then(SealedCopy::parse) }
     }
 
     /// The elastauth with another store than ours that last wrote the user, if one did.

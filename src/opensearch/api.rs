@@ -12,9 +12,7 @@ use super::stamp;
 use crate::cluster_client::{
     self, Answer, Call, ClusterClient, ClusterId, ExpectedAnswer, LIST_BYTES, LIST_TIMEOUT, System,
 };
-use crate::credentials::{
-    Existing, InspectError, Login, OtherWriter, Ours, Password, RequestContext, StoreName, UserSpec,
-};
+use crate::credentials::{Existing, InspectError, Login, OtherWriter, Password, RequestContext, StoreName, UserSpec};
 use crate::identity::{Owner, Username};
 use crate::native_user::PasswordField;
 use crate::outbound::{Error, Tls};
@@ -66,8 +64,7 @@ impl Api {
             Some(user) => {
                 stamp::check(&user, &self.cluster, owner)?;
                 let uuid = self.cluster_id.known().uuid;
-                let standing = stamp::stored(&user).standing(&user[self.roles.name()], uuid.as_deref());
-                Ok(Existing::Ours(Ours { standing, copy: None }))
+                Ok(Existing::Ours(stamp::stored(&user).ours(&user[self.roles.name()], uuid.as_deref())))
             }
             None => Ok(Existing::Absent),
         }
@@ -190,7 +187,9 @@ impl Api {
     }
 
     pub(super) fn preview(&self, user: &UserSpec) -> (String, Value) {
-        (format!("/{}", path(Some(&user.username)).join("/")), self.body(user, &PasswordField::Unchanged))
+        let mut body = self.body(user, &PasswordField::Unchanged);
+        stamp::hide_secret(&mut body["attributes"]);
+        (format!("/{}", path(Some(&user.username)).join("/")), body)
     }
 
     fn body(&self, user: &UserSpec, password: &PasswordField) -> Value {

@@ -84,7 +84,7 @@ impl OpenSearch {
                 let user =
                     self.one(name).await?.ok_or_else(|| DirectoryError("the user was deleted meanwhile".into()))?;
                 let mut attributes: Map<String, Value> = user["attributes"].as_object().cloned().unwrap_or_default();
-                attributes.extend(stamp::marks(*stamp));
+                stamp::mark(&mut attributes, *stamp);
                 let at = format!("/{name}/attributes");
                 let body = json!([{ "op": "replace", "path": at, "value": attributes }]);
                 Ok(api.change(Method::PATCH, None, Some(&body), left()).await)

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::credentials::{Refused, UserSpec};
 use crate::identity::Owner;
-use crate::native_user::{Entries, MANAGER, RELEASED, StoredStamp, entries_of, entries_of_write};
+use crate::native_user::{Entries, MANAGER, RELEASED, SECRET, SECRET_SHOWN, StoredStamp, entries_of, entries_of_write};
 use crate::users::Stamp;
 
 const MANAGED_BY: &str = "elastauth.io/managed-by";
@@ -36,10 +36,19 @@ pub(super) fn of(cluster: &str, store: &str, user: &UserSpec) -> Map<String, Val
     std::iter::once(managed).chain(attributes(entries_of_write(cluster, store, user))).chain(names).collect()
 }
 
-/// The attributes that make a user elastauth's, or no longer elastauth's.
-pub(super) fn marks(stamp: Option<&Stamp>) -> Map<String, Value> {
-    let Some(stamp) = stamp else { return Map::from_iter([(MANAGED_BY.to_owned(), RELEASED.into())]) };
-    std::iter::once((MANAGED_BY.to_owned(), MANAGER.into())).chain(attributes(entries_of(stamp))).collect()
+/// Puts into a user's attributes what makes it elastauth's, or no longer elastauth's. Either way its sealed password goes.
+pub(super) fn mark(user: &mut Map<String, Value>, stamp: Option<&Stamp>) {
+    let manager = if stamp.is_some() { MANAGER } else { RELEASED };
+    user.insert(MANAGED_BY.to_owned(), manager.into());
+    user.remove(&attribute(SECRET));
+    user.extend(attributes(stamp.map(entries_of).unwrap_or_default()));
+}
+
+/// Hides the sealed password in attributes that are shown to a person.
+pub(super) fn hide_secret(attributes: &mut Value) {
+    if let Some(secret) = attributes.get_mut(attribute(SECRET)) {
+        *secret = SECRET_SHOWN.into();
+    }
 }
 
 /// The stamp of a user, as a `GET` shows it.
@@ -58,6 +67,7 @@ pub(super) fn stored(user: &Value) -> StoredStamp<'_> {
         mapping: text("mapping"),
         mapping_since: text("mapping_since").and_then(|since| since.parse().ok()),
         last_seen: text("last_seen"),
+        secret: text(SECRET),
     }
 }
 
@@ -78,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::agreement::Standing;
-    use crate::credentials::{Day, RequestContext};
+    use crate::credentials::{Day, RequestContext, SealedCopy};
     use crate::digest::Digest;
     use crate::identity::Username;
     use crate::roles::{Roles, Version};
@@ -174,14 +184,33 @@ mod tests {
             let last_seen = Day::parse("2026-11-25");
             let mapping = Version { since: 3, digest: Digest(255) };
             let stamp = Stamp { cluster: "c".into(), issuer, subject, as_of: 7, mapping, last_seen, store };
+            let secret = || ("elastauth.io/secret".to_owned(), json!("AQID"));
             let mut user = json!({ "attributes": { "team": "x" } });
-            user["attributes"].as_object_mut().unwrap().extend(marks(Some(&stamp)));
+            user["attributes"].as_object_mut().unwrap().extend([secret()]);
+            assert!(stored(&user).ours(&user["backend_roles"], None).copy.is_some());
+            mark(user["attributes"].as_object_mut().unwrap(), Some(&stamp));
             assert_eq!(stored(&user).read(), Some(stamp.clone()));
+            // the next owner must not get the password that the former one had
+            assert_eq!(user["attributes"].get("elastauth.io/secret"), None);
+            user["attributes"].as_object_mut().unwrap().extend([secret()]);
             assert_eq!(check(&user, "c", &spec("s").owner), Ok(()));
             assert_eq!(check(&user, "c", &spec("t").owner).is_ok(), stamp.subject.is_none());
-            user["attributes"].as_object_mut().unwrap().extend(marks(None));
+            mark(user["attributes"].as_object_mut().unwrap(), None);
             assert_eq!((stored(&user).read(), &user["attributes"]["team"]), (None, &json!("x")));
             assert_eq!(check(&user, "c", &spec("s").owner), Err(Refused::NotOurs));
+            assert_eq!(user["attributes"].get("elastauth.io/secret"), None);
+        }
+    }
+
+    #[test]
+    fn the_sealed_password_is_an_attribute_that_is_hidden_where_people_see_it() {
+        for copy in [SealedCopy::new(vec![1; 100]), None] {
+            let written = of("c", "s", &UserSpec { copy: copy.clone(), ..spec("s") });
+            let mut user = json!({ "backend_roles": [], "attributes": written });
+            assert_eq!(stored(&user).ours(&user["backend_roles"], None).copy, copy);
+            hide_secret(&mut user["attributes"]);
+            let shown = copy.map(|_| json!("(sealed)"));
+            assert_eq!(user["attributes"].get("elastauth.io/secret"), shown.as_ref());
         }
     }
 }

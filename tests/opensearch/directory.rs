@@ -45,7 +45,15 @@ async fn a_user_is_handed_over_and_given_up_with_its_password_and_attributes() {
     opensearch.mark(&name("adopted"), Some(&stamp)).await.unwrap();
     assert!(matches!(inspect("adopted").await.unwrap(), Existing::Ours(Ours { standing: Some(_), .. })));
     inspect("another").await.unwrap_err();
+    let secret = || async { node.user("adopted").await["attributes"].get("elastauth.io/secret").cloned() };
+    let sealed = json!([{ "op": "add", "path": "/attributes/elastauth.io~1secret", "value": "c2VhbGVk" }]);
+    assert_eq!(node.by_hand(Method::PATCH, "adopted", Some(sealed.clone())).await.0, 200);
+    assert_eq!(secret().await, Some("c2VhbGVk".into()));
+    opensearch.mark(&name("adopted"), Some(&Stamp { subject: Some("next".into()), ..stamp })).await.unwrap();
+    assert_eq!(secret().await, None, "the next owner does not get the password that the former one had");
+    assert_eq!(node.by_hand(Method::PATCH, "adopted", Some(sealed)).await.0, 200);
     opensearch.mark(&name("adopted"), None).await.unwrap();
+    assert_eq!(secret().await, None);
     inspect("adopted").await.unwrap_err();
     let user = node.user("adopted").await;
     assert_eq!((&user["attributes"]["team"], &user["backend_roles"]), (&json!("x"), &json!(["by-hand"])));

@@ -1,7 +1,9 @@
 //! Users are made and changed one at a time.
 
 use elastauth::credentials::agreement::Standing;
-use elastauth::credentials::{Existing, Login, Ours, Password, Provisioner as _, StoreName, WriteError};
+use elastauth::credentials::{
+    Existing, Login, Ours, Password, Provisioner as _, SealedCopy, StoreName, UserSpec, WriteError,
+};
 use elastauth::opensearch::{Hashing, OpenSearch, RoleField};
 use elastauth::roles::{Roles, Version};
 use serde_json::json;
@@ -37,8 +39,18 @@ async fn a_user_is_made_with_its_stamp_and_logs_in_with_its_roles() {
 async fn a_change_of_roles_keeps_the_password_and_one_of_nobody_says_so() {
     let Some(node) = server::node().await else { return };
     let (opensearch, password) = (node.provisioner(), Password::generate().unwrap());
-    opensearch.write(&spec("changed", &["one"]), Some(&password)).await.unwrap();
+    let copy = |byte| SealedCopy::new(vec![byte; 120]);
+    let found =
+        async || match opensearch.inspect(&name("changed"), &owner("changed"), &server::context()).await.unwrap() {
+            Existing::Ours(ours) => ours.copy,
+            Existing::Absent => panic!("absent"),
+        };
+    opensearch.write(&UserSpec { copy: copy(1), ..spec("changed", &["one"]) }, Some(&password)).await.unwrap();
+    assert_eq!(found().await, copy(1));
+    opensearch.write(&UserSpec { copy: copy(2), ..spec("changed", &["two"]) }, None).await.unwrap();
+    assert_eq!(found().await, copy(2), "the sealed password is written with the roles, too");
     opensearch.write(&spec("changed", &["two"]), None).await.unwrap();
+    assert_eq!(found().await, None);
     let accepted = opensearch.log_in(&name("changed"), &password).await.unwrap();
     assert_eq!(accepted, accepted_with(&["two"]), "the old password, and the new roles");
     assert_eq!(node.user("changed").await["attributes"]["elastauth.io/subject"], "changed", "the stamp is sent again");

@@ -271,14 +271,16 @@ mod tests {
     #[tokio::test]
     async fn users_are_created_replaced_and_updated_as_elasticsearch_does() {
         let server = Elasticsearch::start().await;
-        let full = json!({ "password": "secret-1", "roles": ["a"], "email": "e", "metadata": { "k": 1 } });
+        let full =
+            json!({ "password": "secret-1", "roles": ["a"], "email": "e", "metadata": { "k": { "a": 1, "b": 1 } } });
         assert_eq!(put(&server, "ann", full).await, (200, json!({ "created": true })));
         assert_eq!(log_in(&server, "ann", "secret-1").await, 200);
         assert_eq!(log_in(&server, "ann", "wrong").await, 401);
-        let update = json!({ "roles": ["b"], "metadata": { "l": 2 } });
+        let update = json!({ "roles": ["b"], "metadata": { "k": { "b": 2 }, "l": 2 } });
         assert_eq!(put(&server, "ann", update).await, (200, json!({ "created": false })));
         let user = server.user("ann").unwrap();
-        assert_eq!((user.roles, user.email, user.metadata.len()), (vec!["b".to_owned()], Value::Null, 2));
+        assert_eq!((user.roles, user.email), (vec!["b".to_owned()], Value::Null));
+        assert_eq!(Value::from(user.metadata), json!({ "k": { "a": 1, "b": 2 }, "l": 2 }), "objects are merged, too");
         assert_eq!(log_in(&server, "ann", "secret-1").await, 200, "the password stays");
         let disable = json!({ "roles": ["b"], "enabled": false });
         assert_eq!(put(&server, "ann", disable).await.0, 200);

@@ -112,6 +112,18 @@ fn hash_of_ten_rounds(hash: &str) -> Result<String, Refused> {
     }
 }
 
+/// As an update of a document merges (`XContentHelper.update`): objects within objects, too.
+fn merged(mut before: Map<String, Value>, changes: Map<String, Value>) -> Map<String, Value> {
+    for (key, change) in changes {
+        let change = match (before.remove(&key), change) {
+            (Some(Value::Object(before)), Value::Object(changes)) => merged(before, changes).into(),
+            (_, change) => change,
+        };
+        before.insert(key, change);
+    }
+    before
+}
+
 impl Users {
     /// Applies a PUT. Returns whether the user was created, or why the PUT is refused.
     pub fn put(&mut self, name: &str, body: &Value) -> Result<bool, Refused> {
@@ -153,7 +165,7 @@ impl Users {
                 return Err(illegal("password must be specified unless you are updating an existing user"));
             }
             // an update without a password merges, a write with one replaces the whole document
-            (None, Some(before)) => before.metadata.clone().into_iter().chain(metadata).collect(),
+            (None, Some(before)) => merged(before.metadata.clone(), metadata),
             (Some(_), _) => metadata,
         };
         let user = User {
