@@ -46,6 +46,12 @@ impl MemoryStore {
         Self { settings, entries: Entries::default() }
     }
 
+    /// Loses everything.
+    #[cfg(test)]
+    pub(crate) fn clear(&self) {
+        self.entries.lock().clear();
+    }
+
     /// Runs an operation on the entries, after removing the one under this key if it has expired.
     fn with<T>(&self, key: &CacheKey, run: impl FnOnce(&mut HashMap<CacheKey, Held>) -> T) -> T {
         let mut entries = self.entries.lock();

@@ -48,6 +48,13 @@ impl Roles {
         Self(self.0.iter().filter(|name| other.contains(name)).cloned().collect())
     }
 
+    /// The roles that are in one of the sets.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let all: BTreeSet<Arc<str>> = self.0.iter().chain(&*other.0).cloned().collect();
+        Self(all.into_iter().collect())
+    }
+
     /// Whether the set has no role.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -34,7 +34,7 @@ mod state;
 mod step;
 
 pub use entitlement::{Entitlement, Observation};
-pub use protocol::{Action, Event, Failure, Fresh, Life, Outcome, Swap, WriteFailure};
+pub use protocol::{Action, Event, Failure, Fresh, Inspected, Life, Outcome, Swap, WriteFailure};
 pub use standing::Standing;
 pub use state::State;
 pub use step::step;

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::admission::Admission;
@@ -11,15 +12,17 @@ use super::breaker::Breaker;
 use super::credential::user_of;
 use super::invalidation::ReadVersion;
 use super::near_cache::{CachedCredential, Lookup, NearCache};
-use super::record::{LeaseHolder, Record};
-use super::schedule::MaintenanceSchedule;
+use super::record::{LeaseHolder, Phase, Record};
+use super::schedule::{MaintenanceSchedule, RETRY};
 use super::seal::Seal;
 use super::single_flight::SingleFlight;
+use super::stored::{Current, PROMPT};
 use super::{CacheKey, Caller, Credential, Obtained, Provisioner, RequestContext, Settings, Source, Store, StoreError};
 use crate::identity::Identity;
 use crate::spans;
 
 mod error;
+mod kept_passwords;
 mod limits;
 mod maintenance;
 mod preview;
@@ -32,7 +35,8 @@ mod shared;
 pub use error::Error;
 pub use preview::{ObservedUser, PlannedWrite, Preview, StoredRecord};
 
-use limits::MaintenanceLimits;
+use kept_passwords::KeptPasswords;
+use limits::{HELD_UP_JUST_NOW, MaintenanceLimits};
 use refusals::Refusals;
 use run::{AgreementRun, Purpose};
 use running::Running;
@@ -67,6 +71,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             admission: Admission::default(),
             refusals: Refusals::default(),
             limits: MaintenanceLimits::default(),
+            kept_passwords: KeptPasswords::default(),
         });
         Ok(Self { shared, runs: SingleFlight::new() })
     }
@@ -148,7 +153,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         let peek = match (read, suspect) {
             (Ok(peek), _) => peek,
             (Err(Error::Store(error)), Some(cached))
-                if self.serves(caller, &cached) && shared.near_cache.may_serve(&cached) =>
+                if self.may_use(caller, &cached.current) && shared.near_cache.may_serve(&cached) =>
             {
                 tracing::debug!(cacheKey = key.as_str(), %error, "Served although the cache does not answer");
                 return Ok(self.serve(caller, &cached, Source::Stale));
@@ -157,12 +162,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         };
         let peek = match peek {
             Peek::Record(current) if current.serves(entitlement, || shared.running.version()) => {
-                let credential = Credential::new(caller.identity().username.clone(), &current.written.record.password);
-                let tracked_since = shared.near_cache.invalidations().tracked_since();
-                let schedule = MaintenanceSchedule::of(&current, &shared.settings, tracked_since, &shared.seal);
-                let current = current.sharing(entitlement);
-                let cached = shared.near_cache.insert(key, read_version, current, credential, schedule);
-                return Ok(self.serve(caller, &cached, Source::Store));
+                return Ok(self.keep_and_serve(caller, *current, read_version));
             }
             other => other,
         };
@@ -172,10 +172,76 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         if let Some(refused) = shared.refusals.get(identity) {
             return Err(Error::Refused(refused));
         }
+        let found = match &peek {
+            Peek::Record(current) => Found { may_use: self.may_use(caller, current), ..Found::of(current) },
+            Peek::Nothing | Peek::Broken(_) => Found::default(),
+        };
+        if found.failed_just_now && !found.may_use {
+            return Err(Error::Elasticsearch(
+                "the change of the user's roles could not be written a moment ago".into(),
+            ));
+        }
         let purpose = Purpose::Obtain(shared.dated(entitlement));
-        let record = self.join_run(key, purpose, identity, &context, Some((peek, read_version))).await?;
-        let credential = Credential::new(identity.username.clone(), &record.password);
-        Ok(Obtained { credential, source: Source::Provisioned })
+        let run = self.join_run(key, purpose, identity, &context, Some((peek, read_version)));
+        let ended = if found.may_use || found.changing {
+            timeout(PROMPT, run)
+                .await
+                .unwrap_or_else(|_| Err(Error::Elasticsearch(format!("no answer within {PROMPT:?}"))))
+        } else {
+            run.await
+        };
+        match ended {
+            Ok(record) => {
+                let credential = Credential::new(identity.username.clone(), &record.password);
+                Ok(Obtained { credential, source: Source::Provisioned })
+            }
+            Err(error) if found.may_use && error.is_an_outage() => {
+                self.obtain_unchanged(caller, &error).await.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The caller's credential with the user's former roles, after its own could not be written; none where they are more than the
+    /// caller's.
+    async fn obtain_unchanged(&self, caller: &Caller, why: &Error) -> Option<Obtained> {
+        let (shared, key) = (&self.shared, &caller.key);
+        let read_version = shared.near_cache.read_version(key);
+        let Ok(Peek::Record(current)) = shared.peek(key).await else { return None };
+        if !self.may_use(caller, &current) {
+            return None;
+        }
+        if shared.limits.held_up.begin(key, HELD_UP_JUST_NOW) {
+            let (user, roles) = (caller.identity().username.as_str(), caller.entitlement.roles.to_string());
+            tracing::warn!(
+                user,
+                roles,
+                error = %why,
+                "The user's change of roles is not written yet. The user is served with the former roles, and it is tried again"
+            );
+        }
+        Some(self.keep_and_serve(caller, *current, read_version))
+    }
+
+    /// Whether the record's password gives the caller no more than it may have, although the record may not have the caller's
+    /// roles.
+    fn may_use(&self, caller: &Caller, current: &Current) -> bool {
+        let entitlement = &caller.entitlement;
+        current.serves(entitlement, || self.shared.running.version())
+            || self.shared.dated(entitlement).allows(&current.written.record)
+    }
+
+    /// Keeps what was read in the near cache, and serves it.
+    fn keep_and_serve(&self, caller: &Caller, current: Current, read_version: ReadVersion) -> Obtained {
+        let (shared, Caller { entitlement, key, .. }) = (&self.shared, caller);
+        let record = &current.written.record;
+        let credential = Credential::new(caller.identity().username.clone(), &record.password);
+        let tracked_since = shared.near_cache.invalidations().tracked_since();
+        let rotation = shared.until_rotation(record.born);
+        let schedule = MaintenanceSchedule::of(&current, &shared.settings, tracked_since, &shared.seal, rotation);
+        let current = current.sharing(entitlement);
+        let cached = shared.near_cache.insert(key, read_version, current, credential, schedule);
+        self.serve(caller, &cached, Source::Store)
     }
 
     /// Joins the run of this user and purpose, or starts one; a user has one run at a time. `known` is what was just read.
@@ -214,12 +280,34 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     }
 
     fn serve(&self, caller: &Caller, cached: &Arc<CachedCredential>, source: Source) -> Obtained {
-        let (key, identity) = (&caller.key, caller.identity());
+        let key = &caller.key;
         tracing::debug!(cacheKey = key.as_str(), user = cached.credential.username().as_str(), ?source, "Cache hit");
-        self.shared.maintain(key, cached, identity, |purpose| {
-            self.join_run(key, purpose, identity, &RequestContext::default(), None)
-        });
+        self.maintain(caller, cached);
         Obtained { credential: cached.credential.clone(), source }
+    }
+
+    /// Another handle to the same broker, for a task in the background.
+    fn handle(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), runs: self.runs.clone() }
+    }
+}
+
+/// What the store had for a caller that needs a run.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    /// The record's password gives the caller no more than it may have.
+    may_use: bool,
+    /// A change of roles is pending.
+    changing: bool,
+    /// An attempt to write it has just failed.
+    failed_just_now: bool,
+}
+
+impl Found {
+    fn of(current: &Current) -> Self {
+        let changing = matches!(current.written.record.phase, Phase::Pending { in_force: Some(_), .. });
+        let failed = matches!(current.written.record.phase, Phase::Pending { failed: true, .. });
+        Self { may_use: false, changing, failed_just_now: changing && failed && current.age() < RETRY }
     }
 }
 

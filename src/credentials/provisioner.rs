@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use super::agreement::Standing;
 use super::{Cluster, Day, Existing, OtherWriter, Password, RequestContext, Throughput, UserSpec};
 use crate::identity::{Millis, Owner, Username};
 use crate::roles::{Roles, Version};
@@ -46,6 +47,21 @@ pub enum Login {
     },
     /// 401. Elasticsearch also answers it while its security index is unavailable, so it alone proves nothing.
     Rejected,
+}
+
+impl Login {
+    /// Whether the password is right, and the user has these roles, perhaps beside others, and this stamp as far as the back end
+    /// shows it.
+    pub(super) fn shows(&self, standing: &Standing) -> bool {
+        match self {
+            Self::Accepted { roles, as_of, mapping, seen: _ } => {
+                standing.roles.iter().all(|role| roles.contains(role))
+                    && as_of.is_none_or(|as_of| as_of == standing.as_of)
+                    && mapping.is_none_or(|mapping| mapping == standing.mapping)
+            }
+            Self::Rejected => false,
+        }
+    }
 }
 
 /// Why a user could not be read.

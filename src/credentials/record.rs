@@ -16,18 +16,20 @@ use crate::roles::{Roles, Version};
 pub struct LeaseHolder(pub u128);
 
 /// The state of a record, from pending to confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// No write of the record is known to be acknowledged: Elasticsearch may not have it.
     Pending {
         /// The replica that may write the user for as long as the lease lasts.
-        // the name of the field in the store, where records of other releases are
-        #[serde(rename = "claim")]
         holder: LeaseHolder,
         /// The record changed after its holder read it: the holder writes once more.
         again: bool,
-        /// Elasticsearch has this password already: the roles and the stamp alone are to be written.
-        password_known: bool,
+        /// Where Elasticsearch has this password already: all roles that earlier records may have given the user there. The
+        /// roles and the stamp alone are to be written. None where the password is to be written too.
+        in_force: Option<Roles>,
+        /// The last attempt to write the record failed, and its holder has given up the lease. Of the record's roles none was
+        /// written that is not in `in_force`.
+        failed: bool,
     },
     /// Elasticsearch acknowledged a write of the record.
     Ready,
@@ -38,8 +40,54 @@ pub enum Phase {
 impl Phase {
     /// Whether a write of the record was acknowledged.
     #[must_use]
-    pub fn is_ready(self) -> bool {
+    pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready | Self::Confirmed)
+    }
+}
+
+/// A phase as the store has it. Its names are those of earlier releases, which ignore the fields that they lack.
+#[derive(Serialize, Deserialize)]
+enum StoredPhase {
+    Pending {
+        #[serde(rename = "claim")]
+        holder: LeaseHolder,
+        again: bool,
+        password_known: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_force: Option<Vec<String>>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
+    },
+    Ready,
+    Confirmed,
+}
+
+impl From<&Phase> for StoredPhase {
+    fn from(phase: &Phase) -> Self {
+        match phase {
+            Phase::Pending { holder, again, in_force, failed } => Self::Pending {
+                holder: *holder,
+                again: *again,
+                password_known: in_force.is_some(),
+                in_force: in_force.as_ref().map(|roles| roles.iter().map(str::to_owned).collect()),
+                failed: *failed,
+            },
+            Phase::Ready => Self::Ready,
+            Phase::Confirmed => Self::Confirmed,
+        }
+    }
+}
+
+impl From<StoredPhase> for Phase {
+    fn from(stored: StoredPhase) -> Self {
+        match stored {
+            // an earlier release that knows the password does not say which roles are in force: the password is written again
+            StoredPhase::Pending { holder, again, password_known, in_force, failed } => {
+                Self::Pending { holder, again, in_force: in_force.filter(|_| password_known).map(Roles::new), failed }
+            }
+            StoredPhase::Ready => Self::Ready,
+            StoredPhase::Confirmed => Self::Confirmed,
+        }
     }
 }
 
@@ -81,6 +129,18 @@ impl Record {
         Self { roles, as_of, mapping, ..self }
     }
 
+    /// Where Elasticsearch has the record's password: all roles that the user may have there at present. None where the password
+    /// may be another one.
+    #[must_use]
+    pub fn roles_in_force(&self) -> Option<Roles> {
+        match &self.phase {
+            Phase::Ready | Phase::Confirmed => Some(self.roles.clone()),
+            Phase::Pending { in_force, failed: true, .. } => in_force.clone(),
+            // the lease holder may be writing at this moment
+            Phase::Pending { in_force, failed: false, .. } => in_force.as_ref().map(|roles| roles.union(&self.roles)),
+        }
+    }
+
     /// Whether this replica holds the lease, which may have expired.
     #[must_use]
     pub fn is_leased_by(&self, me: LeaseHolder) -> bool {
@@ -99,13 +159,18 @@ pub struct Written {
     pub aged: Duration,
     /// The Elasticsearch cluster that has the user.
     pub cluster: Cluster,
+    /// The fields that a later release added. They are kept where the record is written again.
+    pub unknown: Unknown,
 }
 
-/// The sealed content. Fields that a later release adds are ignored; those that an earlier one lacks have defaults. So replicas
-/// of two releases can share a store.
+/// Fields of a record that this release does not know.
+pub type Unknown = serde_json::Map<String, serde_json::Value>;
+
+/// The sealed content. Fields that a later release adds are kept; those that an earlier one lacks have defaults. So replicas of
+/// two releases can share a store. A format that this release must not read has another version in its seal.
 #[derive(Serialize, Deserialize)]
 struct Plain {
-    phase: Phase,
+    phase: StoredPhase,
     password: String,
     roles: Vec<String>,
     as_of: Millis,
@@ -122,6 +187,8 @@ struct Plain {
     cluster_uuid: Option<String>,
     #[serde(default)]
     hosts: Option<u64>,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 impl Written {
@@ -129,7 +196,7 @@ impl Written {
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
         let record = &self.record;
         let plain = Plain {
-            phase: record.phase,
+            phase: (&record.phase).into(),
             password: record.password.expose().to_owned(),
             roles: record.roles.iter().map(str::to_owned).collect(),
             as_of: record.as_of,
@@ -142,6 +209,7 @@ impl Written {
             mapping_since: record.mapping.since,
             cluster_uuid: self.cluster.uuid.as_deref().map(str::to_owned),
             hosts: self.cluster.hosts.map(|hosts| hosts.0),
+            unknown: self.unknown.clone(),
         };
         serde_json::to_vec(&plain).map(Zeroizing::new)
     }
@@ -151,7 +219,7 @@ impl Written {
         let plain: Plain = serde_json::from_slice(bytes)?;
         let owner = Owner { issuer: Arc::from(plain.issuer), subject: Arc::from(plain.subject) };
         let record = Record {
-            phase: plain.phase,
+            phase: plain.phase.into(),
             password: Password::known(plain.password),
             roles: Roles::new(plain.roles),
             as_of: plain.as_of,
@@ -161,7 +229,7 @@ impl Written {
         };
         let cluster = Cluster { uuid: plain.cluster_uuid.map(Arc::from), hosts: plain.hosts.map(Digest) };
         let (life, aged) = (Duration::from_millis(plain.life_ms), Duration::from_millis(plain.aged_ms));
-        Ok(Self { record, life, aged, cluster })
+        Ok(Self { record, life, aged, cluster, unknown: plain.unknown })
     }
 
     /// How long the phase has lasted, by the store's clock alone. No record has more life left than it was given: one that has
@@ -200,7 +268,13 @@ mod tests {
     #[test]
     fn the_age_is_the_part_of_the_life_that_has_passed_and_unknown_means_old() {
         let second = Duration::from_secs;
-        let written = Written { record: record(Phase::Ready), life: second(100), aged: second(5), cluster: cluster() };
+        let written = Written {
+            record: record(Phase::Ready),
+            life: second(100),
+            aged: second(5),
+            cluster: cluster(),
+            unknown: Unknown::new(),
+        };
         assert_eq!(written.age(second(100)), second(5));
         assert_eq!(written.age(second(70)), second(35));
         assert_eq!(written.age(second(101)), Duration::MAX);
@@ -210,7 +284,7 @@ mod tests {
     fn a_record_read_straight_after_its_write_is_not_taken_for_a_restored_one() {
         let life = Duration::from_micros(3_599_000_700);
         let record = record(Phase::Ready);
-        let written = Written { record, life, aged: Duration::ZERO, cluster: cluster() };
+        let written = Written { record, life, aged: Duration::ZERO, cluster: cluster(), unknown: Unknown::new() };
         let read = Written::decode(&written.encode().unwrap()).unwrap();
         assert!(read.age(life.saturating_sub(Duration::from_nanos(1))) < Duration::from_millis(1));
     }
@@ -220,10 +294,11 @@ mod tests {
         for phase in [
             Phase::Ready,
             Phase::Confirmed,
-            Phase::Pending { holder: LeaseHolder(u128::MAX), again: true, password_known: false },
+            Phase::Pending { holder: LeaseHolder(u128::MAX), again: true, in_force: None, failed: false },
+            Phase::Pending { holder: LeaseHolder(1), again: false, in_force: Some(Roles::new(["a"])), failed: true },
         ] {
             let (record, life, aged) = (record(phase), Duration::from_millis(1234), Duration::from_millis(5));
-            let written = Written { record, life, aged, cluster: cluster() };
+            let written = Written { record, life, aged, cluster: cluster(), unknown: Unknown::new() };
             assert_eq!(Written::decode(&written.encode().unwrap()).unwrap(), written);
         }
     }
@@ -234,23 +309,38 @@ mod tests {
             (Phase::Ready, r#""Ready""#),
             (Phase::Confirmed, r#""Confirmed""#),
             (
-                Phase::Pending { holder: LeaseHolder(5), again: true, password_known: false },
+                Phase::Pending { holder: LeaseHolder(5), again: true, in_force: None, failed: false },
                 r#"{"Pending":{"claim":5,"again":true,"password_known":false}}"#,
             ),
+            (
+                Phase::Pending {
+                    holder: LeaseHolder(5),
+                    again: false,
+                    in_force: Some(Roles::new(["a"])),
+                    failed: true,
+                },
+                r#"{"Pending":{"claim":5,"again":false,"password_known":true,"in_force":["a"],"failed":true}}"#,
+            ),
         ] {
-            assert_eq!(serde_json::to_string(&phase).unwrap(), stored);
-            assert_eq!(serde_json::from_str::<Phase>(stored).unwrap(), phase);
+            assert_eq!(serde_json::to_string(&StoredPhase::from(&phase)).unwrap(), stored);
+            assert_eq!(Phase::from(serde_json::from_str::<StoredPhase>(stored).unwrap()), phase);
         }
+        let earlier = r#"{"Pending":{"claim":5,"again":false,"password_known":true}}"#;
+        let read = Phase::from(serde_json::from_str::<StoredPhase>(earlier).unwrap());
+        assert_eq!(read, Phase::Pending { holder: LeaseHolder(5), again: false, in_force: None, failed: false });
     }
 
     #[test]
     fn a_record_of_another_release_is_read_as_far_as_it_is_known() {
         let (record, life, aged) = (record(Phase::Ready), Duration::from_millis(1234), Duration::from_millis(5));
-        let written = Written { record, life, aged, cluster: cluster() };
+        let written = Written { record, life, aged, cluster: cluster(), unknown: Unknown::new() };
         let mut plain: serde_json::Value = serde_json::from_slice(&written.encode().unwrap()).unwrap();
         plain["of_a_later_release"] = serde_json::json!({ "x": [1] });
         let read = |plain: &serde_json::Value| Written::decode(plain.to_string().as_bytes()).unwrap();
-        assert_eq!(read(&plain), written, "what a later release adds is ignored");
+        let later = read(&plain);
+        assert_eq!((&later.record, later.unknown.len()), (&written.record, 1));
+        let again: serde_json::Value = serde_json::from_slice(&later.encode().unwrap()).unwrap();
+        assert_eq!(again["of_a_later_release"], plain["of_a_later_release"], "what a later release adds is kept");
         for added in ["of_a_later_release", "mapping", "mapping_since", "cluster_uuid", "hosts"] {
             plain.as_object_mut().unwrap().remove(added);
         }

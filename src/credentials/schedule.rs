@@ -19,7 +19,14 @@ pub(super) struct MaintenanceSchedule {
     pub(super) confirm: TaskTime,
     /// Never for a record that the present key sealed.
     pub(super) seal: TaskTime,
+    /// Never for a ready record: another attempt to write a change of roles that Elasticsearch did not take.
+    pub(super) write: TaskTime,
+    /// A new password, before the record's greatest age.
+    pub(super) rotate: TaskTime,
 }
+
+/// The pause after a change of roles was not written, until any replica tries again.
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// When a task is next to be done, in milliseconds after the record was read.
 #[derive(Debug)]
@@ -28,7 +35,14 @@ pub(super) struct TaskTime(AtomicU64);
 impl MaintenanceSchedule {
     /// `tracked_since` is when the store began to report changes again after a time when it did not. What was confirmed
     /// before that may have been rolled back since.
-    pub(super) fn of(current: &Current, settings: &Settings, tracked_since: Option<Instant>, seal: &Seal) -> Self {
+    /// `rotate` is the time until the record is to get a new password.
+    pub(super) fn of(
+        current: &Current,
+        settings: &Settings,
+        tracked_since: Option<Instant>,
+        seal: &Seal,
+        rotate: Duration,
+    ) -> Self {
         let age = current.written.age(current.remaining);
         let rolled_back = || tracked_since.is_some_and(|since| age > current.at.saturating_duration_since(since));
         let confirm = match current.written.record.phase {
@@ -37,10 +51,18 @@ impl MaintenanceSchedule {
             Phase::Ready => settings.settling.saturating_sub(age),
             Phase::Pending { .. } => Duration::MAX,
         };
+        let write = match current.written.record.phase {
+            Phase::Pending { failed: true, .. } => RETRY.saturating_sub(age),
+            Phase::Pending { failed: false, .. } => settings.lease_time().saturating_sub(age),
+            Phase::Ready | Phase::Confirmed => Duration::MAX,
+        };
+        let ready = current.written.record.phase.is_ready();
         let half = current.remaining.saturating_sub(current.written.life / 2);
-        let extend = if settings.extend { half } else { Duration::MAX };
+        let extend = if settings.extend && ready { half } else { Duration::MAX };
         let seal = if seal.is_current(&current.bytes) { Duration::MAX } else { Duration::ZERO };
-        Self { extend: TaskTime::after(extend), confirm: TaskTime::after(confirm), seal: TaskTime::after(seal) }
+        let rotate = if ready { rotate } else { Duration::MAX };
+        let [extend, confirm, seal, write, rotate] = [extend, confirm, seal, write, rotate].map(TaskTime::after);
+        Self { extend, confirm, seal, write, rotate }
     }
 }
 

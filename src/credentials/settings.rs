@@ -25,3 +25,13 @@ pub struct Settings {
     /// `elasticsearch.write_timeout`: the longest that one write of a user may take. A lease lasts two seconds longer.
     pub write_timeout: Duration,
 }
+
+/// How much longer than `write_timeout` a lease lasts.
+const LEASE_MARGIN: Duration = Duration::from_secs(2);
+
+impl Settings {
+    /// How long a lease lasts.
+    pub(super) fn lease_time(&self) -> Duration {
+        self.write_timeout + LEASE_MARGIN
+    }
+}

@@ -12,6 +12,9 @@ use crate::roles::Version;
 /// The least time between two changes of a user's roles by callers that bring roles without a time of their own.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
 
+/// How long a caller waits for a change of roles that another run writes. A write of roles alone takes a few milliseconds.
+pub(super) const PROMPT: Duration = Duration::from_secs(1);
+
 /// What was last read from, or written to, the store under one key.
 #[derive(Debug)]
 pub(super) struct Current {
@@ -25,15 +28,27 @@ pub(super) struct Current {
 }
 
 impl Current {
-    /// Whether this is a ready record of the caller with roles that satisfy it. `running` gives the configuration of this
+    /// Whether this is a ready record of the caller with roles that satisfy it, or one whose change of roles Elasticsearch does not
+    /// take at present, and which gives the caller nothing that it must not have. `running` gives the configuration of this
     /// process, which is needed only where the roles differ.
     pub(super) fn serves(&self, entitlement: &Entitlement, running: impl FnOnce() -> Version) -> bool {
         let record = &self.written.record;
-        record.phase.is_ready()
-            && record.owner == entitlement.owner
-            // nearly every hit ends here
-            && (record.roles == entitlement.roles
-                || self.takes_precedence(&Entitlement { mapping: running(), ..entitlement.clone() }))
+        let dated = || Entitlement { mapping: running(), ..entitlement.clone() };
+        if record.phase.is_ready() {
+            // nearly every hit ends at the roles
+            record.owner == entitlement.owner && (record.roles == entitlement.roles || self.takes_precedence(&dated()))
+        } else {
+            self.is_held_up() && dated().allows(record)
+        }
+    }
+
+    /// Whether this is a pending change of roles that the last attempt did not write, or that takes longer than a write usually
+    /// does. Its caller does not wait for it.
+    pub(super) fn is_held_up(&self) -> bool {
+        match self.written.record.phase {
+            Phase::Pending { in_force: Some(_), failed, .. } => failed || self.age() > PROMPT,
+            Phase::Pending { in_force: None, .. } | Phase::Ready | Phase::Confirmed => false,
+        }
     }
 
     fn takes_precedence(&self, entitlement: &Entitlement) -> bool {

@@ -50,7 +50,7 @@ pub fn lines(previewed: &UserPreview, owner: &Owner, roles: &Roles) -> String {
 
 fn describe(held: &StoredRecord) -> String {
     let StoredRecord { sealed_by: SealedBy { which, id }, remaining, seen } = held;
-    let state = match seen.as_ref().map(|seen| (seen.phase, seen.age)) {
+    let state = match seen.as_ref().map(|seen| (&seen.phase, seen.age)) {
         Some((phase, age)) => format!("{} {}", phase_name(phase), since(age)),
         None if matches!(which, Which::Unknown | Which::NewerFormat) => "cannot be opened".to_owned(),
         None => "broken, and will be replaced".to_owned(),
@@ -66,8 +66,9 @@ fn describe(held: &StoredRecord) -> String {
     format!("{state}, kept for {} more, sealed with {key} (key id {id:08x})", seconds(*remaining))
 }
 
-fn phase_name(phase: Phase) -> &'static str {
+fn phase_name(phase: &Phase) -> &'static str {
     match phase {
+        Phase::Pending { failed: true, .. } => "pending, not written at the last attempt,",
         Phase::Pending { .. } => "pending",
         Phase::Ready => "ready",
         Phase::Confirmed => "confirmed",

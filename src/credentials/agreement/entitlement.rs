@@ -30,6 +30,16 @@ impl Entitlement {
             }
     }
 
+    /// Whether the record's password gives the caller no role that neither its own groups give, nor roles that prevail over
+    /// them. A change of roles that Elasticsearch has not taken leaves such a caller served. False where Elasticsearch may not
+    /// have the password.
+    #[must_use]
+    pub fn allows(&self, record: &Record) -> bool {
+        let prevails = self.is_satisfied_by(record);
+        let given = |role: &str| self.roles.contains(role) || (prevails && record.roles.contains(role));
+        record.owner == self.owner && record.roles_in_force().is_some_and(|roles| roles.iter().all(given))
+    }
+
     /// The standing that is to replace the record's for this caller; none where the record's roles stay.
     pub(super) fn raises(&self, record: &Record, as_of: Millis) -> Option<Standing> {
         join(&record.standing(), &self.standing(as_of)).filter(|prevails| prevails.roles != record.roles)

@@ -1,8 +1,9 @@
 //! The vocabulary between the state machine and its driver: actions that the driver executes, and events that it answers with.
 
 use super::entitlement::Observation;
+use super::standing::Standing;
 use crate::credentials::record::Record;
-use crate::credentials::{Existing, Password, Refused};
+use crate::credentials::{DurableCopy, Password, Refused};
 use crate::identity::{Millis, Owner};
 
 /// What the driver is to do next. Each compare-and-set is against what this run last read or wrote.
@@ -16,6 +17,13 @@ pub enum Action {
     Replace(Record, Life),
     /// Compare and delete; answer with `Removed`.
     Remove,
+    /// Log in as the user with the password that is kept beside the user's stamp; answer with `LoggedIn`.
+    LogIn {
+        /// The password that was kept.
+        password: Password,
+        /// The roles and the stamp that the user must have.
+        standing: Standing,
+    },
     /// Look at the Elasticsearch user; answer with `Inspected`.
     Inspect {
         /// The subject to which the user has to belong.
@@ -40,7 +48,7 @@ pub enum Action {
 /// The life to give to a replaced record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Life {
-    /// The life of a pending record: a lease begins.
+    /// A lease begins: the life of a pending record, or that of a ready one where Elasticsearch has its password.
     Lease,
     /// What remains of the record's life: the same lease continues.
     Remaining,
@@ -72,10 +80,12 @@ pub enum Event {
     Existed,
     /// How the compare-and-set ended.
     Replaced(Swap),
-    /// The record is removed, or has changed.
-    Removed,
+    /// The compare-and-delete has ended; `false` where the record had changed, and is still there.
+    Removed(bool),
     /// What the administrator sees of the user in Elasticsearch.
-    Inspected(Result<Existing, Failure>),
+    Inspected(Result<Inspected, Failure>),
+    /// Whether Elasticsearch accepts the kept password, for a user with those roles and that stamp.
+    LoggedIn(Result<bool, Failure>),
     /// How the write ended.
     Written(Result<(), WriteFailure>),
     /// The write was not sent: the rest of the lease is too short for it.
@@ -115,6 +125,20 @@ pub enum Failure {
     Unavailable,
 }
 
+/// What the inspection of the user found, seen from one owner.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Inspected {
+    /// There is no such user.
+    Absent,
+    /// The owner's user, made by elastauth, and enabled.
+    Ours {
+        /// The user's roles, and what its stamp says of them; none where the stamp says nothing.
+        standing: Option<Standing>,
+        /// The password that is kept beside the stamp, if it opens and is not too old.
+        kept: Option<DurableCopy>,
+    },
+}
+
 /// How a write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteFailure {
@@ -124,8 +148,10 @@ pub enum WriteFailure {
     Missing,
     /// The write was not sent: the user's stamp prevails over the record by now.
     Outranked,
-    /// Not applied, or perhaps applied later: the record stays pending.
-    Unfinished,
+    /// Certainly not applied.
+    NotApplied,
+    /// It may have been applied, or may be applied later.
+    Unknown,
 }
 
 /// How a run ends.

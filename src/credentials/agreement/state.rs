@@ -3,9 +3,10 @@
 use super::entitlement::Entitlement;
 use super::protocol::{Action, Fresh, Life, Outcome};
 use super::standing::{self, Standing};
-use crate::credentials::Refused;
 use crate::credentials::record::{LeaseHolder, Phase, Record};
+use crate::credentials::{DurableCopy, Password, Refused};
 use crate::identity::AsOf;
+use crate::roles::Roles;
 
 /// The action of which the run awaits the event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,8 +16,13 @@ pub(super) enum Step {
     Creating(Record),
     Replacing(Record, Then),
     Inspecting(Record),
+    /// The user is inspected because another subject's record has no lease holder that writes it.
+    Claiming,
+    /// The password that is kept beside the stamp is tried, instead of writing this record.
+    LoggingIn(Record, Standing, DurableCopy),
     Writing(Record),
-    Removing(Option<Refused>),
+    /// The run ends so after the removal; none where it reads again.
+    Removing(Option<Outcome>),
 }
 
 /// What follows a compare-and-set that succeeded.
@@ -28,6 +34,7 @@ pub(super) enum Then {
     PayDebt,
     Finish,
     Deny(Refused),
+    GiveUp,
 }
 
 /// One run's position in the protocol.
@@ -41,24 +48,29 @@ pub struct State {
     pub(super) debt: bool,
     /// This run's write was acknowledged, and the record is not yet seen to be ready.
     pub(super) acknowledged: bool,
+    /// What the acknowledged writes of this run gave the user: each password with the roles.
+    pub(super) wrote: Vec<(Password, Roles)>,
+    /// This run has overwritten a record of which Elasticsearch may have another password.
+    pub(super) in_doubt: bool,
     /// What this run wrote for its caller has to be overwritten with another subject's record.
     pub(super) overtook: bool,
     /// This run created the record and no other run has changed it: a refusal removes it.
     pub(super) made: bool,
-    /// The ready record that a role change replaced: a refusal puts it back.
+    /// The ready record that this run replaced: a refusal puts it back, and so does an outage where it has another password.
     pub(super) previous: Option<Record>,
     /// The ready record that does not match Elasticsearch: it is written once more.
     pub(super) mismatched: Option<Mismatched>,
-    /// The ready record that is being renewed: an outage puts it back.
-    pub(super) renewed: Option<Record>,
+    /// The ready record that is to get this password.
+    pub(super) rotated: Option<(Record, Fresh)>,
 }
 
 /// A ready record that does not match the user in Elasticsearch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Mismatched {
     pub(super) record: Record,
-    /// Elasticsearch has the password: only the roles and the stamp are to be written.
-    pub(super) password_known: bool,
+    /// The roles that the user has there with the record's password: only the roles and the stamp are to be written. None where
+    /// Elasticsearch does not accept the password.
+    pub(super) in_force: Option<Roles>,
 }
 
 impl State {
@@ -72,30 +84,33 @@ impl State {
             step,
             debt: false,
             acknowledged: false,
+            wrote: Vec::new(),
+            in_doubt: false,
             overtook: false,
             made: false,
             previous: None,
             mismatched: None,
-            renewed: None,
+            rotated: None,
         }
     }
 
-    /// The state before a repair: this ready record does not match Elasticsearch.
+    /// The state before this ready record is written once more, because Elasticsearch has another stamp, other roles or another
+    /// password. `in_force` are the roles that the user has there with the record's password; none where it is not accepted.
     #[must_use]
-    pub fn repair(me: LeaseHolder, record: Record) -> Self {
+    pub fn write_again(me: LeaseHolder, record: Record, in_force: Option<Roles>) -> Self {
+        Self { mismatched: Some(Mismatched { record: record.clone(), in_force }), ..Self::of(me, &record) }
+    }
+
+    /// The state before this ready record gets a new password.
+    #[must_use]
+    pub fn rotate(me: LeaseHolder, record: Record, fresh: Fresh) -> Self {
+        Self { rotated: Some((record.clone(), fresh)), ..Self::of(me, &record) }
+    }
+
+    /// A run for what the record says itself.
+    fn of(me: LeaseHolder, record: &Record) -> Self {
         let (owner, roles, mapping) = (record.owner.clone(), record.roles.clone(), record.mapping);
-        let entitlement = Entitlement { owner, roles, as_of: AsOf::At(record.as_of), mapping };
-        Self { mismatched: Some(Mismatched { record, password_known: false }), ..Self::new(me, entitlement) }
-    }
-
-    /// The state before a renewal: Elasticsearch has this ready record's password, and everything else is written again.
-    #[must_use]
-    pub fn renew(me: LeaseHolder, record: Record) -> Self {
-        let mut state = Self::repair(me, record);
-        if let Some(mismatched) = &mut state.mismatched {
-            mismatched.password_known = true;
-        }
-        state
+        Self::new(me, Entitlement { owner, roles, as_of: AsOf::At(record.as_of), mapping })
     }
 
     /// Whether a run that ended now could leave Elasticsearch and the store with different records.
@@ -104,12 +119,32 @@ impl State {
         self.debt || self.acknowledged
     }
 
+    /// Whether what is still to be written under this record's lease overwrites every write of this run.
+    pub(super) fn covers_debt(&self, record: &Record) -> bool {
+        match &record.phase {
+            Phase::Pending { in_force: None, .. } => true,
+            _ => self.roles_in_force(record) == record.roles_in_force(),
+        }
+    }
+
+    pub(super) fn rotates(&self, record: &Record) -> bool {
+        self.rotated.as_ref().is_some_and(|(rotated, _)| rotated == record)
+    }
+
     pub(super) fn mismatches(&self, record: &Record) -> bool {
         self.mismatched.as_ref().is_some_and(|mismatched| mismatched.record == *record)
     }
 
-    pub(super) fn leased_to_me(&self, password_known: bool) -> Phase {
-        Phase::Pending { holder: self.me, again: false, password_known }
+    pub(super) fn leased_to_me(&self, in_force: Option<Roles>) -> Phase {
+        Phase::Pending { holder: self.me, again: false, in_force, failed: false }
+    }
+
+    /// The roles that the user may have with the record's password, those of this run's writes included; none where one of them
+    /// wrote another password.
+    pub(super) fn roles_in_force(&self, record: &Record) -> Option<Roles> {
+        let same = !self.in_doubt && self.wrote.iter().all(|(password, _)| *password == record.password);
+        let in_force = record.roles_in_force().filter(|_| same)?;
+        Some(self.wrote.iter().fold(in_force, |all, (_, roles)| all.union(roles)))
     }
 
     pub(super) fn get(mut self) -> (Self, Action) {
@@ -155,7 +190,7 @@ impl State {
     /// A new record for the caller, leased to this replica.
     pub(super) fn draft(&self, fresh: Fresh) -> Record {
         Record {
-            phase: self.leased_to_me(false),
+            phase: self.leased_to_me(None),
             password: fresh.password,
             roles: self.entitlement.roles.clone(),
             as_of: self.entitlement.as_of.or(fresh.born),

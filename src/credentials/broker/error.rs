@@ -35,6 +35,16 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// Whether something that is needed does not work at present, and says nothing about the user.
+    pub(super) fn is_an_outage(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Elasticsearch(_) | Self::Busy(_) | Self::Internal(_) => true,
+            Self::OtherOwner | Self::Refused(_) | Self::Unreadable(_) | Self::OtherCluster => false,
+        }
+    }
+}
+
 impl From<SealError> for Error {
     fn from(error: SealError) -> Self {
         Self::Internal(error.to_string())

@@ -1,5 +1,6 @@
 //! How much background work for records is done at once, and how soon again for one user.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -9,6 +10,8 @@ use crate::credentials::Settings;
 
 /// Confirmations of this process at once: each login costs Elasticsearch a hash.
 const CONFIRMATIONS: usize = 4;
+/// Writes in the background at once, of roles that Elasticsearch did not take before and of new passwords.
+const WRITES: usize = 4;
 /// A mismatch within so many settling times after a repair (ten minutes by default) is no late write: something else writes
 /// the user.
 const REPAIRED_JUST_NOW: f64 = 20.0 / 3.0;
@@ -18,20 +21,31 @@ const LEAST_BETWEEN_REPAIRS: Duration = Duration::from_secs(5);
 pub(super) const SEALED_JUST_NOW: Duration = Duration::from_secs(10 * 60);
 /// A broken record that cannot be replaced, or that is broken again and again, is logged once in this time.
 pub(super) const BROKEN_JUST_NOW: Duration = Duration::from_secs(60);
+/// A user with a change of roles that Elasticsearch does not take is logged once in this time.
+pub(super) const HELD_UP_JUST_NOW: Duration = Duration::from_secs(60);
 
 /// Bounds on confirmations, repairs and new seals.
 pub(super) struct MaintenanceLimits {
     pub(super) confirmations: Semaphore,
+    pub(super) writes: Arc<Semaphore>,
     pub(super) repaired: Recent,
     pub(super) sealed: Recent,
     /// The users with a broken record that was logged.
     pub(super) broken: Recent,
+    /// The users whose change of roles was logged as not written.
+    pub(super) held_up: Recent,
 }
 
 impl Default for MaintenanceLimits {
     fn default() -> Self {
-        let (repaired, sealed, broken) = (Recent::default(), Recent::default(), Recent::default());
-        Self { confirmations: Semaphore::new(CONFIRMATIONS), repaired, sealed, broken }
+        Self {
+            confirmations: Semaphore::new(CONFIRMATIONS),
+            writes: Arc::new(Semaphore::new(WRITES)),
+            repaired: Recent::default(),
+            sealed: Recent::default(),
+            broken: Recent::default(),
+            held_up: Recent::default(),
+        }
     }
 }
 
@@ -41,6 +55,7 @@ impl MaintenanceLimits {
         self.repaired.sweep(between_repairs(settings));
         self.sealed.sweep(SEALED_JUST_NOW);
         self.broken.sweep(BROKEN_JUST_NOW);
+        self.held_up.sweep(HELD_UP_JUST_NOW);
     }
 }
 
@@ -70,12 +85,15 @@ mod tests {
             write_timeout: minute,
         };
         let (limits, key) = (MaintenanceLimits::default(), CacheKey::of(&Username::parse("ann").unwrap()));
-        let all = || [&limits.repaired, &limits.sealed, &limits.broken];
+        let all = || [&limits.repaired, &limits.sealed, &limits.broken, &limits.held_up];
         assert!(all().into_iter().all(|done| done.begin(&key, minute)));
         limits.sweep(&settings);
-        assert_eq!(all().map(Recent::len), [1, 1, 1]);
-        tokio::time::advance(between_repairs(&settings).max(SEALED_JUST_NOW).max(BROKEN_JUST_NOW)).await;
+        assert_eq!(all().map(Recent::len), [1; 4]);
+        tokio::time::advance(
+            between_repairs(&settings).max(SEALED_JUST_NOW).max(BROKEN_JUST_NOW).max(HELD_UP_JUST_NOW),
+        )
+        .await;
         limits.sweep(&settings);
-        assert_eq!(all().map(Recent::len), [0, 0, 0]);
+        assert_eq!(all().map(Recent::len), [0; 4]);
     }
 }

@@ -1,5 +1,5 @@
-//! Background work for records in use: their life is extended, their password is tried, and they are sealed with the present
-//! key.
+//! Background work for records in use: their life is extended, their password is tried, and replaced before it is too old, they
+//! are sealed with the present key, and a change of roles that Elasticsearch did not take is written.
 //!
 //! A write that its sender gave up can still be applied, even after a newer one; a fail-over may bring back an older record;
 //! an administrator may change a password by hand. So a ready record is confirmed by a login at its first use after the
@@ -9,18 +9,20 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Error;
 use super::limits::{SEALED_JUST_NOW, between_repairs};
-use super::run::Purpose;
+use super::run::{Purpose, fresh};
 use super::shared::Shared;
+use super::{Broker, Error};
 use crate::clock::now_millis;
 use crate::credentials::near_cache::CachedCredential;
 use crate::credentials::record::{Phase, Record, Written};
+use crate::credentials::schedule::{MaintenanceSchedule, RETRY, TaskTime};
 use crate::credentials::stored::Current;
 use crate::credentials::{
-    CacheKey, Day, Existing, InspectError, Login, OtherWriter, Provisioner, RequestContext, Store,
+    CacheKey, Caller, Day, Existing, InspectError, Login, OtherWriter, Provisioner, RequestContext, Store,
 };
 use crate::identity::Identity;
+use crate::roles::Roles;
 
 /// A failed task is repeated after this part of the settling time: after 30 s by default.
 const RETRIES_PER_SETTLING: u32 = 3;
@@ -34,66 +36,101 @@ enum Confirmation {
     Right,
     /// Elasticsearch has what was agreed, and a day in the user's metadata that has passed.
     OldDay,
-    /// Elasticsearch has something else.
-    Wrong,
+    /// Elasticsearch has another password, or with this one another stamp or fewer roles: these.
+    Wrong(Option<Roles>),
     /// There was no clear answer: a later use tries again.
     Unknown,
 }
 
-impl<S: Store, P: Provisioner> Shared<S, P> {
-    /// Starts those tasks of a record that are due. `write_again` makes the run that writes the record once more.
-    pub(super) fn maintain<F>(
-        self: &Arc<Self>,
-        key: &CacheKey,
-        cached: &Arc<CachedCredential>,
-        identity: &Identity,
-        write_again: impl Fn(Purpose) -> F,
-    ) where
-        F: Future<Output = Result<Record, Error>> + Send + 'static,
-    {
+impl<S: Store, P: Provisioner> Broker<S, P> {
+    /// Starts those tasks of a record in use that are due.
+    pub(super) fn maintain(&self, caller: &Caller, cached: &Arc<CachedCredential>) {
         let schedule = &cached.maintenance;
         let elapsed = cached.current.at.elapsed();
-        let retry = self.settings.settling / RETRIES_PER_SETTLING;
+        let retry = self.shared.settings.settling / RETRIES_PER_SETTLING;
         if schedule.extend.begin(elapsed, retry) {
-            let (shared, key, cached) = (Arc::clone(self), key.clone(), Arc::clone(cached));
+            let (shared, key, cached) = (Arc::clone(&self.shared), caller.key.clone(), Arc::clone(cached));
             tokio::spawn(async move {
-                let life = shared.ready_life(cached.current.written.record.born);
-                shared.rewrite(&key, &cached.current, None, life).await;
+                if let Some(life) = shared.longer_life(&cached.current) {
+                    shared.rewrite(&key, &cached.current, None, life).await;
+                }
             });
         }
-        if schedule.seal.begin(elapsed, retry) && self.limits.sealed.begin(key, SEALED_JUST_NOW) {
-            let (shared, key, cached) = (Arc::clone(self), key.clone(), Arc::clone(cached));
+        if schedule.seal.begin(elapsed, retry) && self.shared.limits.sealed.begin(&caller.key, SEALED_JUST_NOW) {
+            let (shared, key, cached) = (Arc::clone(&self.shared), caller.key.clone(), Arc::clone(cached));
             tokio::spawn(async move {
                 shared.rewrite(&key, &cached.current, None, cached.current.life_left()).await;
             });
         }
         if schedule.confirm.begin(elapsed, retry) {
-            let record = &cached.current.written.record;
-            let repair = write_again(Purpose::Repair(record.clone()));
-            let renew = write_again(Purpose::Renew(record.clone()));
-            let (shared, key, cached, identity) = (Arc::clone(self), key.clone(), Arc::clone(cached), identity.clone());
-            tokio::spawn(async move {
-                let Ok(_permit) = shared.limits.confirmations.try_acquire() else {
-                    cached.maintenance.confirm.postpone_to_next_use();
-                    return;
-                };
-                match shared.confirm(&cached.current, &identity).await {
-                    Confirmation::OldDay => {
-                        if let Err(error) = renew.await {
-                            tracing::debug!(user = identity.username.as_str(), %error, "The day was not written");
-                        }
-                    }
-                    Confirmation::Right => {
-                        let left = cached.current.life_left();
-                        shared.rewrite(&key, &cached.current, Some(Phase::Confirmed), left).await;
-                    }
-                    Confirmation::Wrong => shared.repair(&key, &identity, repair).await,
-                    Confirmation::Unknown => {}
-                }
-            });
+            let (broker, caller, cached) = (self.handle(), caller.clone(), Arc::clone(cached));
+            tokio::spawn(async move { broker.confirm_in_use(&caller, &cached).await });
+        }
+        if schedule.write.begin(elapsed, RETRY) {
+            let purpose = Purpose::Obtain(self.shared.dated(&caller.entitlement));
+            self.write_in_background(caller, cached, |schedule| &schedule.write, purpose);
+        }
+        if schedule.rotate.begin(elapsed, retry)
+            && let Ok(fresh) = fresh()
+        {
+            let purpose = Purpose::Rotate(cached.current.written.record.clone(), fresh);
+            self.write_in_background(caller, cached, |schedule| &schedule.rotate, purpose);
         }
     }
 
+    /// Starts a run of this purpose, unless enough of them are under way: then the next use tries again.
+    fn write_in_background(
+        &self,
+        caller: &Caller,
+        cached: &Arc<CachedCredential>,
+        task: impl FnOnce(&MaintenanceSchedule) -> &TaskTime,
+        purpose: Purpose,
+    ) {
+        if self.shared.refusals.get(caller.identity()).is_some() {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.shared.limits.writes).try_acquire_owned() else {
+            task(&cached.maintenance).postpone_to_next_use();
+            return;
+        };
+        let run = self.join_run(&caller.key, purpose, caller.identity(), &RequestContext::default(), None);
+        let username = caller.identity().username.clone();
+        tokio::spawn(async move {
+            if let Err(error) = run.await {
+                tracing::debug!(user = username.as_str(), %error, "The user was not written in the background");
+            }
+            drop(permit);
+        });
+    }
+
+    /// Tries the record's password, and has the record written once more where Elasticsearch does not have what was agreed.
+    async fn confirm_in_use(&self, caller: &Caller, cached: &CachedCredential) {
+        let (shared, key, identity, current) = (&self.shared, &caller.key, caller.identity(), &cached.current);
+        let Ok(_permit) = shared.limits.confirmations.try_acquire() else {
+            cached.maintenance.confirm.postpone_to_next_use();
+            return;
+        };
+        let record = &current.written.record;
+        let write_again = |in_force| {
+            let purpose = Purpose::WriteAgain(record.clone(), in_force);
+            self.join_run(key, purpose, identity, &RequestContext::default(), None)
+        };
+        match shared.confirm(current, identity).await {
+            Confirmation::OldDay => {
+                if let Err(error) = write_again(Some(record.roles.clone())).await {
+                    tracing::debug!(user = identity.username.as_str(), %error, "The day was not written");
+                }
+            }
+            Confirmation::Right => {
+                shared.rewrite(key, current, Some(Phase::Confirmed), current.life_left()).await;
+            }
+            Confirmation::Wrong(in_force) => shared.repair(key, identity, write_again(in_force)).await,
+            Confirmation::Unknown => {}
+        }
+    }
+}
+
+impl<S: Store, P: Provisioner> Shared<S, P> {
     /// Writes the record once more, unless that was done just now: then something else writes the user, and the log says so,
     /// with the other elastauth where there is one.
     async fn repair<F>(&self, key: &CacheKey, identity: &Identity, write_again: F)
@@ -133,20 +170,16 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
     async fn confirm(&self, current: &Current, identity: &Identity) -> Confirmation {
         let record = &current.written.record;
         match self.provisioner.log_in(&identity.username, &record.password).await {
-            Ok(Login::Accepted { roles, seen, as_of, mapping })
-                if record.roles.iter().all(|role| roles.contains(role))
-                    && as_of.is_none_or(|as_of| as_of == record.as_of)
-                    && mapping.is_none_or(|mapping| mapping == record.mapping) =>
-            {
+            Ok(login @ Login::Accepted { seen, .. }) if login.shows(&record.standing()) => {
                 let passed = seen.is_some_and(|day| day < Day::of(now_millis()));
                 if passed && self.outlives_the_day(current) { Confirmation::OldDay } else { Confirmation::Right }
             }
-            Ok(Login::Accepted { .. }) => Confirmation::Wrong,
+            Ok(Login::Accepted { roles, .. }) => Confirmation::Wrong(Some(roles)),
             // Elasticsearch also answers 401 while its security index is unavailable: the administrator must be able to see
             // the user, or to see that it is gone
             Ok(Login::Rejected) => {
                 match self.provisioner.inspect(&identity.username, &record.owner, &RequestContext::default()).await {
-                    Ok(Existing::Ours(_) | Existing::Absent) => Confirmation::Wrong,
+                    Ok(Existing::Ours(_) | Existing::Absent) => Confirmation::Wrong(None),
                     Err(InspectError::Refused(refused)) => {
                         tracing::warn!(
                             user = identity.username.as_str(),
@@ -178,7 +211,7 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
             None => (record.clone(), current.age()),
         };
         let cluster = self.provisioner.cluster().or_as(&current.written.cluster);
-        let written = Written { record, life, aged, cluster };
+        let written = Written { record, life, aged, cluster, unknown: current.written.unknown.clone() };
         let Ok(bytes) = self.sealed(key, &written) else { return };
         match self.store.replace(key, &current.bytes, &bytes, life.max(Duration::from_millis(1))).await {
             Ok(_) => self.near_cache.invalidate(key),

@@ -91,7 +91,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
                 let record = &current.written.record;
                 let (owner, roles) = (record.owner.clone(), record.roles.clone());
                 let other_mapping = (!record.mapping.is_same(entitlement.mapping)).then_some(record.mapping.since);
-                let (phase, age, as_of) = (record.phase, current.age(), record.as_of);
+                let (phase, age, as_of) = (record.phase.clone(), current.age(), record.as_of);
                 Some(ObservedUser { phase, age, owner, roles, as_of, other_mapping })
             }
             _ => None,
@@ -133,11 +133,13 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
                 Action::Replace(..) | Action::Wait => return Ok(PlannedWrite::Waits),
                 Action::Inspect { .. } => match (user, planned.take()) {
                     (Err(_), Some(record)) => return Ok(self.planned(&record)),
-                    (Ok(existing), _) => Event::Inspected(Ok(existing.clone())),
+                    (Ok(existing), _) => Event::Inspected(Ok(self.inspected(existing.clone()))),
                     (Err(_), None) => return unexpected(),
                 },
                 Action::Write { record, .. } => return Ok(self.planned(&record)),
                 Action::Finish(outcome) => return self.finish(outcome).map(|_record| PlannedWrite::Served),
+                // what a login would show is not known: it may turn out that nothing is to be written
+                Action::LogIn { .. } => Event::LoggedIn(Ok(false)),
                 Action::Get | Action::Remove => return unexpected(),
             };
             (state, action) = step(state, event);
@@ -145,7 +147,7 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
     }
 
     fn planned(&self, record: &Record) -> PlannedWrite {
-        let password_known = matches!(record.phase, Phase::Pending { password_known: true, .. });
+        let password_known = matches!(record.phase, Phase::Pending { in_force: Some(_), .. });
         PlannedWrite::Written { user: Box::new(self.spec(record)), with_password: !password_known }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use tracing::field::Empty;
@@ -11,15 +12,16 @@ use super::shared::{Peek, Shared};
 use crate::clock::now_millis;
 use crate::credentials::admission::Permit;
 use crate::credentials::agreement::{
-    Action, Entitlement, Event, Failure, Fresh, Life, Observation, Outcome, State, Swap, WriteFailure, step,
+    Action, Entitlement, Event, Failure, Fresh, Inspected, Life, Observation, Outcome, Standing, State, Swap,
+    WriteFailure, step,
 };
 use crate::credentials::invalidation::ReadVersion;
 use crate::credentials::provisioner::outcome;
-use crate::credentials::record::{LeaseHolder, Phase, Record, Written};
+use crate::credentials::record::{LeaseHolder, Phase, Record, Unknown, Written};
 use crate::credentials::stored::Current;
 use crate::credentials::{
-    CacheKey, Day, Existing, InspectError, Ours, Password, Provisioner, Refused, Replaced, RequestContext, Store,
-    UserSpec, WriteError,
+    CacheKey, Day, DurableCopy, Existing, InspectError, Ours, Password, Provisioner, Refused, Replaced, RequestContext,
+    SealedCopy, Store, UserSpec, WriteError,
 };
 use crate::identity::{Identity, Owner};
 use crate::roles::{Roles, Version};
@@ -43,10 +45,11 @@ const DEBT_RETRY: Duration = Duration::from_millis(500);
 pub(super) enum Purpose {
     /// A caller is to get a credential with these roles.
     Obtain(Entitlement),
-    /// Elasticsearch does not have this ready record.
-    Repair(Record),
-    /// Elasticsearch has this ready record, with a day that has passed.
-    Renew(Record),
+    /// This ready record is to be written once more. Elasticsearch accepts its password for a user with these roles, or does not
+    /// accept it where there are none.
+    WriteAgain(Record, Option<Roles>),
+    /// This ready record is to get a new password.
+    Rotate(Record, Fresh),
 }
 
 impl Purpose {
@@ -54,8 +57,8 @@ impl Purpose {
     pub(super) fn state(&self, me: LeaseHolder) -> State {
         match self {
             Self::Obtain(entitlement) => State::new(me, entitlement.clone()),
-            Self::Repair(record) => State::repair(me, record.clone()),
-            Self::Renew(record) => State::renew(me, record.clone()),
+            Self::WriteAgain(record, in_force) => State::write_again(me, record.clone(), in_force.clone()),
+            Self::Rotate(record, fresh) => State::rotate(me, record.clone(), fresh.clone()),
         }
     }
 }
@@ -75,6 +78,8 @@ pub(super) struct AgreementRun<'a, S, P> {
     why: String,
     /// Kept to the end.
     permit: Option<Permit>,
+    /// Kept to the end, where there was no permit.
+    look: Option<OwnedSemaphorePermit>,
 }
 
 impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
@@ -85,7 +90,8 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         context: RequestContext,
         read_version: ReadVersion,
     ) -> Self {
-        Self { shared, key, identity, context, current: None, read_version, why: String::new(), permit: None }
+        let (current, why, permit, look) = (None, String::new(), None, None);
+        Self { shared, key, identity, context, current, read_version, why, permit, look }
     }
 
     /// Goes on to the end. `known` is what was just read.
@@ -134,13 +140,14 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
                 let fresh = fresh()?;
                 let record = placeholder(&self.identity, &fresh);
                 let cluster = self.shared.provisioner.cluster();
-                let written = Written { record, life: entry.remaining, aged: Duration::ZERO, cluster };
+                let (life, unknown) = (entry.remaining, Unknown::new());
+                let written = Written { record, life, aged: Duration::ZERO, cluster, unknown };
                 let (bytes, remaining) = (entry.bytes, entry.remaining);
                 self.current = Some(Current { bytes, written, remaining, at: Instant::now() });
                 Ok(Event::Broken(fresh))
             }
             Peek::Record(current) => {
-                let lease_expired = current.written.age(current.remaining) > self.shared.lease_time();
+                let lease_expired = current.written.age(current.remaining) > self.shared.settings.lease_time();
                 let changed_since = current.changed_since(self.identity.as_of);
                 let observation =
                     Observation { now: now_millis(), changed_since, mapping: self.shared.running.version() };
@@ -151,15 +158,32 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         }
     }
 
-    /// Takes a permit before the first action that leads to a write by this process.
-    fn admit(&mut self, action: &Action) -> Result<(), Error> {
+    /// Takes a permit before the first action that leads to a write by this process. Where there is none, and users were just
+    /// found to have the password that Elasticsearch keeps, this user probably has it too: then no write is needed, and the run
+    /// goes on without a permit until it turns out that one is.
+    async fn admit(&mut self, action: &Action) -> Result<(), Error> {
+        let writes = matches!(action, Action::Write { .. });
         let begins = match action {
             Action::Create(_) | Action::Inspect { .. } | Action::Write { .. } => true,
             Action::Replace(record, _) => self.has_lease(record),
-            Action::Get | Action::Remove | Action::Wait | Action::Finish(_) => false,
+            Action::Get | Action::Remove | Action::LogIn { .. } | Action::Wait | Action::Finish(_) => false,
         };
-        if begins && self.permit.is_none() {
-            self.permit = Some(self.shared.admission.enter(&self.key, self.shared.provisioner.throughput())?);
+        if !begins || self.permit.is_some() || (self.look.is_some() && !writes) {
+            return Ok(());
+        }
+        match self.shared.admission.enter(&self.key, self.shared.provisioner.throughput()) {
+            Ok(permit) => self.permit = Some(permit),
+            Err(_) if matches!(action, Action::Create(_)) && self.shared.kept_passwords.are_found() => {
+                self.look = self.shared.kept_passwords.look().await;
+            }
+            Err(busy) => {
+                if let (Some(_), Some(current)) = (&self.look, &self.current) {
+                    // nothing was written of this record, and no other replica shall wait for its lease
+                    self.shared.store.remove(&self.key, &current.bytes).await?;
+                    self.shared.near_cache.invalidate(&self.key);
+                }
+                return Err(busy.into());
+            }
         }
         Ok(())
     }
@@ -170,7 +194,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
     }
 
     async fn perform(&mut self, action: Action) -> Result<Event, Error> {
-        self.admit(&action)?;
+        self.admit(&action).await?;
         match action {
             Action::Get => {
                 self.read_version = self.shared.near_cache.read_version(&self.key);
@@ -183,12 +207,12 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
                 Ok(Event::Replaced(self.swap(replaced)))
             }
             Action::Remove => {
-                if let Some(current) = &self.current {
-                    self.shared.store.remove(&self.key, &current.bytes).await?;
-                    self.shared.near_cache.invalidate(&self.key);
-                }
-                Ok(Event::Removed)
+                let Some(current) = &self.current else { return Ok(Event::Removed(true)) };
+                let removed = self.shared.store.remove(&self.key, &current.bytes).await?;
+                self.shared.near_cache.invalidate(&self.key);
+                Ok(Event::Removed(removed))
             }
+            Action::LogIn { password, standing } => Ok(Event::LoggedIn(self.log_in(&password, &standing).await)),
             Action::Inspect { owner, or_callers } => Ok(Event::Inspected(self.inspect(&owner, or_callers).await)),
             Action::Write { record, with_password } => Ok(self.write(record, with_password).await),
             Action::Wait => {
@@ -200,8 +224,9 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
     }
 
     async fn create(&mut self, record: Record) -> Result<Event, Error> {
-        let life = self.shared.lease_time() + PENDING_MARGIN;
-        let written = Written { record, life, aged: Duration::ZERO, cluster: self.shared.provisioner.cluster() };
+        let life = self.shared.settings.lease_time() + PENDING_MARGIN;
+        let (cluster, unknown) = (self.shared.provisioner.cluster(), Unknown::new());
+        let written = Written { record, life, aged: Duration::ZERO, cluster, unknown };
         let bytes = self.shared.sealed(&self.key, &written)?;
         let at = Instant::now();
         if self.shared.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
@@ -216,15 +241,20 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         let Some(current) = &self.current else {
             return Ok(Replaced::Missing);
         };
+        let pending_life = self.shared.settings.lease_time() + PENDING_MARGIN;
         let (life, remaining) = match life {
-            Life::Lease => (self.shared.lease_time() + PENDING_MARGIN, None),
+            // Elasticsearch accepts the password: it is kept for as long as that of a ready record
+            Life::Lease if record.roles_in_force().is_some() => {
+                (self.shared.ready_life(record.born).max(pending_life), None)
+            }
+            Life::Lease => (pending_life, None),
             Life::Ready => (self.shared.ready_life(record.born), None),
             // the same lease goes on ageing
             Life::Remaining => (current.written.life, Some(current.life_left())),
         };
         let remaining = remaining.unwrap_or(life).max(Duration::from_millis(1));
         let cluster = self.shared.provisioner.cluster().or_as(&current.written.cluster);
-        let written = Written { record, life, aged: Duration::ZERO, cluster };
+        let written = Written { record, life, aged: Duration::ZERO, cluster, unknown: current.written.unknown.clone() };
         let bytes = self.shared.sealed(&self.key, &written)?;
         let at = Instant::now();
         let replaced = self.shared.store.replace(&self.key, &current.bytes, &bytes, remaining).await?;
@@ -247,7 +277,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         }
     }
 
-    async fn inspect(&mut self, owner: &Owner, or_callers: bool) -> Result<Existing, Failure> {
+    async fn inspect(&mut self, owner: &Owner, or_callers: bool) -> Result<Inspected, Failure> {
         let (username, provisioner) = (&self.identity.username, &self.shared.provisioner);
         let inspect =
             |owner| provisioner.inspect(username, owner, &self.context).instrument(spans::span!("inspect user"));
@@ -259,19 +289,53 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         if let Ok(Existing::Ours(Ours { standing: Some(stamp), .. })) = &found {
             self.shared.running.note_stamp(stamp.mapping);
         }
-        found.map_err(|error| match error {
+        match found {
+            Ok(existing) => Ok(self.inspected(existing)),
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    /// What was found, for the state machine.
+    pub(super) fn inspected(&self, existing: Existing) -> Inspected {
+        match existing {
+            Existing::Absent => Inspected::Absent,
+            Existing::Ours(Ours { standing, copy }) => {
+                let opened = copy.and_then(|copy| self.shared.seal.open_copy(&self.identity.username, &copy).ok());
+                let kept = opened.filter(|kept| !self.shared.until_rotation(kept.born).is_zero());
+                Inspected::Ours { standing, kept }
+            }
+        }
+    }
+
+    fn failure(&mut self, error: InspectError) -> Failure {
+        match error {
             InspectError::Refused(refused) => Failure::Refused(refused),
             InspectError::Unavailable(why) => {
                 self.why = why;
                 Failure::Unavailable
             }
-        })
+        }
+    }
+
+    /// Whether Elasticsearch accepts the password, for a user with these roles and this stamp.
+    async fn log_in(&mut self, password: &Password, standing: &Standing) -> Result<bool, Failure> {
+        let login = self.shared.provisioner.log_in(&self.identity.username, password);
+        match login.instrument(spans::span!("try kept password")).await {
+            Ok(login) => {
+                let shown = login.shows(standing);
+                if shown {
+                    self.shared.kept_passwords.found();
+                }
+                Ok(shown)
+            }
+            Err(error) => Err(self.failure(error)),
+        }
     }
 
     /// Sends the write only if it will have ended, one way or the other, before the lease does: another replica takes over an
     /// expired lease.
     async fn write(&mut self, record: Record, with_password: bool) -> Event {
-        let (lease, limit) = (self.shared.lease_time(), self.shared.settings.write_timeout);
+        let (lease, limit) = (self.shared.settings.lease_time(), self.shared.settings.write_timeout);
         let left = self.current.as_ref().map_or(Duration::ZERO, |current| lease.saturating_sub(current.age()));
         if left < limit {
             return Event::LeaseTooShort;
@@ -297,7 +361,8 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
             }
             WriteError::Missing => WriteFailure::Missing,
             WriteError::Outranked => WriteFailure::Outranked,
-            WriteError::Unavailable(_) | WriteError::Unknown(_) => WriteFailure::Unfinished,
+            WriteError::Unavailable(_) => WriteFailure::NotApplied,
+            WriteError::Unknown(_) => WriteFailure::Unknown,
         }))
     }
 
@@ -315,9 +380,15 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
             mapping: record.mapping,
             cluster_uuid: self.shared.provisioner.cluster().uuid,
             seen: Day::of(now_millis()),
-            copy: None,
+            copy: self.sealed_copy(record),
             context: self.context.clone(),
         }
+    }
+
+    /// The password as it is kept with the user; none where that is not safe, or sealing fails.
+    fn sealed_copy(&self, record: &Record) -> Option<SealedCopy> {
+        let copy = DurableCopy { password: record.password.clone(), born: record.born };
+        self.shared.seal.seal_copy(&self.identity.username, &copy).ok().flatten()
     }
 
     pub(super) fn finish(self, outcome: Outcome) -> Result<Record, Error> {
@@ -333,7 +404,8 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
     }
 }
 
-fn fresh() -> Result<Fresh, Error> {
+/// A new password, and the time of now.
+pub(super) fn fresh() -> Result<Fresh, Error> {
     let password = Password::generate().map_err(|e| Error::Internal(e.to_string()))?;
     Ok(Fresh { password, born: now_millis() })
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::Error;
+use super::kept_passwords::KeptPasswords;
 use super::limits::{BROKEN_JUST_NOW, MaintenanceLimits};
 use super::refusals::Refusals;
 use super::running::Running;
@@ -21,10 +22,10 @@ use crate::credentials::{Belongs, CacheKey, Cluster, Entry, Provisioner, Setting
 use crate::identity::Millis;
 use crate::spans;
 
-/// How much longer than `write_timeout` a lease lasts.
-const LEASE_MARGIN: Duration = Duration::from_secs(2);
-/// No record lives longer than this, however often it is used.
+/// No password is used for longer than this, however often its record is.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long before [`MAX_AGE`] a record in use gets a new password, so that no request has to wait for one.
+pub(super) const ROTATED_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// What all runs of this process share.
 pub(super) struct Shared<S, P> {
@@ -39,6 +40,7 @@ pub(super) struct Shared<S, P> {
     pub(super) admission: Admission,
     pub(super) refusals: Refusals,
     pub(super) limits: MaintenanceLimits,
+    pub(super) kept_passwords: KeptPasswords,
 }
 
 /// What a read of the store gave.
@@ -127,16 +129,26 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
         Ok(self.seal.seal(key, &plain)?)
     }
 
-    /// How long a lease lasts.
-    pub(super) fn lease_time(&self) -> Duration {
-        self.settings.write_timeout + LEASE_MARGIN
-    }
-
     /// `cache.expiration`, less up to 10 % so that records written together do not end together, and never past [`MAX_AGE`]
     /// from `born`.
     pub(super) fn ready_life(&self, born: Millis) -> Duration {
         let life = jittered(self.settings.expiration, 0.9..=1.0);
-        let left = MAX_AGE.saturating_sub(Duration::from_millis(now_millis().saturating_sub(born)));
-        life.min(left).max(Duration::from_secs(1))
+        life.min(until(born, MAX_AGE)).max(Duration::from_secs(1))
     }
+
+    /// The life to give to a ready record; none where that is no more than it has.
+    pub(super) fn longer_life(&self, current: &Current) -> Option<Duration> {
+        let left = until(current.written.record.born, MAX_AGE);
+        Some(self.ready_life(current.written.record.born).min(left)).filter(|life| *life > current.life_left())
+    }
+
+    /// The time until a record's password is to be replaced by a new one.
+    pub(super) fn until_rotation(&self, born: Millis) -> Duration {
+        until(born, MAX_AGE - ROTATED_AHEAD)
+    }
+}
+
+/// The time until something that began at `born`, by the clock of some replica, has this age.
+fn until(born: Millis, age: Duration) -> Duration {
+    age.saturating_sub(Duration::from_millis(now_millis().saturating_sub(born)))
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::credentials::invalidation::UNTRACKED;
-use crate::credentials::record::{Phase, Record, Written};
+use crate::credentials::record::{Phase, Record, Unknown, Written};
 use crate::credentials::seal::{self, Seal};
 use crate::credentials::{Cluster, Password};
 use crate::digest::Digest;
@@ -33,7 +33,13 @@ fn current() -> Current {
     };
     Current {
         bytes: Vec::new(),
-        written: Written { record, life: LIFE, aged: Duration::ZERO, cluster: Cluster::default() },
+        written: Written {
+            record,
+            life: LIFE,
+            aged: Duration::ZERO,
+            cluster: Cluster::default(),
+            unknown: Unknown::new(),
+        },
         remaining: LIFE,
         at: Instant::now(),
     }
@@ -52,7 +58,7 @@ fn maintenance(current: &Current) -> MaintenanceSchedule {
     };
     let key = seal::Key::Given(Box::new([1; 32]).into());
     let seal = Seal::new(&seal::Settings { key, previous: Vec::new(), cluster: "c".into() }).unwrap();
-    MaintenanceSchedule::of(current, &settings, None, &seal)
+    MaintenanceSchedule::of(current, &settings, None, &seal, Duration::MAX)
 }
 
 fn insert(near_cache: &NearCache, read_version: ReadVersion) -> Arc<CachedCredential> {

@@ -7,6 +7,8 @@ use crate::record::{Phase, ROLES, Record};
 use crate::transitions::{Fate, Transition};
 use crate::world::{MANY, Replica, Setup, User, World};
 
+/// A user of which only the owner matters.
+const OF_UNKNOWN_ROLES: Existing = Existing::Ours { stamp: None, kept: None };
 /// A password that elastauth never generates.
 const OF_A_PERSON: u8 = u8::MAX;
 
@@ -28,10 +30,10 @@ pub(crate) fn after(setup: &Setup, world: &World, transition: Transition) -> Wor
             replica.run = Some(setup.machine.begin(replica.holder(i), purpose));
         }
         Transition::Repair(i) => {
-            let record = world.mismatched.take().unwrap();
+            let (record, in_force) = world.mismatched.take().unwrap();
             let replica = &mut world.replicas[i];
             replica.repairs = true;
-            replica.run = Some(setup.machine.begin(replica.holder(i), Purpose::Repair(record)));
+            replica.run = Some(setup.machine.begin(replica.holder(i), Purpose::Repair(record, in_force)));
         }
         Transition::Step(i) => world.take_step(setup, i, Mishap::No),
         Transition::StepJustChanged(i) => world.take_step(setup, i, Mishap::JustChanged),
@@ -43,6 +45,18 @@ pub(crate) fn after(setup: &Setup, world: &World, transition: Transition) -> Wor
         Transition::Refuse(i) => {
             world.faults_left.refusals -= 1;
             world.deliver(setup, i, Event::Inspected(Err(Failure::Refused(REJECTED))));
+        }
+        Transition::Unavailable(i) => {
+            world.faults_left.outages -= 1;
+            let unavailable = Err(Failure::Unavailable);
+            let logs_in = matches!(world.replicas[i].run.map(|run| run.action), Some(Action::LogIn { .. }));
+            let event =
+                if logs_in { Event::LoggedIn(Err(Failure::Unavailable)) } else { Event::Inspected(unavailable) };
+            world.deliver(setup, i, event);
+        }
+        Transition::LoseAnswer(i) => {
+            world.faults_left.lost_answers -= 1;
+            world.lose_answer(setup, i);
         }
         Transition::Crash(i) => world.crash(i),
         Transition::CrashWriting(i) => {
@@ -58,11 +72,13 @@ pub(crate) fn after(setup: &Setup, world: &World, transition: Transition) -> Wor
         Transition::ExpireRecord => world.lose(),
         Transition::Lose => {
             world.faults_left.losses -= 1;
+            world.lasting = false;
             world.lose();
         }
         Transition::Dump => world.dump = world.stored,
         Transition::Restore => {
             world.faults_left.restores -= 1;
+            world.lasting = false;
             world.doubt = true;
             world.lease_expired = false;
             world.stored = world.dump.take();
@@ -70,12 +86,13 @@ pub(crate) fn after(setup: &Setup, world: &World, transition: Transition) -> Wor
         Transition::ApplyLate(n) => {
             let (record, with_password) = world.late[n].take().unwrap();
             world.late.sort_by_key(Option::is_none);
-            world.unnoticed = true;
+            (world.unnoticed, world.landed) = (true, true);
             // no replica learns whether it was applied
             let _ = world.apply(record, with_password);
         }
         Transition::ChangePassword => {
             world.faults_left.password_changes -= 1;
+            world.lasting = false;
             world.doubt = true;
             if let Some(user) = &mut world.elastic {
                 user.password = OF_A_PERSON;
@@ -85,12 +102,14 @@ pub(crate) fn after(setup: &Setup, world: &World, transition: Transition) -> Wor
             world.confirming = world.due();
             let right = world.confirming.is_some_and(|(_, right)| right);
             (world.doubt, world.unnoticed) = (world.doubt && !right, world.unnoticed && !right);
+            world.landed &= !right;
             world.time_passes();
         }
         Transition::EndConfirmation => {
             let (record, right) = world.confirming.take().unwrap();
             if !right {
-                world.mismatched = Some(record);
+                let user = world.elastic.filter(|user| user.password == record.password);
+                world.mismatched = Some((record, user.map(|user| user.stamp.roles)));
             } else if world.stored == Some(record) {
                 world.stored = Some(Record { phase: Phase::Confirmed, ..record });
             }
@@ -114,7 +133,9 @@ impl World {
     fn crash(&mut self, i: usize) {
         self.faults_left.crashes -= 1;
         let replica = &mut self.replicas[i];
-        self.unnoticed |= replica.run.is_some_and(|run| run.owes);
+        let owes = replica.run.is_some_and(|run| run.owes);
+        self.unnoticed |= owes;
+        self.landed |= owes;
         let (begun, restarts) = (replica.begun, replica.restarts + 1);
         *replica = Replica { begun, restarts, ..Replica::default() };
     }
@@ -132,7 +153,7 @@ impl World {
         let known = self.elastic.map(|user| user.password);
         let password = if with_password { Some(record.password) } else { known };
         let password = password.ok_or(WriteFailure::Missing)?;
-        self.elastic = Some(User { owner, password, stamp: record.stamp() });
+        self.elastic = Some(User { owner, password, stamp: record.stamp(), kept: record.password });
         Ok(())
     }
 
@@ -143,7 +164,7 @@ impl World {
         } else if fate != Fate::Outranked {
             self.writes = (self.writes + 1).min(MANY);
         }
-        let unfinished = Err(WriteFailure::Unfinished);
+        let unknown = Err(WriteFailure::Unknown);
         let result = match fate {
             Fate::Applied => {
                 let result = self.apply(record, with_password);
@@ -163,9 +184,13 @@ impl World {
             Fate::Unacknowledged => {
                 self.unnoticed = true;
                 let _ = self.apply(record, with_password);
-                unfinished
+                unknown
             }
-            Fate::Late | Fate::Lost => unfinished,
+            Fate::Late | Fate::Lost => unknown,
+            Fate::NotApplied => {
+                self.faults_left.outages -= 1;
+                Err(WriteFailure::NotApplied)
+            }
         };
         if matches!(fate, Fate::Unacknowledged | Fate::Late | Fate::Lost) {
             self.faults_left.unknown -= 1;
@@ -191,16 +216,23 @@ impl World {
                     self.replicas[i].deletes = true;
                     return;
                 }
-                if compared || std::mem::take(&mut self.replicas[i].deletes) {
+                let removes = compared || std::mem::take(&mut self.replicas[i].deletes);
+                if removes {
                     self.replicas[i].deletes = false;
                     self.lose();
                 }
-                Event::Removed
+                Event::Removed(removes)
             }
             Action::Inspect { owner, or_callers } => {
-                let callers =
-                    || self.seen_by(self.subject(setup, i)).filter(|_| or_callers).map(|_| Existing::Ours(None));
+                let callers = || self.seen_by(self.subject(setup, i)).filter(|_| or_callers).map(|_| OF_UNKNOWN_ROLES);
                 Event::Inspected(self.seen_by(owner).or_else(callers).ok_or(Failure::Refused(REJECTED)))
+            }
+            Action::LogIn { password, stamp } => {
+                let accepted = self.elastic.is_some_and(|user| (user.password, user.stamp) == (password, stamp));
+                if accepted {
+                    self.acknowledged |= bit_of(password, stamp.roles);
+                }
+                Event::LoggedIn(Ok(accepted))
             }
             Action::Write { .. } => Event::LeaseTooShort,
             Action::Wait => Event::Waited,
@@ -231,9 +263,9 @@ impl World {
 
     fn store(&mut self, i: usize, new: Record) {
         self.stored = Some(new);
-        let lease_expired = self.lease_expired;
+        // a run does not learn of a lease that expired before its change, until it reads again
         let replica = &mut self.replicas[i];
-        (replica.read, replica.read_lease_expired, replica.fresh) = (Some(new), lease_expired, !lease_expired);
+        (replica.read, replica.read_lease_expired, replica.fresh) = (Some(new), false, !self.lease_expired);
     }
 
     fn replace(&mut self, setup: &Setup, i: usize, new: Record, lease_begins: bool, mishap: Mishap) -> Swap {
@@ -243,11 +275,26 @@ impl World {
             false if mishap == Mishap::Overwrites => Swap::Overwrote(before),
             false => return Swap::Changed,
         };
-        // only a refused change puts the former roles back
-        self.back |= outcome == Swap::Yes && before.order() > new.order() && setup.faults.refusals == 0;
-        self.lease_expired &= !lease_begins && !new.is_ready();
+        // only a refused change puts the former roles back; the same roles may get the time of the user's stamp
+        let earlier = before.roles != new.roles && before.order() > new.order();
+        self.back |= outcome == Swap::Yes && earlier && setup.faults.refusals == 0;
+        let failed = matches!(new.phase, Phase::Pending { failed: true, .. });
+        self.lease_expired = failed || (self.lease_expired && !lease_begins && !new.is_ready());
+        self.lasting |= new.is_ready();
         self.store(i, new);
         outcome
+    }
+
+    /// The change is made. A run that owes a write reads again, and any other ends without an answer.
+    fn lose_answer(&mut self, setup: &Setup, i: usize) {
+        let Some(run) = self.replicas[i].run else { return };
+        self.take_step(setup, i, Mishap::No);
+        let Replica { begun, restarts, .. } = self.replicas[i];
+        if run.owes {
+            self.replicas[i].run = Some(setup.machine.step(run, Event::Waited));
+        } else {
+            self.replicas[i] = Replica { begun, restarts, ..Replica::default() };
+        }
     }
 
     fn deliver(&mut self, setup: &Setup, i: usize, event: Event) {
@@ -270,5 +317,9 @@ impl World {
 }
 
 fn bit(record: Record) -> u128 {
-    1 << (u32::from(record.password) * (1 << ROLES) + u32::from(record.roles))
+    bit_of(record.password, record.roles)
+}
+
+fn bit_of(password: u8, roles: u8) -> u128 {
+    1 << (u32::from(password) * (1 << ROLES) + u32::from(roles))
 }

@@ -8,7 +8,7 @@ use elastauth::credentials::agreement::{
     self, Entitlement, Failure, Fresh, Life, Observation, State, WriteFailure, step,
 };
 use elastauth::credentials::record::LeaseHolder;
-use elastauth::credentials::{self, Ours, Refused};
+use elastauth::credentials::{DurableCopy, Refused};
 use elastauth::identity::{AsOf, Millis};
 use elastauth::roles::Version;
 
@@ -50,6 +50,7 @@ pub enum Action {
     Replace { new: Record, lease_begins: bool },
     Remove,
     Inspect { owner: u8, or_callers: bool },
+    LogIn { password: u8, stamp: Stamp },
     Write { record: Record, with_password: bool },
     Wait,
     Finish(Outcome),
@@ -74,19 +75,20 @@ pub enum Event {
     Created,
     Existed,
     Replaced(Swap),
-    Removed,
+    Removed(bool),
     Inspected(Result<Existing, Failure>),
+    LoggedIn(Result<bool, Failure>),
     Written(Result<(), WriteFailure>),
     LeaseTooShort,
     Waited,
 }
 
-/// [`credentials::Existing`] in small numbers.
+/// [`agreement::Inspected`] in small numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "it is the production code's")]
 pub enum Existing {
     Absent,
-    Ours(Option<Stamp>),
+    Ours { stamp: Option<Stamp>, kept: Option<u8> },
 }
 
 /// [`agreement::Swap`] in small numbers.
@@ -105,8 +107,8 @@ pub enum Purpose {
     /// A request; where it has no time its roles are true now.
     #[expect(missing_docs, reason = "see Request")]
     Obtain { owner: u8, roles: u8, as_of: Option<u8>, mapping: u8 },
-    /// A record that does not match Elasticsearch.
-    Repair(Record),
+    /// A record that does not match Elasticsearch, and the roles that the user has there with the record's password.
+    Repair(Record, Option<u8>),
 }
 
 #[derive(Default)]
@@ -136,7 +138,7 @@ impl Machine {
                     Entitlement { owner: owner(subject), roles: roles(set), as_of, mapping: version(mapping) },
                 )
             }
-            Purpose::Repair(record) => State::repair(holder, record.record()),
+            Purpose::Repair(record, in_force) => State::write_again(holder, record.record(), in_force.map(roles)),
         };
         let mut explored = self.0.write().unwrap();
         let run = explored.run(step(state, agreement::Event::Start));
@@ -185,6 +187,9 @@ fn in_numbers(action: &agreement::Action) -> Action {
         agreement::Action::Inspect { owner, or_callers } => {
             Action::Inspect { owner: Record::owned_by(owner), or_callers: *or_callers }
         }
+        agreement::Action::LogIn { password, standing } => {
+            Action::LogIn { password: password.expose().parse().unwrap(), stamp: Stamp::of(standing) }
+        }
         agreement::Action::Write { record, with_password } => {
             Action::Write { record: Record::of(record), with_password: *with_password }
         }
@@ -214,11 +219,13 @@ fn in_production(event: Event) -> agreement::Event {
             Swap::Changed => agreement::Swap::Changed,
             Swap::Missing => agreement::Swap::Missing,
         }),
-        Event::Removed => agreement::Event::Removed,
+        Event::Removed(removed) => agreement::Event::Removed(removed),
+        Event::LoggedIn(result) => agreement::Event::LoggedIn(result),
         Event::Inspected(result) => agreement::Event::Inspected(result.map(|seen| match seen {
-            Existing::Absent => credentials::Existing::Absent,
-            Existing::Ours(stamp) => {
-                credentials::Existing::Ours(Ours { standing: stamp.map(Stamp::standing), copy: None })
+            Existing::Absent => agreement::Inspected::Absent,
+            Existing::Ours { stamp, kept } => {
+                let kept = kept.map(|n| DurableCopy { password: password(n), born: NOW });
+                agreement::Inspected::Ours { standing: stamp.map(Stamp::standing), kept }
             }
         })),
         Event::Written(result) => agreement::Event::Written(result),

@@ -55,8 +55,10 @@ pub enum Phase {
         holder: u8,
         /// The holder writes once more.
         again: bool,
-        /// Roles alone are to be written.
-        known: bool,
+        /// Roles alone are to be written: Elasticsearch has the password, and the user at most these roles.
+        in_force: Option<u8>,
+        /// The last attempt failed, and the lease is given up.
+        failed: bool,
     },
 }
 
@@ -90,6 +92,13 @@ pub(crate) fn same(mapping: u8, other: u8) -> bool {
 }
 
 impl Stamp {
+    /// Reads what the production code says of a user's roles.
+    #[must_use]
+    pub fn of(standing: &Standing) -> Self {
+        let (as_of, mapping) = (standing.as_of.try_into().unwrap(), standing.mapping.since.try_into().unwrap());
+        Self { roles: bits(&standing.roles), as_of, mapping }
+    }
+
     /// The stamp as the production code represents it.
     #[must_use]
     pub fn standing(self) -> Standing {
@@ -109,8 +118,9 @@ impl Record {
         let phase = match self.phase {
             Phase::Ready => record::Phase::Ready,
             Phase::Confirmed => record::Phase::Confirmed,
-            Phase::Pending { holder, again, known } => {
-                record::Phase::Pending { holder: LeaseHolder(holder.into()), again, password_known: known }
+            Phase::Pending { holder, again, in_force, failed } => {
+                let holder = LeaseHolder(holder.into());
+                record::Phase::Pending { holder, again, in_force: in_force.map(roles), failed }
             }
         };
         let (password, roles, owner) = (password(self.password), roles(self.roles), owner(self.owner));
@@ -131,8 +141,9 @@ impl Record {
         let phase = match record.phase {
             record::Phase::Ready => Phase::Ready,
             record::Phase::Confirmed => Phase::Confirmed,
-            record::Phase::Pending { holder, again, password_known } => {
-                Phase::Pending { holder: holder.0.try_into().unwrap(), again, known: password_known }
+            record::Phase::Pending { holder, again, ref in_force, failed } => {
+                let holder = holder.0.try_into().unwrap();
+                Phase::Pending { holder, again, in_force: in_force.as_ref().map(bits), failed }
             }
         };
         Self {
@@ -159,6 +170,17 @@ impl Record {
     #[must_use]
     pub fn holder(self) -> Option<u8> {
         if let Phase::Pending { holder, .. } = self.phase { Some(holder) } else { None }
+    }
+
+    /// All roles that the user may have with the record's password; none where Elasticsearch may have another password.
+    #[must_use]
+    pub fn roles_in_force(self) -> Option<u8> {
+        match self.phase {
+            Phase::Ready | Phase::Confirmed => Some(self.roles),
+            Phase::Pending { in_force, failed, .. } => {
+                in_force.map(|roles| if failed { roles } else { roles | self.roles })
+            }
+        }
     }
 
     /// The order that decides which roles prevail.

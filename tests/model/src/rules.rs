@@ -6,7 +6,7 @@ use stateright::{Model, Property};
 
 use crate::effects::after;
 use crate::machine::Action;
-use crate::record::{Phase, same};
+use crate::record::{Phase, Record, same};
 use crate::transitions::{Transition, transitions};
 use crate::world::{Faults, Setup, World};
 
@@ -57,6 +57,8 @@ impl Model for Setup {
             Property::always(AGREEMENT, agreement),
             Property::always("a ready record matches Elasticsearch, unless a write was applied unnoticed", noticed),
             Property::always("every schedule ends with every request answered and every record confirmed", ends),
+            Property::always("a record that was ready keeps a password that Elasticsearch accepts", keeps_password),
+            Property::always("no user has more roles than its record says may be in force", bounded),
             Property::always(SERVES, Setup::the_next_request_is_served),
             Property::sometimes(REPAIR, repairs),
         ]
@@ -75,6 +77,26 @@ fn noticed(_: &Setup, world: &World) -> bool {
     // a record that was found mismatched is repaired later
     let known = world.mismatched.is_some() || world.confirming.is_some();
     !world.quiet() || world.doubt || world.unnoticed || known || ready.is_none_or(|record| world.has(record))
+}
+
+/// Whether some path serves a user of whom Elasticsearch accepts the password: a caller with all roles in force gets it.
+fn keeps_password(setup: &Setup, world: &World) -> bool {
+    let accepted = |record: Record| {
+        let found = world.elastic.filter(|user| user.owner == record.owner && user.password == record.password);
+        found.is_none() || record.roles_in_force().is_some()
+    };
+    let Faults { losses, restores, password_changes, refusals, overwrites, .. } = setup.faults;
+    // where there may be a write of another password, the record's is in doubt; and a user that must not be changed is not served
+    let doubtful = losses + restores + password_changes + refusals + overwrites > 0;
+    !world.lasting || doubtful || world.stored.is_some_and(accepted)
+}
+
+fn bounded(_: &Setup, world: &World) -> bool {
+    let owes = world.replicas.iter().any(|replica| replica.run.is_some_and(|run| run.owes));
+    let (Some(record), Some(user)) = (world.stored, world.elastic) else { return true };
+    let same = (user.owner, user.password) == (record.owner, record.password);
+    let within = record.roles_in_force().is_none_or(|roles| user.stamp.roles & !roles == 0);
+    !world.lasting || world.doubt || world.landed || owes || !same || within
 }
 
 fn keeps(setup: &Setup, world: &World) -> bool {
@@ -98,15 +120,27 @@ fn ends(setup: &Setup, world: &World) -> bool {
     transitions(setup, world, &mut next);
     let tried = world.stored.is_none_or(|record| {
         // another subject's user must not be changed, and the record's password cannot be tried
-        record.phase == Phase::Confirmed || !setup.confirmation || world.seen_by(record.owner).is_none()
+        record.phase == Phase::Confirmed
+            || !setup.confirmation
+            || world.seen_by(record.owner).is_none()
+            // a change of roles that waits for the next use of the record
+            || (!record.is_ready() && world.lease_expired && record.roles_in_force().is_some())
     });
     !next.is_empty() || (world.quiet() && tried)
 }
 
 fn repairs(setup: &Setup, world: &World) -> bool {
     let writes = |action| matches!(action, Action::Write { .. });
-    let mismatched =
-        Faults { losses: 0, crashes: 0, refusals: 0, pauses: 0, overwrites: 0, ..setup.faults } != Faults::default();
+    let mismatched = Faults {
+        losses: 0,
+        crashes: 0,
+        refusals: 0,
+        pauses: 0,
+        overwrites: 0,
+        outages: 0,
+        lost_answers: 0,
+        ..setup.faults
+    } != Faults::default();
     let repairs =
         world.replicas.iter().any(|replica| replica.repairs && replica.run.is_some_and(|run| writes(run.action)));
     let subjects = setup.requests.iter().flatten().any(|request| request.owner > 0);

@@ -19,6 +19,8 @@ pub enum Fate {
     Late,
     /// The PUT is never applied.
     Lost,
+    /// The PUT is certainly not applied.
+    NotApplied,
 }
 
 /// One thing that happens.
@@ -38,6 +40,10 @@ pub enum Transition {
     Write(usize, Fate),
     /// The GET of the user says that the user must not be changed.
     Refuse(usize),
+    /// The GET of the user, or the login, gets no answer.
+    Unavailable(usize),
+    /// As `Step`, and its answer is lost.
+    LoseAnswer(usize),
     /// The process of this replica ends.
     Crash(usize),
     /// The process of this replica ends while its PUT is on its way.
@@ -83,7 +89,8 @@ pub(crate) fn transitions(setup: &Setup, world: &World, transitions: &mut Vec<Tr
         transitions.push(Transition::ExpireLease);
     }
     // a pending record lives as long as a PUT of it may still be applied
-    if world.abandoned() && world.lease_expired && world.late == [None; 2] {
+    let kept = world.stored.is_some_and(|record| record.roles_in_force().is_some());
+    if world.abandoned() && world.lease_expired && world.late == [None; 2] && !kept {
         transitions.push(Transition::ExpireRecord);
     }
     let pending = matches!(world.stored, Some(Record { phase: Phase::Pending { .. }, .. }));
@@ -119,6 +126,9 @@ fn steps(setup: &Setup, world: &World, i: usize, replica: &Replica, action: Acti
         if world.outranks(action) {
             transitions.push(Transition::Write(i, Fate::Outranked));
         }
+        if faults_left.outages > 0 {
+            transitions.push(Transition::Write(i, Fate::NotApplied));
+        }
         if faults_left.unknown > 0 {
             transitions.extend([Fate::Unacknowledged, Fate::Late, Fate::Lost].map(|fate| Transition::Write(i, fate)));
         }
@@ -136,6 +146,12 @@ fn steps(setup: &Setup, world: &World, i: usize, replica: &Replica, action: Acti
     }
     if matches!(action, Action::Inspect { .. }) && faults_left.refusals > 0 {
         transitions.push(Transition::Refuse(i));
+    }
+    if matches!(action, Action::Inspect { .. } | Action::LogIn { .. }) && faults_left.outages > 0 {
+        transitions.push(Transition::Unavailable(i));
+    }
+    if matches!(action, Action::Create(_) | Action::Replace { .. } | Action::Remove) && faults_left.lost_answers > 0 {
+        transitions.push(Transition::LoseAnswer(i));
     }
     if faults_left.crashes > 0 {
         transitions.push(Transition::Crash(i));

@@ -40,6 +40,10 @@ pub struct Faults {
     pub pauses: u8,
     /// A person changes the user's password in Elasticsearch.
     pub password_changes: u8,
+    /// Elasticsearch does not answer, at the GET, at the login or at the PUT, which is then not applied.
+    pub outages: u8,
+    /// A change in the store is made, and its answer is lost.
+    pub lost_answers: u8,
     /// Without scripting: the record changes between a replica's comparison and its SET, which overwrites the change.
     pub overwrites: u8,
 }
@@ -89,6 +93,8 @@ pub struct User {
     pub owner: u8,
     pub password: u8,
     pub stamp: Stamp,
+    /// The password that is kept, sealed, beside the stamp.
+    pub kept: u8,
 }
 
 /// Everything that distinguishes one state from another.
@@ -109,8 +115,9 @@ pub struct World {
     pub late: [Option<(Record, bool)>; 2],
     /// A ready record that is being confirmed, and whether it matches Elasticsearch.
     pub confirming: Option<(Record, bool)>,
-    /// A ready record that does not match Elasticsearch and waits for its repair.
-    pub mismatched: Option<Record>,
+    /// A ready record that does not match Elasticsearch and waits for its repair, and the roles that the user has there with its
+    /// password.
+    pub mismatched: Option<(Record, Option<u8>)>,
     /// The faults that may still happen.
     pub faults_left: Faults,
     /// How many passwords were agreed.
@@ -123,6 +130,10 @@ pub struct World {
     pub unnoticed: bool,
     /// The same after a change in the store, or by a person in Elasticsearch, also of what was confirmed before.
     pub doubt: bool,
+    /// Whether a record became ready, and since then none was lost or restored, and no person changed the password.
+    pub lasting: bool,
+    /// Whether a late PUT was applied, or a replica with a debt ended, since the last confirmation.
+    pub landed: bool,
     /// The subjects that got a credential, a bit for each.
     pub served: u8,
     /// Whether a credential was handed out too early.
@@ -148,8 +159,10 @@ impl Setup {
     /// anew, raised as often as before, owed by each replica that was writing meanwhile, and repaired.
     #[must_use]
     pub fn bound(&self) -> u8 {
-        let Faults { losses, crashes, unknown, refusals, restores, pauses, password_changes, overwrites } = self.faults;
-        let faults = losses + crashes + unknown + refusals + restores + pauses + password_changes + overwrites;
+        let Faults { losses, crashes, unknown, refusals, restores, pauses, password_changes, .. } = self.faults;
+        let Faults { outages, lost_answers, overwrites, .. } = self.faults;
+        let of_the_store = losses + restores + lost_answers + overwrites;
+        let faults = of_the_store + crashes + unknown + refusals + pauses + password_changes + outages;
         u8::try_from(self.requests.iter().flatten().count()).unwrap() + 6 * faults
     }
 
@@ -169,6 +182,8 @@ impl Setup {
             acknowledged: 0,
             unnoticed: false,
             doubt: false,
+            lasting: false,
+            landed: false,
             served: 0,
             early: false,
             unsatisfied: false,
@@ -242,15 +257,18 @@ impl World {
     /// Whether Elasticsearch has this record's user, password and stamp.
     #[must_use]
     pub fn has(&self, record: Record) -> bool {
-        let Record { owner, password, .. } = record;
-        self.elastic == Some(User { owner, password, stamp: record.stamp() })
+        self.elastic.is_some_and(|user| {
+            (user.owner, user.password, user.stamp) == (record.owner, record.password, record.stamp())
+        })
     }
 
     /// The user as the administrator sees it for this owner; none when it is another subject's.
     pub(crate) fn seen_by(&self, owner: u8) -> Option<Existing> {
         match self.elastic {
             None => Some(Existing::Absent),
-            Some(user) if user.owner == owner => Some(Existing::Ours(Some(user.stamp))),
+            Some(user) if user.owner == owner => {
+                Some(Existing::Ours { stamp: Some(user.stamp), kept: Some(user.kept) })
+            }
             Some(_) => None,
         }
     }

@@ -17,6 +17,8 @@ const NONE: Faults = Faults {
     restores: 0,
     pauses: 0,
     password_changes: 0,
+    outages: 0,
+    lost_answers: 0,
     overwrites: 0,
 };
 
@@ -173,6 +175,8 @@ fn whatever_goes_wrong_the_replicas_agree() {
         ("a roll-back", Faults { restores: 1, ..NONE }),
         ("a pause", Faults { pauses: 1, ..NONE }),
         ("a password changed by hand", Faults { password_changes: 1, ..NONE }),
+        ("an outage", Faults { outages: 1, ..NONE }),
+        ("a lost answer", Faults { lost_answers: 1, ..NONE }),
     ] {
         holds(name, pairs(faults));
         holds(&format!("{name}, headers"), proxies(faults));
@@ -193,6 +197,12 @@ fn whatever_two_things_go_wrong_the_replicas_agree() {
         ("a refusal and a loss", Faults { refusals: 1, losses: 1, ..NONE }),
         ("a refusal and an unknown outcome", Faults { refusals: 1, unknown: 1, ..NONE }),
         ("a pause and a crash", Faults { pauses: 1, crashes: 1, ..NONE }),
+        ("two outages", Faults { outages: 2, ..NONE }),
+        ("an outage and a crash", Faults { outages: 1, crashes: 1, ..NONE }),
+        ("an outage and an unknown outcome", Faults { outages: 1, unknown: 1, ..NONE }),
+        ("an outage and a loss", Faults { outages: 1, losses: 1, ..NONE }),
+        ("a lost answer and an unknown outcome", Faults { lost_answers: 1, unknown: 1, ..NONE }),
+        ("a lost answer and a loss", Faults { lost_answers: 1, losses: 1, ..NONE }),
     ] {
         holds(name, singles(faults));
     }

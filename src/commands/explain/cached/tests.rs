@@ -74,7 +74,7 @@ fn a_first_request_writes_the_user_with_a_password() {
 
 #[test]
 fn a_record_is_told_with_its_age_its_key_its_owner_and_its_roles() {
-    let pending = Phase::Pending { holder: LeaseHolder(1), again: false, password_known: false };
+    let pending = Phase::Pending { holder: LeaseHolder(1), again: false, in_force: None, failed: false };
     for (record, user, next, expected) in [
         (
             held(Which::Current, Some((Phase::Confirmed, 61, "s", "dev"))),

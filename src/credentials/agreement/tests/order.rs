@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::credentials::agreement::*;
 use crate::credentials::record::{LeaseHolder, Phase, Record};
-use crate::credentials::{Existing, Ours, Password};
+use crate::credentials::{Password, Refused};
 use crate::digest::Digest;
 use crate::identity::{AsOf, Millis, Owner};
 use crate::roles::{Roles, Version};
@@ -34,7 +34,7 @@ pub(super) fn record(role: &str, as_of: Millis, phase: Phase) -> Record {
 }
 
 fn pending(holder: LeaseHolder) -> Phase {
-    Phase::Pending { holder, again: false, password_known: false }
+    Phase::Pending { holder, again: false, in_force: None, failed: false }
 }
 
 /// The action of a run that finds this record.
@@ -74,7 +74,10 @@ fn roles_without_a_time_are_true_now_and_newer_than_what_is_there() {
         let (_, action) = finds(entitlement("b", AsOf::Now), record("a", there, Phase::Ready), at(now));
         let Action::Replace(new, Life::Lease) = action else { panic!("{action:?}") };
         assert_eq!((new.roles, new.as_of), (Roles::new(["b"]), expected));
-        assert_eq!(new.phase, Phase::Pending { holder: ME, again: false, password_known: true });
+        assert_eq!(
+            new.phase,
+            Phase::Pending { holder: ME, again: false, in_force: Some(Roles::new(["a"])), failed: false }
+        );
     }
 }
 
@@ -125,8 +128,8 @@ fn roles_without_a_time_begin_with_the_record() {
 #[test]
 fn a_renewal_writes_no_password_and_a_repair_does() {
     for (state, with_password) in [
-        (State::renew(ME, record("a", 1, Phase::Ready)), false),
-        (State::repair(ME, record("a", 1, Phase::Ready)), true),
+        (State::write_again(ME, record("a", 1, Phase::Ready), Some(Roles::new(["a"]))), false),
+        (State::write_again(ME, record("a", 1, Phase::Ready), None), true),
     ] {
         let (state, _) = step(state, Event::Start);
         let found = Event::Found { record: record("a", 1, Phase::Ready), lease_expired: false, observation: at(5) };
@@ -134,28 +137,126 @@ fn a_renewal_writes_no_password_and_a_repair_does() {
         assert!(matches!(action, Action::Replace(..)), "the record is leased first: {action:?}");
         let (state, action) = step(state, Event::Replaced(Swap::Yes));
         assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
-        let (state, action) = step(state, Event::Inspected(Ok(Existing::Ours(Ours::default()))));
+        let (state, action) = step(state, Event::Inspected(Ok(Inspected::Ours { standing: None, kept: None })));
         assert!(matches!(action, Action::Write { with_password: with, .. } if with == with_password), "{action:?}");
         let (_, action) = step(state, Event::Written(Ok(())));
         assert_eq!(action, Action::Replace(record("a", 1, Phase::Ready), Life::Ready));
     }
 }
 
+/// A run that has taken the lease of a ready record to write it again, and the action after it.
+fn written_again(in_force: Option<Roles>) -> State {
+    let (state, _) = step(State::write_again(ME, record("a", 1, Phase::Ready), in_force), Event::Start);
+    let found = Event::Found { record: record("a", 1, Phase::Ready), lease_expired: false, observation: at(5) };
+    let (state, _) = step(state, found);
+    step(state, Event::Replaced(Swap::Yes)).0
+}
+
+/// The record that a run leaves behind when its attempt failed.
+fn left_behind((state, action): (State, Action)) -> Record {
+    let Action::Replace(left, Life::Lease) = action else { panic!("{action:?}") };
+    assert_eq!(step(state, Event::Replaced(Swap::Yes)).1, Action::Finish(Outcome::Unavailable));
+    left
+}
+
+const UNAVAILABLE: Event = Event::Inspected(Err(Failure::Unavailable));
+
 #[test]
 fn an_outage_in_the_middle_of_a_renewal_leaves_the_record_in_use() {
-    let ready = || record("a", 1, Phase::Ready);
-    let leased = |state: State| {
-        let (state, _) = step(state, Event::Start);
-        let (state, _) = step(state, Event::Found { record: ready(), lease_expired: false, observation: at(5) });
-        step(state, Event::Replaced(Swap::Yes)).0
-    };
-    let no_look = step(leased(State::renew(ME, ready())), Event::Inspected(Err(Failure::Unavailable)));
-    let (writing, _) = step(leased(State::renew(ME, ready())), Event::Inspected(Ok(Existing::Ours(Ours::default()))));
-    let no_answer = step(writing, Event::Written(Err(WriteFailure::Unfinished)));
-    for (state, action) in [no_look, no_answer] {
-        assert_eq!(action, Action::Replace(ready(), Life::Ready));
-        assert_eq!(step(state, Event::Replaced(Swap::Yes)).1, Action::Finish(Outcome::Ready(ready())));
+    let known = || written_again(Some(Roles::new(["a"])));
+    let no_look = step(known(), UNAVAILABLE);
+    let ours = Event::Inspected(Ok(Inspected::Ours { standing: None, kept: None }));
+    let no_answer = step(step(known(), ours).0, Event::Written(Err(WriteFailure::Unknown)));
+    for failed in [no_look, no_answer] {
+        let left = left_behind(failed);
+        assert_eq!(left.roles_in_force(), Some(Roles::new(["a"])));
+        assert!(entitlement("a", AsOf::At(1)).allows(&left) && entitlement("b", AsOf::At(0)).allows(&left));
+        assert!(!entitlement("b", AsOf::At(2)).allows(&left), "a newer token without the role");
     }
-    let (_, action) = step(leased(State::repair(ME, ready())), Event::Inspected(Err(Failure::Unavailable)));
-    assert_eq!(action, Action::Finish(Outcome::Unavailable), "a repair stays pending: the password is in doubt");
+    let left = left_behind(step(written_again(None), UNAVAILABLE));
+    assert_eq!(left.roles_in_force(), None, "after a repair that failed the password is in doubt");
+    assert!(!entitlement("a", AsOf::At(1)).allows(&left));
+}
+
+/// A run that writes a change of roles from `a` to `b`.
+fn changing() -> State {
+    let (state, action) = finds(entitlement("b", AsOf::At(2)), record("a", 1, Phase::Ready), at(5));
+    assert!(matches!(action, Action::Replace(..)), "{action:?}");
+    let (state, action) = step(state, Event::Replaced(Swap::Yes));
+    assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
+    state
+}
+
+#[test]
+fn a_change_of_roles_that_was_not_applied_leaves_the_former_roles_in_force_and_an_unknown_one_both() {
+    let ours = || Event::Inspected(Ok(Inspected::Ours { standing: None, kept: None }));
+    for (outcome, in_force) in [(WriteFailure::NotApplied, vec!["a"]), (WriteFailure::Unknown, vec!["a", "b"])] {
+        let left = left_behind(step(step(changing(), ours()).0, Event::Written(Err(outcome))));
+        assert_eq!(left.roles, Roles::new(["b"]), "the wish is kept");
+        assert_eq!(left.roles_in_force(), Some(Roles::new(&in_force)));
+        // an older token has these roles by itself, or the newer ones; the newer one must not have what it lost
+        assert!(entitlement("a", AsOf::At(1)).allows(&left), "{outcome:?}");
+        assert!(!entitlement("b", AsOf::At(2)).allows(&left), "{outcome:?}");
+        let gains = Entitlement { roles: Roles::new(["a", "b"]), ..entitlement("b", AsOf::At(3)) };
+        assert!(gains.allows(&left), "{outcome:?}");
+    }
+}
+
+#[test]
+fn the_next_run_takes_over_what_an_attempt_left_behind_and_remembers_what_may_have_been_written() {
+    let left = left_behind(step(changing(), UNAVAILABLE));
+    // another replica, with a token that gives another role
+    let (state, action) = finds(entitlement("c", AsOf::At(3)), left, at(5));
+    let Action::Replace(taken, Life::Lease) = action else { panic!("{action:?}") };
+    assert_eq!((taken.roles.to_string().as_str(), taken.is_leased_by(ME)), ("c", true));
+    assert_eq!(taken.roles_in_force(), Some(Roles::new(["a", "c"])), "b was never written, c is about to be");
+    let (_, action) = step(state, Event::Replaced(Swap::Yes));
+    assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
+}
+
+#[test]
+fn a_record_of_which_nothing_was_written_is_removed() {
+    let (state, _) = step(State::new(ME, entitlement("a", AsOf::At(1))), Event::Start);
+    let fresh = Fresh { password: Password::known("p".into()), born: 7 };
+    let (state, _) = step(step(state, Event::Absent(fresh)).0, Event::Created);
+    let (removing, action) = step(state, UNAVAILABLE);
+    assert_eq!(action, Action::Remove);
+    assert_eq!(step(removing.clone(), Event::Removed(true)).1, Action::Finish(Outcome::Unavailable));
+    assert_eq!(step(removing, Event::Removed(false)).1, Action::Get, "another replica has changed it");
+}
+
+#[test]
+fn the_owner_of_the_user_is_not_kept_out_by_another_subject_that_nothing_writes_for() {
+    let others = |failed| {
+        let phase = Phase::Pending { holder: OTHER, again: false, in_force: None, failed };
+        Record { owner: owner("x"), ..record("a", 1, phase) }
+    };
+    let (_, action) = finds(entitlement("a", AsOf::At(1)), others(false), at(5));
+    assert_eq!(action, Action::Wait, "its lease holder may be writing");
+    let (state, action) = finds(entitlement("a", AsOf::At(1)), others(true), at(5));
+    assert_eq!(action, Action::Inspect { owner: owner("s"), or_callers: false });
+    let ours = Event::Inspected(Ok(Inspected::Ours { standing: None, kept: None }));
+    let (removing, action) = step(state.clone(), ours);
+    assert_eq!(action, Action::Remove);
+    assert_eq!(step(removing, Event::Removed(true)).1, Action::Get);
+    assert_eq!(step(state.clone(), Event::Inspected(Ok(Inspected::Absent))).1, Action::Wait, "the first one keeps it");
+    let refused = Event::Inspected(Err(Failure::Refused(Refused::OtherOwner)));
+    assert_eq!(step(state, refused).1, Action::Finish(Outcome::Refused(Refused::OtherOwner)));
+}
+
+#[test]
+fn a_new_password_that_was_not_written_gives_way_to_the_former_one() {
+    let ready = record("a", 1, Phase::Ready);
+    let fresh = Fresh { password: Password::known("new".into()), born: 9 };
+    let (state, _) = step(State::rotate(ME, ready.clone(), fresh), Event::Start);
+    let found = Event::Found { record: ready.clone(), lease_expired: false, observation: at(5) };
+    let (state, action) = step(state, found);
+    let Action::Replace(new, Life::Lease) = action else { panic!("{action:?}") };
+    assert_eq!((new.password.expose(), new.born, new.roles_in_force()), ("new", 9, None));
+    let (state, _) = step(state, Event::Replaced(Swap::Yes));
+    let (writing, action) = step(state.clone(), Event::Inspected(Ok(Inspected::Ours { standing: None, kept: None })));
+    assert!(matches!(action, Action::Write { with_password: true, .. }), "{action:?}");
+    assert_eq!(step(state, UNAVAILABLE).1, Action::Replace(ready, Life::Ready));
+    let left = left_behind(step(writing, Event::Written(Err(WriteFailure::Unknown))));
+    assert_eq!(left.password.expose(), "new", "the former one may be wrong by now");
 }

@@ -3,13 +3,13 @@
 use super::order::*;
 use crate::credentials::agreement::*;
 use crate::credentials::record::Phase;
-use crate::credentials::{Existing, Ours, Password, Refused};
+use crate::credentials::{DurableCopy, Password, Refused};
 use crate::identity::{AsOf, Millis};
 use crate::roles::Roles;
 
 fn stamp(role: &str, as_of: Millis) -> Event {
     let stamp = Standing { mapping: THIS, as_of, roles: Roles::new([role]) };
-    Event::Inspected(Ok(Existing::Ours(Ours { standing: Some(stamp), copy: None })))
+    Event::Inspected(Ok(Inspected::Ours { standing: Some(stamp), kept: None }))
 }
 
 /// The state of a run that inspects the user because the caller's record is gone.
@@ -47,7 +47,7 @@ fn roles_without_a_time_are_dated_after_the_stamp() {
 
 #[test]
 fn a_write_that_was_outranked_while_it_waited_inspects_again() {
-    let (state, _) = step(inspecting(AsOf::At(10)), Event::Inspected(Ok(Existing::Absent)));
+    let (state, _) = step(inspecting(AsOf::At(10)), Event::Inspected(Ok(Inspected::Absent)));
     let (state, action) = step(state, Event::Written(Err(WriteFailure::Outranked)));
     assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
     let (_, action) = step(state, stamp("developers", 20));
@@ -56,14 +56,69 @@ fn a_write_that_was_outranked_while_it_waited_inspects_again() {
 
 #[test]
 fn an_outage_after_newer_roles_were_agreed_does_not_put_the_old_record_back() {
-    let (state, _) = step(State::renew(ME, record("admins", 10, Phase::Ready)), Event::Start);
+    let again = State::write_again(ME, record("admins", 10, Phase::Ready), Some(Roles::new(["admins"])));
+    let (state, _) = step(again, Event::Start);
     let found = Event::Found { record: record("admins", 10, Phase::Ready), lease_expired: false, observation: at(50) };
     let (state, _) = step(state, found);
     let (state, _) = step(state, Event::Replaced(Swap::Yes));
     let (state, _) = step(state, stamp("developers", 20));
     let (state, _) = step(state, Event::Replaced(Swap::Yes));
-    let (_, action) = step(state, Event::Written(Err(WriteFailure::Unfinished)));
-    assert_eq!(action, Action::Finish(Outcome::Unavailable));
+    let (_, action) = step(state, Event::Written(Err(WriteFailure::NotApplied)));
+    let Action::Replace(left, Life::Lease) = action else { panic!("{action:?}") };
+    assert_eq!((left.roles.to_string().as_str(), left.as_of), ("developers", 20));
+}
+
+/// What the inspection finds with a password beside the stamp.
+fn kept(role: &str, as_of: Millis) -> Event {
+    let Event::Inspected(Ok(Inspected::Ours { standing, .. })) = stamp(role, as_of) else { panic!() };
+    let kept = DurableCopy { password: Password::known("kept".into()), born: 3 };
+    Event::Inspected(Ok(Inspected::Ours { standing, kept: Some(kept) }))
+}
+
+#[test]
+fn a_kept_password_that_elasticsearch_accepts_is_used_without_a_write() {
+    for (role, as_of) in [("admins", 9), ("admins", 20), ("developers", 20)] {
+        let (state, action) = step(inspecting(AsOf::At(10)), kept(role, as_of));
+        assert!(matches!(&action, Action::LogIn { password, .. } if password.expose() == "kept"), "{action:?}");
+        let (state, action) = step(state, Event::LoggedIn(Ok(true)));
+        let Action::Replace(ready, Life::Ready) = action else { panic!("{action:?}") };
+        assert_eq!((ready.password.expose(), ready.born), ("kept", 3));
+        assert_eq!((ready.roles.to_string().as_str(), ready.as_of, ready.phase.is_ready()), (role, as_of, true));
+        assert_eq!(step(state, Event::Replaced(Swap::Yes)).1, Action::Finish(Outcome::Ready(ready)));
+    }
+}
+
+#[test]
+fn with_older_roles_beside_it_the_kept_password_stays_and_the_roles_alone_are_written() {
+    let (state, _) = step(inspecting(AsOf::At(10)), kept("developers", 5));
+    let (state, action) = step(state, Event::LoggedIn(Ok(true)));
+    let Action::Replace(agreed, Life::Lease) = action else { panic!("{action:?}") };
+    assert_eq!((agreed.password.expose(), agreed.roles.to_string().as_str()), ("kept", "admins"));
+    let (_, action) = step(state, Event::Replaced(Swap::Yes));
+    assert!(matches!(action, Action::Write { with_password: false, .. }), "{action:?}");
+}
+
+#[test]
+fn a_kept_password_that_is_wrong_is_overwritten() {
+    let (state, _) = step(inspecting(AsOf::At(10)), kept("admins", 10));
+    let (_, action) = step(state.clone(), Event::LoggedIn(Ok(false)));
+    assert!(
+        matches!(&action, Action::Write { record, with_password: true } if record.password.expose() == "p"),
+        "{action:?}"
+    );
+    assert_eq!(
+        step(state, Event::LoggedIn(Err(Failure::Unavailable))).1,
+        Action::Remove,
+        "the next request tries again"
+    );
+}
+
+#[test]
+fn a_kept_password_is_not_used_where_another_may_be_on_its_way() {
+    let pending = Phase::Pending { holder: ME, again: false, in_force: None, failed: false };
+    let (state, action) = finds(entitlement("admins", AsOf::At(10)), record("admins", 10, pending), at(50));
+    assert!(matches!(action, Action::Inspect { .. }), "{action:?}");
+    assert!(matches!(step(state, kept("admins", 10)).1, Action::Write { with_password: true, .. }));
 }
 
 #[test]
@@ -79,9 +134,11 @@ fn a_record_that_another_replica_changed_meanwhile_is_not_removed_by_a_refusal()
     let (state, _) = step(inspecting(AsOf::At(10)), stamp("developers", 20));
     let (state, action) = step(state, Event::Replaced(Swap::Changed));
     assert_eq!(action, Action::Get);
-    let mine = Phase::Pending { holder: ME, again: false, password_known: false };
+    let mine = Phase::Pending { holder: ME, again: false, in_force: None, failed: false };
     let found = Event::Found { record: record("developers", 20, mine), lease_expired: false, observation: at(60) };
     let (state, _) = step(state, found);
-    let (_, action) = step(state, Event::Inspected(Err(Failure::Refused(Refused::Rejected))));
-    assert_eq!(action, Action::Finish(Outcome::Refused(Refused::Rejected)));
+    let (state, action) = step(state, Event::Inspected(Err(Failure::Refused(Refused::Rejected))));
+    let Action::Replace(left, Life::Lease) = action else { panic!("{action:?}") };
+    assert!(matches!(left.phase, Phase::Pending { failed: true, .. }), "its lease is given up: {left:?}");
+    assert_eq!(step(state, Event::Replaced(Swap::Yes)).1, Action::Finish(Outcome::Refused(Refused::Rejected)));
 }

@@ -77,3 +77,27 @@ async fn users_that_come_back_at_their_time_are_served_as_fast_as_writes_go() {
     let asked = *asked.lock();
     assert!(asked < 3 * 200, "{asked} times an answer was to come back");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lost_everything_makes_nobody_come_back_whose_password_elasticsearch_keeps() {
+    let deployment = deployment();
+    deployment.elastic.take(Duration::from_millis(20), TAKES);
+    let replica = deployment.replica().await;
+    let all = || (0..300).map(|n| format!("user-{n}"));
+    for name in all() {
+        ask_as(&replica, &name, "a").await.unwrap();
+    }
+    let writes = deployment.elastic.writes();
+    deployment.store.flush().await;
+    // one of them shows the others what has happened
+    ask_as(&replica, "user-0", "a").await.unwrap();
+    let names: Vec<_> = all().collect();
+    let answers = join_all(names.iter().map(|name| ask_as(&replica, name, "a"))).await;
+    assert!(answers.iter().all(Result::is_ok), "{:?}", answers.iter().find(|answer| answer.is_err()));
+    assert_eq!(deployment.elastic.writes(), writes);
+    // a new user among them is refused as ever, and leaves nothing behind
+    let (changes, writing) = (deployment.store.changes(), ["new-1", "new-2", "new-3"]);
+    let answers = join_all(writing.iter().map(|name| ask_as(&replica, name, "a"))).await;
+    assert!(matches!(answers[2], Err(Error::Busy(_))), "{:?}", answers[2]);
+    assert!(deployment.store.changes() <= changes + 2 * 2 + 2);
+}

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 
+use crate::clock::{millis, now_millis};
 use crate::credentials::agreement::Standing;
 use crate::credentials::broker::{Broker, Error};
+use crate::credentials::record::Written;
 use crate::credentials::seal::{self, Key, Seal};
 use crate::credentials::{
     BackendStatus, CacheKey, Caller, Cluster, Entry, Existing, InspectError, Invalidations, Login, Obtained, Ours,
-    Password, Provisioner, Replaced, RequestContext, Settings, Store, StoreError, Throughput, UserSpec, WriteError,
-    near_cache,
+    Password, Provisioner, Replaced, RequestContext, SealedCopy, Settings, Store, StoreError, Throughput, UserSpec,
+    WriteError, near_cache,
 };
 use crate::digest::Digest;
 use crate::identity::{AsOf, Identity, Millis, Owner, Username};
@@ -46,6 +49,43 @@ impl Deployment {
         Self { store: SharedStore::default(), elastic: Elastic::default(), settings }
     }
 
+    /// The sealed record of the user, as it is stored.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.held().bytes
+    }
+
+    fn held(&self) -> Entry {
+        self.store.0.memory.get(&key()).now_or_never().unwrap().unwrap().unwrap()
+    }
+
+    /// The record of the user.
+    pub(super) fn record(&self) -> Written {
+        Written::decode(&seal().open(&key(), &self.bytes()).unwrap()).unwrap()
+    }
+
+    /// Changes the stored record, as another process would, and leaves its life. Answers the new bytes.
+    pub(super) fn edit_record(&self, edit: impl FnOnce(&mut Written)) -> Vec<u8> {
+        let mut written = self.record();
+        edit(&mut written);
+        self.edit_bytes(|bytes| *bytes = seal().seal(&key(), &written.encode().unwrap()).unwrap())
+    }
+
+    /// The same with the sealed bytes.
+    pub(super) fn edit_bytes(&self, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let Entry { bytes, remaining } = self.held();
+        let mut new = bytes.clone();
+        edit(&mut new);
+        self.store.replace(&key(), &bytes, &new, remaining).now_or_never().unwrap().unwrap();
+        new
+    }
+
+    /// Makes the password of the stored record this old, and gives the record this life.
+    pub(super) fn age_record(&self, age: Duration, life: Duration) {
+        let born = now_millis() - millis(age);
+        let bytes = self.edit_record(|written| (written.record.born, written.life) = (born, life));
+        self.store.replace(&key(), &bytes, &bytes, life).now_or_never().unwrap().unwrap();
+    }
+
     /// A replica to which the store reports changes.
     pub(super) async fn replica(&self) -> Arc<Replica> {
         self.replica_by(1).await
@@ -53,12 +93,7 @@ impl Deployment {
 
     /// The same, with another configuration.
     pub(super) async fn replica_by(&self, mapping: u64) -> Arc<Replica> {
-        let seal = Seal::new(&seal::Settings {
-            key: Key::Given(Box::new([1; 32]).into()),
-            previous: Vec::new(),
-            cluster: "c".into(),
-        })
-        .unwrap();
+        let seal = seal();
         let settings = Settings { mapping: Digest(mapping), ..self.settings.clone() };
         let broker = Broker::new(self.store.clone(), self.elastic.clone(), seal, settings).unwrap();
         // the session begins when this is polled first; the part that follows the cluster never ends
@@ -73,6 +108,10 @@ impl Deployment {
 
 pub(super) async fn try_ask(replica: &Replica) -> Result<Obtained, Error> {
     replica.obtain(&Caller::new(ann(AsOf::At(1000)), Roles::new(["a"])), RequestContext::default).await
+}
+
+pub(super) async fn ask_as(replica: &Replica, identity: &Identity, roles: Roles) -> Result<Obtained, Error> {
+    replica.obtain(&Caller::new(identity.clone(), roles), RequestContext::default).await
 }
 
 pub(super) async fn ask(replica: &Replica) -> Obtained {
@@ -96,6 +135,11 @@ pub(super) fn named(name: &str, as_of: AsOf) -> Identity {
     }
 }
 
+fn seal() -> Seal {
+    let key = Key::Given(Box::new([1; 32]).into());
+    Seal::new(&seal::Settings { key, previous: Vec::new(), cluster: "c".into() }).unwrap()
+}
+
 fn key() -> CacheKey {
     CacheKey::of(&ann(AsOf::Now).username)
 }
@@ -111,13 +155,14 @@ struct Shared {
     changes: AtomicUsize,
     hangs: AtomicBool,
     down: AtomicBool,
+    read_only: AtomicBool,
 }
 
 impl Default for SharedStore {
     fn default() -> Self {
         let memory = MemoryStore::new(memory::Settings { max_entries: 1000 });
-        let (trips, changes, hangs, down) = Default::default();
-        Self(Arc::new(Shared { memory, sessions: Mutex::default(), trips, changes, hangs, down }))
+        let (trips, changes, hangs, down, read_only) = Default::default();
+        Self(Arc::new(Shared { memory, sessions: Mutex::default(), trips, changes, hangs, down, read_only }))
     }
 }
 
@@ -144,6 +189,16 @@ impl SharedStore {
         }
     }
 
+    /// Reads are answered, and no writes.
+    pub(super) fn refuse_writes(&self, refuse: bool) {
+        self.0.read_only.store(refuse, SeqCst);
+    }
+
+    fn to_write(&self) -> Result<&MemoryStore, StoreError> {
+        let refuses = self.0.read_only.load(SeqCst);
+        if refuses { Err(StoreError::WriteRefused("OOM".into())) } else { self.memory() }
+    }
+
     /// Everything is answered again, but the sessions stay lost.
     pub(super) fn revive(&self) {
         self.0.down.store(false, SeqCst);
@@ -151,6 +206,14 @@ impl SharedStore {
 
     pub(super) async fn remaining(&self) -> Duration {
         self.0.memory.get(&key()).await.unwrap().unwrap().remaining
+    }
+
+    /// Loses everything, as after `FLUSHALL`.
+    pub(super) async fn flush(&self) {
+        self.0.memory.clear();
+        for invalidations in &*self.0.sessions.lock() {
+            invalidations.all_changed();
+        }
     }
 
     /// Deletes the record, as an operator does.
@@ -183,15 +246,15 @@ impl Store for SharedStore {
     }
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
-        self.report(key, self.memory()?.put_if_absent(key, bytes, life).await)
+        self.report(key, self.to_write()?.put_if_absent(key, bytes, life).await)
     }
 
     async fn replace(&self, key: &CacheKey, old: &[u8], new: &[u8], life: Duration) -> Result<Replaced, StoreError> {
-        self.report(key, self.memory()?.replace(key, old, new, life).await)
+        self.report(key, self.to_write()?.replace(key, old, new, life).await)
     }
 
     async fn remove(&self, key: &CacheKey, expected: &[u8]) -> Result<bool, StoreError> {
-        self.report(key, self.memory()?.remove(key, expected).await)
+        self.report(key, self.to_write()?.remove(key, expected).await)
     }
 
     async fn watch(&self, invalidations: Arc<Invalidations>) {
@@ -211,6 +274,20 @@ pub(super) struct User {
     pub(super) roles: Roles,
     pub(super) as_of: Millis,
     pub(super) mapping: Version,
+    pub(super) copy: Option<SealedCopy>,
+}
+
+/// What does not work in Elasticsearch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Outage {
+    #[default]
+    None,
+    /// Every request fails at once.
+    Down,
+    /// No request is ever answered.
+    Hangs,
+    /// Reads and logins are answered, and every write is refused.
+    RefusesWrites,
 }
 
 /// Users in memory, and how often they were written.
@@ -231,6 +308,7 @@ struct Directory {
     /// How fast writes go; unlimited if none is given.
     throughput: Mutex<Option<Throughput>>,
     cluster: Mutex<Cluster>,
+    outage: Mutex<Outage>,
 }
 
 impl Elastic {
@@ -268,6 +346,27 @@ impl Elastic {
         self.0.unanswered.store(next, SeqCst);
     }
 
+    pub(super) fn fail(&self, outage: Outage) {
+        *self.0.outage.lock() = outage;
+    }
+
+    /// Changes the user by hand.
+    pub(super) fn change(&self, change: impl FnOnce(&mut User)) {
+        change(self.0.users.lock().get_mut(&ann(AsOf::Now).username).unwrap());
+    }
+
+    async fn answers(&self) -> Result<(), String> {
+        let outage = *self.0.outage.lock();
+        match outage {
+            Outage::None | Outage::RefusesWrites => Ok(()),
+            Outage::Down => Err("refused".into()),
+            Outage::Hangs => {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Err("no answer".into())
+            }
+        }
+    }
+
     fn times(&self) -> (Duration, Duration) {
         *self.0.times.lock()
     }
@@ -280,16 +379,19 @@ impl Elastic {
 impl Provisioner for Elastic {
     async fn inspect(&self, username: &Username, _: &Owner, _: &RequestContext) -> Result<Existing, InspectError> {
         self.0.inspections.fetch_add(1, SeqCst);
+        self.answers().await.map_err(InspectError::Unavailable)?;
         tokio::time::sleep(self.times().0).await;
         let users = self.0.users.lock();
         Ok(users.get(username).map_or(Existing::Absent, |user| {
-            let User { as_of, mapping, ref roles, .. } = *user;
-            Existing::Ours(Ours { standing: Some(Standing { mapping, as_of, roles: roles.clone() }), copy: None })
+            let User { as_of, mapping, ref roles, ref copy, .. } = *user;
+            let standing = Some(Standing { mapping, as_of, roles: roles.clone() });
+            Existing::Ours(Ours { standing, copy: copy.clone() })
         }))
     }
 
     async fn log_in(&self, username: &Username, password: &Password) -> Result<Login, InspectError> {
         self.0.logins.fetch_add(1, SeqCst);
+        self.answers().await.map_err(InspectError::Unavailable)?;
         let users = self.0.users.lock();
         let user = users.get(username).filter(|user| user.password == *password);
         Ok(user.map_or(Login::Rejected, |user| Login::Accepted {
@@ -301,14 +403,19 @@ impl Provisioner for Elastic {
     }
 
     async fn write(&self, user: &UserSpec, password: Option<&Password>) -> Result<(), WriteError> {
+        if *self.0.outage.lock() == Outage::RefusesWrites {
+            return Err(WriteError::Unavailable("cluster_block_exception".into()));
+        }
+        self.answers().await.map_err(WriteError::Unavailable)?;
         self.0.writes.fetch_add(1, SeqCst);
         self.0.passwords.fetch_add(usize::from(password.is_some()), SeqCst);
         tokio::time::sleep(self.times().1).await;
         let mut users = self.0.users.lock();
         let known = users.get(&user.username).map(|user| user.password.clone());
         let password = password.cloned().or(known).ok_or(WriteError::Missing)?;
+        let (roles, copy) = (user.roles.clone(), user.copy.clone());
         let UserSpec { as_of, mapping, .. } = *user;
-        users.insert(user.username.clone(), User { password, roles: user.roles.clone(), as_of, mapping });
+        users.insert(user.username.clone(), User { password, roles, as_of, mapping, copy });
         let less = |left: usize| left.checked_sub(1);
         match self.0.unanswered.fetch_update(SeqCst, SeqCst, less) {
             Ok(_) => Err(WriteError::Unknown("no answer".into())),

@@ -64,7 +64,7 @@ async fn maintenance_while_the_store_does_not_answer_leaves_the_cached_password_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unused_record_ends_and_without_extension_every_one_does() {
+async fn an_unused_record_ends_and_without_extension_every_one_does_and_the_password_stays() {
     let mut deployment = Deployment::new();
     deployment.settings.settling = 10 * HOUR;
     let replica = deployment.replica().await;
@@ -72,7 +72,9 @@ async fn an_unused_record_ends_and_without_extension_every_one_does() {
     advance(53 * MINUTE).await;
     assert_eq!(ask(&replica).await.credential.expose_header(), first.expose_header());
     advance(8 * MINUTE).await;
-    assert_ne!(ask(&replica).await.credential.expose_header(), first.expose_header());
+    let again = ask(&replica).await;
+    assert_eq!((again.source, again.credential.expose_header()), (Source::Provisioned, first.expose_header()));
+    assert_eq!((deployment.elastic.writes(), deployment.elastic.logins()), (1, 1), "Elasticsearch keeps it");
 }
 
 #[tokio::test]

@@ -112,7 +112,8 @@ async fn after_the_push_the_very_next_request_goes_by_what_others_did() {
     ask(&a).await;
     let first = ask(&a).await;
     assert_eq!(first.source, Source::Near);
-    // an operator's DEL, and another replica
+    // an operator's DEL, and another replica, where Elasticsearch keeps no password
+    deployment.elastic.change(|user| user.copy = None);
     deployment.store.delete().await;
     let anew = ask(&b).await.credential;
     assert_ne!(anew.expose_header(), first.credential.expose_header());
