@@ -3,6 +3,11 @@
 //! A connection that reports changes is a session. While one lasts, an entry of the near cache is true as long as its key has not
 //! been reported. When it ends, changes may be missed, and entries of before are suspect. A store that cannot report changes says
 //! so, and entries are then trusted for a short time only.
+//!
+//! A session with a server is a lease: it counts only for a short time after the server's last answer on that connection. A
+//! process that stood still, in a machine that was suspended or a container that was paused, wakes with reports that it has not
+//! read yet, and would else answer its first requests with what has changed meanwhile. The server's answer comes after the
+//! reports that it sent before it, so that whoever sees the lease renewed sees those changes, too.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -14,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::clock::BootTime;
 use crate::credentials::CacheKey;
 
 /// How many counters of changes there are (half a megabyte). Keys share them: a change of one key also drops the entries of
@@ -47,10 +53,21 @@ pub struct Invalidations {
     changes: Box<[AtomicU64]>,
     waiters: Box<[Notify]>,
     hasher: RandomState,
-    /// The states that ended and when, the latest last.
-    ended: Mutex<VecDeque<(u64, Instant)>>,
+    /// The end of the present session's lease: a [`BootTime`] in nanoseconds.
+    lease: AtomicU64,
+    /// The states that ended, the latest last.
+    ended: Mutex<VecDeque<Ended>>,
     /// How many reports there were, each a sign of life of the store.
     signs: AtomicU64,
+}
+
+/// A state that ended.
+#[derive(Debug)]
+struct Ended {
+    state: u64,
+    at: Instant,
+    /// Since when changes may have been missed: since the end of the lease, if that was earlier.
+    suspect: BootTime,
 }
 
 /// What had been reported before a key was read: what was read is true as long as this has not changed.
@@ -59,6 +76,7 @@ pub(super) struct ReadVersion {
     slot: usize,
     changes: u64,
     state: u64,
+    at: BootTime,
 }
 
 impl Default for Invalidations {
@@ -70,6 +88,7 @@ impl Default for Invalidations {
             changes,
             waiters,
             hasher: RandomState::new(),
+            lease: AtomicU64::new(BootTime::NEVER.nanos()),
             ended: Mutex::default(),
             signs: AtomicU64::new(0),
         }
@@ -77,23 +96,34 @@ impl Default for Invalidations {
 }
 
 impl Invalidations {
-    /// A session begins: every change is reported from now on.
+    /// A session with a store within this process begins: every change is reported from now on, and no report can be late.
     pub(crate) fn begun(&self) {
+        self.begun_until(BootTime::NEVER);
+    }
+
+    /// A session with a server begins: every change is reported from now on. Its lease ends at `until`, unless it is renewed.
+    pub(crate) fn begun_until(&self, until: BootTime) {
         self.signs.fetch_add(1, Ordering::AcqRel);
-        self.enter(1);
+        self.enter(1, until);
+    }
+
+    /// The server has answered a question of this session, and all its reports of before have been passed on. `until` is the new
+    /// end of the lease; it counts from the time when the question was sent.
+    pub(crate) fn renewed(&self, until: BootTime) {
+        self.lease.store(until.nanos(), Ordering::Release);
     }
 
     /// The session has ended: changes are missed from now on, and what was read before is suspect.
     pub(crate) fn lost(&self) {
-        self.enter(0);
+        self.enter(0, BootTime::NEVER);
     }
 
     /// The store cannot report changes at all.
     pub(crate) fn unavailable(&self) {
-        self.enter(2);
+        self.enter(2, BootTime::NEVER);
     }
 
-    fn enter(&self, mode: u64) {
+    fn enter(&self, mode: u64, lease: BootTime) {
         let mut ended = self.ended.lock();
         let before = self.state.load(Ordering::Acquire);
         if mode_of(before) == mode_of(mode) && mode != 1 {
@@ -102,7 +132,8 @@ impl Invalidations {
         if ended.len() == SESSIONS {
             ended.pop_front();
         }
-        ended.push_back((before, Instant::now()));
+        ended.push_back(Ended { state: before, at: Instant::now(), suspect: self.lease().min(BootTime::now()) });
+        self.renewed(lease);
         self.state.store((before | 3) + 1 + mode, Ordering::Release);
         drop(ended);
         self.wake_all();
@@ -153,7 +184,7 @@ impl Invalidations {
     pub(super) fn read_version(&self, key: &CacheKey) -> ReadVersion {
         let slot = self.slot(key.as_str().as_bytes());
         let changes = self.changes.get(slot).map_or(0, |changes| changes.load(Ordering::Acquire));
-        ReadVersion { slot, changes, state: self.state.load(Ordering::Acquire) }
+        ReadVersion { slot, changes, state: self.state.load(Ordering::Acquire), at: BootTime::now() }
     }
 
     /// Whether no change of the key was reported since the version was taken.
@@ -163,26 +194,31 @@ impl Invalidations {
             .is_some_and(|changes| changes.load(Ordering::Acquire) == read_version.changes)
     }
 
-    /// Whether no change can have been missed either. `read` is when the entry was read.
-    pub(super) fn trusts(&self, read_version: &ReadVersion, read: Instant) -> bool {
+    /// Whether no change can have been missed either. To be asked before [`Self::unchanged`]: if the lease is renewed between the
+    /// two, the changes of before are seen.
+    pub(super) fn trusts(&self, read_version: &ReadVersion) -> bool {
         let state = self.state.load(Ordering::Acquire);
         match mode_of(state) {
-            Mode::Tracked => read_version.state == state,
-            Mode::Untracked => read.elapsed() < UNTRACKED,
+            Mode::Tracked => read_version.state == state && BootTime::now() < self.lease(),
+            Mode::Untracked => read_version.at.elapsed() < UNTRACKED,
             Mode::Lost => false,
         }
     }
 
+    fn lease(&self) -> BootTime {
+        BootTime::from_nanos(self.lease.load(Ordering::Acquire))
+    }
+
     /// For how long a change may have been missed.
-    pub(super) fn suspect_for(&self, read_version: &ReadVersion, read: Instant) -> Duration {
+    pub(super) fn suspect_for(&self, read_version: &ReadVersion) -> Duration {
         if mode_of(read_version.state) != Mode::Tracked {
-            return read.elapsed();
+            return read_version.at.elapsed();
         }
         let ended = self.ended.lock();
-        let end = ended.iter().find(|(state, _)| *state == read_version.state).map(|(_, at)| *at);
-        match end {
-            Some(at) => at.elapsed(),
-            None if read_version.state == self.state.load(Ordering::Acquire) => Duration::ZERO,
+        let since = ended.iter().find(|ended| ended.state == read_version.state).map(|ended| ended.suspect);
+        match since {
+            Some(since) => since.elapsed(),
+            None if read_version.state == self.state.load(Ordering::Acquire) => self.lease().elapsed(),
             None => Duration::MAX,
         }
     }
@@ -192,7 +228,7 @@ impl Invalidations {
         let ended = self.ended.lock();
         let tracked = mode_of(self.state.load(Ordering::Acquire)) == Mode::Tracked;
         // before the first session this process relied on no reports, and so has missed none
-        ended.back().filter(|(before, _)| tracked && *before != 0).map(|(_, at)| *at)
+        ended.back().filter(|before| tracked && before.state != 0).map(|before| before.at)
     }
 
     /// Waits until the key may have changed since the version was taken: at most the time `tracked` within a session, and `poll`

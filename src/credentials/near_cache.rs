@@ -88,23 +88,21 @@ impl NearCache {
 
     pub(super) fn look_up(&self, key: &CacheKey) -> Lookup {
         let Some(cached) = self.entries.get(key) else { return Lookup::Nothing };
+        let trusted = self.invalidations.trusts(&cached.read_version);
         if cached.ended() || !self.invalidations.unchanged(&cached.read_version) {
             self.entries.remove(key);
             return Lookup::Nothing;
         }
-        if self.invalidations.trusts(&cached.read_version, cached.current.at) {
-            Lookup::Fresh(cached)
-        } else {
-            Lookup::Suspect(cached)
-        }
+        if trusted { Lookup::Fresh(cached) } else { Lookup::Suspect(cached) }
     }
 
     /// Drops what will not be served any more, with its password: what has ended, what has changed in the store, and what has
     /// been suspect for too long.
     pub(super) fn sweep(&self) {
-        let lives = |cached: &CachedCredential| !cached.ended() && self.invalidations.unchanged(&cached.read_version);
         let fresh = |cached: &CachedCredential| {
-            lives(cached) && self.invalidations.trusts(&cached.read_version, cached.current.at)
+            self.invalidations.trusts(&cached.read_version)
+                && !cached.ended()
+                && self.invalidations.unchanged(&cached.read_version)
         };
         self.entries.retain(|_, cached| fresh(cached) || self.may_serve(cached));
     }
@@ -118,7 +116,7 @@ impl NearCache {
     pub(super) fn may_serve(&self, cached: &CachedCredential) -> bool {
         !cached.ended()
             && self.invalidations.unchanged(&cached.read_version)
-            && self.invalidations.suspect_for(&cached.read_version, cached.current.at) < self.settings.max_stale
+            && self.invalidations.suspect_for(&cached.read_version) < self.settings.max_stale
     }
 
     /// Caches what was read after `read_version` was taken. A change that was reported in between prevails: the version is

@@ -1,5 +1,9 @@
 //! Receives Redis's reports of changed records: `CLIENT TRACKING ON BCAST PREFIX elastauth-` over RESP3, on a connection of its
 //! own to every master. Each master reports changes of its own keys, so that the connections to all of them must be up.
+//!
+//! Each connection is asked again and again whether it is up. Redis answers on it in the order in which it reports, and redis-rs
+//! passes a report on before it completes a later answer. So an answer shows that every change from before the question has been
+//! passed on, and what this process keeps may be trusted for a while: the lease of [`Invalidations`].
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,11 +14,24 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
 use tokio::sync::watch;
 
-use super::client::{HEARTBEAT, RedisClient};
+use super::client::RedisClient;
 use super::connect::Hello;
 use super::node::CommandError;
 use super::rights::Rights;
+use crate::clock::BootTime;
 use crate::credentials::Invalidations;
+
+/// Between an answer and the next question.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How much longer than `cache.redis_command_timeout` an answer may take on a machine that is busy: this process may get to
+/// send the question, and to read the answer, late.
+const BUSY: Duration = Duration::from_millis(500);
+
+/// How long what is kept may be trusted after a question that was answered: a second and a half by default. Where answers come
+/// within the time-out of commands, the next one comes before the end, with `BUSY` to spare.
+fn lease(command_timeout: Duration) -> Duration {
+    command_timeout + HEARTBEAT + command_timeout + BUSY
+}
 
 /// The pause before the next attempt, which doubles with each failure up to `MAX_BACK_OFF`.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -69,9 +86,11 @@ async fn session(servers: &RedisClient, rights: &Rights, invalidations: &Arc<Inv
         Err(why) => return lost(false, why),
     };
     let (disconnect, mut disconnected) = watch::channel(false);
+    let command_timeout = servers.settings.command_timeout;
+    let mut asked = BootTime::now();
     let connecting = masters.iter().map(|master| async {
         let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(servers.settings.command_timeout))
+            .set_response_timeout(Some(command_timeout + BUSY))
             .set_push_sender(listener(invalidations, &disconnect));
         let mut connection = master.connect(&servers.connector, &config).await.map_err(|error| error.to_string())?;
         let permitted = Rights::ask(&mut connection).await?;
@@ -84,17 +103,20 @@ async fn session(servers: &RedisClient, rights: &Rights, invalidations: &Arc<Inv
     if !rights.update(&permitted) {
         return SessionEnd::Refused;
     }
-    invalidations.begun();
+    // connecting may have taken longer than the lease, which the first heartbeat then renews at once
+    invalidations.begun_until(asked + lease(command_timeout));
     tracing::debug!("Redis reports changes");
     loop {
+        asked = BootTime::now();
+        if let Err(why) = try_join_all(connections.iter_mut().map(still_master)).await {
+            return lost(true, why);
+        }
+        invalidations.renewed(asked + lease(command_timeout));
         tokio::select! {
             biased;
             _ = disconnected.changed() => return lost(true, "a connection is closed"),
             _ = changes.changed() => return lost(true, "another server is a master now"),
             () = tokio::time::sleep(HEARTBEAT) => {}
-        }
-        if let Err(why) = try_join_all(connections.iter_mut().map(still_master)).await {
-            return lost(true, why);
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::clock::BootTime;
 use crate::credentials::invalidation::UNTRACKED;
 use crate::credentials::record::{Phase, Record, Unknown, Written};
 use crate::credentials::seal::{self, Seal};
@@ -130,6 +131,38 @@ async fn a_lost_session_makes_entries_suspect_and_they_may_serve_for_so_long() {
     assert!(!near_cache.may_serve(&cached), "the time counts from the loss, whatever began since");
     insert(&near_cache, near_cache.read_version(&key()));
     assert_eq!(look_up(&near_cache), "fresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_fresh_only_while_the_server_has_answered_lately_and_again_when_it_answers() {
+    let (near_cache, lease) = (near_cache(), Duration::from_secs(2));
+    near_cache.invalidations().begun_until(BootTime::now() + lease);
+    let cached = insert(&near_cache, near_cache.read_version(&key()));
+    advance(lease.saturating_sub(Duration::from_millis(1))).await;
+    assert_eq!(look_up(&near_cache), "fresh");
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(look_up(&near_cache), "suspect", "as after a suspend: reports may be unread");
+    near_cache.sweep();
+    assert_eq!(look_up(&near_cache), "suspect", "it may serve while the store does not answer");
+    near_cache.invalidations().renewed(BootTime::now() + lease);
+    assert_eq!(look_up(&near_cache), "fresh", "all reports of before have been read, and none was of this key");
+    advance(lease + MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
+    assert!(near_cache.may_serve(&cached), "the time counts from the end of the lease");
+    near_cache.invalidations().lost();
+    assert!(near_cache.may_serve(&cached));
+    advance(Duration::from_millis(1)).await;
+    assert!(!near_cache.may_serve(&cached), "that the connection was found lost only later prolongs nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_reported_before_the_lease_is_renewed_is_followed() {
+    let (near_cache, lease) = (near_cache(), Duration::from_secs(2));
+    near_cache.invalidations().begun_until(BootTime::now() + lease);
+    insert(&near_cache, near_cache.read_version(&key()));
+    advance(lease).await;
+    near_cache.invalidations().changed(key().as_str().as_bytes());
+    near_cache.invalidations().renewed(BootTime::now() + lease);
+    assert_eq!(look_up(&near_cache), "nothing");
 }
 
 #[tokio::test(start_paused = true)]
