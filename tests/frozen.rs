@@ -13,7 +13,7 @@ use elastauth_support::process::until;
 use elastauth_support::servers::{Elastauth, Redis, config, redis_cache};
 
 const USERS: usize = 15;
-/// Longer than the lease of the near cache at the shipped time-outs.
+/// Longer than the near cache is trusted after the last heartbeat, at the shipped time-outs.
 const FROZEN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,10 +4,10 @@
 //! been reported. When it ends, changes may be missed, and entries of before are suspect. A store that cannot report changes says
 //! so, and entries are then trusted for a short time only.
 //!
-//! A session with a server is a lease: it counts only for a short time after the server's last answer on that connection. A
+//! A session with a server is trusted only for a short time after the server's last answer on that connection. A
 //! process that stood still, in a machine that was suspended or a container that was paused, wakes with reports that it has not
 //! read yet, and would else answer its first requests with what has changed meanwhile. The server's answer comes after the
-//! reports that it sent before it, so that whoever sees the lease renewed sees those changes, too.
+//! reports that it sent before it: when a session is trusted again, those reports have been read.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -53,8 +53,8 @@ pub struct Invalidations {
     changes: Box<[AtomicU64]>,
     waiters: Box<[Notify]>,
     hasher: RandomState,
-    /// The end of the present session's lease: a [`BootTime`] in nanoseconds.
-    lease: AtomicU64,
+    /// Until when the present session is trusted: a [`BootTime`] in nanoseconds.
+    trusted_until: AtomicU64,
     /// The states that ended, the latest last.
     ended: Mutex<VecDeque<Ended>>,
     /// How many reports there were, each a sign of life of the store.
@@ -66,7 +66,7 @@ pub struct Invalidations {
 struct Ended {
     state: u64,
     at: Instant,
-    /// Since when changes may have been missed: since the end of the lease, if that was earlier.
+    /// Since when changes may have been missed: since the session was not trusted any more, if that was earlier.
     suspect: BootTime,
 }
 
@@ -88,7 +88,7 @@ impl Default for Invalidations {
             changes,
             waiters,
             hasher: RandomState::new(),
-            lease: AtomicU64::new(BootTime::NEVER.nanos()),
+            trusted_until: AtomicU64::new(BootTime::NEVER.nanos()),
             ended: Mutex::default(),
             signs: AtomicU64::new(0),
         }
@@ -101,16 +101,16 @@ impl Invalidations {
         self.begun_until(BootTime::NEVER);
     }
 
-    /// A session with a server begins: every change is reported from now on. Its lease ends at `until`, unless it is renewed.
+    /// A session with a server begins: every change is reported from now on. It is trusted until `until`, see [`Self::renewed`].
     pub(crate) fn begun_until(&self, until: BootTime) {
         self.signs.fetch_add(1, Ordering::AcqRel);
         self.enter(1, until);
     }
 
-    /// The server has answered a question of this session, and all its reports of before have been passed on. `until` is the new
-    /// end of the lease; it counts from the time when the question was sent.
+    /// The server has answered a question of this session, and all its reports of before have been passed on: the session is
+    /// trusted until `until`, which counts from the time when the question was sent.
     pub(crate) fn renewed(&self, until: BootTime) {
-        self.lease.store(until.nanos(), Ordering::Release);
+        self.trusted_until.store(until.nanos(), Ordering::Release);
     }
 
     /// The session has ended: changes are missed from now on, and what was read before is suspect.
@@ -123,7 +123,7 @@ impl Invalidations {
         self.enter(2, BootTime::NEVER);
     }
 
-    fn enter(&self, mode: u64, lease: BootTime) {
+    fn enter(&self, mode: u64, trusted_until: BootTime) {
         let mut ended = self.ended.lock();
         let before = self.state.load(Ordering::Acquire);
         if mode_of(before) == mode_of(mode) && mode != 1 {
@@ -132,8 +132,9 @@ impl Invalidations {
         if ended.len() == SESSIONS {
             ended.pop_front();
         }
-        ended.push_back(Ended { state: before, at: Instant::now(), suspect: self.lease().min(BootTime::now()) });
-        self.renewed(lease);
+        let suspect = self.trusted_until().min(BootTime::now());
+        ended.push_back(Ended { state: before, at: Instant::now(), suspect });
+        self.renewed(trusted_until);
         self.state.store((before | 3) + 1 + mode, Ordering::Release);
         drop(ended);
         self.wake_all();
@@ -194,19 +195,19 @@ impl Invalidations {
             .is_some_and(|changes| changes.load(Ordering::Acquire) == read_version.changes)
     }
 
-    /// Whether no change can have been missed either. To be asked before [`Self::unchanged`]: if the lease is renewed between the
-    /// two, the changes of before are seen.
+    /// Whether no change can have been missed either. To be asked before [`Self::unchanged`]: if the session is renewed between
+    /// the two, the changes of before are seen.
     pub(super) fn trusts(&self, read_version: &ReadVersion) -> bool {
         let state = self.state.load(Ordering::Acquire);
         match mode_of(state) {
-            Mode::Tracked => read_version.state == state && BootTime::now() < self.lease(),
+            Mode::Tracked => read_version.state == state && BootTime::now() < self.trusted_until(),
             Mode::Untracked => read_version.at.elapsed() < UNTRACKED,
             Mode::Lost => false,
         }
     }
 
-    fn lease(&self) -> BootTime {
-        BootTime::from_nanos(self.lease.load(Ordering::Acquire))
+    fn trusted_until(&self) -> BootTime {
+        BootTime::from_nanos(self.trusted_until.load(Ordering::Acquire))
     }
 
     /// For how long a change may have been missed.
@@ -218,7 +219,7 @@ impl Invalidations {
         let since = ended.iter().find(|ended| ended.state == read_version.state).map(|ended| ended.suspect);
         match since {
             Some(since) => since.elapsed(),
-            None if read_version.state == self.state.load(Ordering::Acquire) => self.lease().elapsed(),
+            None if read_version.state == self.state.load(Ordering::Acquire) => self.trusted_until().elapsed(),
             None => Duration::MAX,
         }
     }

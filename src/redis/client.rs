@@ -15,9 +15,8 @@ use super::pool::Route;
 use super::sentinel::Sentinels;
 use super::settings::{Mode, Settings};
 
-/// The interval between two checks of a connection, or of which servers are masters. A connection that is dead without a sign
-/// of it is detected after this and the time-out of one command.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+/// The interval between two checks of which servers are masters.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// The connections to all servers that hold records.
 pub(super) struct RedisClient {

@@ -3,7 +3,7 @@
 //!
 //! Each connection is asked again and again whether it is up. Redis answers on it in the order in which it reports, and redis-rs
 //! passes a report on before it completes a later answer. So an answer shows that every change from before the question has been
-//! passed on, and what this process keeps may be trusted for a while: the lease of [`Invalidations`].
+//! passed on, and what this process keeps may be trusted for a while ([`Invalidations`]).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const BUSY: Duration = Duration::from_millis(500);
 
 /// How long what is kept may be trusted after a question that was answered: a second and a half by default. Where answers come
 /// within the time-out of commands, the next one comes before the end, with `BUSY` to spare.
-fn lease(command_timeout: Duration) -> Duration {
+fn trusted_for(command_timeout: Duration) -> Duration {
     command_timeout + HEARTBEAT + command_timeout + BUSY
 }
 
@@ -103,15 +103,15 @@ async fn session(servers: &RedisClient, rights: &Rights, invalidations: &Arc<Inv
     if !rights.update(&permitted) {
         return SessionEnd::Refused;
     }
-    // connecting may have taken longer than the lease, which the first heartbeat then renews at once
-    invalidations.begun_until(asked + lease(command_timeout));
+    // connecting may have taken longer than that: the first heartbeat is sent at once
+    invalidations.begun_until(asked + trusted_for(command_timeout));
     tracing::debug!("Redis reports changes");
     loop {
         asked = BootTime::now();
         if let Err(why) = try_join_all(connections.iter_mut().map(still_master)).await {
             return lost(true, why);
         }
-        invalidations.renewed(asked + lease(command_timeout));
+        invalidations.renewed(asked + trusted_for(command_timeout));
         tokio::select! {
             biased;
             _ = disconnected.changed() => return lost(true, "a connection is closed"),

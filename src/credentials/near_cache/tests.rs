@@ -135,19 +135,19 @@ async fn a_lost_session_makes_entries_suspect_and_they_may_serve_for_so_long() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_is_fresh_only_while_the_server_has_answered_lately_and_again_when_it_answers() {
-    let (near_cache, lease) = (near_cache(), Duration::from_secs(2));
-    near_cache.invalidations().begun_until(BootTime::now() + lease);
+    let (near_cache, trust) = (near_cache(), Duration::from_secs(2));
+    near_cache.invalidations().begun_until(BootTime::now() + trust);
     let cached = insert(&near_cache, near_cache.read_version(&key()));
-    advance(lease.saturating_sub(Duration::from_millis(1))).await;
+    advance(trust.saturating_sub(Duration::from_millis(1))).await;
     assert_eq!(look_up(&near_cache), "fresh");
     advance(Duration::from_millis(1)).await;
     assert_eq!(look_up(&near_cache), "suspect", "as after a suspend: reports may be unread");
     near_cache.sweep();
     assert_eq!(look_up(&near_cache), "suspect", "it may serve while the store does not answer");
-    near_cache.invalidations().renewed(BootTime::now() + lease);
+    near_cache.invalidations().renewed(BootTime::now() + trust);
     assert_eq!(look_up(&near_cache), "fresh", "all reports of before have been read, and none was of this key");
-    advance(lease + MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
-    assert!(near_cache.may_serve(&cached), "the time counts from the end of the lease");
+    advance(trust + MAX_STALE.saturating_sub(Duration::from_millis(1))).await;
+    assert!(near_cache.may_serve(&cached), "the time counts from the end of its trust");
     near_cache.invalidations().lost();
     assert!(near_cache.may_serve(&cached));
     advance(Duration::from_millis(1)).await;
@@ -155,13 +155,13 @@ async fn what_was_read_is_fresh_only_while_the_server_has_answered_lately_and_ag
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_is_reported_before_the_lease_is_renewed_is_followed() {
-    let (near_cache, lease) = (near_cache(), Duration::from_secs(2));
-    near_cache.invalidations().begun_until(BootTime::now() + lease);
+async fn a_change_that_is_reported_before_the_session_is_renewed_is_followed() {
+    let (near_cache, trust) = (near_cache(), Duration::from_secs(2));
+    near_cache.invalidations().begun_until(BootTime::now() + trust);
     insert(&near_cache, near_cache.read_version(&key()));
-    advance(lease).await;
+    advance(trust).await;
     near_cache.invalidations().changed(key().as_str().as_bytes());
-    near_cache.invalidations().renewed(BootTime::now() + lease);
+    near_cache.invalidations().renewed(BootTime::now() + trust);
     assert_eq!(look_up(&near_cache), "nothing");
 }
 
