@@ -13,7 +13,7 @@ pub struct Settings {
     /// Time between `NOT_SERVING` and the end of accepting requests. Default 3 s: longer than the health-check interval of the
     /// shipped Envoy configuration (2 s), so that Envoy uses other replicas by then.
     pub drain: Duration,
-    /// Time for requests in flight to finish after that.
+    /// Time for requests in flight to finish after that, and for writes that outlived their requests.
     pub finish: Duration,
 }
 
@@ -31,9 +31,9 @@ pub enum Phase {
     Running,
     /// Requests are still served, but health says `NOT_SERVING`, so that new ones go to other replicas.
     Draining,
-    /// No new requests are accepted, and those in flight finish.
+    /// No new requests are accepted, and those in flight finish, as do writes that outlived their requests.
     Stopping,
-    /// The time is over: requests that have not finished are abandoned.
+    /// The time is over: requests and writes that have not finished are abandoned.
     Overdue,
 }
 
@@ -85,10 +85,13 @@ pub fn on_signals(settings: Settings) -> io::Result<Shutdown> {
 fn after(mut signals: mpsc::Receiver<()>, settings: Settings, exit: impl FnOnce() + Send + 'static) -> Shutdown {
     let (sender, receiver) = watch::channel(Phase::Running);
     tokio::spawn(async move {
-        signals.recv().await;
+        // that no signal can come any more is none: so it is when the runtime ends, and drops its tasks in any order
+        if signals.recv().await.is_none() {
+            return;
+        }
         tokio::select! {
             () = step_by_step(&sender, settings) => {}
-            _ = signals.recv() => exit(),
+            Some(()) = signals.recv() => exit(),
         }
     });
     Shutdown(receiver)
@@ -101,7 +104,7 @@ async fn step_by_step(phase: &watch::Sender<Phase>, settings: Settings) {
     tracing::info!("Stopping");
     phase.send_replace(Phase::Stopping);
     sleep(settings.finish + MARGIN).await;
-    tracing::warn!("Ending with requests that do not finish");
+    tracing::warn!("Ending with requests or writes that do not finish");
     phase.send_replace(Phase::Overdue);
 }
 
@@ -126,6 +129,27 @@ mod tests {
         for (phase, at) in [(Phase::Draining, 0), (Phase::Stopping, 3), (Phase::Overdue, 9)] {
             shutdown.clone().reached(phase).await;
             assert_eq!((shutdown.phase(), began.elapsed().as_secs()), (phase, at));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_process_itself_is_neither_a_first_nor_a_second_signal() {
+        for signalled in [false, true] {
+            let (sender, signals) = mpsc::channel(2);
+            let ended = Arc::new(AtomicBool::new(false));
+            let exit = {
+                let ended = Arc::clone(&ended);
+                move || ended.store(true, Ordering::SeqCst)
+            };
+            let shutdown = after(signals, SETTINGS, exit);
+            if signalled {
+                sender.send(()).await.unwrap();
+                shutdown.clone().reached(Phase::Draining).await;
+            }
+            drop(sender);
+            tokio::task::yield_now().await;
+            let phase = if signalled { Phase::Draining } else { Phase::Running };
+            assert_eq!((shutdown.phase(), ended.load(Ordering::SeqCst)), (phase, false));
         }
     }
 

@@ -288,7 +288,8 @@ async fn connections_end_at_their_age_and_no_request_notices() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_watches_health_sees_the_end_coming_and_does_not_hold_it_up() {
-    let mut bench = start("", "drain: 200ms\n").await;
+    // a connection that is held up is closed after this deadline and a second only
+    let mut bench = start("  deadline: 2m\n", "drain: 200ms\n").await;
     for service in ["", "envoy.service.auth.v3.Authorization"] {
         assert!(bench.checker.serving(service).await.unwrap());
     }
@@ -299,8 +300,9 @@ async fn who_watches_health_sees_the_end_coming_and_does_not_hold_it_up() {
     bench.elastauth.process.terminate();
     assert_eq!(watched.message().await.unwrap().unwrap(), not_serving);
     assert!(!matches!(watched.message().await, Ok(Some(_))), "the end");
-    assert!(bench.elastauth.process.wait().success());
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let status = bench.elastauth.process.wait();
+    assert!(status.success(), "{status}");
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
