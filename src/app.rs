@@ -152,18 +152,26 @@ async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Re
     };
     let service =
         envoy::Service::new(Arc::clone(&authorizer), metrics.clone(), &settings.grpc, settings.stripped.clone());
-    let scrape = metrics.map(|metrics| move || metrics.scrape(authorizer.vitals(), authorizer.in_flight()));
+    let scrape = metrics.map(|metrics| {
+        let authorizer = Arc::clone(&authorizer);
+        move || metrics.scrape(authorizer.vitals(), authorizer.in_flight())
+    });
     let (draining, stopping) = (shutdown.clone().reached(Phase::Draining), shutdown.clone().reached(Phase::Stopping));
     let limits = Limits::of_this_process();
     let grpc = envoy::serve(grpc, service, &settings.grpc, limits.callers, draining, stopping);
     let http = http::serve(health, limits.operators, ready, scrape, shutdown.clone().reached(Phase::Stopping));
-    // ends when the first fails, or when both have ended
+    // ends when the first fails, or when both have ended, and with them what outlived its request
     let (grpc, http) = (async { grpc.await.map_err(Error::from) }, async {
         http.await;
         Ok(())
     });
+    let served = async {
+        tokio::try_join!(grpc, http)?;
+        authorizer.idle().await;
+        Ok(())
+    };
     tokio::select! {
-        ended = async { tokio::try_join!(grpc, http) } => ended.map(|_| ()),
+        ended = served => ended,
         () = shutdown.reached(Phase::Overdue) => Ok(()),
     }
 }

@@ -216,6 +216,11 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         .await;
     }
 
+    /// Resolves when nothing goes on in the background without a request, for the end of the process.
+    pub async fn idle(&self) {
+        self.broker.idle().await;
+    }
+
     fn entitled(&self, mut identity: Identity) -> Result<Caller, Refusal> {
         let roles = self.mapping.roles(&identity.groups)?;
         self.policy.reduce(&mut identity);

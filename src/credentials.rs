@@ -19,6 +19,7 @@
 //! | `breaker` | a circuit breaker around the store |
 //! | `schedule` | when a record in use is next extended, confirmed and sealed anew |
 //! | `single_flight`, `admission` | one run for each user at a time; a bound on how many users are written at once |
+//! | `background` | runs and maintenance, which the end of the process waits for |
 //! | `store`, `provisioner` | the seams: where replicas agree, and where users are made |
 //! | `caller`, `request_context`, `settings` | what goes in: a caller with its roles; a request's id and trace; times and bounds |
 //! | `credential`, [`password`] | what comes out: the credential that Envoy injects, and its generated password |
@@ -27,6 +28,7 @@
 
 mod admission;
 pub mod agreement;
+mod background;
 mod breaker;
 pub mod broker;
 mod caller;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::admission::Admission;
+use super::background::Background;
 use super::breaker::Breaker;
 use super::credential::user_of;
 use super::invalidation::ReadVersion;
@@ -60,6 +61,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     pub fn new(store: S, provisioner: P, seal: Seal, settings: Settings) -> Result<Self, Error> {
         let near_cache = NearCache::new(settings.near);
         let store = Breaker::new(store, Arc::clone(near_cache.invalidations()), settings.store_timeout);
+        let background = Background::default();
         let shared = Arc::new(Shared {
             store,
             provisioner,
@@ -72,8 +74,9 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             refusals: Refusals::default(),
             limits: MaintenanceLimits::default(),
             kept_passwords: KeptPasswords::default(),
+            background: background.clone(),
         });
-        Ok(Self { shared, runs: SingleFlight::new() })
+        Ok(Self { shared, runs: SingleFlight::new(background) })
     }
 
     /// Whether the store answers and takes writes, for readiness.
@@ -99,6 +102,16 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     /// The result of the provisioner's last check in the background.
     pub(crate) fn condition(&self) -> Result<(), String> {
         self.shared.provisioner.condition()
+    }
+
+    /// Resolves when no run of the protocol is under way, and no maintenance of a record, for the end of the process: another
+    /// replica would have to wait for the lease of a write that is given up, and to write once more.
+    pub(crate) async fn idle(&self) {
+        let tasks = self.shared.background.running();
+        if tasks > 0 {
+            tracing::info!(tasks, "Waiting for users that are being written or confirmed");
+        }
+        self.shared.background.ended().await;
     }
 
     /// Drops what this process keeps and will not use any more.

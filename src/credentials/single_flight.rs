@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::CacheKey;
+use super::background::Background;
 
 /// Receives the outcome of a run; `None` while it runs.
 type Outcome<T> = watch::Receiver<Option<T>>;
@@ -19,12 +20,17 @@ struct User<P, T> {
     runs: Vec<(P, Outcome<T>)>,
 }
 
+type Users<P, T> = Arc<Mutex<HashMap<CacheKey, User<P, T>>>>;
+
 /// The runs of all users, by user and purpose `P`.
-pub(super) struct SingleFlight<P, T>(Arc<Mutex<HashMap<CacheKey, User<P, T>>>>);
+pub(super) struct SingleFlight<P, T> {
+    users: Users<P, T>,
+    background: Background,
+}
 
 impl<P, T> Clone for SingleFlight<P, T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { users: Arc::clone(&self.users), background: self.background.clone() }
     }
 }
 
@@ -37,8 +43,9 @@ where
     P: PartialEq + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    pub(super) fn new() -> Self {
-        Self(Arc::default())
+    /// Runs are tasks of `background`.
+    pub(super) fn new(background: Background) -> Self {
+        Self { users: Arc::default(), background }
     }
 
     /// Joins the run of the same user and purpose, or starts one. Runs of one user follow one another; the argument of `run`
@@ -50,7 +57,7 @@ where
         P: Clone,
     {
         let mut outcome = {
-            let mut users = self.0.lock();
+            let mut users = self.users.lock();
             let user = users.entry(key.clone()).or_insert_with(|| User { turn: Arc::default(), runs: Vec::new() });
             match user.runs.iter().find(|(running, _)| *running == purpose) {
                 Some((_, outcome)) => outcome.clone(),
@@ -58,8 +65,8 @@ where
                     let (sender, outcome) = watch::channel(None);
                     user.runs.push((purpose.clone(), outcome.clone()));
                     let turn = Arc::clone(&user.turn);
-                    let leave = Leave { users: Arc::clone(&self.0), key: key.clone(), purpose };
-                    tokio::spawn(async move {
+                    let leave = Leave { users: Arc::clone(&self.users), key: key.clone(), purpose };
+                    self.background.spawn(async move {
                         let _leave = leave;
                         let (turn, waited) = take_turn(turn).await;
                         let result = run(waited).await;
@@ -84,7 +91,7 @@ async fn take_turn(turn: Arc<tokio::sync::Mutex<()>>) -> (OwnedMutexGuard<()>, b
 
 /// Removes the run when its task ends, in whatever way.
 struct Leave<P: PartialEq, T> {
-    users: Arc<Mutex<HashMap<CacheKey, User<P, T>>>>,
+    users: Users<P, T>,
     key: CacheKey,
     purpose: P,
 }
@@ -114,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hundred_concurrent_callers_share_one_flight() {
-        let single_flight = SingleFlight::<u8, usize>::new();
+        let single_flight = SingleFlight::<u8, usize>::new(Background::default());
         let count = Arc::new(AtomicUsize::new(0));
         let callers = (0..100).map(|_| {
             let count = Arc::clone(&count);
@@ -131,12 +138,12 @@ mod tests {
         let results = futures_util::future::join_all(callers).await;
         assert!(results.into_iter().all(|r| matches!(r, Ok(0))));
         assert_eq!(count.load(SeqCst), 1);
-        assert!(single_flight.0.lock().is_empty(), "nothing is left behind");
+        assert!(single_flight.users.lock().is_empty(), "nothing is left behind");
     }
 
     #[tokio::test]
     async fn a_cancelled_caller_does_not_cancel_the_run() {
-        let single_flight = SingleFlight::<u8, ()>::new();
+        let single_flight = SingleFlight::<u8, ()>::new(Background::default());
         let (done, finished) = tokio::sync::oneshot::channel();
         let (go, started) = tokio::sync::oneshot::channel::<()>();
         {
@@ -154,9 +161,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_run_is_an_error_and_leaves_nothing_behind() {
-        let single_flight = SingleFlight::<u8, ()>::new();
+        let single_flight = SingleFlight::<u8, ()>::new(Background::default());
         let result = single_flight.join(&key(), 1, |_| async { panic!("while it runs") }).await;
         assert!(result.is_err());
-        assert!(single_flight.0.lock().is_empty());
+        assert!(single_flight.users.lock().is_empty());
     }
 }

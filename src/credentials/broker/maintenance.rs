@@ -50,7 +50,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         let retry = self.shared.settings.settling / RETRIES_PER_SETTLING;
         if schedule.extend.begin(elapsed, retry) {
             let (shared, key, cached) = (Arc::clone(&self.shared), caller.key.clone(), Arc::clone(cached));
-            tokio::spawn(async move {
+            self.shared.background.spawn(async move {
                 if let Some(life) = shared.longer_life(&cached.current) {
                     shared.rewrite(&key, &cached.current, None, life).await;
                 }
@@ -58,13 +58,13 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         }
         if schedule.seal.begin(elapsed, retry) && self.shared.limits.sealed.begin(&caller.key, SEALED_JUST_NOW) {
             let (shared, key, cached) = (Arc::clone(&self.shared), caller.key.clone(), Arc::clone(cached));
-            tokio::spawn(async move {
+            self.shared.background.spawn(async move {
                 shared.rewrite(&key, &cached.current, None, cached.current.life_left()).await;
             });
         }
         if schedule.confirm.begin(elapsed, retry) {
             let (broker, caller, cached) = (self.handle(), caller.clone(), Arc::clone(cached));
-            tokio::spawn(async move { broker.confirm_in_use(&caller, &cached).await });
+            self.shared.background.spawn(async move { broker.confirm_in_use(&caller, &cached).await });
         }
         if schedule.write.begin(elapsed, RETRY) {
             let purpose = Purpose::Obtain(self.shared.dated(&caller.entitlement));
@@ -95,7 +95,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         };
         let run = self.join_run(&caller.key, purpose, caller.identity(), &RequestContext::default(), None);
         let username = caller.identity().username.clone();
-        tokio::spawn(async move {
+        self.shared.background.spawn(async move {
             if let Err(error) = run.await {
                 tracing::debug!(user = username.as_str(), %error, "The user was not written in the background");
             }

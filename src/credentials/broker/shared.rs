@@ -13,6 +13,7 @@ use super::running::Running;
 use crate::clock::{jittered, now_millis};
 use crate::credentials::admission::Admission;
 use crate::credentials::agreement::Entitlement;
+use crate::credentials::background::Background;
 use crate::credentials::breaker::Breaker;
 use crate::credentials::near_cache::NearCache;
 use crate::credentials::record::{LeaseHolder, Written};
@@ -41,6 +42,7 @@ pub(super) struct Shared<S, P> {
     pub(super) refusals: Refusals,
     pub(super) limits: MaintenanceLimits,
     pub(super) kept_passwords: KeptPasswords,
+    pub(super) background: Background,
 }
 
 /// What a read of the store gave.

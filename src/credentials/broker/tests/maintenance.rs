@@ -42,6 +42,18 @@ async fn a_use_past_half_the_life_extends_it_once_in_the_background_also_from_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_waits_for_a_write_whose_request_is_gone() {
+    let deployment = Deployment::new();
+    deployment.elastic.take(Duration::ZERO, SECOND);
+    let (replica, began) = (deployment.replica().await, Instant::now());
+    assert!(tokio::time::timeout(SECOND / 2, ask(&replica)).await.is_err());
+    replica.idle().await;
+    assert_eq!((began.elapsed().as_millis(), deployment.elastic.writes()), (1000, 1));
+    let other = deployment.replica().await;
+    assert_eq!(ask(&other).await.source, Source::Store, "the write was noted as done");
+}
+
+#[tokio::test(start_paused = true)]
 async fn maintenance_while_the_store_does_not_answer_leaves_the_cached_password_in_use() {
     let mut deployment = Deployment::new();
     (deployment.settings.extend, deployment.settings.near.max_stale) = (true, HOUR);
