@@ -17,7 +17,7 @@
 //! | [`durable_copy`] | the sealed password that is kept with the user in Elasticsearch |
 //! | [`near_cache`], `invalidation` | this process's cache of credentials; the store's reports of changes that keep it true |
 //! | `breaker` | a circuit breaker around the store |
-//! | `schedule` | when a record in use is next extended, confirmed and sealed anew |
+//! | `schedule` | when a record in use is next extended, confirmed, sealed anew and touched |
 //! | `single_flight`, `admission` | one run for each user at a time; a bound on how many users are written at once |
 //! | `background` | runs and maintenance, which the end of the process waits for |
 //! | `store`, `provisioner` | the seams: where replicas agree, and where users are made |

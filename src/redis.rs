@@ -204,6 +204,13 @@ impl Store for RedisStore {
         Ok(held)
     }
 
+    async fn touch(&self, key: &CacheKey) -> Result<(), StoreError> {
+        let mut touch = cmd("TOUCH");
+        touch.arg(key.as_str());
+        let answer = self.servers.run::<Value>(key.as_str(), &single(touch)).await;
+        answer.map(|_count| ()).map_err(|failed| self.failed(failed))
+    }
+
     async fn watch(&self, invalidations: Arc<Invalidations>) {
         tokio::join!(tracking::run(&self.servers, &self.rights, invalidations), self.servers.maintain());
     }

@@ -38,6 +38,7 @@ async fn what_is_put_is_there_and_the_first_one_wins(store: &impl Store) {
     assert_eq!(entry.bytes, b"first");
     assert!(entry.remaining <= LIFE && entry.remaining > LIFE / 2, "{:?}", entry.remaining);
     assert_eq!(store.put_if_absent(&key, b"second", LIFE).await.unwrap().unwrap(), b"first");
+    store.touch(&key).await.unwrap();
     assert_eq!(store.get(&key).await.unwrap().unwrap().bytes, b"first");
 }
 

@@ -187,6 +187,15 @@ impl<S: Store> Store for Breaker<S> {
         self.run("cache remove", self.shared.store.remove(key, expected)).await
     }
 
+    /// Is not sent while the breaker is open, and never opens it: no request depends on it.
+    async fn touch(&self, key: &CacheKey) -> Result<(), StoreError> {
+        if let Some(open) = &self.shared.state.lock().open {
+            return Err(open.why.clone());
+        }
+        let late = |_| Err(StoreError::Unavailable(format!("no answer within {:?}", self.limit)));
+        timeout(self.limit, self.shared.store.touch(key)).await.unwrap_or_else(late)
+    }
+
     async fn watch(&self, invalidations: Arc<Invalidations>) {
         self.shared.store.watch(invalidations).await;
     }

@@ -1,5 +1,5 @@
-//! When the background work for a cached record is next to be done: to extend its life, to confirm its password, and to seal
-//! it with the present key.
+//! When the background work for a cached record is next to be done: to extend its life, to confirm its password, to seal it with
+//! the present key, to write what Elasticsearch did not take, to replace an old password, and to touch it in the store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +12,12 @@ use super::seal::Seal;
 use super::stored::Current;
 use crate::clock::millis;
 
+/// Between two touches of a record that is in use. A store that evicts what was not used for long
+/// (Redis with `allkeys-lru`) sees no hits in the near cache, and would evict first the records that are used most. A minute is
+/// short beside the time that a record is unused before it is evicted, and costs a store less than one read of each user in a
+/// minute.
+pub(super) const BETWEEN_TOUCHES: Duration = Duration::from_secs(60);
+
 /// The times of a record's tasks, kept with the cached credential, so that a hit compares numbers only.
 #[derive(Debug)]
 pub(super) struct MaintenanceSchedule {
@@ -23,6 +29,8 @@ pub(super) struct MaintenanceSchedule {
     pub(super) write: TaskTime,
     /// A new password, before the record's greatest age.
     pub(super) rotate: TaskTime,
+    /// Reading the record was a use of it.
+    pub(super) touch: TaskTime,
 }
 
 /// The pause after a change of roles was not written, until any replica tries again.
@@ -61,8 +69,9 @@ impl MaintenanceSchedule {
         let extend = if settings.extend && ready { half } else { Duration::MAX };
         let seal = if seal.is_current(&current.bytes) { Duration::MAX } else { Duration::ZERO };
         let rotate = if ready { rotate } else { Duration::MAX };
-        let [extend, confirm, seal, write, rotate] = [extend, confirm, seal, write, rotate].map(TaskTime::after);
-        Self { extend, confirm, seal, write, rotate }
+        let times = [extend, confirm, seal, write, rotate, BETWEEN_TOUCHES];
+        let [extend, confirm, seal, write, rotate, touch] = times.map(TaskTime::after);
+        Self { extend, confirm, seal, write, rotate, touch }
     }
 }
 

@@ -87,6 +87,12 @@ pub trait Store: Send + Sync + 'static {
     /// Compare-and-delete: `false` when other bytes or none were there.
     fn remove(&self, key: &CacheKey, expected: &[u8]) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Notes that the record is in use, without reading it. The default suits a store that evicts nothing because it was not used
+    /// for long.
+    fn touch(&self, _key: &CacheKey) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Ok(()) }
+    }
+
     /// Reports every change that others make to records, for as long as the process lives.
     fn watch(&self, invalidations: Arc<Invalidations>) -> impl Future<Output = ()> + Send;
 

@@ -86,6 +86,34 @@ async fn redis_without_scripting_keeps_them_too() {
     suite(store(Settings { account, ..settings(&redis.address) })).await;
 }
 
+/// By what `allkeys-lru` and `allkeys-lfu` go, which evict first what was not used for long, or not often.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_touch_is_a_use_to_redis_and_the_documented_acl_permits_it() {
+    let Some(redis) = Redis::start(&ACL) else { return };
+    let store = store(Settings { account: account(Some("elastauth"), "pw"), ..settings(&redis.address) });
+    let ann = key("ann");
+    store.touch(&ann).await.unwrap();
+    assert_eq!(store.get(&ann).await.unwrap(), None, "it makes no record");
+    store.put_if_absent(&ann, b"a", LIFE).await.unwrap();
+    let figure = |what: &str| -> u64 {
+        redis.command(&["OBJECT", what, ann.as_str()]).trim_matches([':', '\r', '\n']).parse().unwrap()
+    };
+    let (again, life) = (
+        "return redis.call('RESTORE', KEYS[1], ARGV[1], redis.call('DUMP', KEYS[1]), 'REPLACE', ARGV[2], ARGV[3])",
+        "100000",
+    );
+    redis.command(&["EVAL", again, "1", ann.as_str(), life, "IDLETIME", "3600"]);
+    assert!(figure("IDLETIME") >= 3600);
+    store.touch(&ann).await.unwrap();
+    assert!(figure("IDLETIME") < 3600);
+    redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu", "lfu-log-factor", "0"]);
+    redis.command(&["EVAL", again, "1", ann.as_str(), life, "FREQ", "10"]);
+    store.touch(&ann).await.unwrap();
+    assert!(figure("FREQ") > 10);
+    let entry = store.get(&ann).await.unwrap().unwrap();
+    assert!(entry.bytes == b"a" && entry.remaining <= LIFE);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_with_the_rights_that_the_log_asks_for_keeps_them_in_one_step() {
     let line = [&ACL[..], &["+eval", "+evalsha", "+client|tracking"]].concat();

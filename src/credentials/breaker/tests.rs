@@ -55,6 +55,9 @@ impl Store for Arc<Fickle> {
     async fn remove(&self, _: &CacheKey, _: &[u8]) -> Result<bool, StoreError> {
         self.write().await.map(|()| true)
     }
+    async fn touch(&self, _: &CacheKey) -> Result<(), StoreError> {
+        self.answer().await
+    }
     async fn watch(&self, _: Arc<Invalidations>) {}
     async fn reachable(&self) -> Result<(), StoreError> {
         self.answer().await
@@ -169,4 +172,19 @@ async fn a_store_that_refuses_writes_is_still_read_and_readiness_distinguishes_t
     *store.mode.lock() = Mode::RefusesWrites;
     tokio::time::sleep(MAX_BACK_OFF).await;
     assert!(breaker.get(&key).await.is_ok(), "it is closed for reads");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_touch_that_fails_opens_nothing_and_is_not_sent_while_the_breaker_is_open() {
+    let (store, breaker, key) = breaker();
+    for mode in [Mode::Fails, Mode::Hangs] {
+        *store.mode.lock() = mode;
+        assert!(breaker.touch(&key).await.is_err());
+        assert!(!breaker.is_open());
+    }
+    *store.mode.lock() = Mode::Fails;
+    assert!(breaker.get(&key).await.is_err() && breaker.is_open());
+    let asked = store.asked.load(SeqCst);
+    assert!(breaker.touch(&key).await.is_err());
+    assert_eq!(store.asked.load(SeqCst), asked);
 }

@@ -12,6 +12,8 @@ use crate::credentials::Settings;
 const CONFIRMATIONS: usize = 4;
 /// Writes in the background at once, of roles that Elasticsearch did not take before and of new passwords.
 const WRITES: usize = 4;
+/// Touches of this process at once: the pool of connections is for requests.
+const TOUCHES: usize = 4;
 /// A mismatch within so many settling times after a repair (ten minutes by default) is no late write: something else writes
 /// the user.
 const REPAIRED_JUST_NOW: f64 = 20.0 / 3.0;
@@ -24,10 +26,11 @@ pub(super) const BROKEN_JUST_NOW: Duration = Duration::from_secs(60);
 /// A user with a change of roles that Elasticsearch does not take is logged once in this time.
 pub(super) const HELD_UP_JUST_NOW: Duration = Duration::from_secs(60);
 
-/// Bounds on confirmations, repairs and new seals.
+/// Bounds on confirmations, touches, repairs and new seals.
 pub(super) struct MaintenanceLimits {
     pub(super) confirmations: Semaphore,
     pub(super) writes: Arc<Semaphore>,
+    pub(super) touches: Semaphore,
     pub(super) repaired: Recent,
     pub(super) sealed: Recent,
     /// The users with a broken record that was logged.
@@ -40,6 +43,7 @@ impl Default for MaintenanceLimits {
     fn default() -> Self {
         Self {
             confirmations: Semaphore::new(CONFIRMATIONS),
+            touches: Semaphore::new(TOUCHES),
             writes: Arc::new(Semaphore::new(WRITES)),
             repaired: Recent::default(),
             sealed: Recent::default(),

@@ -1,5 +1,6 @@
 //! Background work for records in use: their life is extended, their password is tried, and replaced before it is too old, they
-//! are sealed with the present key, and a change of roles that Elasticsearch did not take is written.
+//! are sealed with the present key, a change of roles that Elasticsearch did not take is written, and the store is shown that they
+//! are in use.
 //!
 //! A write that its sender gave up can still be applied, even after a newer one; a fail-over may bring back an older record;
 //! an administrator may change a password by hand. So a ready record is confirmed by a login at its first use after the
@@ -16,7 +17,7 @@ use super::{Broker, Error};
 use crate::clock::now_millis;
 use crate::credentials::near_cache::CachedCredential;
 use crate::credentials::record::{Phase, Record, Written};
-use crate::credentials::schedule::{MaintenanceSchedule, RETRY, TaskTime};
+use crate::credentials::schedule::{BETWEEN_TOUCHES, MaintenanceSchedule, RETRY, TaskTime};
 use crate::credentials::stored::Current;
 use crate::credentials::{
     CacheKey, Caller, Day, Existing, InspectError, Login, OtherWriter, Provisioner, RequestContext, Store,
@@ -61,6 +62,10 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             self.shared.background.spawn(async move {
                 shared.rewrite(&key, &cached.current, None, cached.current.life_left()).await;
             });
+        }
+        if schedule.touch.begin(elapsed, BETWEEN_TOUCHES) {
+            let (shared, key) = (Arc::clone(&self.shared), caller.key.clone());
+            self.shared.background.spawn(async move { shared.touch(&key).await });
         }
         if schedule.confirm.begin(elapsed, retry) {
             let (broker, caller, cached) = (self.handle(), caller.clone(), Arc::clone(cached));

@@ -153,6 +153,7 @@ struct Shared {
     sessions: Mutex<Vec<Arc<Invalidations>>>,
     trips: AtomicUsize,
     changes: AtomicUsize,
+    touches: AtomicUsize,
     hangs: AtomicBool,
     down: AtomicBool,
     read_only: AtomicBool,
@@ -161,8 +162,9 @@ struct Shared {
 impl Default for SharedStore {
     fn default() -> Self {
         let memory = MemoryStore::new(memory::Settings { max_entries: 1000 });
-        let (trips, changes, hangs, down, read_only) = Default::default();
-        Self(Arc::new(Shared { memory, sessions: Mutex::default(), trips, changes, hangs, down, read_only }))
+        let (sessions, trips, changes, touches) = Default::default();
+        let (hangs, down, read_only) = Default::default();
+        Self(Arc::new(Shared { memory, sessions, trips, changes, touches, hangs, down, read_only }))
     }
 }
 
@@ -174,6 +176,11 @@ impl SharedStore {
     /// How often something was written.
     pub(super) fn changes(&self) -> usize {
         self.0.changes.load(SeqCst)
+    }
+
+    /// How often it was told that a record is in use.
+    pub(super) fn touches(&self) -> usize {
+        self.0.touches.load(SeqCst)
     }
 
     /// Reads are not answered from now on.
@@ -255,6 +262,11 @@ impl Store for SharedStore {
 
     async fn remove(&self, key: &CacheKey, expected: &[u8]) -> Result<bool, StoreError> {
         self.report(key, self.to_write()?.remove(key, expected).await)
+    }
+
+    async fn touch(&self, _: &CacheKey) -> Result<(), StoreError> {
+        self.0.touches.fetch_add(1, SeqCst);
+        Ok(())
     }
 
     async fn watch(&self, invalidations: Arc<Invalidations>) {

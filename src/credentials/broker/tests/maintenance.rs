@@ -41,6 +41,36 @@ async fn a_use_past_half_the_life_extends_it_once_in_the_background_also_from_th
     assert_eq!(deployment.elastic.writes(), 1);
 }
 
+/// As Redis evicts with `allkeys-lru`: by the time since the last use that it has seen.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_used_from_the_near_cache_alone_is_touched_once_a_minute_without_a_read() {
+    let mut deployment = Deployment::new();
+    deployment.settings.settling = 10 * HOUR;
+    let replica = deployment.replica().await;
+    ask(&replica).await;
+    assert_eq!(ask(&replica).await.source, Source::Store);
+    let trips = deployment.store.trips();
+    for minute in 1..=3 {
+        advance(MINUTE.saturating_sub(10 * SECOND)).await;
+        for _ in 0..10 {
+            assert_eq!(ask(&replica).await.source, Source::Near);
+        }
+        settle().await;
+        assert_eq!(
+            deployment.store.touches(),
+            minute - 1,
+            "not within a minute of the last use that the store has seen"
+        );
+        advance(10 * SECOND).await;
+        for _ in 0..10 {
+            assert_eq!(ask(&replica).await.source, Source::Near);
+        }
+        settle().await;
+        assert_eq!(deployment.store.touches(), minute);
+    }
+    assert_eq!(deployment.store.trips(), trips, "nothing is read");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_end_waits_for_a_write_whose_request_is_gone() {
     let deployment = Deployment::new();
