@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use elastauth_support::check::{Answer, Checker};
-use elastauth_support::elasticsearch::Elasticsearch;
+use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{run_beside, said, until};
 use elastauth_support::servers::{Elastauth, Redis, config, redis_cache};
@@ -154,4 +154,43 @@ async fn a_role_that_left_the_mapping_leaves_with_tokens_in_hand_and_an_old_repl
     assert_eq!(elasticsearch.user("ann").unwrap().roles, ["kibana_admin", "monitoring_user"]);
     let stamp = elasticsearch.user("ann").unwrap().metadata["elastauth"].to_string();
     assert!(!stamp.contains(&redis.address), "the stamp does not contain the address of Redis: {stamp}");
+}
+
+/// How often Redis was asked for a record.
+fn reads(redis: &Redis) -> usize {
+    let statistics = redis.command(&["INFO", "commandstats"]);
+    let calls = statistics.lines().find_map(|line| line.strip_prefix("cmdstat_getrange:calls="));
+    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+}
+
+/// Redis reports no changes to this account, so that who waits asks again every 25 ms.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_with_many_tokens_of_one_user_wait_as_one_for_another_replica() {
+    const TOKENS: usize = 20;
+    let acl = ["--user", "elastauth", "on", ">of-elastauth", "~elastauth-*", "+@read", "+@write"];
+    let Some(redis) = Redis::start(&acl) else { return };
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let cache = redis_cache(&redis.address).replace("redis-password", "of-elastauth\n  redis_username: elastauth");
+    let yaml = config(&issuer.url, &elasticsearch.url, &cache);
+    let ((_writing, at_writing), (_waiting, at_waiting)) = (serve(&yaml).await, serve(&yaml).await);
+    elasticsearch.fail(Faults { delay: std::time::Duration::from_millis(1500), ..Faults::default() });
+    let newest = issuer.token("ann", &["admins"]);
+    let first = tokio::spawn(async move { at_writing.ask(&newest).await });
+    until("the write", async || elasticsearch.puts().len() == 1).await;
+    let before = reads(&redis);
+    let waiting: Vec<_> = (20..)
+        .take(TOKENS)
+        .map(|age| {
+            let (checker, token) = (at_waiting.clone(), issuer.sign(&issuer.claims("ann", &["admins"], age)));
+            tokio::spawn(async move { checker.ask(&token).await })
+        })
+        .collect();
+    let made = first.await.unwrap();
+    for one in waiting {
+        assert_eq!(one.await.unwrap(), made);
+    }
+    let reads = reads(&redis) - before;
+    // each reads it when it comes and when it is its turn; between the two, one of them asks 60 times
+    assert!(reads <= 2 * TOKENS + 80, "{reads} reads");
+    assert_eq!(elasticsearch.puts().len(), 1);
 }
