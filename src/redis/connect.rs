@@ -1,19 +1,25 @@
 //! Makes a connection to an address: TLS, authentication, the choice of the database, and what kind of server answers there.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::Manager as _;
+use futures_util::future::select_ok;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, Pipeline,
-    ProtocolVersion, RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value, cmd, pipe,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, Pipeline,
+    ProtocolVersion, RedisConnectionInfo, RedisError, ServerErrorKind, Value, cmd, pipe,
 };
+use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret as _;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::address::Address;
 use super::settings::{Account, Settings};
+use super::tls::Tls;
 
 /// The oldest major version that has every command in use. `SET … NX GET` is the newest of them.
 const OLDEST_VERSION: u32 = 7;
@@ -56,7 +62,7 @@ pub(super) enum ServerKind {
 pub(super) struct Connector {
     account: RedisConnectionInfo,
     db: i64,
-    tls: Option<TlsCertificates>,
+    tls: Option<Tls>,
     limit: Duration,
 }
 
@@ -80,8 +86,7 @@ impl Connector {
         if let Some(password) = &account.password {
             info = info.set_password(password.expose_secret());
         }
-        let tls = settings.tls.as_ref().map(|tls| tls.0.clone());
-        Self { account: info, db, tls, limit: settings.connect_timeout }
+        Self { account: info, db, tls: settings.tls.clone(), limit: settings.connect_timeout }
     }
 
     /// Connects to a server of any kind, and returns its answer to `HELLO` with the connection.
@@ -111,31 +116,60 @@ impl Connector {
     ) -> Result<(MultiplexedConnection, Hello), ConnectError> {
         let config = config.set_connection_timeout(None);
         let connecting = async {
-            let manager = self.info(to).and_then(|info| deadpool_redis::Manager::new_with_config(info, config));
-            let manager = manager.map_err(|error| ConnectError::Failed(reason(&error)))?;
-            let mut connection = manager.create().await.map_err(|error| hello_failed(&error))?;
+            let mut connection = match (to, &self.tls) {
+                (Address::Tcp { host, port }, Some(tls)) => self.over_tls(host, *port, tls, config).await,
+                (Address::Tcp { .. } | Address::Unix(_), _) => self.without_tls(to, config).await,
+            }?;
             let hello = self.hello(&mut connection).await?;
             Ok((connection, hello))
         };
         timeout(self.limit, connecting).await.unwrap_or(Err(ConnectError::TimedOut(self.limit)))
     }
 
-    fn info(&self, to: &Address) -> Result<ConnectionInfo, RedisError> {
-        let address = match (to, &self.tls) {
-            (Address::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
-            (Address::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
-            (Address::Tcp { host, port }, Some(_)) => {
-                ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+    async fn without_tls(
+        &self,
+        to: &Address,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, ConnectError> {
+        let manager = self.info(to).and_then(|info| deadpool_redis::Manager::new_with_config(info, config));
+        let manager = manager.map_err(|error| ConnectError::Failed(reason(&error)))?;
+        manager.create().await.map_err(|error| hello_failed(&error))
+    }
+
+    /// The same over TLS. redis-rs would make a configuration of rustls for each connection, and read the system's authorities
+    /// from the disk each time, even where others are configured; so the stream is made here, with one configuration for all.
+    async fn over_tls(
+        &self,
+        host: &str,
+        port: u16,
+        tls: &Tls,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, ConnectError> {
+        let failed = |why: String| ConnectError::Failed(why);
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.to_string()))?;
+        let connected = async {
+            let addresses = lookup_host((host, port)).await?.map(|address| Box::pin(TcpStream::connect(address)));
+            let addresses: Vec<_> = addresses.collect();
+            if addresses.is_empty() {
+                return Err(std::io::Error::other("the name has no address"));
             }
+            let (stream, _) = select_ok(addresses).await?;
+            stream.set_nodelay(true)?;
+            TlsConnector::from(Arc::clone(&tls.0)).connect(name, stream).await
         };
-        let info = address.into_connection_info()?.set_redis_settings(self.account.clone());
-        match &self.tls {
-            // only a client of redis-rs reads the certificates into the information about a connection
-            Some(tls) if matches!(to, Address::Tcp { .. }) => {
-                Ok(Client::build_with_tls(info, tls.clone())?.get_connection_info().clone())
-            }
-            _ => Ok(info),
-        }
+        let stream = connected.await.map_err(|error| failed(error.to_string()))?;
+        let made = MultiplexedConnection::new_with_config(&self.account, stream, config).await;
+        let (connection, driver) = made.map_err(|error| hello_failed(&error))?;
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+
+    fn info(&self, to: &Address) -> Result<ConnectionInfo, RedisError> {
+        let address = match to {
+            Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+            Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
+        };
+        Ok(address.into_connection_info()?.set_redis_settings(self.account.clone()))
     }
 
     async fn hello(&self, connection: &mut MultiplexedConnection) -> Result<Hello, ConnectError> {
