@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Caller ──▶ broker ─┬─▶ near_cache ◀── invalidation ◀── Store reports changes
-//!                    ├─▶ breaker ─────▶ Store            record, sealed (seal)
+//!                    ├─▶ timed_store ─▶ Store            record, sealed (seal)
 //!                    └─▶ run ── agreement (step) ──────▶ Provisioner
 //! ```
 //!
@@ -16,11 +16,11 @@
 //! | [`record`], `stored`, [`seal`] | what replicas agree on; as the store holds it; how it is encrypted |
 //! | [`durable_copy`] | the sealed password that is kept with the user in Elasticsearch |
 //! | [`near_cache`], `invalidation` | this process's cache of credentials; the store's reports of changes that keep it true |
-//! | `breaker` | a circuit breaker around the store |
 //! | `schedule` | when a record in use is next extended, confirmed, sealed anew and touched |
 //! | `single_flight`, `admission` | one run for each user at a time; a bound on how many users are written at once |
 //! | `background` | runs and maintenance, which the end of the process waits for |
 //! | `store`, `provisioner` | the seams: where replicas agree, and where users are made |
+//! | `timed_store` | the store with a span and a longest time for each operation |
 //! | `caller`, `request_context`, `settings` | what goes in: a caller with its roles; a request's id and trace; times and bounds |
 //! | `credential`, [`password`] | what comes out: the credential that Envoy injects, and its generated password |
 //! | `user`, `cluster`, `key`, `day` | a user as it is to be and as it is found; a record's cluster; its name; a date |
@@ -29,7 +29,6 @@
 mod admission;
 pub mod agreement;
 mod background;
-mod breaker;
 pub mod broker;
 mod caller;
 mod cluster;
@@ -50,6 +49,7 @@ mod settings;
 mod single_flight;
 mod store;
 mod stored;
+mod timed_store;
 mod user;
 
 pub use admission::{Busy, Throughput};

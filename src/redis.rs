@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{Cmd, Value, cmd, pipe};
 
 use crate::clock::lifetime_millis;
 use crate::credentials::{CacheKey, Entry, Invalidations, MAX_RECORD, Replaced, Store, StoreError};
 
 mod address;
+mod breaker;
 mod client;
 mod cluster;
 mod connect;
@@ -19,6 +21,7 @@ mod rights;
 mod scan;
 mod scripts;
 mod sentinel;
+mod server;
 mod settings;
 mod slots;
 mod tls;
@@ -28,6 +31,7 @@ pub use address::Address;
 pub use settings::{Account, Mode, Settings};
 pub use tls::{Tls, TlsError};
 
+use breaker::Use;
 use client::RedisClient;
 use connect::ConnectError;
 use node::{CommandError, single};
@@ -44,7 +48,9 @@ pub struct Error {
 
 /// Records in Redis, shared by all replicas.
 pub struct RedisStore {
-    servers: RedisClient,
+    servers: Arc<RedisClient>,
+    /// How long a read for a request waits that can be served otherwise.
+    soon: Duration,
     at: String,
     rights: Rights,
     probes: AtomicU64,
@@ -56,17 +62,19 @@ const AT_START: Duration = Duration::from_secs(2);
 const NOT_THERE: i64 = -2;
 
 impl RedisStore {
-    /// A store that connects on first use, so that the process starts without Redis.
+    /// A store that connects on first use, or by [`RedisStore::try_out`], so that the process starts without Redis.
     pub fn new(settings: Settings) -> Self {
         let at = settings.nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let (rights, probes) = (Rights::default(), AtomicU64::new(0));
-        Self { servers: RedisClient::new(settings), at, rights, probes }
+        // a time-out of the command comes first, and shows that the server does not answer
+        let soon = settings.command_timeout + Duration::from_millis(50);
+        Self { servers: Arc::new(RedisClient::new(settings)), soon, at, rights, probes }
     }
 
-    /// Connects once at start and logs what is wrong. An unreachable Redis is no error; a user without the right to `select`
+    /// Makes the first connections, so that the first requests need not wait for them, and logs what is wrong. An unreachable Redis is no error; a user without the right to `select`
     /// the configured database is one.
     pub async fn try_out(&self) -> Result<(), Error> {
-        match tokio::time::timeout(AT_START, self.servers.try_out()).await {
+        match tokio::time::timeout(AT_START, self.servers.warm()).await {
             Ok(Err(error @ ConnectError::Select { .. })) => Err(Error { at: self.at.clone(), why: error.to_string() }),
             Ok(Ok(())) => Ok(()),
             Ok(Err(error @ ConnectError::TooOld(_))) => {
@@ -99,7 +107,7 @@ impl RedisStore {
 
     /// Runs one command that writes under one key.
     async fn write<T: redis::FromRedisValue>(&self, key: &CacheKey, command: Cmd) -> Result<T, CommandError> {
-        self.servers.run::<(T,)>(key.as_str(), &single(command)).await.map(|(answer,)| answer)
+        self.servers.run::<(T,)>(Use::Write, key.as_str(), &single(command)).await.map(|(answer,)| answer)
     }
 
     /// Runs a script about one key; `None` when the server does not permit scripts.
@@ -108,12 +116,50 @@ impl RedisStore {
         answer.map_err(|failed| self.not_written(failed))
     }
 
-    /// A key that no record has, another one at each call: in a cluster one node may be down while the others serve, and the
-    /// probes shall not all go to the same node.
-    fn unused_key(&self) -> String {
-        format!("{PREFIX}?{}", self.probes.fetch_add(1, Ordering::Relaxed))
+    async fn read(&self, what: Use, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
+        // GETRANGE has a bound, unlike GET. It answers the same for a missing key and for an empty value: PTTL distinguishes them
+        let mut read = pipe();
+        read.cmd("GETRANGE").arg(key.as_str()).arg(0).arg(MAX_RECORD).cmd("PTTL").arg(key.as_str());
+        match self.servers.run::<(Vec<u8>, i64)>(what, key.as_str(), &read).await {
+            Ok((_, NOT_THERE)) => Ok(None),
+            Ok((bytes, remaining)) => {
+                // an entry without expiry was written by hand
+                let remaining = u64::try_from(remaining).map_or(Duration::ZERO, Duration::from_millis);
+                Ok(Some(Entry { bytes: as_record(bytes), remaining }))
+            }
+            Err(failed) if failed.is_wrong_type() => Ok(Some(Entry { bytes: Vec::new(), remaining: Duration::ZERO })),
+            Err(failed) => Err(self.failed(failed)),
+        }
+    }
+
+    /// A key that no record has for each master, others at each call; one key where there is one master.
+    fn unused_keys(&self) -> Vec<String> {
+        let from = self.probes.fetch_add(1, Ordering::Relaxed);
+        self.servers.one_each((from..from + TRIES).map(|number| format!("{PREFIX}?{number}")))
+    }
+
+    /// Sends a command about a key that does not exist to each master.
+    async fn ask_all(&self, what: Use, command: impl Fn(&str) -> Cmd) -> Vec<Result<(), CommandError>> {
+        let keys = self.unused_keys();
+        join_all(keys.iter().map(|key| {
+            let command = single(command(key));
+            async move { self.servers.run::<Value>(what, key, &command).await.map(|_nothing| ()) }
+        }))
+        .await
+    }
+
+    async fn readable(&self) -> Vec<Result<(), CommandError>> {
+        let get = |key: &str| {
+            let mut get = cmd("GET");
+            get.arg(key);
+            get
+        };
+        self.ask_all(Use::Read, get).await
     }
 }
+
+/// How many keys are tried to find one for each master of a cluster.
+const TRIES: u64 = 10_000;
 
 /// The bytes of a record; none where there are more than a record can have.
 fn as_record(bytes: Vec<u8>) -> Vec<u8> {
@@ -124,24 +170,12 @@ impl Store for RedisStore {
     const SYSTEM: Option<&'static str> = Some("redis");
 
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
-        // GETRANGE has a bound, unlike GET. It answers the same for a missing key and for an empty value: PTTL distinguishes them
-        let mut read = pipe();
-        read.cmd("GETRANGE").arg(key.as_str()).arg(0).arg(MAX_RECORD).cmd("PTTL").arg(key.as_str());
-        let mut answer = self.servers.run::<(Vec<u8>, i64)>(key.as_str(), &read).await;
-        if matches!(answer, Err(CommandError::Connection(_))) {
-            // a read is repeated once, on another connection
-            answer = self.servers.run(key.as_str(), &read).await;
-        }
-        match answer {
-            Ok((_, NOT_THERE)) => Ok(None),
-            Ok((bytes, remaining)) => {
-                // an entry without expiry was written by hand
-                let remaining = u64::try_from(remaining).map_or(Duration::ZERO, Duration::from_millis);
-                Ok(Some(Entry { bytes: as_record(bytes), remaining }))
-            }
-            Err(failed) if failed.is_wrong_type() => Ok(Some(Entry { bytes: Vec::new(), remaining: Duration::ZERO })),
-            Err(failed) => Err(self.failed(failed)),
-        }
+        self.read(Use::Read, key).await
+    }
+
+    async fn get_soon(&self, key: &CacheKey) -> Result<Option<Entry>, StoreError> {
+        let read = tokio::time::timeout(self.soon, self.read(Use::Soon, key)).await;
+        read.unwrap_or_else(|_| Err(self.failed(format_args!("no answer within {:?}", self.soon))))
     }
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
@@ -212,25 +246,36 @@ impl Store for RedisStore {
     }
 
     async fn watch(&self, invalidations: Arc<Invalidations>) {
+        self.servers.signs.watch(&invalidations);
         tokio::join!(tracking::run(&self.servers, &self.rights, invalidations), self.servers.maintain());
     }
 
-    /// Reads a key that does not exist: the documented ACL line does not permit `PING`.
-    async fn reachable(&self) -> Result<(), StoreError> {
-        let key = self.unused_key();
-        let mut get = cmd("GET");
-        get.arg(&key);
-        let answer = self.servers.run::<Value>(&key, &single(get)).await;
-        answer.map(|_nothing| ()).map_err(|failed| self.failed(failed))
+    fn is_asked(&self) -> bool {
+        self.servers.all_asked()
     }
 
-    /// Sends a `SET` with `XX` for a key that does not exist. It changes nothing, but the server checks first whether it could
-    /// write: to the checks of memory, persistence and replication it is a write.
+    /// Reads a key that does not exist, at each master: the documented ACL line does not permit `PING`. One master that answers is
+    /// enough.
+    async fn reachable(&self) -> Result<(), StoreError> {
+        let asked = self.readable().await;
+        if asked.iter().any(Result::is_ok) {
+            return Ok(());
+        }
+        match asked.into_iter().next() {
+            Some(Err(failed)) => Err(self.failed(failed)),
+            Some(Ok(())) | None => Err(self.failed("no master is known")),
+        }
+    }
+
+    /// Sends a `SET` with `XX` for a key that does not exist to each master. It changes nothing, but the server checks first whether
+    /// it could write: to the checks of memory, persistence and replication it is a write.
     async fn writable(&self) -> Result<(), StoreError> {
-        let key = self.unused_key();
-        let mut set = cmd("SET");
-        set.arg(&key).arg("").arg("XX").arg("PX").arg(1);
-        let answer = self.servers.run::<Value>(&key, &single(set)).await;
-        answer.map(|_nothing| ()).map_err(|failed| self.not_written(failed))
+        let set = |key: &str| {
+            let mut set = cmd("SET");
+            set.arg(key).arg("").arg("XX").arg("PX").arg(1);
+            set
+        };
+        let failed = self.ask_all(Use::Write, set).await.into_iter().find_map(Result::err);
+        failed.map_or(Ok(()), |failed| Err(self.not_written(failed)))
     }
 }

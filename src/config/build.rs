@@ -58,8 +58,8 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         confirm_interval: v.get(&keys::elasticsearch::CONFIRM_INTERVAL),
         mapping: mapping::digest(&identity, &roles),
         store_timeout: match &cache {
-            // longer than its own time-out, which has the better error
-            Cache::Redis(redis) => redis.command_timeout + Duration::from_millis(50),
+            // longer than its own time-outs, which have the better errors: to connect, and for a read that is repeated
+            Cache::Redis(redis) => redis.connect_timeout + redis.command_timeout * 4 + Duration::from_millis(50),
             Cache::Memory(_) => Duration::from_secs(1),
             // a write waits for the disk, and for the writes before it
             Cache::File(_) => Duration::from_secs(5),

@@ -9,7 +9,6 @@ use tracing::Instrument as _;
 
 use super::admission::Admission;
 use super::background::Background;
-use super::breaker::Breaker;
 use super::credential::user_of;
 use super::invalidation::ReadVersion;
 use super::near_cache::{CachedCredential, Lookup, NearCache};
@@ -18,6 +17,7 @@ use super::schedule::{MaintenanceSchedule, RETRY};
 use super::seal::Seal;
 use super::single_flight::SingleFlight;
 use super::stored::{Current, PROMPT};
+use super::timed_store::TimedStore;
 use super::{CacheKey, Caller, Credential, Obtained, Provisioner, RequestContext, Settings, Source, Store, StoreError};
 use crate::identity::Identity;
 use crate::spans;
@@ -60,7 +60,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     /// Chooses a random lease holder for this process. Asks neither the store nor Elasticsearch yet.
     pub fn new(store: S, provisioner: P, seal: Seal, settings: Settings) -> Result<Self, Error> {
         let near_cache = NearCache::new(settings.near);
-        let store = Breaker::new(store, Arc::clone(near_cache.invalidations()), settings.store_timeout);
+        let store = TimedStore::new(store, settings.store_timeout);
         let background = Background::default();
         let shared = Arc::new(Shared {
             store,
@@ -84,9 +84,9 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         self.shared.store.reachable().await
     }
 
-    /// Whether the store is asked at all, which it is not while its breaker is open.
+    /// Whether all of the store is asked at present, which a server that does not answer is not.
     pub(crate) fn store_answers(&self) -> bool {
-        !self.shared.store.is_open()
+        self.shared.store.is_asked()
     }
 
     /// Receives the store's reports of changes, and lets the provisioner check its back end, for as long as the process lives.
@@ -159,15 +159,15 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     ) -> Result<Obtained, Error> {
         let (shared, Caller { entitlement, key, .. }) = (&self.shared, caller);
         let read_version = shared.near_cache.read_version(key);
+        let near_cache = &shared.near_cache;
+        let suspect = suspect.filter(|cached| self.may_use(caller, &cached.current) && near_cache.may_serve(cached));
         let read = match &suspect {
-            Some(_) => shared.peek(key).await,
-            None => shared.peek_if_alive(key).await,
+            Some(_) => shared.peek_soon(key).await,
+            None => shared.peek(key).await,
         };
         let peek = match (read, suspect) {
             (Ok(peek), _) => peek,
-            (Err(Error::Store(error)), Some(cached))
-                if self.may_use(caller, &cached.current) && shared.near_cache.may_serve(&cached) =>
-            {
+            (Err(Error::Store(error)), Some(cached)) if near_cache.may_serve(&cached) => {
                 tracing::debug!(cacheKey = key.as_str(), %error, "Served although the cache does not answer");
                 return Ok(self.serve(caller, &cached, Source::Stale));
             }

@@ -161,7 +161,7 @@ impl Invalidations {
     }
 
     /// How many reports there were: only a store that is alive makes them.
-    pub(super) fn signs(&self) -> u64 {
+    pub(crate) fn signs(&self) -> u64 {
         self.signs.load(Ordering::Acquire)
     }
 

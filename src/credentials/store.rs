@@ -67,6 +67,11 @@ pub trait Store: Send + Sync + 'static {
     /// Reads a record and its remaining life, in one round trip.
     fn get(&self, key: &CacheKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
+    /// The same for a request that can be served otherwise: fails soon where the store may have to be waited for.
+    fn get_soon(&self, key: &CacheKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send {
+        self.get(key)
+    }
+
     /// Writes only if nothing is there; otherwise answers the bytes that are there, and leaves them.
     fn put_if_absent(
         &self,
@@ -96,11 +101,15 @@ pub trait Store: Send + Sync + 'static {
     /// Reports every change that others make to records, for as long as the process lives.
     fn watch(&self, invalidations: Arc<Invalidations>) -> impl Future<Output = ()> + Send;
 
-    /// Whether the store answers reads; for `/ready`.
+    /// Whether all of the store is asked at present. A server that does not answer is left alone for a while.
+    fn is_asked(&self) -> bool {
+        true
+    }
+
+    /// Whether the store answers reads, or a part of it that has records of its own; for `/ready`.
     fn reachable(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether the store takes writes as well; for `/ready`. Asking changes nothing. The default suits a store that
-    /// finds this out in [`Store::reachable`].
+    /// Whether all of the store takes writes as well; for `/ready`, after [`Store::reachable`]. Asking changes nothing.
     fn writable(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
         async { Ok(()) }
     }

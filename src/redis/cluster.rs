@@ -6,15 +6,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
 use parking_lot::RwLock;
 use redis::{ErrorKind, FromRedisValue, Pipeline, ServerErrorKind, Value, pipe};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::address::Address;
+use super::breaker::{Signs, Use};
 use super::connect::Connector;
 use super::node::{CommandError, Node};
-use super::pool::Route;
+use super::server::Route;
 use super::settings::Settings;
 use super::slots;
 
@@ -28,6 +30,7 @@ pub(super) struct Cluster {
     map: RwLock<Map>,
     /// The number of changes of the set of masters so far.
     changes: watch::Sender<u64>,
+    signs: Signs,
     refreshing: AtomicBool,
     /// The position of the node that is asked next for the map. It advances each time, since the map of one node may be older
     /// than those of the others.
@@ -47,22 +50,24 @@ pub(super) struct Member {
 }
 
 impl Cluster {
-    pub(super) fn new(connector: &Connector, settings: &Settings, changes: watch::Sender<u64>) -> Self {
+    pub(super) fn new(connector: &Connector, settings: &Settings, changes: watch::Sender<u64>, signs: Signs) -> Self {
         let (connector, settings) = (connector.clone(), settings.clone());
         let (refreshing, turn) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Self { connector, settings, map: RwLock::default(), changes, refreshing, turn }
+        Self { connector, settings, map: RwLock::default(), changes, signs, refreshing, turn }
     }
 
     /// Runs commands about one key at the node that owns its slot, and follows redirections.
     pub(super) async fn run<T: FromRedisValue>(
         self: &Arc<Self>,
+        what: Use,
         key: &str,
         commands: &Pipeline,
     ) -> Result<T, CommandError> {
         let slot = slots::of(key);
         let (mut member, mut asking) = (self.owner(slot)?, false);
         for _ in 0..REDIRECTS {
-            let answer = if asking { ask(&member.node, commands).await } else { member.node.once(commands).await };
+            let answer =
+                if asking { ask(&member.node, what, commands).await } else { member.node.once(what, commands).await };
             let failed = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
@@ -118,7 +123,8 @@ impl Cluster {
     }
 
     fn make(&self, address: &Address) -> Result<Arc<Member>, CommandError> {
-        let node = Node::new(self.connector.clone(), Route::Member(address.clone()), &self.settings);
+        let node =
+            Node::new(self.connector.clone(), Route::Member(address.clone()), &self.settings, self.signs.clone());
         Ok(Arc::new(Member { address: address.clone(), node: node.map_err(CommandError::Timeout)? }))
     }
 
@@ -159,7 +165,7 @@ impl Cluster {
         let mut last = CommandError::Timeout("no node is configured".into());
         for after in 0..count {
             let member = self.any_member(after)?;
-            let asked = timeout(patience, member.node.once::<(Value,)>(&slots)).await;
+            let asked = timeout(patience, member.node.once::<(Value,)>(Use::Read, &slots)).await;
             match asked.unwrap_or_else(|_| Err(CommandError::Timeout(format!("no answer within {patience:?}")))) {
                 Ok((answer,)) => match super::slots::read(answer, &member.address) {
                     Some(ranges) => {
@@ -206,6 +212,41 @@ impl Cluster {
         masters(&self.map.read().owners)
     }
 
+    /// The masters that own slots.
+    fn owners(&self) -> Vec<Arc<Member>> {
+        let map = self.map.read();
+        let owners = masters(&map.owners);
+        owners.iter().filter_map(|owner| map.members.get(owner)).map(Arc::clone).collect()
+    }
+
+    /// Makes the first connections to all masters that are in reach.
+    pub(super) async fn warm(&self) {
+        let owners = self.owners();
+        join_all(owners.iter().map(|member| Box::pin(member.node.warm()))).await;
+    }
+
+    /// Whether every master is asked at present.
+    pub(super) fn all_asked(&self) -> bool {
+        self.owners().iter().all(|member| member.node.is_asked())
+    }
+
+    /// For each master one of these keys that it owns, as far as there is one.
+    pub(super) fn one_each(&self, keys: impl Iterator<Item = String>) -> Vec<String> {
+        let map = self.map.read();
+        let mut missing = masters(&map.owners);
+        let mut found = Vec::new();
+        for key in keys {
+            if missing.is_empty() {
+                break;
+            }
+            let owner = map.owners.get(slots::of(&key)).and_then(Option::as_ref);
+            if owner.is_some_and(|owner| missing.remove(&owner.address)) {
+                found.push(key);
+            }
+        }
+        found
+    }
+
     pub(super) fn close_idle(&self) {
         for member in self.map.read().members.values() {
             member.node.close_idle();
@@ -214,12 +255,12 @@ impl Cluster {
 }
 
 /// Runs commands at a node that a slot is moving to: it serves them only when `ASKING` comes before each.
-async fn ask<T: FromRedisValue>(node: &Node, commands: &Pipeline) -> Result<T, CommandError> {
+async fn ask<T: FromRedisValue>(node: &Node, what: Use, commands: &Pipeline) -> Result<T, CommandError> {
     let mut with_asking = pipe();
     for command in commands.cmd_iter() {
         with_asking.cmd("ASKING").add_command(command.clone());
     }
-    let answers: Vec<Value> = node.once(&with_asking).await?;
+    let answers: Vec<Value> = node.once(what, &with_asking).await?;
     let answers = answers.into_iter().skip(1).step_by(2).collect();
     redis::from_redis_value(Value::Array(answers)).map_err(|error| CommandError::Refused(error.into()))
 }

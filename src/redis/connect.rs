@@ -39,6 +39,9 @@ pub(super) enum ConnectError {
     Replica,
     #[error("no connection: Sentinel {0}: {1}")]
     Sentinel(Address, String),
+    /// An earlier attempt has shown this, and the next one is made in the background.
+    #[error("{0}")]
+    Known(String),
 }
 
 /// A server's answer to `HELLO`, which no ACL forbids.
@@ -224,6 +227,19 @@ impl Hello {
     pub(super) async fn ask(connection: &mut MultiplexedConnection) -> Result<Self, String> {
         let hello = cmd("HELLO").query_async::<Value>(connection).await.map_err(|error| reason(&error))?;
         Self::read(hello).ok_or_else(|| NOT_REDIS.into())
+    }
+}
+
+/// Whether this answer to `HELLO` is that of a master.
+pub(super) fn is_master(hello: &Value) -> bool {
+    let text = |value: &Value, text: &str| match value {
+        Value::BulkString(bytes) => bytes == text.as_bytes(),
+        Value::SimpleString(simple) => simple == text,
+        _ => false,
+    };
+    match hello {
+        Value::Map(fields) => fields.iter().any(|(name, value)| text(name, "role") && text(value, "master")),
+        _ => false,
     }
 }
 

@@ -1,17 +1,21 @@
 //! Runs commands at one server, through its pool of connections, and classifies the errors.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value, pipe};
 
 use super::address::Address;
-use super::connect::{ConnectError, Connector, reason, refusal_of_writes, send};
-use super::pool::{Pool, Route};
+use super::breaker::{Signs, Use};
+use super::connect::{ConnectError, Connector, is_master, reason, refusal_of_writes, send};
+use super::pool::Pool;
+use super::server::{Route, Server};
 use super::settings::Settings;
 
 /// One server and its connections.
 pub(super) struct Node {
     pool: Pool,
+    server: Arc<Server>,
     command_timeout: Duration,
 }
 
@@ -22,7 +26,11 @@ pub(super) enum CommandError {
     Refused(RedisError),
     /// The connection broke at once, as one does that was idle for long and had been closed by the server.
     Connection(String),
-    /// There was no connection, or no answer in time.
+    /// The server is a replica: its answer was not used.
+    Replica,
+    /// A connection is there, and no answer came in time.
+    Silence(String),
+    /// There was no connection, or the server is not asked at present.
     Timeout(String),
 }
 
@@ -37,7 +45,7 @@ impl CommandError {
     pub(super) fn is_lack_of_permission(&self) -> bool {
         match self {
             Self::Refused(error) => lacks_permission(error),
-            Self::Connection(_) | Self::Timeout(_) => false,
+            Self::Connection(_) | Self::Replica | Self::Silence(_) | Self::Timeout(_) => false,
         }
     }
 
@@ -47,7 +55,7 @@ impl CommandError {
             Self::Refused(error) => {
                 refusal_of_writes(error).is_some() || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
             }
-            Self::Connection(_) | Self::Timeout(_) => false,
+            Self::Connection(_) | Self::Replica | Self::Silence(_) | Self::Timeout(_) => false,
         }
     }
 
@@ -55,14 +63,16 @@ impl CommandError {
     pub(super) fn is_wrong_type(&self) -> bool {
         match self {
             Self::Refused(error) => error.code() == Some("WRONGTYPE"),
-            Self::Connection(_) | Self::Timeout(_) => false,
+            Self::Connection(_) | Self::Replica | Self::Silence(_) | Self::Timeout(_) => false,
         }
     }
 
-    fn is_read_only(&self) -> bool {
+    /// Whether the server is a replica and not the master.
+    fn is_of_replica(&self) -> bool {
         match self {
             Self::Refused(error) => error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly),
-            Self::Connection(_) | Self::Timeout(_) => false,
+            Self::Replica => true,
+            Self::Connection(_) | Self::Silence(_) | Self::Timeout(_) => false,
         }
     }
 
@@ -70,7 +80,9 @@ impl CommandError {
     pub(super) fn at(self, address: &Address) -> Self {
         match self {
             Self::Refused(error) => Self::Refused(error),
+            Self::Replica => Self::Replica,
             Self::Connection(why) => Self::Connection(format!("{address}: {why}")),
+            Self::Silence(why) => Self::Silence(format!("{address}: {why}")),
             Self::Timeout(why) => Self::Timeout(format!("{address}: {why}")),
         }
     }
@@ -90,43 +102,90 @@ impl std::fmt::Display for CommandError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Refused(error) => f.write_str(&reason(error)),
-            Self::Connection(why) | Self::Timeout(why) => f.write_str(why),
+            Self::Replica => write!(f, "{}", ConnectError::Replica),
+            Self::Connection(why) | Self::Silence(why) | Self::Timeout(why) => f.write_str(why),
         }
     }
 }
 
 impl Node {
-    pub(super) fn new(connector: Connector, route: Route, settings: &Settings) -> Result<Self, String> {
-        let pool = Pool::new(connector, route, settings)?;
-        Ok(Self { pool, command_timeout: settings.command_timeout })
+    pub(super) fn new(connector: Connector, route: Route, settings: &Settings, signs: Signs) -> Result<Self, String> {
+        let server = Arc::new(Server::new(connector, route, settings, signs));
+        let pool = Pool::new(Arc::clone(&server), settings)?;
+        Ok(Self { pool, server, command_timeout: settings.command_timeout })
     }
 
-    /// Runs commands in one round trip. When the server has become a replica (`READONLY`), nothing was done, and they are sent
-    /// once more, over a new connection.
-    pub(super) async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, CommandError> {
-        match self.once(commands).await {
-            Err(failed) if failed.is_read_only() => self.once(commands).await,
+    /// Makes the first connections.
+    pub(super) async fn warm(&self) -> Result<(), ConnectError> {
+        self.pool.warm().await
+    }
+
+    /// Whether commands of all kinds are sent to this server at present.
+    pub(super) fn is_asked(&self) -> bool {
+        !self.server.breaker.is_open()
+    }
+
+    /// Runs commands in one round trip. When the server has become a replica, its answer does not count, and they are sent once
+    /// more, over a new connection.
+    pub(super) async fn run<T: FromRedisValue>(&self, what: Use, commands: &Pipeline) -> Result<T, CommandError> {
+        match self.once(what, commands).await {
+            Err(failed) if failed.is_of_replica() => self.once(what, commands).await,
             other => other,
         }
     }
 
-    /// Runs commands in one round trip, within `cache.redis_command_timeout`. A connection that fails is discarded.
-    pub(super) async fn once<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, CommandError> {
+    /// Runs commands in one round trip, unless the server is known not to answer. A connection is waited for as long as
+    /// `cache.redis_connect_timeout`, and the answer as long as `cache.redis_command_timeout`. A read that has no answer is
+    /// repeated once, since another connection may have one.
+    pub(super) async fn once<T: FromRedisValue>(&self, what: Use, commands: &Pipeline) -> Result<T, CommandError> {
+        self.server.breaker.admit(what).map_err(CommandError::Timeout)?;
+        let failed = match self.attempt(what, commands).await {
+            Err(failed @ (CommandError::Connection(_) | CommandError::Silence(_))) if what != Use::Write => failed,
+            other => return other,
+        };
+        match failed {
+            CommandError::Silence(why) => {
+                let again = tokio::time::timeout(self.command_timeout * 2, self.attempt(what, commands)).await;
+                again.unwrap_or(Err(CommandError::Silence(why)))
+            }
+            _ => self.attempt(what, commands).await,
+        }
+    }
+
+    async fn attempt<T: FromRedisValue>(&self, what: Use, commands: &Pipeline) -> Result<T, CommandError> {
         let mut pooled = self.pool.get().await.map_err(|error| CommandError::Timeout(error.to_string()))?;
-        let sent = tokio::time::timeout(self.command_timeout, send(&mut pooled.connection, commands)).await;
-        let why = match sent {
-            Ok(Ok(answers)) => {
+        let needs_master = self.server.route.needs_master();
+        let before = self.server.breaker.before();
+        let with_hello = needs_master.then(|| after_hello(commands));
+        let sent = send(&mut pooled.connection, with_hello.as_ref().unwrap_or(commands));
+        match tokio::time::timeout(self.command_timeout, sent).await {
+            Ok(Ok(mut answers)) => {
+                self.server.breaker.answered(what);
+                // a name that moves with the master may have led to this server when the connection was made
+                if needs_master && !(!answers.is_empty() && is_master(&answers.remove(0))) {
+                    self.pool.discard(pooled);
+                    return Err(CommandError::Replica);
+                }
                 let read = read(answers);
-                if read.as_ref().is_err_and(CommandError::is_read_only) {
+                if read.as_ref().is_err_and(CommandError::is_of_replica) {
                     self.pool.discard(pooled);
                 }
-                return read;
+                read
             }
-            Ok(Err(error)) => CommandError::Connection(reason(&error)),
-            Err(_) => CommandError::Timeout(format!("timed out after {:?}", self.command_timeout)),
-        };
-        self.pool.discard(pooled);
-        Err(why)
+            Ok(Err(error)) => {
+                self.pool.discard(pooled);
+                Err(CommandError::Connection(reason(&error)))
+            }
+            Err(_) => {
+                let why = format!("timed out after {:?}", self.command_timeout);
+                if self.server.no_answer(what, before, &why) {
+                    self.pool.discard(pooled);
+                } else {
+                    Pool::discard_one(pooled);
+                }
+                Err(CommandError::Silence(why))
+            }
+        }
     }
 
     /// Closes all connections: the next command is sent over a new one.
@@ -137,6 +196,16 @@ impl Node {
     pub(super) fn close_idle(&self) {
         self.pool.close_idle();
     }
+}
+
+/// The commands after a `HELLO`, whose answer says in the same round trip whether the server is the master.
+fn after_hello(commands: &Pipeline) -> Pipeline {
+    let mut with_hello = pipe();
+    with_hello.cmd("HELLO");
+    for command in commands.cmd_iter() {
+        with_hello.add_command(command.clone());
+    }
+    with_hello
 }
 
 /// A pipeline of one command.

@@ -1,8 +1,11 @@
 //! Lists the records in Redis, for administrators' commands. No request does that.
 
+use std::sync::Arc;
+
 use redis::{Pipeline, pipe};
 
 use super::RedisStore;
+use super::breaker::Use;
 use super::client::{RedisClient, Topology};
 use super::cluster::Cluster;
 use super::node::CommandError;
@@ -32,10 +35,10 @@ fn scan(from: &str) -> Pipeline {
 }
 
 impl RedisClient {
-    async fn page(&self, from: &str) -> Result<Page, CommandError> {
+    async fn page(self: &Arc<Self>, from: &str) -> Result<Page, CommandError> {
         match self.topology().await? {
             Topology::Single(node, _) | Topology::Elected(node, _) => {
-                node.run::<(Page,)>(&scan(from)).await.map(|(page,)| page)
+                node.run::<(Page,)>(Use::Read, &scan(from)).await.map(|(page,)| page)
             }
             Topology::Cluster(cluster) => cluster.page(from).await,
         }
@@ -52,7 +55,12 @@ impl Cluster {
         let (number, from) = from.split_once(' ').unwrap_or(("0", from));
         let number: usize = number.parse().unwrap_or(0);
         let Some(master) = masters.get(number) else { return Ok(("0".into(), Vec::new())) };
-        let (page,) = self.node(master)?.node.once::<(Page,)>(&scan(from)).await.map_err(|failed| failed.at(master))?;
+        let (page,) = self
+            .node(master)?
+            .node
+            .once::<(Page,)>(Use::Read, &scan(from))
+            .await
+            .map_err(|failed| failed.at(master))?;
         let next = match page.0.as_str() {
             "0" if number + 1 < masters.len() => format!("{} 0", number + 1),
             "0" => "0".into(),

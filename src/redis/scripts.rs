@@ -1,7 +1,10 @@
 //! Compare-and-set and compare-and-delete in one step, as Lua scripts about one key.
 
+use std::sync::Arc;
+
 use redis::{ErrorKind, Script, ServerErrorKind, cmd};
 
+use super::breaker::Use;
 use super::client::RedisClient;
 use super::node::{CommandError, single};
 use super::rights::Rights;
@@ -29,7 +32,7 @@ pub(super) const REMOVE: &str = concat!(value!(), "redis.call('DEL', KEYS[1]) re
 
 /// Runs one of the scripts; `None` when the server does not permit scripts.
 pub(super) async fn run(
-    servers: &RedisClient,
+    servers: &Arc<RedisClient>,
     rights: &Rights,
     code: &str,
     key: &CacheKey,
@@ -47,11 +50,11 @@ pub(super) async fn run(
         }
         single(command)
     };
-    let mut answer = servers.run::<(i64,)>(key.as_str(), &call("EVALSHA", script.get_hash())).await;
+    let mut answer = servers.run::<(i64,)>(Use::Write, key.as_str(), &call("EVALSHA", script.get_hash())).await;
     if let Err(CommandError::Refused(error)) = &answer
         && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
     {
-        answer = servers.run(key.as_str(), &call("EVAL", code)).await;
+        answer = servers.run(Use::Write, key.as_str(), &call("EVAL", code)).await;
     }
     match answer {
         Ok((answer,)) => Ok(Some(answer)),

@@ -52,7 +52,7 @@ fn lost(was_up: bool, why: impl ToString) -> SessionEnd {
 }
 
 /// Keeps the connections up, and reports changes and outages to `invalidations`, for as long as the process lives.
-pub(super) async fn run(servers: &RedisClient, rights: &Rights, invalidations: Arc<Invalidations>) {
+pub(super) async fn run(servers: &Arc<RedisClient>, rights: &Rights, invalidations: Arc<Invalidations>) {
     let mut back_off = BACK_OFF;
     loop {
         match session(servers, rights, &invalidations).await {
@@ -74,7 +74,7 @@ pub(super) async fn run(servers: &RedisClient, rights: &Rights, invalidations: A
 }
 
 /// Connects to all masters, and returns when the first connection is lost.
-async fn session(servers: &RedisClient, rights: &Rights, invalidations: &Arc<Invalidations>) -> SessionEnd {
+async fn session(servers: &Arc<RedisClient>, rights: &Rights, invalidations: &Arc<Invalidations>) -> SessionEnd {
     let mut changes = servers.changes.subscribe();
     let masters = match servers.masters(&mut changes).await {
         Ok(masters) if masters.is_empty() => return lost(false, "no master is known"),
@@ -103,6 +103,8 @@ async fn session(servers: &RedisClient, rights: &Rights, invalidations: &Arc<Inv
     if !rights.update(&permitted) {
         return SessionEnd::Refused;
     }
+    // before, so that what a connection of before read is not taken for fresh
+    servers.renew_after_first();
     // connecting may have taken longer than that: the first heartbeat is sent at once
     invalidations.begun_until(asked + trusted_for(command_timeout));
     tracing::debug!("Redis reports changes");

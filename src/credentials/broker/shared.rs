@@ -14,11 +14,11 @@ use crate::clock::{jittered, now_millis};
 use crate::credentials::admission::Admission;
 use crate::credentials::agreement::Entitlement;
 use crate::credentials::background::Background;
-use crate::credentials::breaker::Breaker;
 use crate::credentials::near_cache::NearCache;
 use crate::credentials::record::{LeaseHolder, Written};
 use crate::credentials::seal::{OpenError, Seal};
 use crate::credentials::stored::Current;
+use crate::credentials::timed_store::TimedStore;
 use crate::credentials::{Belongs, CacheKey, Cluster, Entry, Provisioner, Settings, Store};
 use crate::identity::Millis;
 use crate::spans;
@@ -30,7 +30,7 @@ pub(super) const ROTATED_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// What all runs of this process share.
 pub(super) struct Shared<S, P> {
-    pub(super) store: Breaker<S>,
+    pub(super) store: TimedStore<S>,
     pub(super) provisioner: P,
     pub(super) seal: Seal,
     pub(super) near_cache: NearCache,
@@ -59,11 +59,10 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
         self.opened(key, self.store.get(key).await?, at).await
     }
 
-    /// For a request that cannot be served otherwise: asks the store even while the breaker is open, if the store has shown
-    /// signs of life since.
-    pub(super) async fn peek_if_alive(&self, key: &CacheKey) -> Result<Peek, Error> {
+    /// For a request that can be served otherwise: fails soon where the store may have to be waited for.
+    pub(super) async fn peek_soon(&self, key: &CacheKey) -> Result<Peek, Error> {
         let at = Instant::now();
-        self.opened(key, self.store.get_if_alive(key).await?, at).await
+        self.opened(key, self.store.get_soon(key).await?, at).await
     }
 
     /// Unseals what was read. `at` is a time before the store was asked.
