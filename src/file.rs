@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, Table};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::clock::{lifetime_millis, now_millis};
 use crate::credentials::{CacheKey, Cursor, Entry, Invalidations, Keys, MAX_RECORD, Replaced, Store, StoreError};
@@ -45,10 +47,17 @@ const PAGE: usize = 1000;
 /// The interval between two purges of expired records.
 const PURGE: Duration = Duration::from_secs(5 * 60);
 
+/// How long no further write is tried after one has failed. Each failure closes the database, under the reads that are going on.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How often a read is tried: a write that fails meanwhile makes it fail, too.
+const READS: usize = 4;
+
 /// Records in a file of this machine.
 pub struct FileStore {
     slot: Arc<Slot>,
     permits: Arc<Semaphore>,
+    /// The last failure of a write, and when it was.
+    failed: Mutex<Option<(Instant, StoreError)>>,
 }
 
 type Records<'a> = Table<'a, &'static str, (u64, &'static [u8])>;
@@ -63,7 +72,7 @@ impl FileStore {
     /// Opens the file, or makes it. A file that is not an undamaged database of elastauth is refused and not changed.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
         let slot = Arc::new(Slot::open(open::file(&settings.path))?);
-        Ok(Self { slot, permits: Arc::new(Semaphore::new(CONCURRENT)) })
+        Ok(Self { slot, permits: Arc::new(Semaphore::new(CONCURRENT)), failed: Mutex::default() })
     }
 
     /// The path of the database file.
@@ -72,28 +81,43 @@ impl FileStore {
         self.slot.path()
     }
 
-    /// Runs an operation on a thread that may block. It runs to its end even when the caller has stopped waiting.
+    /// Runs something on a thread that may block. It runs to its end even when the caller has stopped waiting.
     async fn run<T: Send + 'static>(
         &self,
-        operation: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
+        operation: impl FnOnce(&Slot) -> Result<T, String> + Send + 'static,
     ) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable("the file cache is closed".into());
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| closed())?;
         let slot = Arc::clone(&self.slot);
         let outcome = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            slot.run(operation)
+            operation(&slot)
         });
         outcome.await.map_err(|_| closed())?.map_err(StoreError::Unavailable)
     }
 
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&redb::ReadOnlyTable<&'static str, (u64, &'static [u8])>) -> Result<T, redb::Error>
-        + Send
-        + 'static,
+        read: impl Fn(&redb::ReadOnlyTable<&'static str, (u64, &'static [u8])>) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.run(move |database| read(&database.begin_read()?.open_table(RECORDS)?)).await
+        self.run(move |slot| {
+            let once = || slot.run(|database| read(&database.begin_read()?.open_table(RECORDS)?));
+            (1..READS).fold(once(), |answer, _| answer.or_else(|_| once()))
+        })
+        .await
+    }
+
+    /// Runs an operation that writes, unless one has just failed.
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if let Some((_, why)) = self.failed.lock().as_ref().filter(|(at, _)| at.elapsed() < PAUSE) {
+            return Err(why.clone());
+        }
+        let outcome = self.run(move |slot| slot.run(operation)).await;
+        *self.failed.lock() = outcome.as_ref().err().map(|why| (Instant::now(), why.clone()));
+        outcome
     }
 
     /// Runs one transaction; nothing is written when nothing changed.
@@ -101,7 +125,7 @@ impl FileStore {
         &self,
         change: impl FnOnce(&mut Records<'_>) -> Result<Changed<T>, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.run(move |database| {
+        self.write(move |database| {
             let transaction = open::begin(database)?;
             let changed = change(&mut transaction.open_table(RECORDS)?)?;
             match changed {
@@ -226,7 +250,7 @@ impl Store for FileStore {
 
     /// Writes a counter: only a write shows that the disk is full, and that it has room again.
     async fn writable(&self) -> Result<(), StoreError> {
-        self.run(open::probe).await
+        self.write(open::probe).await
     }
 }
 

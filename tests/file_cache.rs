@@ -112,7 +112,9 @@ async fn a_full_disk_refuses_new_users_for_a_while_and_loses_nobody() {
     let file = bench.folder.path().join("config.yml");
     let (grpc, http) = (free_port(), free_port());
     let listen = format!("listen: \"127.0.0.1:{http}\"\ngrpc:\n  listen: \"127.0.0.1:{grpc}\"\n");
-    fs::write(&file, listen + &bench.config()).unwrap();
+    // the process itself keeps a few only, so that others are read from the file
+    let config = bench.config().replace("cache:\n", "cache:\n  near_max_entries: 20\n");
+    fs::write(&file, listen + &config).unwrap();
     let start = |limit: &str| {
         let mut command = Command::new("sh");
         let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" --config \"$1\"");
@@ -141,11 +143,17 @@ async fn a_full_disk_refuses_new_users_for_a_while_and_loses_nobody() {
     }
     println!("made {}", made.len());
     assert!(!made.is_empty(), "at least one user fits");
-    process.wait_for_line(0, &["The cache does not answer"]);
+    process.wait_for_line(0, &["cache_unavailable"]);
     let writes = bench.elasticsearch.history().len();
     assert_eq!(writes, made.len(), "nothing is written to Elasticsearch that the store does not hold");
-    let (token, answer) = made.last().unwrap();
-    assert_eq!(checker.ask(token).await, *answer, "a user that the process knows is served");
+    for (n, (token, answer)) in made.iter().enumerate() {
+        let new = bench.issuer.token(&format!("new{n}"), &["admins"]);
+        let (known, new) = tokio::join!(checker.ask(token), checker.ask(&new));
+        assert_eq!(known, *answer, "a user that is in the file is served");
+        assert_eq!(new, Answer::Denied(503));
+    }
+    let answer = elastauth_support::http().get(format!("http://127.0.0.1:{http}/ready")).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
     process.kill();
     process.wait();
     // the disk has room again

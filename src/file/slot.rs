@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use parking_lot::RwLock;
+use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
 use redb::Database;
 
 use super::open::{self, Error};
@@ -12,12 +12,13 @@ use super::open::{self, Error};
 /// The open database; none between a failure and the next operation.
 pub(super) struct Slot {
     path: PathBuf,
-    database: RwLock<Option<Database>>,
+    /// The database, and how often one was opened before.
+    database: RwLock<(Option<Database>, u64)>,
 }
 
 impl Slot {
     pub(super) fn open(path: PathBuf) -> Result<Self, Error> {
-        let database = RwLock::new(Some(open::database(&path)?));
+        let database = RwLock::new((Some(open::database(&path)?), 0));
         Ok(Self { path, database })
     }
 
@@ -27,36 +28,39 @@ impl Slot {
 
     /// Runs an operation, and opens the database before if a failure closed it. A failure or a panic of redb closes it.
     pub(super) fn run<T>(&self, operation: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, String> {
-        self.reopen().map_err(|error| error.to_string())?;
-        let outcome = {
-            let database = self.database.read();
-            let Some(database) = database.as_ref() else {
-                return Err(format!("{}: an operation has just failed and closed it", self.path.display()));
-            };
-            catch_unwind(AssertUnwindSafe(|| operation(database)))
+        let (outcome, number) = {
+            let (database, number) = self.opened().map_err(|error| error.to_string())?;
+            (catch_unwind(AssertUnwindSafe(|| operation(&database))), number)
         };
         let why = match outcome {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => error.to_string(),
             Err(_panic) => "it cannot be read".into(),
         };
-        self.close();
+        self.close(number);
         Err(format!("{}: {why}", self.path.display()))
     }
 
-    fn reopen(&self) -> Result<(), Error> {
-        if self.database.read().is_some() {
-            return Ok(());
+    /// The open database and its number.
+    fn opened(&self) -> Result<(MappedRwLockReadGuard<'_, Database>, u64), Error> {
+        loop {
+            let held = self.database.read();
+            let number = held.1;
+            if let Ok(database) = RwLockReadGuard::try_map(held, |(database, _)| database.as_ref()) {
+                return Ok((database, number));
+            }
+            let mut held = self.database.write();
+            if held.0.is_none() {
+                *held = (Some(open::database(&self.path)?), number + 1);
+            }
         }
-        let mut database = self.database.write();
-        if database.is_none() {
-            *database = Some(open::database(&self.path)?);
-        }
-        Ok(())
     }
 
-    /// Closes the database when the operations under way have ended.
-    fn close(&self) {
-        *self.database.write() = None;
+    /// Closes this database when the operations under way have ended, unless it was opened again since.
+    fn close(&self, number: u64) {
+        let mut held = self.database.write();
+        if held.1 == number {
+            held.0 = None;
+        }
     }
 }

@@ -132,7 +132,7 @@ async fn what_has_expired_is_purged_and_nothing_else() {
     assert_eq!((gone, left), (25, 25));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_database_that_failed_is_opened_again_and_has_what_it_had() {
     let (_folder, settings) = folder();
     let store = FileStore::open(&settings).unwrap();
@@ -145,6 +145,8 @@ async fn a_database_that_failed_is_opened_again_and_has_what_it_had() {
         });
         assert!(failed.await.is_err());
         assert_eq!(store.get(&key("ann")).await.unwrap().unwrap().bytes, b"a");
+        assert!(store.replace(&key("ann"), b"a", b"a", LIFE).await.is_err(), "a write has just failed");
+        tokio::time::sleep(PAUSE).await;
         assert_eq!(store.replace(&key("ann"), b"a", b"a", LIFE).await.unwrap(), Replaced::Yes);
     }
     store.reachable().await.unwrap();
