@@ -2,19 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use elastauth::credentials::CacheKey;
 use elastauth::identity::Username;
+use elastauth_support::certificates::Authority;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
 use elastauth_support::fixture::with_elasticsearch;
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::until;
+use elastauth_support::process::{free_port, until};
 use elastauth_support::proxy::{Mode, Proxy};
 use elastauth_support::resp::{greets_with, hello};
-use elastauth_support::servers::{Elastauth, Redis, config, redis_cache};
+use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
 
 /// Two replicas; the first one's connections to Redis go through a proxy.
 struct Bench {
@@ -29,13 +31,18 @@ struct Bench {
 }
 
 const MAX_STALE: &str = "cache:\n  max_stale: 1h\n";
-/// A long time-out, for tests that do not depend on the speed of Redis.
-const PATIENT: &str = "cache:\n  redis_command_timeout: 5s\n";
+/// Nothing but what is shipped.
+const SHIPPED: &str = "cache:\n";
 
 impl Bench {
     async fn start(cache: &str) -> Option<Self> {
+        Self::start_with(cache, &[]).await
+    }
+
+    /// With further options of redis-server.
+    async fn start_with(cache: &str, redis: &[&str]) -> Option<Self> {
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-        let redis = Redis::start(&[])?;
+        let redis = Redis::start(redis)?;
         let to_redis = Proxy::start(&redis.address).await;
         let start = |address: &str| {
             let yaml = config(&issuer.url, &elasticsearch.url, &redis_cache(address));
@@ -134,9 +141,153 @@ async fn redis_down_serves_whom_the_process_knows_only_up_to_max_stale() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_redis_serves_all_the_same() {
-    let Some(bench) = Bench::start(MAX_STALE).await else { return };
-    bench.to_redis.set(Mode::Slow(Duration::from_millis(20)));
-    assert!(bench.first.ask(&bench.token("ann")).await.password().is_some());
+    let Some(bench) = Bench::start(SHIPPED).await else { return };
+    let (ann, anns) = bench.in_near("ann").await;
+    let (bob, bobs) = bench.in_redis("bob").await;
+    let from = bench.near.process.lines().len();
+    // there and back: most of the time of one command
+    bench.to_redis.set(Mode::Slow(Duration::from_millis(75)));
+    assert_eq!(bench.first.ask(&ann).await, anns, "known to the process");
+    assert_eq!(bench.first.ask(&bob).await, bobs, "in Redis only");
+    assert!(bench.first.ask(&bench.token("carol")).await.password().is_some(), "new");
+    assert!(!bench.near.process.lines().iter().skip(from).any(|line| line.contains("The cache does not answer")));
+}
+
+/// Makes users that are in Redis.
+async fn crowd(bench: &Bench, number: usize) -> Vec<(String, Answer)> {
+    let mut made = Vec::new();
+    for n in 0..number {
+        made.push(bench.in_redis(&format!("crowd{n}")).await);
+    }
+    assert!(made.iter().all(|(_, answer)| answer.password().is_some()));
+    made
+}
+
+/// Asks for all of them at once, and returns how many were not answered as before.
+async fn not_served(checker: &Checker, crowd: &[(String, Answer)]) -> usize {
+    let asked = crowd.iter().map(|(token, made)| async move { checker.ask(token).await != *made });
+    futures_util::future::join_all(asked).await.into_iter().filter(|differs| *differs).count()
+}
+
+/// A replica that has just started is asked for many at once, while each connection takes longer than a command may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_crowd_waits_for_connections_that_take_long_and_nobody_is_refused() {
+    let Some(bench) = Bench::start(SHIPPED).await else { return };
+    let crowd = crowd(&bench, 200).await;
+    let slow = Proxy::start(&bench.redis.address).await;
+    slow.set(Mode::SlowConnect(Duration::from_millis(350)));
+    let yaml = config(&bench.issuer.url, &bench.elasticsearch.url, &redis_cache(&slow.address));
+    let connections = || bench.redis.command(&["CLIENT", "LIST"]).matches("laddr=").count();
+    let before = connections();
+    let cold = Elastauth::start(elastauth!(), &yaml);
+    let warm = connections().saturating_sub(before);
+    let checker = Checker::connect(&cold.grpc).await;
+    assert_eq!(not_served(&checker, &crowd).await, 0, "of {}", crowd.len());
+    assert!(warm >= 4, "connections are made before the port is bound: {warm}");
+    assert!(!cold.process.lines().iter().any(|line| line.contains("The cache does not answer")));
+}
+
+/// The same over TLS with the authorities of the system, of which there are many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_crowd_over_tls_with_the_authorities_of_the_system_is_served() {
+    let (authority, folder) = (Authority::new("redis"), tempfile::tempdir().unwrap());
+    let server = authority.server();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let system = std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+    let (ca, cert, key) = (
+        file("system.pem", &format!("{system}\n{}", authority.pem)),
+        file("cert.pem", &server.cert),
+        file("key.pem", &server.key),
+    );
+    let port = free_port().to_string();
+    let options = ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+    let Some(bench) = Bench::start_with(SHIPPED, &[&options[..], &["--tls-ca-cert-file", &ca]].concat()).await else {
+        return;
+    };
+    let crowd = crowd(&bench, 200).await;
+    let slow = Proxy::start(&format!("127.0.0.1:{port}")).await;
+    slow.set(Mode::SlowConnect(Duration::from_millis(350)));
+    let cache = redis_cache(&format!("rediss://{}", slow.address));
+    let yaml = config(&bench.issuer.url, &bench.elasticsearch.url, &cache);
+    let cold = Elastauth::start_under(elastauth!(), &yaml, &[("SSL_CERT_FILE", &ca)]);
+    let checker = Checker::connect(&cold.grpc).await;
+    assert_eq!(not_served(&checker, &crowd).await, 0, "of {}", crowd.len());
+}
+
+/// Redis holds writes back during `FAILOVER`, as it does here, and answers reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_does_not_answer_writes_serves_whom_it_knows_at_once() {
+    let Some(bench) = Bench::start(SHIPPED).await else { return };
+    until("Elasticsearch is seen to be well", || async { bench.ready().await.1["status"] == "ok" }).await;
+    let crowd = crowd(&bench, 50).await;
+    let newcomers: Vec<_> = (0..100).map(|n| bench.token(&format!("new{n}"))).collect();
+    bench.redis.command(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let (served, denied) = tokio::join!(not_served(&bench.first, &crowd), async {
+        let asked = newcomers.iter().map(|token| bench.first.ask(token));
+        futures_util::future::join_all(asked).await
+    });
+    assert_eq!(served, 0, "of {} in Redis", crowd.len());
+    assert!(denied.iter().all(|answer| *answer == Answer::Denied(503)), "{denied:?}");
+    let (status, body) = bench.ready().await;
+    assert_eq!((status, body["status"].as_str()), (200, Some("degraded")), "{body}");
+    bench.near.process.wait_for_line(0, &["The cache does not answer writes"]);
+    assert_eq!(bench.told("\"The cache does not answer\""), 0, "it answers reads");
+    let began = Instant::now();
+    for token in &newcomers {
+        assert_eq!(bench.first.ask(token).await, Answer::Denied(503));
+    }
+    // with a time-out for each it would take 25 s
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    bench.redis.command(&["CLIENT", "UNPAUSE"]);
+    until("a new user", || async { bench.first.ask(&newcomers[0]).await.password().is_some() }).await;
+    bench.near.process.wait_for_line(0, &["The cache answers writes again"]);
+}
+
+/// A program writes values of another type under some keys all the time. Without scripts, a write may meet one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_redis_answers_again_and_again_stops_nobody_else() {
+    let user = format!("elastauth on >{REDIS_PASSWORD} ~elastauth-* +@read +@write +client|tracking");
+    let options: Vec<_> = ["--user"].into_iter().chain(user.split(' ')).collect();
+    let Some(bench) = Bench::start_with("cache:\n  redis_username: elastauth\n", &options).await else { return };
+    let crowd = crowd(&bench, 200).await;
+    let spoiled: Vec<_> = (0..10).map(|n| format!("spoiled{n}")).collect();
+    let tokens: Vec<_> = spoiled.iter().map(|user| bench.token(user)).collect();
+    let keys: Vec<_> = spoiled.iter().map(|user| CacheKey::of(&Username::parse(user).unwrap())).collect();
+    let spoil = "for _, key in ipairs(KEYS) do redis.call('DEL', key) redis.call('HSET', key, 'f', 'v') end return 1";
+    let number = keys.len().to_string();
+    let command: Vec<_> = ["EVAL", spoil, &number].into_iter().chain(keys.iter().map(CacheKey::as_str)).collect();
+    let ends = AtomicBool::new(false);
+    let (differ, spoilt) = std::thread::scope(|scope| {
+        let spoils = scope.spawn(|| {
+            let commands = std::iter::repeat_with(|| bench.redis.command(&command));
+            commands.take_while(|_| !ends.load(Ordering::Relaxed)).count()
+        });
+        let asked = async {
+            let known = async {
+                let mut differ = 0;
+                for part in crowd.chunks(2) {
+                    differ += not_served(&bench.first, part).await;
+                }
+                ends.store(true, Ordering::Relaxed);
+                differ
+            };
+            let spoilt = async {
+                while !ends.load(Ordering::Relaxed) {
+                    futures_util::future::join_all(tokens.iter().map(|token| bench.first.ask(token))).await;
+                }
+            };
+            tokio::join!(known, spoilt).0
+        };
+        let differ = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(asked));
+        (differ, spoils.join().unwrap())
+    });
+    assert!(spoilt > 50, "{spoilt}");
+    assert_eq!(differ, 0, "of {}", crowd.len());
+    assert_eq!(bench.told("The cache does not answer"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,7 +363,7 @@ async fn what_another_replica_or_an_operator_changes_holds_at_the_next_request()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_that_refuses_writes_serves_whom_it_knows_and_ready_says_why() {
-    let Some(bench) = Bench::start(PATIENT).await else { return };
+    let Some(bench) = Bench::start(SHIPPED).await else { return };
     until("Elasticsearch is seen to be well", || async { bench.ready().await.1["status"] == "ok" }).await;
     for (round, (setting, code)) in [("maxmemory", "OOM"), ("min-replicas-to-write", "NOREPLICAS")].iter().enumerate() {
         let mut known = Vec::new();
@@ -240,7 +391,7 @@ async fn redis_that_refuses_writes_serves_whom_it_knows_and_ready_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_can_be_no_record_is_replaced_for_its_user_and_nobody_else_notices() {
-    let Some(bench) = Bench::start(PATIENT).await else { return };
+    let Some(bench) = Bench::start(SHIPPED).await else { return };
     let long = (100 * 1024 * 1024).to_string();
     for (round, value) in [&["HSET", "f", "v"][..], &["RPUSH", "v"], &["SETRANGE", &long, "x"]].into_iter().enumerate()
     {
@@ -267,7 +418,7 @@ async fn a_value_that_can_be_no_record_is_replaced_for_its_user_and_nobody_else_
 /// When the value cannot be replaced either, every request finds it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_can_be_no_record_and_cannot_be_replaced_does_not_fill_the_log() {
-    let Some(bench) = Bench::start(PATIENT).await else { return };
+    let Some(bench) = Bench::start(SHIPPED).await else { return };
     bench.redis.command(&["HSET", "elastauth-YW5u", "f", "v"]);
     bench.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     let ann = bench.token("ann");

@@ -1,19 +1,23 @@
-//! Redis fails over under load: by Sentinels, and in a cluster that lost a node.
+//! Redis fails over under load: by Sentinels, in a cluster that lost a node, and behind a name that moves to another server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use elastauth::credentials::CacheKey;
+use elastauth::identity::Username;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::fixture::with_elasticsearch;
 use elastauth_support::fleets::{Cluster, Elected};
 use elastauth_support::issuer::Issuer;
-use elastauth_support::process::until;
-use elastauth_support::servers::{Elastauth, Redis, config};
+use elastauth_support::process::{free_port, until};
+use elastauth_support::proxy::Proxy;
+use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
 /// The number of users that both replicas know before anything fails.
@@ -242,4 +246,186 @@ async fn a_cluster_that_loses_a_node_under_load_serves_on_with_its_replica() {
     bench.recovered(&marks, &known).await;
     assert!(load.end().await > 100, "it was a load");
     bench.deletion_is_noticed(&cluster.nodes[lost + 3], key, &known[0]).await;
+}
+
+/// The name of the record of this user.
+fn key(user: &str) -> String {
+    CacheKey::of(&Username::parse(user).unwrap()).as_str().to_owned()
+}
+
+/// One master stalls or dies, no replica takes its place, and the cluster serves the other slots.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_of_three_that_is_silent_or_gone_refuses_no_user_of_the_others() {
+    let options = ["--cluster-replica-no-failover", "yes", "--cluster-require-full-coverage", "no"];
+    let Some(mut cluster) = Cluster::start(&options).await else { return };
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    // otherwise those whom the process knows would be served without Redis
+    let cache = format!("{}\n  max_stale: 1ms", cluster.cache());
+    let elastauth = Elastauth::start(elastauth!(), &config(&issuer.url, &elasticsearch.url, &cache));
+    elastauth.process.wait_for_line(0, &["Redis reports changes"]);
+    let checker = Checker::connect(&elastauth.grpc).await;
+    let ready = || async {
+        let answer = elastauth_support::http().get(format!("{}/ready", elastauth.http)).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap())
+    };
+    until("Elasticsearch is seen to be well", || async { ready().await.1["status"] == "ok" }).await;
+    let lost = cluster.nodes[0].address.clone();
+    let (mut theirs, mut others, mut newcomers) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..60 {
+        for (user, new) in [(format!("known{n}"), false), (format!("new{n}"), true)] {
+            let token = issuer.token(&user, &["admins"]);
+            match (cluster.owner(&cluster.nodes[2], &key(&user)).address == lost, new) {
+                (true, true) => {}
+                (true, false) => theirs.push(token),
+                (false, true) => newcomers.push(token),
+                (false, false) => {
+                    let made = checker.ask(&token).await;
+                    assert!(made.password().is_some(), "{made:?}");
+                    others.push((token, made));
+                }
+            }
+        }
+    }
+    assert!(theirs.len() > 5 && others.len() > 20);
+    let mut newcomers = newcomers.iter();
+    for dies in [false, true] {
+        if dies {
+            cluster.nodes[0].process.kill();
+        } else {
+            cluster.nodes[0].process.stall();
+        }
+        let (ends, mut asked, mut refused) = (Instant::now() + Duration::from_secs(5), 0, 0);
+        while Instant::now() < ends {
+            let known = others.iter().map(|(token, made)| {
+                let checker = &checker;
+                async move { checker.ask(token).await != *made }
+            });
+            let (known, new, _) = tokio::join!(
+                join_all(known),
+                join_all(newcomers.by_ref().take(2).map(|token| checker.ask(token))),
+                join_all(theirs.iter().map(|token| checker.ask(token))),
+            );
+            asked += known.len() + new.len();
+            refused += known.into_iter().filter(|differs| *differs).count();
+            refused += new.into_iter().filter(|answer| answer.password().is_none()).count();
+        }
+        assert_eq!(refused, 0, "of {asked}; the master dies: {dies}");
+        let (status, body) = ready().await;
+        assert_eq!((status, body["status"].as_str()), (200, Some("degraded")), "{body}");
+        assert!(body["cache"].as_str().unwrap().contains(&lost), "{body}");
+        if !dies {
+            cluster.nodes[0].process.resume();
+            until("all masters again", || async { ready().await.1["status"] == "ok" }).await;
+        }
+    }
+    let lines = elastauth.process.lines();
+    let told = lines.iter().filter(|line| line.contains("The cache does not answer")).count();
+    assert!((1..=3).contains(&told), "{told} lines");
+}
+
+/// A master at a name, and a server that the name moves to.
+struct Named {
+    old: Redis,
+    new: Redis,
+    name: Proxy,
+}
+
+impl Named {
+    async fn start(extra: &[&str]) -> Option<Self> {
+        let common = [&["--masterauth", REDIS_PASSWORD, "--repl-diskless-sync-delay", "0"][..], extra].concat();
+        let old = Redis::start(&common)?;
+        let port = old.address.rsplit_once(':').unwrap().1.to_owned();
+        let new = Redis::start(&[&common[..], &["--replicaof", "127.0.0.1", &port]].concat())?;
+        until("a replica", || async { new.command(&["INFO", "replication"]).contains("master_link_status:up") }).await;
+        let name = Proxy::start(&old.address).await;
+        Some(Self { old, new, name })
+    }
+
+    /// The old master becomes a replica that is cut off from the new one. Connections to it stay open.
+    async fn fail_over(&self) {
+        replicated(&self.old, &self.new).await;
+        self.new.command(&["REPLICAOF", "NO", "ONE"]);
+        self.name.lead_to(&self.new.address);
+        self.old.command(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
+    }
+}
+
+/// Makes users of whom the process knows half, over several connections.
+async fn members(issuer: &Issuer, checker: &Checker) -> Vec<(String, String, Answer)> {
+    let made = (0..30).map(|n| async move {
+        let user = format!("member{n}");
+        let token = issuer.token(&user, &["admins"]);
+        let made = checker.ask_patiently(&token).await;
+        assert!(made.password().is_some(), "{made:?}");
+        (user, token, made)
+    });
+    join_all(made).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_moves_to_another_master_is_followed_by_every_connection() {
+    let Some(named) = Named::start(&[]).await else { return };
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let yaml = |address: &str| config(&issuer.url, &elasticsearch.url, &redis_cache(address));
+    let elastauth = Elastauth::start(elastauth!(), &yaml(&named.name.address));
+    elastauth.process.wait_for_line(0, &["Redis reports changes"]);
+    let checker = Checker::connect(&elastauth.grpc).await;
+    let members = members(&issuer, &checker).await;
+    let from = elastauth.process.lines().len();
+    named.fail_over().await;
+    elastauth.process.wait_for_line(from, &["Redis does not report changes at present"]);
+    let from = elastauth.process.lines().len();
+    elastauth.process.wait_for_line(from, &["Redis reports changes"]);
+    // another replica changes users at the new master, and this one was not told of it by the old
+    let other = Elastauth::start(elastauth!(), &yaml(&named.new.address));
+    let others = Checker::connect(&other.grpc).await;
+    for (user, token, made) in &members[..10] {
+        named.new.command(&["DEL", &key(user)]);
+        let changed = others.ask_patiently(token).await;
+        assert!(changed.password().is_some() && changed != *made);
+        let began = Instant::now();
+        until("the report", || async { checker.ask(token).await == changed }).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "{user}: {:?}", began.elapsed());
+    }
+    for (user, token, made) in &members[10..] {
+        named.new.command(&["DEL", &key(user)]);
+        until("a new password", || async {
+            let now = checker.ask(token).await;
+            now.password().is_some() && now != *made
+        })
+        .await;
+    }
+}
+
+/// Without the right to be told of changes an entry counts for two seconds, and then the server is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_moves_is_followed_without_reports_of_changes_too() {
+    let acl = ["--user", "elastauth", "on", ">a-narrow-account", "~elastauth-*", "+@read", "+@write"];
+    let Some(named) = Named::start(&acl).await else { return };
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let cache = |address: &str| {
+        format!(
+            "  type: redis\n  redis_host: \"{address}\"\n  redis_username: elastauth\n  redis_password: a-narrow-account"
+        )
+    };
+    let yaml = |address: &str| config(&issuer.url, &elasticsearch.url, &cache(address));
+    let elastauth = Elastauth::start(elastauth!(), &yaml(&named.name.address));
+    elastauth.process.wait_for_line(0, &["lacks optional rights"]);
+    let checker = Checker::connect(&elastauth.grpc).await;
+    let members = members(&issuer, &checker).await;
+    named.fail_over().await;
+    let other = Elastauth::start(elastauth!(), &yaml(&named.new.address));
+    let others = Checker::connect(&other.grpc).await;
+    let mut changed = Vec::new();
+    for (user, token, made) in &members {
+        named.new.command(&["DEL", &key(user)]);
+        let now = others.ask_patiently(token).await;
+        assert!(now.password().is_some() && now != *made);
+        changed.push((token, now));
+    }
+    let began = Instant::now();
+    for (token, now) in &changed {
+        until("what the new master has", || async { checker.ask(token).await == *now }).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }

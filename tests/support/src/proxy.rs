@@ -1,4 +1,5 @@
-//! A TCP proxy that can stall, refuse or slow down connections, to imitate a fault of the network.
+//! A TCP proxy that can stall, refuse or slow down connections, to imitate a fault of the network, or lead elsewhere, to imitate a
+//! name that moves.
 
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub enum Mode {
     Refuse,
     /// Each piece of data is delayed by this much.
     Slow(Duration),
+    /// Bytes pass without delay, after the first ones of each new connection have waited for this long.
+    SlowConnect(Duration),
 }
 
 /// A running proxy; dropping it ends it.
@@ -25,6 +28,7 @@ pub struct Proxy {
     /// The address to connect to, as `127.0.0.1:port`.
     pub address: String,
     mode: watch::Sender<Mode>,
+    target: watch::Sender<String>,
     task: JoinHandle<()>,
 }
 
@@ -40,8 +44,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (mode, modes) = watch::channel(Mode::Pass);
-        let task = tokio::spawn(run(listener, address.clone(), target.to_owned(), modes));
-        Self { address, mode, task }
+        let (target, targets) = watch::channel(target.to_owned());
+        let task = tokio::spawn(run(listener, address.clone(), targets, modes));
+        Self { address, mode, target, task }
+    }
+
+    /// Leads new connections to another `host:port`; open ones stay where they are.
+    pub fn lead_to(&self, target: &str) {
+        self.target.send_replace(target.to_owned());
     }
 
     /// Changes the fault, for open and for new connections.
@@ -50,7 +60,7 @@ impl Proxy {
     }
 }
 
-async fn run(first: TcpListener, address: String, target: String, mut modes: watch::Receiver<Mode>) {
+async fn run(first: TcpListener, address: String, target: watch::Receiver<String>, mut modes: watch::Receiver<Mode>) {
     let mut listener = Some(first);
     let mut connections = JoinSet::new();
     loop {
@@ -70,7 +80,7 @@ async fn run(first: TcpListener, address: String, target: String, mut modes: wat
         tokio::select! {
             accepted = accept => {
                 if let Ok((client, _)) = accepted {
-                    connections.spawn(connection(client, target.clone(), modes.clone()));
+                    connections.spawn(connection(client, target.borrow().clone(), modes.clone()));
                 }
             }
             changed = modes.changed() => if changed.is_err() { return },
@@ -80,6 +90,10 @@ async fn run(first: TcpListener, address: String, target: String, mut modes: wat
 }
 
 async fn connection(mut client: TcpStream, target: String, modes: watch::Receiver<Mode>) {
+    let mode = *modes.borrow();
+    if let Mode::SlowConnect(delay) = mode {
+        tokio::time::sleep(delay).await;
+    }
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
