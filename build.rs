@@ -8,11 +8,16 @@ use prost::Message as _;
 use prost_types::field_descriptor_proto::Type;
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
+const CHECK: &str = "envoy/service/auth/v3/external_auth.proto";
+const ACCESS_LOG: &str = "envoy/service/accesslog/v3/als.proto";
+
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
-    let mut files = protox::compile(["envoy/service/auth/v3/external_auth.proto"], ["proto"])?;
-    fs::write(out.join("descriptors.bin"), files.encode_to_vec())?;
+    for (descriptors, file) in [("check.bin", CHECK), ("access_log.bin", ACCESS_LOG)] {
+        fs::write(out.join(descriptors), protox::compile([file], ["proto"])?.encode_to_vec())?;
+    }
+    let mut files = protox::compile([CHECK, ACCESS_LOG], ["proto"])?;
 
     lighten(&mut files);
     prost_build::Config::new().bytes(["."]).include_file("wire.rs").compile_fds(files)?;
@@ -29,7 +34,20 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         .package("envoy.service.auth.v3")
         .method(check)
         .build();
-    tonic_build::manual::Builder::new().build_client(false).compile(&[service]);
+    let stream = tonic_build::manual::Method::builder()
+        .name("stream_access_logs")
+        .route_name("StreamAccessLogs")
+        .input_type("crate::envoy::wire::access_log::StreamAccessLogsMessage")
+        .output_type("crate::envoy::wire::access_log::StreamAccessLogsResponse")
+        .codec_path("crate::envoy::wire::AccessLogCodec")
+        .client_streaming()
+        .build();
+    let access_log = tonic_build::manual::Service::builder()
+        .name("AccessLogService")
+        .package("envoy.service.accesslog.v3")
+        .method(stream)
+        .build();
+    tonic_build::manual::Builder::new().build_client(false).compile(&[service, access_log]);
     Ok(())
 }
 
@@ -43,6 +61,7 @@ fn lighten(files: &mut FileDescriptorSet) {
             match message.name() {
                 "AttributeContext" => lighten_tree(message),
                 "HeaderValue" => strings_to_bytes(message),
+                "StreamAccessLogsMessage" => leave_entries_encoded(message),
                 _ => {}
             }
         }
@@ -73,6 +92,14 @@ fn leave_encoded(message: &mut DescriptorProto) {
             // optional, as a message is
             field.proto3_optional = Some(true);
         }
+    }
+}
+
+/// Declares the entries of a log as bytes, so that one that cannot be read does not take the others with it.
+fn leave_entries_encoded(message: &mut DescriptorProto) {
+    for field in message.nested_type.iter_mut().flat_map(|nested| &mut nested.field) {
+        field.set_type(Type::Bytes);
+        field.type_name = None;
     }
 }
 

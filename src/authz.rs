@@ -14,11 +14,11 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use crate::credentials::broker::{Broker, Miss};
-use crate::credentials::{Caller, Obtained, Provisioner, RequestContext, Store, StoreError};
+use crate::credentials::{CacheKey, Caller, Obtained, Provisioner, RequestContext, Store, StoreError};
 use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
 use crate::identity::issuers::Issuers;
 use crate::identity::token_cache::{self, TokenCache, TokenDigest};
-use crate::identity::{Identity, KeySource, Validity, Verified, headers};
+use crate::identity::{Identity, KeySource, Username, Validity, Verified, headers};
 use crate::roles::Mapping;
 use crate::{spans, sweep};
 use bearer::Sources;
@@ -235,6 +235,12 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             (Refusal::NoBearer, Header::One(value)) if ours(value) => Refusal::OwnCredential,
             _ => refusal,
         }
+    }
+
+    /// Notes that a request with the credential of this user was answered 401 by the system behind Envoy: the password is tried
+    /// at the user's next request, at most once a minute. It does not wait, and changes nothing by itself.
+    pub fn rejected(&self, username: &Username) {
+        self.broker.hint(&CacheKey::of(username));
     }
 
     /// What `/ready` reports: the store answers and takes writes, and keys are known or can be fetched.

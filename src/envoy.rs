@@ -1,4 +1,4 @@
-//! The ext_authz service: `envoy.service.auth.v3.Authorization/Check` on tonic.
+//! The ext_authz service: `envoy.service.auth.v3.Authorization/Check` on tonic, and the services beside it on the same port.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +21,7 @@ use crate::identity::KeySource;
 use crate::inbound::Connections;
 use crate::metrics::Metrics;
 
+mod access_log;
 mod budget;
 mod deadline;
 mod gate;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub tls: Option<tls::Settings>,
     /// `grpc.reflection`: whether `grpcurl` can ask for the methods of the service. Default off.
     pub reflection: bool,
+    /// `grpc.access_log`: whether replies name the user to Envoy, and Envoy may report what was answered to it. Default off.
+    pub access_log: bool,
     /// `grpc.max_message_size`: the most bytes of one request. Default 4 MiB.
     pub max_message_size: usize,
     /// `grpc.deadline`: longest time for one answer, whatever Envoy allows. Default 3 s.
@@ -122,7 +125,8 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         stripped: StrippedAttributes,
     ) -> Self {
         let StrippedAttributes { headers, cookies: token_cookies } = stripped;
-        let (reader, replies) = (request::Reader::new(authorizer.selection()), response::Replies::new(&headers));
+        let reader = request::Reader::new(authorizer.selection());
+        let replies = response::Replies::new(&headers, settings.access_log);
         let budget = MemoryBudget::new(settings.max_in_flight, settings.max_message_size);
         Self { authorizer, reader, replies, token_cookies, cap: settings.deadline, budget, metrics }
     }
@@ -244,9 +248,13 @@ pub(crate) async fn serve<K: KeySource, S: Store, P: Provisioner>(
     let budget = service.budget.clone();
     let gate = Gate::new(settings.max_in_flight, budget, settings.max_message_size, settings.deadline);
     let health = health.max_decoding_message_size(reflection::OTHER_MESSAGES);
-    let mut routes = Routes::new(health).add_service(authorization(service, settings));
+    let mut routes = Routes::new(health);
+    if settings.access_log {
+        routes = routes.add_service(access_log::service(Arc::clone(&service.authorizer), service.metrics.clone()));
+    }
+    routes = routes.add_service(authorization(service, settings));
     if settings.reflection {
-        routes = reflection::add(routes)?;
+        routes = reflection::add(routes, settings.access_log)?;
     }
     let stopped = async move {
         stopped.await;

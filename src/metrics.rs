@@ -56,6 +56,7 @@ pub struct Metrics {
     decisions: Decisions,
     ways: Ways,
     writes: Writes,
+    rejected_credentials: Counter,
     in_flight: Gauge,
     cache_breaker_open: Gauge,
     elasticsearch_up: Gauge,
@@ -95,6 +96,9 @@ impl Metrics {
         registry.register("build", "The version that runs", Info::new(Build { version: env!("CARGO_PKG_VERSION") }));
         let (decisions, ways, writes) =
             (Decisions::new(&mut registry), Ways::new(&mut registry), Writes::new(&mut registry));
+        let rejected_credentials = Counter::default();
+        let help = "Requests with an injected credential that were answered 401, as Envoy's access log reports them";
+        registry.register("rejected_credentials", help, rejected_credentials.clone());
         let (in_flight, cache_breaker_open, elasticsearch_up) = <(Gauge, Gauge, Gauge)>::default();
         let keys_age = Family::default();
         registry.register("in_flight", "Requests that are being answered and need more than memory", in_flight.clone());
@@ -109,7 +113,17 @@ impl Metrics {
             elasticsearch_up.clone(),
         );
         registry.register_with_unit("keys_age", "Age of an issuer's key set", Unit::Seconds, keys_age.clone());
-        Self { registry, decisions, ways, writes, in_flight, cache_breaker_open, elasticsearch_up, keys_age }
+        Self {
+            registry,
+            decisions,
+            ways,
+            writes,
+            rejected_credentials,
+            in_flight,
+            cache_breaker_open,
+            elasticsearch_up,
+            keys_age,
+        }
     }
 
     /// Counts a call of Check that was answered.
@@ -126,6 +140,11 @@ impl Metrics {
     /// Counts a call without a decodable `CheckRequest`.
     pub fn undecodable(&self) {
         self.decisions.undecodable.inc();
+    }
+
+    /// Counts a request with an injected credential that was answered 401 by the system behind Envoy.
+    pub fn credential_rejected(&self) {
+        self.rejected_credentials.inc();
     }
 
     /// Counts a write to Elasticsearch that ended.

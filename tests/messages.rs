@@ -166,6 +166,52 @@ fn a_reply_of_the_complete_api_survives_our_view_field_by_field() {
     }
 }
 
+/// Field by field is what elastauth reads of an entry; all else is passed over.
+#[test]
+fn an_entry_of_the_complete_access_log_shows_its_metadata_and_its_status() {
+    use elastauth::envoy::wire::access_log::StreamAccessLogsMessage;
+    use elastauth::envoy::wire::log_data::HttpAccessLogEntry;
+    use envoy_types::pb::envoy::data::accesslog::v3 as data;
+    use envoy_types::pb::envoy::service::accesslog::v3 as service;
+    use envoy_types::pb::google::protobuf::UInt32Value;
+    use service::stream_access_logs_message::{HttpAccessLogEntries, Identifier, LogEntries, TcpAccessLogEntries};
+    let common = data::AccessLogCommon {
+        sample_rate: 0.5,
+        metadata: Some(metadata()),
+        route_name: "route".into(),
+        custom_tags: pairs("tag"),
+        ..data::AccessLogCommon::default()
+    };
+    let request = data::HttpRequestProperties { path: "/a".into(), ..data::HttpRequestProperties::default() };
+    let response = data::HttpResponseProperties {
+        response_code: Some(UInt32Value { value: 401 }),
+        response_body_bytes: 7,
+        ..data::HttpResponseProperties::default()
+    };
+    let entry = data::HttpAccessLogEntry {
+        common_properties: Some(common.clone()),
+        protocol_version: 2,
+        request: Some(request),
+        response: Some(response),
+    };
+    let http = HttpAccessLogEntries { log_entry: vec![entry.clone(), entry] };
+    let identifier = Some(Identifier { node: None, log_name: "elastauth".into() });
+    let sent = service::StreamAccessLogsMessage { identifier, log_entries: Some(LogEntries::HttpLogs(http)) };
+    let ours = StreamAccessLogsMessage::decode(sent.encode_to_vec().as_slice()).unwrap();
+    let entries = ours.http_logs.unwrap().log_entry;
+    assert_eq!(entries.len(), 2);
+    for entry in entries {
+        let entry = HttpAccessLogEntry::decode(entry).unwrap();
+        assert_eq!(entry.response.unwrap().response_code, Some(401));
+        let ours = entry.common_properties.unwrap().metadata.unwrap();
+        assert_eq!(core::Metadata::decode(ours.encode_to_vec().as_slice()).unwrap(), metadata());
+    }
+    let tcp = data::TcpAccessLogEntry { common_properties: Some(common), ..data::TcpAccessLogEntry::default() };
+    let tcp = Some(LogEntries::TcpLogs(TcpAccessLogEntries { log_entry: vec![tcp] }));
+    let sent = service::StreamAccessLogsMessage { identifier: None, log_entries: tcp };
+    assert_eq!(StreamAccessLogsMessage::decode(sent.encode_to_vec().as_slice()).unwrap().http_logs, None);
+}
+
 #[test]
 fn every_http_status_of_the_complete_api_has_the_same_number() {
     use elastauth::envoy::wire::status::StatusCode as Ours;

@@ -117,6 +117,7 @@ pub fn grpc() -> Settings {
         allow_insecure: false,
         tls: None,
         reflection: false,
+        access_log: false,
         max_message_size: 1 << 22,
         deadline: HOUR,
         max_in_flight: MAX_IN_FLIGHT,

@@ -23,6 +23,7 @@ use crate::identity::Identity;
 use crate::spans;
 
 mod error;
+mod hint;
 mod kept_passwords;
 mod limits;
 mod maintenance;

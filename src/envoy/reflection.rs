@@ -9,15 +9,16 @@ use super::wire;
 /// memory.
 pub(super) const OTHER_MESSAGES: usize = 4 * 1024;
 
-/// Adds both versions of the reflection service.
-pub(super) fn add(routes: Routes) -> Result<Routes, Error> {
-    let (v1, v1alpha) = (services().build_v1()?, services().build_v1alpha()?);
+/// Adds both versions of the reflection service. `access_log` says whether the access log service is there.
+pub(super) fn add(routes: Routes, access_log: bool) -> Result<Routes, Error> {
+    let (v1, v1alpha) = (services(access_log).build_v1()?, services(access_log).build_v1alpha()?);
     let v1 = v1.max_decoding_message_size(OTHER_MESSAGES);
     Ok(routes.add_service(v1).add_service(v1alpha.max_decoding_message_size(OTHER_MESSAGES)))
 }
 
-fn services() -> Builder<'static> {
-    Builder::configure()
-        .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+fn services(access_log: bool) -> Builder<'static> {
+    let services = Builder::configure()
+        .register_encoded_file_descriptor_set(wire::CHECK_DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    if access_log { services.register_encoded_file_descriptor_set(wire::ACCESS_LOG_DESCRIPTORS) } else { services }
 }

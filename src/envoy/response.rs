@@ -4,6 +4,8 @@
 //! else.
 
 use ::http::HeaderName;
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
 
 use super::wire::auth::{CheckResponse, DeniedHttpResponse, OkHttpResponse, check_response::HttpResponse};
 use super::wire::core::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction};
@@ -15,30 +17,38 @@ use crate::credentials::Credential;
 /// read.
 const REMOVED: [&str; 3] = ["es-security-runas-user", "es-secondary-authorization", "proxy-authorization"];
 
+/// The field of the filter's dynamic metadata that names the user whose credential was injected.
+pub(super) const USER: &str = "user";
+
 /// Makes replies that let requests through.
 pub(super) struct Replies {
     /// The headers to remove. `authorization` is never among them: Envoy removes headers after it sets others.
     removed: Vec<String>,
+    /// Whether the user is named in dynamic metadata, which Envoy puts into its access log.
+    named: bool,
 }
 
 impl Replies {
     /// `identity` are the headers that name the caller. They are removed, so that nothing behind Envoy trusts them.
-    pub(super) fn new(identity: &[HeaderName]) -> Self {
+    /// With `named`, replies that inject a credential name the user in the filter's dynamic metadata.
+    pub(super) fn new(identity: &[HeaderName], named: bool) -> Self {
         let identity = identity.iter().map(HeaderName::as_str);
-        Self { removed: REMOVED.into_iter().chain(identity).map(str::to_owned).collect() }
+        Self { removed: REMOVED.into_iter().chain(identity).map(str::to_owned).collect(), named }
     }
 
     /// Lets the request through without any credential, the client's included. `cookies` is as in [`Self::allow`].
     pub(super) fn preflight(&self, cookies: Option<&str>) -> Reply {
         let mut ok = self.ok(None, cookies);
         ok.headers_to_remove.push("authorization".to_owned());
-        reply(0, HttpResponse::OkResponse(ok))
+        reply(0, HttpResponse::OkResponse(ok), None)
     }
 
     /// Lets the request through with this credential. `cookies` is the new value of the header `cookie` when one with a token
     /// was removed; such a reply is made for this request alone, others are kept with the credential.
     pub(super) fn allow(&self, credential: &Credential, cookies: Option<&str>) -> Reply {
-        let with = |basic: &str| reply(0, HttpResponse::OkResponse(self.ok(Some(basic), cookies)));
+        let user = || string(USER, credential.username().as_str());
+        let with =
+            |basic: &str| reply(0, HttpResponse::OkResponse(self.ok(Some(basic), cookies)), self.named.then(user));
         match cookies {
             None => Reply::again(credential.reply(|basic| with(basic).into_bytes())),
             Some(_) => with(credential.expose_header()),
@@ -65,7 +75,7 @@ pub(super) fn deny(refusal: &Refusal) -> Reply {
     if let Some(challenge) = refusal.challenge() {
         headers.push(plain("www-authenticate", challenge));
     }
-    reply(verdict.code, denied(verdict.http, headers, verdict.text))
+    reply(verdict.code, denied(verdict.http, headers, verdict.text), None)
 }
 
 /// Refuses the request with 503, because something is down. It is a denial and not a gRPC error: Envoy lets the request through
@@ -74,7 +84,7 @@ pub(super) fn unavailable(refusal: &Refusal) -> Reply {
     let verdict = refusal.verdict();
     // in whole seconds (RFC 9110 §10.2.3), rounded up
     let after = refusal.retry_after().as_millis().div_ceil(1000).to_string();
-    reply(verdict.code, denied(verdict.http, vec![plain("retry-after", &after)], verdict.text))
+    reply(verdict.code, denied(verdict.http, vec![plain("retry-after", &after)], verdict.text), None)
 }
 
 fn denied(http: u16, mut headers: Vec<HeaderValueOption>, text: &str) -> HttpResponse {
@@ -87,13 +97,14 @@ fn denied(http: u16, mut headers: Vec<HeaderValueOption>, text: &str) -> HttpRes
     })
 }
 
-fn reply(code: i32, http_response: HttpResponse) -> Reply {
-    let status = rpc::Status { code, ..rpc::Status::default() };
-    Reply::encode(&CheckResponse {
-        status: Some(status),
-        http_response: Some(http_response),
-        ..CheckResponse::default()
-    })
+fn reply(code: i32, http_response: HttpResponse, dynamic_metadata: Option<Struct>) -> Reply {
+    let status = Some(rpc::Status { code, ..rpc::Status::default() });
+    Reply::encode(&CheckResponse { status, http_response: Some(http_response), dynamic_metadata })
+}
+
+fn string(name: &str, value: &str) -> Struct {
+    let value = Value { kind: Some(Kind::StringValue(value.to_owned())) };
+    Struct { fields: [(name.to_owned(), value)].into() }
 }
 
 /// A header that overwrites the client's. Released Envoys read `append` only, one development line reads `append_action` only:
@@ -131,7 +142,7 @@ mod tests {
     #[test]
     fn allow_overwrites_authorization_and_removes_what_impersonates() {
         let credential = Credential::new(Username::parse("ann").unwrap(), &Password::generate().unwrap());
-        let replies = Replies::new(&[HeaderName::from_static("remote-user")]);
+        let replies = Replies::new(&[HeaderName::from_static("remote-user")], false);
         let response = decode(&replies.allow(&credential, None));
         assert_eq!(response.status.unwrap().code, 0);
         let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("not ok_response") };
@@ -150,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_preflight_request_goes_on_without_any_credential() {
-        let response = decode(&Replies::new(&[HeaderName::from_static("remote-user")]).preflight(None));
+        let response = decode(&Replies::new(&[HeaderName::from_static("remote-user")], false).preflight(None));
         assert_eq!(response.status.unwrap().code, 0);
         let Some(HttpResponse::OkResponse(ok)) = response.http_response else { panic!("not ok_response") };
         assert!(ok.headers.is_empty());
@@ -162,7 +173,7 @@ mod tests {
     #[test]
     fn our_cookie_is_overwritten_by_what_is_left_or_removed() {
         let credential = Credential::new(Username::parse("ann").unwrap(), &Password::generate().unwrap());
-        let replies = Replies::new(&[]);
+        let replies = Replies::new(&[], false);
         for (rest, set, removed) in [(None, None, false), (Some(""), None, true), (Some("a=1"), Some("a=1"), false)] {
             let Some(HttpResponse::OkResponse(ok)) = decode(&replies.allow(&credential, rest)).http_response else {
                 panic!("not ok_response")
@@ -175,6 +186,23 @@ mod tests {
                 ok.headers.iter().filter(|header| header.header.as_ref().unwrap().key == "authorization");
             assert_eq!(authorization.count(), 1);
         }
+    }
+
+    #[test]
+    fn the_user_is_named_to_envoy_only_where_that_is_wanted_and_with_a_credential() {
+        let credential = |name| Credential::new(Username::parse(name).unwrap(), &Password::generate().unwrap());
+        let named = |replies: &Replies, cookies| {
+            decode(&replies.allow(&credential("ann"), cookies)).dynamic_metadata.map(|metadata| {
+                let fields: Vec<_> = metadata.fields.into_iter().collect();
+                assert_eq!(fields, [("user".to_owned(), Value { kind: Some(Kind::StringValue("ann".to_owned())) })]);
+            })
+        };
+        for cookies in [None, Some("a=1")] {
+            assert!(named(&Replies::new(&[], true), cookies).is_some(), "{cookies:?}");
+            assert!(named(&Replies::new(&[], false), cookies).is_none(), "{cookies:?}");
+        }
+        assert_eq!(decode(&Replies::new(&[], true).preflight(None)).dynamic_metadata, None);
+        assert!(refusals().iter().all(|refusal| decode(&deny(refusal)).dynamic_metadata.is_none()));
     }
 
     #[test]

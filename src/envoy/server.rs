@@ -35,7 +35,7 @@ use crate::inbound::{ConnectionPermit, Connections};
 use super::gate::Gate;
 use super::listener::Listener;
 use super::tls::{self, peer::UnlistedPeer};
-use super::{log, preface};
+use super::{access_log, log, preface};
 
 /// The most streams of one connection. Envoy opens one connection per worker, and a lower limit makes it refuse streams.
 const MAX_STREAMS: u32 = 4096;
@@ -169,8 +169,10 @@ impl Server {
         mut stopping: watch::Receiver<()>,
     ) {
         let refused = refused.as_ref();
-        let service = service_fn(|request: Request<Incoming>| {
+        let (closing, closed) = watch::channel(());
+        let service = service_fn(|mut request: Request<Incoming>| {
             permit.request_received();
+            access_log::let_end_with(&mut request, &closed);
             let (refusal, mut routes) = (refused.map(Refused::answer), self.routes.clone());
             let request = self.gate.pass(request);
             async move {
@@ -187,8 +189,9 @@ impl Server {
             () = old_age(self.max_age) => {}
             _ = stopping.changed() => {}
         }
-        // sends GOAWAY; requests in flight go on
+        // sends GOAWAY; requests in flight go on, and the streams of the access log, which never end, are ended
         connection.as_mut().graceful_shutdown();
+        drop(closing);
         if timeout(self.grace, connection).await.is_err() {
             tracing::debug!("A connection was closed with requests in flight: they did not finish in time");
         }

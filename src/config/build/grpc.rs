@@ -12,6 +12,7 @@ pub(super) fn grpc(v: &mut Values<'_>) -> Settings {
         allow_insecure: v.get(&keys::ALLOW_INSECURE),
         tls: tls(v),
         reflection: v.get(&keys::REFLECTION),
+        access_log: v.get(&keys::ACCESS_LOG),
         max_message_size: v.get(&keys::MAX_MESSAGE_SIZE).get(),
         deadline: v.get(&keys::DEADLINE),
         max_in_flight: v.get(&keys::MAX_IN_FLIGHT).get(),

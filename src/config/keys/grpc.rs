@@ -42,6 +42,11 @@ section! {
         "listen beyond loopback without TLS: any program that reaches the port gets passwords",
     );
     REFLECTION: bool = key("grpc.reflection", "false", "server reflection, for `grpcurl`");
+    ACCESS_LOG: bool = key(
+        "grpc.access_log",
+        "false",
+        "take Envoy's access log (gRPC): a 401 behind Envoy lets the user's password be tried at the next request",
+    );
     MAX_MESSAGE_SIZE: NonZeroUsize = key("grpc.max_message_size", "4194304", "bytes of one request");
     DEADLINE: Duration = key("grpc.deadline", "3s", "longest time for an answer, whatever Envoy allows");
     MAX_CONNECTION_AGE: Option<Duration> = key(

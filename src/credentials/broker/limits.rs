@@ -26,7 +26,12 @@ pub(super) const BROKEN_JUST_NOW: Duration = Duration::from_secs(60);
 /// A user with a change of roles that Elasticsearch does not take is logged once in this time.
 pub(super) const HELD_UP_JUST_NOW: Duration = Duration::from_secs(60);
 
-/// Bounds on confirmations, touches, repairs and new seals.
+/// The least time between two hints about one user: a caller that provokes 401s costs one login in this time.
+pub(super) const BETWEEN_HINTS: Duration = Duration::from_secs(60);
+/// Hints that are noted in the store at once. The others wait, no more than there are users in [`Recent`].
+const HINTS: usize = 4;
+
+/// Bounds on confirmations, writes, touches, repairs, new seals and hints.
 pub(super) struct MaintenanceLimits {
     pub(super) confirmations: Semaphore,
     pub(super) writes: Arc<Semaphore>,
@@ -37,6 +42,9 @@ pub(super) struct MaintenanceLimits {
     pub(super) broken: Recent,
     /// The users whose change of roles was logged as not written.
     pub(super) held_up: Recent,
+    /// The users with a credential that was answered 401, as Envoy reported.
+    pub(super) hinted: Recent,
+    pub(super) hints: Semaphore,
 }
 
 impl Default for MaintenanceLimits {
@@ -44,11 +52,13 @@ impl Default for MaintenanceLimits {
         Self {
             confirmations: Semaphore::new(CONFIRMATIONS),
             touches: Semaphore::new(TOUCHES),
+            hints: Semaphore::new(HINTS),
             writes: Arc::new(Semaphore::new(WRITES)),
             repaired: Recent::default(),
             sealed: Recent::default(),
             broken: Recent::default(),
             held_up: Recent::default(),
+            hinted: Recent::default(),
         }
     }
 }
@@ -60,6 +70,7 @@ impl MaintenanceLimits {
         self.sealed.sweep(SEALED_JUST_NOW);
         self.broken.sweep(BROKEN_JUST_NOW);
         self.held_up.sweep(HELD_UP_JUST_NOW);
+        self.hinted.sweep(BETWEEN_HINTS);
     }
 }
 
@@ -89,15 +100,13 @@ mod tests {
             write_timeout: minute,
         };
         let (limits, key) = (MaintenanceLimits::default(), CacheKey::of(&Username::parse("ann").unwrap()));
-        let all = || [&limits.repaired, &limits.sealed, &limits.broken, &limits.held_up];
+        let all = || [&limits.repaired, &limits.sealed, &limits.broken, &limits.held_up, &limits.hinted];
         assert!(all().into_iter().all(|done| done.begin(&key, minute)));
         limits.sweep(&settings);
-        assert_eq!(all().map(Recent::len), [1; 4]);
-        tokio::time::advance(
-            between_repairs(&settings).max(SEALED_JUST_NOW).max(BROKEN_JUST_NOW).max(HELD_UP_JUST_NOW),
-        )
-        .await;
+        assert_eq!(all().map(Recent::len), [1; 5]);
+        let longest = [SEALED_JUST_NOW, BROKEN_JUST_NOW, HELD_UP_JUST_NOW, BETWEEN_HINTS].into_iter().max();
+        tokio::time::advance(between_repairs(&settings).max(longest.unwrap())).await;
         limits.sweep(&settings);
-        assert_eq!(all().map(Recent::len), [0; 4]);
+        assert_eq!(all().map(Recent::len), [0; 5]);
     }
 }

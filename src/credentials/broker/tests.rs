@@ -5,6 +5,7 @@ mod availability;
 mod clusters;
 mod deployment;
 mod headers;
+mod hint;
 mod maintenance;
 mod roles;
 mod speed;

@@ -19,8 +19,9 @@ use prost::Message as _;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsConnector;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::{PathAndQuery, Uri};
 use tonic::transport::{Channel, Endpoint};
@@ -122,6 +123,21 @@ impl Checker {
             }
             assert!(Instant::now() < ends, "still 503");
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Calls a method with a stream of these messages. The answer comes when the server ends it.
+    pub fn send_all(
+        &self,
+        method: &'static str,
+        messages: mpsc::Receiver<Vec<u8>>,
+    ) -> impl Future<Output = Result<Bytes, Status>> + use<> {
+        let mut client = self.0.clone();
+        async move {
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let messages = Request::new(ReceiverStream::new(messages));
+            let answer = client.client_streaming(messages, PathAndQuery::from_static(method), Plain).await?;
+            Ok(answer.into_inner())
         }
     }
 

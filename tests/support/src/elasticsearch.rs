@@ -243,6 +243,9 @@ async fn answer(
         let uuid = shared.cluster_uuid.lock().unwrap().clone();
         return product(StatusCode::OK, &answers::info(shared.major.load(Ordering::SeqCst), &uuid));
     }
+    if let Some(status) = shared.faults.lock().unwrap().other_status {
+        return failure(status, "security_exception", "as the test wants it");
+    }
     let received: Map<String, Value> = headers
         .iter()
         .filter(|(header, _)| *header != "authorization")

@@ -45,6 +45,8 @@ pub struct Faults {
     pub security_index_down: bool,
     /// A PUT is applied after the delay even when the client has disconnected.
     pub apply_after_client_gave_up: bool,
+    /// Every request to other APIs than that of security is answered with this status, whatever its credential.
+    pub other_status: Option<u16>,
     /// Draws the fate of each PUT, instead of `delay`, `put_status` and `apply_after_client_gave_up`.
     pub fates: Option<Fates>,
 }

@@ -25,6 +25,7 @@ pub mod providers;
 pub mod proxy;
 pub mod puts;
 pub mod random;
+pub mod reports;
 pub mod resp;
 pub mod secrets;
 pub mod servers;

@@ -383,6 +383,11 @@ impl Elastic {
         *self.0.times.lock()
     }
 
+    /// Gives the user another password, as an administrator does.
+    pub(super) fn change_password(&self, to: Password) {
+        self.0.users.lock().get_mut(&ann(AsOf::Now).username).unwrap().password = to;
+    }
+
     pub(super) fn user(&self) -> User {
         self.0.users.lock()[&ann(AsOf::Now).username].clone()
     }
