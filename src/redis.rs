@@ -241,7 +241,7 @@ impl Store for RedisStore {
     async fn touch(&self, key: &CacheKey) -> Result<(), StoreError> {
         let mut touch = cmd("TOUCH");
         touch.arg(key.as_str());
-        let answer = self.servers.run::<Value>(key.as_str(), &single(touch)).await;
+        let answer = self.servers.run::<Value>(Use::Soon, key.as_str(), &single(touch)).await;
         answer.map(|_count| ()).map_err(|failed| self.failed(failed))
     }
 

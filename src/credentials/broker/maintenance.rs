@@ -136,6 +136,15 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
 }
 
 impl<S: Store, P: Provisioner> Shared<S, P> {
+    /// Shows the store that the record is in use: hits in the near cache do not. Where too many others are at it, this one's turn
+    /// comes with a later use.
+    async fn touch(&self, key: &CacheKey) {
+        let Ok(_permit) = self.limits.touches.try_acquire() else { return };
+        if let Err(error) = self.store.touch(key).await {
+            tracing::debug!(cacheKey = key.as_str(), %error, "The store was not shown that the record is in use");
+        }
+    }
+
     /// Writes the record once more, unless that was done just now: then something else writes the user, and the log says so,
     /// with the other elastauth where there is one.
     async fn repair<F>(&self, key: &CacheKey, identity: &Identity, write_again: F)
