@@ -9,6 +9,10 @@
 //! - *Never back*: before each write the user's stamp is compared with the record. Where the record was lost, rolled back or
 //!   belongs to an older token, the stamp prevails: its roles are agreed and written instead. One rule ([`standing`]) decides
 //!   which of two statements about a user's roles prevails, for records, callers and stamps alike.
+//! - *Serve meanwhile*: a pending change of roles says which roles may be in force, and that the password is valid. A caller to which
+//!   these are not too much does not wait for the write ([`Entitlement::allows`]).
+//! - *Log in before writing*: the user keeps its password, sealed, beside its stamp. A record that was lost is ready again without a
+//!   write where Elasticsearch accepts that password.
 //! - *Debt*: this run's write was acknowledged, but the store meanwhile has something else. The run owes a write: whatever the
 //!   store has must be written once more, even if it is ready, before the run ends.
 //!

@@ -231,7 +231,7 @@ fn inspected(mut state: State, record: Record, result: Result<Inspected, Failure
         Ok(Inspected::Absent | Inspected::Ours { standing: None, .. }) => write(state, record),
         Err(Failure::Refused(refused)) => {
             state.previous = None;
-            // what this user may do is not for elastauth to say any more
+            // the user is disabled, or another's by now: no caller is served with the record's password meanwhile
             let record = record.in_phase(state.leased_to_me(None));
             refuse(state, &record, refused)
         }
