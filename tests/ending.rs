@@ -1,7 +1,5 @@
 //! A process that is told to end while something is under way that no request waits for any more.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::{Duration, Instant};
 
 use elastauth_support::check::{Answer, Checker, bearer};
@@ -37,7 +35,7 @@ async fn a_write_that_outlived_its_request_is_finished_before_the_end_and_anothe
     let began = Instant::now();
     let answer = at_other.ask(&token).await;
     assert_eq!(answer.password(), Some(elasticsearch.user("ann").unwrap().password.as_str()), "{answer:?}");
-    assert!(began.elapsed() < Duration::from_secs(1), "it waited for no lease: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "it waited for no lease: {:?}", began.elapsed());
     assert_eq!(elasticsearch.puts().len(), 1);
     ending.process.wait_for_line(0, &["Waiting for users", "\"tasks\":1"]);
     assert!(!ending.process.lines().iter().any(|line| line.contains("Ending with")), "it ends with the write");

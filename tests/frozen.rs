@@ -1,8 +1,6 @@
 //! A replica that stood still, as in a machine that was suspended or a container that was paused: what it knew meanwhile may have
 //! changed, and the reports of that are still unread when it wakes.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::{Duration, Instant};
 
 use elastauth_support::check::Checker;

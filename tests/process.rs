@@ -10,6 +10,7 @@ use elastauth_support::certificates::Authority;
 use elastauth_support::check::Checker;
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
+use elastauth_support::fixture::with_elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::process::{free_port, run, run_unread, said, until};
 use elastauth_support::servers::{Elastauth, Envoy, Redis, config, redis_cache};
@@ -182,27 +183,32 @@ async fn health_says_that_the_process_lives_and_readiness_that_it_can_serve() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_told_to_end_says_so_serves_on_and_ends() {
     let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
-    let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory") + "drain: 1s\n";
-    let mut elastauth = Elastauth::start(elastauth!(), &yaml);
+    let yaml = config(&issuer.url, &elasticsearch.url, "  type: memory");
+    let yaml = with_elasticsearch(&yaml, "  timeout: 20s\n  write_timeout: 20s\n");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let mut elastauth = Elastauth::start_at(elastauth!(), &yaml, &listen, "  deadline: 20s\n");
     let Some(envoy) = Envoy::start(&elastauth.grpc, elasticsearch.address(), true).await else { return };
-    let told_to_go = || envoy.stat("cluster.elastauth.upstream_cx_close_notify");
+    // this one's write takes longer than the drain of three seconds
+    elasticsearch.fail(Faults { delay: Duration::from_secs(6), ..Faults::default() });
+    let (checker, token) = (Checker::connect(&elastauth.grpc).await, issuer.token("bob", &["admins"]));
+    let in_flight = tokio::spawn(async move { checker.ask(&token).await });
+    until("the write", async || elasticsearch.puts().len() == 1).await;
+    elasticsearch.fail(Faults::default());
+
     elastauth.process.terminate();
     elastauth.process.wait_for_line(0, &["Draining"]);
     assert_eq!(status(&envoy.url, Some(&issuer.token("ann", &["admins"]))).await.0, 200, "still served");
     let ready = elastauth_support::http().get(format!("{}/ready", elastauth.http)).send().await.unwrap();
     assert_eq!(ready.status().as_u16(), 503);
-    // this one's write takes longer than the rest of the drain, and less than a request may
-    elasticsearch.fail(Faults { delay: Duration::from_millis(1800), ..Faults::default() });
-    let (url, token) = (envoy.url.clone(), issuer.token("bob", &["admins"]));
-    let in_flight = tokio::spawn(async move { status(&url, Some(&token)).await });
-    until("the write", async || elasticsearch.puts().len() == 2).await;
+    let told_to_go = || envoy.stat("cluster.elastauth.upstream_cx_close_notify");
     assert_eq!(told_to_go().await, Some(0));
     elastauth.process.wait_for_line(0, &["Stopping"]);
     until("the GOAWAY", async || told_to_go().await.is_some_and(|connections| connections > 0)).await;
-    assert!(!in_flight.is_finished() && elasticsearch.user("bob").is_none(), "it came before the answer");
-    let (code, body) = in_flight.await.unwrap();
-    assert_eq!((code, body["username"].as_str()), (200, Some("bob")), "what is in flight is finished");
-    assert!(elastauth.process.wait().success());
+    assert!(!in_flight.is_finished(), "it comes before the answer");
+    let answer = in_flight.await.unwrap();
+    assert_eq!(answer.password(), Some(elasticsearch.user("bob").unwrap().password.as_str()), "{answer:?}");
+    let status = elastauth.process.wait();
+    assert!(status.success(), "{status}");
     assert!(!elastauth.process.lines().iter().any(|line| line.contains("Ending with")));
 }
 
