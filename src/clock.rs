@@ -25,8 +25,8 @@ pub(crate) fn now_millis() -> u64 {
 }
 
 /// A moment in nanoseconds since the machine was started, by a clock that also runs while the machine is suspended
-/// (`CLOCK_BOOTTIME`). [`tokio::time::Instant`] stands still meanwhile. In unit tests it is tokio's time, which can be paused, and
-/// so it is on systems other than Linux.
+/// (`CLOCK_BOOTTIME`). [`tokio::time::Instant`] stands still meanwhile. In unit tests it is tokio's time, which can be
+/// paused, and so it is on systems other than Linux.
 ///
 /// Reading it takes about 30 ns, exactly as long as reading an `Instant`: the kernel maps both clocks into the process (vDSO).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
