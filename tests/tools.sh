@@ -89,6 +89,25 @@ RUN
   chmod +x "$at/run"
 }
 
+# Shifts the clock of one replica in tests/history. Without root it is unpacked, which needs the system's lists of packages.
+get_libfaketime() {
+  if [ -e "$tools/bin/libfaketime" ]; then return; fi
+  local library=usr/lib/*/faketime/libfaketimeMT.so.1 found
+  found=$(compgen -G "/$library" | head -n 1 || true)
+  if [ -z "$found" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq >&2 || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends libfaketime >/dev/null || true
+  fi
+  found=$(compgen -G "/$library" | head -n 1 || true)
+  if [ -z "$found" ] && command -v apt-get >/dev/null; then
+    mkdir -p "$tools/libfaketime"
+    (cd "$tools/libfaketime" && apt-get download -qq libfaketime >/dev/null 2>&1 && dpkg -x libfaketime_*.deb .) || true
+    found=$(compgen -G "$tools/libfaketime/$library" | head -n 1 || true)
+  fi
+  [ -n "$found" ] || { say "skipped: tests/history runs without a replica whose clock is wrong: install libfaketime"; return; }
+  ln -sf "$found" "$tools/bin/libfaketime"
+}
+
 # Fetches the jars, some 100 MB, into .tools/opensearch. tests/opensearch starts a node from them.
 get_opensearch() {
   local at=$tools/opensearch pom=$PWD/tests/opensearch/pom.xml missing=() name
@@ -259,6 +278,7 @@ for tool in "$@"; do
     elasticsearch) get_elasticsearch ;;
     schemas) get_schemas ;;
     mdbook) get_mdbook ;;
+    libfaketime) get_libfaketime ;;
     h2load) get_package h2load nghttp2-client; command -v h2load >/dev/null || { say "install h2load (Debian: nghttp2-client)"; exit 1; } ;;
     valgrind) get_package valgrind valgrind; command -v valgrind >/dev/null || say "skipped: instructions are not counted: install valgrind" ;;
     *) say "unknown tool $tool"; exit 2 ;;

@@ -1,5 +1,7 @@
-//! Runs three real replicas over a real Redis and a stand-in for Elasticsearch, with hundreds of users and a nemesis that kills
-//! processes and loses data. What happened is recorded and judged afterwards by the rules of [`verdict`].
+//! Runs three real replicas over a real Redis and a stand-in for Elasticsearch, with hundreds of users and a nemesis that kills and
+//! freezes processes, loses data, refuses writes and slows connections down. The time-outs towards Redis are the shipped ones; that of
+//! a write to Elasticsearch is short, since a user waits for the lease of a lost write, and a history would see few of them. What
+//! happened is recorded and judged afterwards by the rules of [`verdict`].
 //!
 //! `HISTORY_SEED=n` runs one seed, `HISTORY_USERS=n` sets how many users there are, and `make soak` runs many seeds.
 
@@ -13,6 +15,7 @@ use elastauth_support::process::{PATIENCE, until};
 use elastauth_support::random::Random;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use tokio::task::JoinSet;
 
 mod nemesis;
 mod record;
@@ -93,19 +96,26 @@ async fn run(seed: u64, late_writes_and_rollback: bool) {
 
 /// Asks for one user after another, sometimes several times at once, with any of the user's tokens and at any replica.
 async fn client(world: Arc<World>, mut random: Random, stop: Arc<AtomicBool>) {
+    let mut asked = JoinSet::new();
     while !stop.load(Ordering::SeqCst) {
         // a few users are asked for at all times, so that a fault happens while several replicas work for one user
         let user = if random.chance(40) { random.below(HOT) } else { random.below(world.users.len()) };
         let together = if random.chance(20) { 2 + random.below(4) } else { 1 };
         let asks = (0..together).map(|_| {
             let (token, replica) = (random.below(world.users[user].tokens.len()), random.below(REPLICAS));
-            world.ask(user, token, replica)
+            (user, token, replica)
         });
-        let asks: Vec<_> = asks.collect();
-        join_all(asks).await;
+        for (user, token, replica) in asks.collect::<Vec<_>>() {
+            let world = Arc::clone(&world);
+            asked.spawn(async move { world.ask(user, token, replica).await });
+        }
+        // a replica that hangs holds up a few requests, and not the client
+        let answered = async { while asked.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_millis(300), answered).await;
         // a pause as between the requests of people; it also leaves the processor to the replicas
         tokio::time::sleep(random.millis(5, 80)).await;
     }
+    asked.join_all().await;
 }
 
 /// Waits until nothing has been asked of Elasticsearch for a while, and no PUT can be applied any more.
@@ -170,12 +180,14 @@ fn summary(world: &World, history: &History, verdict: &Verdict) -> String {
     let requests = |which: fn(&Outcome) -> bool| history.requests.iter().filter(|r| which(&r.outcome)).count();
     let (allowed, denied) = (requests(Outcome::is_allowed), requests(|outcome| matches!(outcome, Outcome::Denied(_))));
     let events = |which: fn(&record::What) -> bool| history.events.iter().filter(|event| which(&event.what)).count();
+    let troubles = events(|what| matches!(what, record::What::Trouble { .. }));
+    let refused: Vec<_> = verdict.refused.iter().map(|(why, times)| format!("{times} {why}")).collect();
     let acknowledged = history.puts.iter().filter(|put| put.acknowledged().is_some()).count();
     let (most, bound) = verdict.busiest;
     format!(
         "{} users, {} requests ({allowed} allowed, {denied} denied); {} PUTs ({acknowledged} acknowledged; at most {most} \
          for one user, for whom {bound} are allowed; {} races of two passwords); {} kills, {} flushes, {} evictions and expiries, \
-         {} roll-backs; \
+         {} roll-backs, {troubles} troubles of one replica or of Redis; refused although they could be served: {}; \
          to be confirmed: {}; {:.1} s",
         world.users.len(),
         history.requests.len(),
@@ -185,6 +197,7 @@ fn summary(world: &World, history: &History, verdict: &Verdict) -> String {
         events(|what| matches!(what, record::What::Flushed)),
         events(|what| matches!(what, record::What::Evicted(_) | record::What::Expired(_))),
         events(|what| matches!(what, record::What::RolledBack(_))),
+        if refused.is_empty() { "none".to_owned() } else { refused.join(", ") },
         verdict.unconfirmed.len(),
         world.started.elapsed().as_secs_f32(),
     )

@@ -1,16 +1,17 @@
 //! The faults that are injected, in an order that the seed decides.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use elastauth_support::elasticsearch::Faults;
 use elastauth_support::faults::{Ending, Fate};
+use elastauth_support::proxy::Mode;
 use elastauth_support::random::Random;
 use elastauth_support::resp::{Reply, Resp};
 use elastauth_support::servers::REDIS_PASSWORD;
 use tokio::task::JoinSet;
 
-use crate::record::{Outcome, What};
+use crate::record::{Outcome, Trouble, What};
 use crate::world::{HOT, REPLICAS, World};
 
 #[derive(Clone, Copy)]
@@ -24,11 +25,21 @@ enum Act {
     /// `maxmemory` is below what is used, for a moment.
     Evict,
     Turn(Weather),
+    /// SIGSTOP of a replica, while others change what it keeps.
+    Freeze,
+    /// Redis does not answer one replica.
+    Partition,
+    /// Redis refuses writes: its memory is full, or it has too few replicas.
+    RefuseWrites,
+    /// Some connections to Redis are closed, or all of them.
+    CloseConnections,
+    /// The same for all, and for one replica a new connection takes longer than a command may.
+    ConnectSlowly,
     /// Old records come back, as when Redis fails over to a replica that lagged behind.
     RollBack,
 }
 
-const ACTS: [Act; 12] = [
+const ACTS: [Act; 19] = [
     Act::Kill,
     Act::Kill,
     Act::Kill,
@@ -36,6 +47,13 @@ const ACTS: [Act; 12] = [
     Act::Expire,
     Act::Expire,
     Act::Evict,
+    Act::Freeze,
+    Act::Freeze,
+    Act::Partition,
+    Act::RefuseWrites,
+    Act::RefuseWrites,
+    Act::CloseConnections,
+    Act::ConnectSlowly,
     Act::Turn(Weather::Fair),
     Act::Turn(Weather::Slow),
     Act::Turn(Weather::Lossy),
@@ -125,6 +143,14 @@ pub async fn run(world: &Arc<World>, random: &mut Random, late_writes_and_rollba
             }
             Act::Expire => expire(world, &mut redis, random, &mut asks).await,
             Act::Evict => evict(&mut redis, random).await,
+            Act::Freeze => freeze(world, &mut redis, random, &mut asks).await,
+            Act::Partition => partition(world, random).await,
+            Act::RefuseWrites => refuse_writes(world, &mut redis, random).await,
+            Act::CloseConnections => {
+                let all = random.chance(30);
+                close_connections(world, &mut redis, random, all);
+            }
+            Act::ConnectSlowly => connect_slowly(world, &mut redis, random).await,
             Act::Turn(weather) => weather.begins(world, random),
             Act::RollBack => roll_back(world, &mut redis, random, &mut dumps),
         }
@@ -149,6 +175,75 @@ async fn expire(world: &Arc<World>, redis: &mut Resp, random: &mut Random, asks:
             tokio::time::sleep(random.millis(5, 30)).await;
         }
     }
+}
+
+/// Others change passwords that the frozen replica keeps, and after it has woken up it is asked for them.
+async fn freeze(world: &Arc<World>, redis: &mut Resp, random: &mut Random, asks: &mut JoinSet<Outcome>) {
+    let (frozen, began) = (random.below(REPLICAS), Instant::now());
+    let Some(name) = world.running(frozen) else { return };
+    world.freeze(frozen, true);
+    tokio::time::sleep(random.millis(50, 1000)).await;
+    if random.chance(70) {
+        expire(world, redis, random, asks).await;
+    }
+    tokio::time::sleep(random.millis(50, 1500)).await;
+    world.freeze(frozen, false);
+    for user in 0..HOT {
+        let (world, token) = (Arc::clone(world), random.below(world.users[user].tokens.len()));
+        asks.spawn(async move { world.ask(user, token, frozen).await });
+    }
+    world.note_at(began, What::Trouble { what: Trouble::Frozen, replica: Some(name), until: Instant::now() });
+}
+
+async fn partition(world: &Arc<World>, random: &mut Random) {
+    let (alone, began) = (random.below(REPLICAS), Instant::now());
+    let Some(name) = world.running(alone) else { return };
+    world.connections(alone, *random.pick(&[Mode::Refuse, Mode::Stall]));
+    tokio::time::sleep(random.millis(100, 1500)).await;
+    world.connections(alone, Mode::Pass);
+    world.note_at(began, What::Trouble { what: Trouble::RedisAway, replica: Some(name), until: Instant::now() });
+}
+
+async fn refuse_writes(world: &Arc<World>, redis: &mut Resp, random: &mut Random) {
+    let began = Instant::now();
+    let mut set = |name: &[u8], value: &[u8]| {
+        assert_eq!(redis.command(&[b"CONFIG", b"SET", name, value]), Reply::Status("OK".into()));
+    };
+    let memory: bool = random.chance(50);
+    if memory {
+        set(b"maxmemory-policy", b"noeviction");
+        set(b"maxmemory", b"1");
+    } else {
+        set(b"min-replicas-to-write", b"1");
+    }
+    tokio::time::sleep(random.millis(100, 1500)).await;
+    set(b"maxmemory", b"0");
+    set(b"min-replicas-to-write", b"0");
+    world.note_at(began, What::Trouble { what: Trouble::WritesRefused, replica: None, until: Instant::now() });
+}
+
+fn close_connections(world: &World, redis: &mut Resp, random: &mut Random, all: bool) {
+    let began = Instant::now();
+    let clients = redis.command(&[b"CLIENT", b"LIST", b"TYPE", b"NORMAL"]).bytes().unwrap();
+    let clients = String::from_utf8(clients).unwrap();
+    let own = redis.command(&[b"CLIENT", b"ID"]);
+    for id in clients.lines().filter_map(|line| line.strip_prefix("id=")?.split(' ').next()) {
+        if own != Reply::Number(id.parse().unwrap()) && (all || random.chance(20)) {
+            redis.command(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]);
+        }
+    }
+    world.note_at(began, What::Trouble { what: Trouble::ConnectionsClosed, replica: None, until: Instant::now() });
+}
+
+async fn connect_slowly(world: &Arc<World>, redis: &mut Resp, random: &mut Random) {
+    let (slow, began) = (random.below(REPLICAS), Instant::now());
+    let Some(name) = world.running(slow) else { return };
+    // the shipped limit for a command is 250 ms, a handshake over a long way with TLS may well take longer
+    world.connections(slow, Mode::SlowConnect(random.millis(300, 500)));
+    close_connections(world, redis, random, true);
+    tokio::time::sleep(random.millis(500, 1500)).await;
+    world.connections(slow, Mode::Pass);
+    world.note_at(began, What::Trouble { what: Trouble::SlowToConnect, replica: Some(name), until: Instant::now() });
 }
 
 async fn evict(redis: &mut Resp, random: &mut Random) {

@@ -79,6 +79,27 @@ pub enum What {
     RolledBack(usize),
     /// How Elasticsearch answers from now on.
     Weather(String),
+    /// Something was wrong until then, at one replica or at all.
+    Trouble {
+        what: Trouble,
+        replica: Option<String>,
+        until: Instant,
+    },
+}
+
+/// What the failure table in `docs/operations.md` calls an outage, and what it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The process is stopped (SIGSTOP): it answers later.
+    Frozen,
+    /// Redis is silent, or refuses connections.
+    RedisAway,
+    /// Redis answers reads, and refuses writes.
+    WritesRefused,
+    /// Redis answers, and takes a while to answer on a new connection.
+    SlowToConnect,
+    /// Some connections were closed, and no new one is refused.
+    ConnectionsClosed,
 }
 
 /// Something that happened, with its time.
@@ -106,7 +127,7 @@ impl History {
         let lost = |event: &&Event| match event.what {
             What::Flushed => true,
             What::Evicted(n) | What::Expired(n) | What::RolledBack(n) => n == user,
-            What::Killed(_) | What::Started(_) | What::Weather(_) => false,
+            What::Killed(_) | What::Started(_) | What::Weather(_) | What::Trouble { .. } => false,
         };
         let mut losses: Vec<Instant> = self.events.iter().filter(lost).map(|event| event.at).collect();
         losses.sort();
@@ -122,6 +143,34 @@ impl History {
     pub fn killed(&self, replica: &str) -> Option<Instant> {
         let kill = |event: &&Event| matches!(&event.what, What::Killed(name) if name == replica);
         self.events.iter().find(kill).map(|event| event.at)
+    }
+
+    /// How Elasticsearch answered at this time.
+    pub fn weather(&self, at: Instant) -> Option<&str> {
+        let last = self.events.iter().filter(|event| event.at <= at).filter_map(|event| match &event.what {
+            What::Weather(weather) => Some((event.at, weather.as_str())),
+            _ => None,
+        });
+        last.max_by_key(|(at, _)| *at).map(|(_, weather)| weather)
+    }
+
+    /// When a process was started, if it was not there from the beginning.
+    pub fn started(&self, replica: &str) -> Option<Instant> {
+        let start = |event: &&Event| matches!(&event.what, What::Started(name) if name == replica);
+        self.events.iter().find(start).map(|event| event.at)
+    }
+
+    /// Whether there was this trouble at a replica at some time from `from` to `to`.
+    pub fn trouble(&self, troubles: &[Trouble], at: &str, from: Instant, to: Instant) -> bool {
+        self.events.iter().any(|event| match &event.what {
+            What::Trouble { what, replica, until } => {
+                troubles.contains(what)
+                    && replica.as_deref().is_none_or(|replica| replica == at)
+                    && event.at <= to
+                    && *until >= from
+            }
+            _ => false,
+        })
     }
 
     /// All events of one user, in order, in milliseconds from the start.
@@ -155,7 +204,13 @@ impl History {
         }
         for event in &self.events {
             if !matches!(event.what, What::Evicted(n) | What::Expired(n) | What::RolledBack(n) if n != user) {
-                lines.push((event.at, format!("{:?}", event.what)));
+                let line = match &event.what {
+                    What::Trouble { what, replica, until } => {
+                        format!("{what:?} {} for {:?}", replica.as_deref().unwrap_or("all"), round(*until - event.at))
+                    }
+                    what => format!("{what:?}"),
+                };
+                lines.push((event.at, line));
             }
         }
         lines.sort_by_key(|(at, _)| *at);

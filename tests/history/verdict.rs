@@ -1,12 +1,12 @@
 //! The rules that must hold of a history, with every fault in it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use elastauth_support::faults::Ending;
 use elastauth_support::puts::Put;
 
-use crate::record::{History, Outcome, Requested, short};
+use crate::record::{History, Outcome, Requested, Trouble, short};
 use crate::world::{DEADLINE, LEASE, REPLICAS, User, WRITE_TIMEOUT, World};
 
 /// Added to time limits, for machines with other load.
@@ -15,6 +15,10 @@ const LOADED: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_millis(500);
 /// A process that was killed this soon after an answer may not have done what had to follow from the answer.
 const DIGESTION: Duration = Duration::from_secs(1);
+/// A replica that has just started, or that can reach Redis again, uses it after this time.
+const RECOVERY: Duration = Duration::from_secs(1);
+/// A hang: no user who can be served waits longer, on a loaded machine either.
+const HANG: Duration = Duration::from_secs(2);
 
 /// The last answer for a user, and whether it works.
 pub struct Settled {
@@ -46,6 +50,8 @@ pub struct Verdict {
     pub unconfirmed: BTreeSet<usize>,
     /// How often a PUT of one password was applied while one of another was under way.
     pub races: usize,
+    /// How often a user was refused who could be served, by what was wrong meanwhile.
+    pub refused: BTreeMap<String, usize>,
     /// The most PUTs for one user, and the bound for that user.
     pub busiest: (usize, usize),
 }
@@ -87,9 +93,16 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
                 None => {}
             }
             verdict.violations.extend(own.answer(request).map(|wrong| (n, wrong)));
+            if let Some(meanwhile) = own.refused_without_need(request) {
+                *verdict.refused.entry(meanwhile).or_default() += 1;
+            }
         }
     }
     verdict
+}
+
+fn before(request: &Requested, time: Duration) -> Instant {
+    request.start.checked_sub(time).unwrap_or(request.start)
 }
 
 /// The part of the history that concerns one user.
@@ -113,6 +126,12 @@ impl Own<'_> {
         let near = |moment: Instant| moment < at + QUIET && moment + QUIET > request.start;
         let written = |put: &&Put| [Some(put.received), put.applied].into_iter().flatten().any(near);
         if self.puts.iter().any(written) || self.losses.iter().any(|loss| near(*loss)) {
+            return None;
+        }
+        // whom the process knows is served while Redis does not answer, up to `cache.max_stale`; and a process that was frozen serves
+        // what it kept, until it has read what it missed
+        let away = [Trouble::RedisAway, Trouble::SlowToConnect, Trouble::Frozen];
+        if self.history.trouble(&away, &request.replica, before(request, RECOVERY), at) {
             return None;
         }
         let there = self.applied.iter().rev().filter(|put| put.applied <= Some(at));
@@ -145,7 +164,9 @@ impl Own<'_> {
         let Some(at) = put.acknowledged() else { return false };
         // the sender's time-out began before Elasticsearch received the PUT
         let in_time = at - put.received < WRITE_TIMEOUT / 2;
-        in_time && self.history.killed(&put.sender).is_none_or(|killed| killed > at + DIGESTION)
+        let sender = put.sender.as_str();
+        let alive = self.history.killed(sender).is_none_or(|killed| killed > at + DIGESTION);
+        in_time && alive && !self.history.trouble(&[Trouble::Frozen], sender, put.received, at + DIGESTION)
     }
 
     fn races(&self) -> usize {
@@ -193,10 +214,57 @@ impl Own<'_> {
         raises + 3 * unheard + repairs + self.losses.len()
     }
 
+    /// Whether some path could serve this request, by the failure table in `docs/operations.md`: a ready record is in Redis, its
+    /// roles do not give the user too much, and the replica can read there. Neither an outage of Elasticsearch nor one of writes to
+    /// Redis is an excuse.
+    ///
+    /// That there is such a record is seen by a witness: a request that was let through after the record was last lost. If newer
+    /// tokens than that of the witness were used meanwhile, their roles may not be written yet; but where each has at least the
+    /// roles of the one before, what Elasticsearch has is not too much for any of them, nor for the older ones.
+    fn servable(&self, request: &Requested) -> bool {
+        let lost = self.losses.iter().filter(|at| **at <= request.end + QUIET).next_back();
+        // a run that read the record before it was lost may still change what came after it
+        let after_loss = |other: &Requested| lost.is_none_or(|lost| other.start > *lost + LEASE);
+        let witness =
+            |other: &&&Requested| other.outcome.is_allowed() && other.end < request.start && after_loss(other);
+        let Some(witnessed) = self.requests.iter().filter(witness).map(|other| other.token).max() else { return false };
+        let newer = |other: &&&Requested| other.start <= request.end && other.token >= witnessed;
+        let used: BTreeSet<usize> = self.requests.iter().filter(newer).map(|other| other.token).collect();
+        let used: Vec<&Vec<&str>> = used.into_iter().map(|token| &self.user.tokens[token].roles).collect();
+        let gains = |pair: &[&Vec<&str>]| pair[0].iter().all(|role| pair[1].contains(role));
+        if !used.windows(2).all(gains) {
+            return false;
+        }
+        let away = [Trouble::RedisAway, Trouble::Frozen];
+        let since = before(request, RECOVERY);
+        let reads = !self.history.trouble(&away, &request.replica, since, request.end);
+        let runs = self.history.killed(&request.replica).is_none_or(|killed| killed > request.end)
+            && self.history.started(&request.replica).is_none_or(|started| started < since);
+        reads && runs
+    }
+
+    /// Whether a user who could be served was refused, or waited for long: what was wrong in the meantime.
+    fn refused_without_need(&self, request: &Requested) -> Option<String> {
+        let hung = request.end - request.start > HANG;
+        if !(hung || request.outcome == Outcome::Denied(503)) || !self.servable(request) {
+            return None;
+        }
+        let (from, to) = (before(request, RECOVERY), request.end);
+        let meanwhile = [Trouble::WritesRefused, Trouble::SlowToConnect, Trouble::ConnectionsClosed]
+            .into_iter()
+            .find(|trouble| self.history.trouble(&[*trouble], &request.replica, from, to));
+        let meanwhile = meanwhile.map_or_else(
+            || format!("in weather {}", self.history.weather(from).unwrap_or_default()),
+            |trouble| format!("with {trouble:?}"),
+        );
+        Some(if hung { format!("after a hang {meanwhile}") } else { meanwhile })
+    }
+
     /// What is wrong with one answer.
     fn answer(&self, request: &Requested) -> Option<String> {
         let took = request.end - request.start;
-        if took > DEADLINE + LOADED {
+        let frozen = self.history.trouble(&[Trouble::Frozen], &request.replica, request.start, request.end);
+        if took > DEADLINE + LOADED && !frozen {
             return Some(format!("a request took {took:?}"));
         }
         match &request.outcome {

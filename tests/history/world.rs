@@ -8,9 +8,10 @@ use elastauth_support::check::Checker;
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
+use elastauth_support::proxy::{Mode, Proxy};
 use elastauth_support::random::Random;
 use elastauth_support::resp::{Reply, Resp};
-use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
+use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, optional_tool, redis_cache};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use prost::Message as _;
@@ -29,6 +30,8 @@ pub const SETTLING: Duration = Duration::from_millis(2500);
 pub const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
 /// The number of users, from the first on, that are asked for much more often than the others.
 pub const HOT: usize = 5;
+/// How wrong the clock of one replica is, in seconds. It is within `oidc.leeway`.
+const SKEW: i32 = 20;
 
 /// The groups of a token, and the roles that the test's configuration gives to them.
 const GROUPS: [(&[&str], &[&str]); 3] = [
@@ -59,15 +62,30 @@ struct Replica {
     process: Option<Elastauth>,
 }
 
+/// What stays when a replica is started again.
+struct Place {
+    /// The replica's connections to Redis.
+    to_redis: Proxy,
+    /// Variables of its environment: the clock of one replica is wrong.
+    env: Vec<(&'static str, String)>,
+    replica: Mutex<Replica>,
+}
+
+/// What every replica needs to start.
+struct Servers {
+    issuer: Issuer,
+    elasticsearch: String,
+    /// Whether records are confirmed while the test runs.
+    confirms: bool,
+}
+
 pub struct World {
     pub elasticsearch: Elasticsearch,
     pub redis: Redis,
     pub users: Vec<User>,
     pub started: Instant,
-    /// Whether records are confirmed while the test runs.
-    confirms: bool,
-    issuer: Issuer,
-    replicas: Vec<Mutex<Replica>>,
+    servers: Servers,
+    places: Vec<Place>,
     requests: Mutex<Vec<Requested>>,
     events: Arc<Mutex<Vec<Event>>>,
 }
@@ -78,18 +96,47 @@ impl World {
         let redis = Redis::start(&["--notify-keyspace-events", "Ee"])?;
         let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
         let users: Vec<User> = (0..users).map(|n| user(&issuer, format!("user-{n}"), random)).collect();
-        let mut replicas = Vec::new();
+        let servers = Servers { issuer, elasticsearch: elasticsearch.url.clone(), confirms };
+        let skewed = random.below(REPLICAS);
+        let clock = if random.chance(50) { SKEW } else { -SKEW };
+        let mut places = Vec::new();
         for n in 0..REPLICAS {
-            replicas.push(Mutex::new(replica(&issuer, &elasticsearch, &redis, format!("replica-{n}"), confirms).await));
+            let to_redis = Proxy::start(&redis.address).await;
+            let env = if n == skewed { wrong_clock(clock) } else { Vec::new() };
+            let replica = Mutex::new(servers.start(format!("replica-{n}"), &to_redis.address, &env).await);
+            places.push(Place { to_redis, env, replica });
         }
         let events = Arc::<Mutex<Vec<Event>>>::default();
         watch_evictions(&redis, &users, Arc::clone(&events));
         let (started, requests) = (Instant::now(), Mutex::default());
-        Some(Self { elasticsearch, redis, users, started, confirms, issuer, replicas, requests, events })
+        Some(Self { elasticsearch, redis, users, started, servers, places, requests, events })
     }
 
     pub fn note(&self, what: What) {
-        self.events.lock().unwrap().push(Event { at: Instant::now(), what });
+        self.note_at(Instant::now(), what);
+    }
+
+    /// Notes what began at that time and ends now.
+    pub fn note_at(&self, at: Instant, what: What) {
+        self.events.lock().unwrap().push(Event { at, what });
+    }
+
+    /// What the connections of a replica to Redis do from now on.
+    pub fn connections(&self, replica: usize, mode: Mode) {
+        self.places[replica].to_redis.set(mode);
+    }
+
+    /// The name of a replica, if it runs.
+    pub fn running(&self, replica: usize) -> Option<String> {
+        let replica = self.places[replica].replica.lock().unwrap();
+        replica.process.as_ref().map(|_| replica.name.clone())
+    }
+
+    /// Stops a running replica with SIGSTOP, or lets it go on with SIGCONT.
+    pub fn freeze(&self, replica: usize, frozen: bool) {
+        let replica = self.places[replica].replica.lock().unwrap();
+        let Some(running) = &replica.process else { return };
+        if frozen { running.process.stall() } else { running.process.resume() }
     }
 
     pub fn requests(&self) -> Vec<Requested> {
@@ -103,7 +150,7 @@ impl World {
     /// Sends one Check and records the outcome.
     pub async fn ask(&self, user: usize, token: usize, replica: usize) -> Outcome {
         let (name, checker) = {
-            let replica = self.replicas[replica].lock().unwrap();
+            let replica = self.places[replica].replica.lock().unwrap();
             (replica.name.clone(), replica.checker.clone())
         };
         let check = self.users[user].tokens[token].check.clone();
@@ -122,7 +169,7 @@ impl World {
 
     /// Kills a replica with SIGKILL.
     pub fn kill(&self, replica: usize) {
-        let mut replica = self.replicas[replica].lock().unwrap();
+        let mut replica = self.places[replica].replica.lock().unwrap();
         if let Some(mut running) = replica.process.take() {
             running.process.kill();
             self.note(What::Killed(replica.name.clone()));
@@ -131,44 +178,56 @@ impl World {
 
     /// Starts the replicas that were killed.
     pub async fn restart(&self) {
-        for slot in &self.replicas {
+        for Place { to_redis, env, replica } in &self.places {
             let dead = {
-                let replica = slot.lock().unwrap();
+                let replica = replica.lock().unwrap();
                 replica.process.is_none().then(|| format!("{}+", replica.name))
             };
             if let Some(name) = dead {
-                let fresh = replica(&self.issuer, &self.elasticsearch, &self.redis, name, self.confirms).await;
+                let fresh = self.servers.start(name, &to_redis.address, env).await;
                 self.note(What::Started(fresh.name.clone()));
-                *slot.lock().unwrap() = fresh;
+                *replica.lock().unwrap() = fresh;
             }
         }
     }
 }
 
-async fn replica(
-    issuer: &Issuer,
-    elasticsearch: &Elasticsearch,
-    redis: &Redis,
-    name: String,
-    confirms: bool,
-) -> Replica {
-    // on a loaded machine Redis is slow to answer, which this test is not about
-    let cache = format!("{}\n  redis_command_timeout: 2s", redis_cache(&redis.address));
-    let confirm = if confirms {
-        format!("  settling: {}ms\n  confirm_interval: {}ms\n", SETTLING.as_millis(), CONFIRM_INTERVAL.as_millis())
-    } else {
-        String::new()
-    };
-    let yaml = config(&issuer.url, &format!("{}/{name}", elasticsearch.url), &cache)
-        .replace("log_level: debug", "log_level: info")
-        .replace(
-            "elasticsearch:\n",
-            &format!("elasticsearch:\n  write_timeout: {}ms\n{confirm}", WRITE_TIMEOUT.as_millis()),
-        );
-    let start = move || Elastauth::start(elastauth!(), &yaml);
-    let process = tokio::task::spawn_blocking(start).await.unwrap();
-    let checker = Checker::connect(&process.grpc).await;
-    Replica { name, checker, process: Some(process) }
+/// The environment of a replica with a clock that is so many seconds ahead; intervals are as long as elsewhere. Nothing, where
+/// libfaketime is missing.
+fn wrong_clock(ahead: i32) -> Vec<(&'static str, String)> {
+    let Some(library) = optional_tool("libfaketime") else { return Vec::new() };
+    let library = library.to_str().unwrap().to_owned();
+    vec![
+        ("LD_PRELOAD", library),
+        ("FAKETIME", format!("{ahead:+}s")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ("DONT_FAKE_MONOTONIC", "1".into()),
+    ]
+}
+
+impl Servers {
+    /// Starts a replica with the shipped time-outs towards Redis.
+    async fn start(&self, name: String, redis: &str, env: &[(&'static str, String)]) -> Replica {
+        let confirm = if self.confirms {
+            format!("  settling: {}ms\n  confirm_interval: {}ms\n", SETTLING.as_millis(), CONFIRM_INTERVAL.as_millis())
+        } else {
+            String::new()
+        };
+        let yaml = config(&self.issuer.url, &format!("{}/{name}", self.elasticsearch), &redis_cache(redis))
+            .replace("log_level: debug", "log_level: info")
+            .replace(
+                "elasticsearch:\n",
+                &format!("elasticsearch:\n  write_timeout: {}ms\n{confirm}", WRITE_TIMEOUT.as_millis()),
+            );
+        let env = env.to_vec();
+        let start = move || {
+            let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            Elastauth::start_under(elastauth!(), &yaml, &env)
+        };
+        let process = tokio::task::spawn_blocking(start).await.unwrap();
+        let checker = Checker::connect(&process.grpc).await;
+        Replica { name, checker, process: Some(process) }
+    }
 }
 
 fn user(issuer: &Issuer, name: String, random: &mut Random) -> User {
