@@ -282,6 +282,17 @@ pub(super) fn refusal_of_writes(error: &RedisError) -> Option<&'static str> {
     }
 }
 
+/// Whether the command is not permitted, or is unknown because `rename-command` took it away.
+pub(super) fn lacks_permission(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoPerm) => true,
+        ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
+        }
+        _ => false,
+    }
+}
+
 /// Why something failed, for logs. A server's error text may quote a key or a value, so that only its code is repeated.
 pub(super) fn reason(error: &RedisError) -> String {
     if let Some(why) = refusal_of_writes(error) {

@@ -7,7 +7,7 @@ use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKin
 
 use super::address::Address;
 use super::breaker::{Signs, Use};
-use super::connect::{ConnectError, Connector, is_master, reason, refusal_of_writes, send};
+use super::connect::{ConnectError, Connector, is_master, lacks_permission, reason, refusal_of_writes, send};
 use super::pool::Pool;
 use super::server::{Route, Server};
 use super::settings::Settings;
@@ -88,16 +88,6 @@ impl CommandError {
     }
 }
 
-pub(super) fn lacks_permission(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::Server(ServerErrorKind::NoPerm) => true,
-        ErrorKind::Server(ServerErrorKind::ResponseError) => {
-            error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
-        }
-        _ => false,
-    }
-}
-
 impl std::fmt::Display for CommandError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -159,14 +149,15 @@ impl Node {
         let with_hello = needs_master.then(|| after_hello(commands));
         let sent = send(&mut pooled.connection, with_hello.as_ref().unwrap_or(commands));
         match tokio::time::timeout(self.command_timeout, sent).await {
-            Ok(Ok(mut answers)) => {
+            Ok(Ok(answers)) => {
                 self.server.breaker.answered(what);
+                let mut answers = answers.into_iter();
                 // a name that moves with the master may have led to this server when the connection was made
-                if needs_master && !(!answers.is_empty() && is_master(&answers.remove(0))) {
+                if needs_master && !answers.next().is_some_and(|hello| is_master(&hello)) {
                     self.pool.discard(pooled);
                     return Err(CommandError::Replica);
                 }
-                let read = read(answers);
+                let read = read(answers.collect());
                 if read.as_ref().is_err_and(CommandError::is_of_replica) {
                     self.pool.discard(pooled);
                 }

@@ -121,7 +121,7 @@ impl Pool {
     pub(super) async fn warm(&self) -> Result<(), ConnectError> {
         let made = join_all((0..self.warm).map(|_| self.get())).await;
         // one is enough to serve
-        let failed = made.iter().filter_map(|made| made.as_ref().err()).next().cloned();
+        let failed = made.iter().find_map(|made| made.as_ref().err()).cloned();
         if made.iter().all(Result::is_err) { failed.map_or(Ok(()), Err) } else { Ok(()) }
     }
 

@@ -6,8 +6,7 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value, cmd};
 
-use super::connect::reason;
-use super::node::lacks_permission;
+use super::connect::{lacks_permission, reason};
 
 /// The beginning of all keys that elastauth uses, which the documented ACL line names.
 pub(super) const PREFIX: &str = "elastauth-";

@@ -250,6 +250,7 @@ async fn a_master_that_became_a_replica_is_not_written_to_and_the_error_says_why
     let error = store.writable().await.unwrap_err();
     assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("it is a replica")), "{error:?}");
     redis.command(&["REPLICAOF", "NO", "ONE"]);
+    until("a probe", || async { store.reachable().await.is_ok() }).await;
     assert_eq!(store.put_if_absent(&key("bob"), b"b", LIFE).await.unwrap(), None, "the former attempt did nothing");
 }
 

@@ -1,5 +1,6 @@
 //! A server that fails, or shows signs of life, as its breaker is told of it.
 
+use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::*;
@@ -19,9 +20,9 @@ impl Fickle {
         (Arc::new(Self { breaker, answers: AtomicBool::new(true), probes: AtomicUsize::new(0) }), invalidations)
     }
 
-    async fn probe(self: Arc<Self>) -> bool {
+    fn probe(self: Arc<Self>) -> Ready<bool> {
         self.probes.fetch_add(1, SeqCst);
-        self.answers.load(SeqCst)
+        ready(self.answers.load(SeqCst))
     }
 
     /// One command, as a node runs it. Returns whether it was sent and answered.
