@@ -31,7 +31,7 @@ const REPORTED: &str = "elastauth_rejected_credentials_total";
 fn with_access_log(text: String) -> String {
     let added = fs::read_to_string(root().join("envoy/access-log.yaml")).unwrap();
     let lines = added.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let added: String = lines.map(|line| format!("          {line}\n")).collect();
+    let added = lines.map(|line| " ".repeat(10) + line + "\n").collect::<String>();
     let beside = "          stat_prefix: main\n";
     exchange(text, beside, &format!("{beside}{added}"))
 }

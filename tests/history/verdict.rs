@@ -222,7 +222,7 @@ impl Own<'_> {
     /// tokens than that of the witness were used meanwhile, their roles may not be written yet; but where each has at least the
     /// roles of the one before, what Elasticsearch has is not too much for any of them, nor for the older ones.
     fn servable(&self, request: &Requested) -> bool {
-        let lost = self.losses.iter().filter(|at| **at <= request.end + QUIET).next_back();
+        let lost = self.losses.iter().rfind(|at| **at <= request.end + QUIET);
         // a run that read the record before it was lost may still change what came after it
         let after_loss = |other: &Requested| lost.is_none_or(|lost| other.start > *lost + LEASE);
         let witness =
