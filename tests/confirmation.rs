@@ -203,9 +203,10 @@ async fn a_record_that_ends_soon_costs_no_write_for_the_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_replicas_with_a_cache_of_their_own_are_told_that_they_lock_each_other_s_users_out() {
+async fn two_replicas_with_a_cache_and_a_key_of_their_own_are_told_that_they_lock_each_other_s_users_out() {
     let bench = start("50ms").await;
-    let yaml = config(&bench.issuer.url, &bench.elasticsearch.url, "  type: memory");
+    // with the same key the second one would use the password that Elasticsearch keeps
+    let yaml = config(&bench.issuer.url, &bench.elasticsearch.url, "  type: memory").replace("0123", "3210");
     let other = Elastauth::start(elastauth!(), &yaml);
     let token = bench.issuer.token("ann", &["admins"]);
     let ours = bench.checker.ask(&token).await;
