@@ -75,6 +75,11 @@ pub(crate) fn after(setup: &Setup, world: &World, transition: Transition) -> Wor
             world.lasting = false;
             world.lose();
         }
+        Transition::ReplaceByLater => {
+            world.faults_left.later_formats -= 1;
+            (world.later, world.lasting, world.lease_expired) = (true, false, false);
+        }
+        Transition::LoseLater => world.lose(),
         Transition::Dump => world.dump = world.stored,
         Transition::Restore => {
             world.faults_left.restores -= 1;
@@ -110,7 +115,7 @@ pub(crate) fn after(setup: &Setup, world: &World, transition: Transition) -> Wor
             if !right {
                 let user = world.elastic.filter(|user| user.password == record.password);
                 world.mismatched = Some((record, user.map(|user| user.stamp.roles)));
-            } else if world.stored == Some(record) {
+            } else if world.stored == Some(record) && !world.later {
                 world.stored = Some(Record { phase: Phase::Confirmed, ..record });
             }
         }
@@ -127,7 +132,7 @@ impl World {
     }
 
     fn lose(&mut self) {
-        (self.stored, self.lease_expired) = (None, false);
+        (self.stored, self.lease_expired, self.later) = (None, false, false);
     }
 
     fn crash(&mut self, i: usize) {
@@ -201,6 +206,11 @@ impl World {
     fn take_step(&mut self, setup: &Setup, i: usize, mishap: Mishap) {
         let Some(run) = self.replicas[i].run else { return };
         let event = match run.action {
+            Action::Get if self.later => {
+                // what a run owes stays unwritten when its patience ends
+                (self.unnoticed, self.landed) = (self.unnoticed | run.owes, self.landed | run.owes);
+                return self.end(i);
+            }
             Action::Get => self.get(i, mishap == Mishap::JustChanged),
             Action::Create(new) if self.stored.is_none() => {
                 self.created += 1;
@@ -211,7 +221,7 @@ impl World {
             Action::Create(_) => Event::Existed,
             Action::Replace { new, lease_begins } => Event::Replaced(self.replace(setup, i, new, lease_begins, mishap)),
             Action::Remove => {
-                let compared = self.stored == self.replicas[i].read;
+                let compared = self.stored == self.replicas[i].read && !self.later;
                 if compared && !setup.scripting && !self.replicas[i].deletes {
                     self.replicas[i].deletes = true;
                     return;
@@ -271,6 +281,7 @@ impl World {
     fn replace(&mut self, setup: &Setup, i: usize, new: Record, lease_begins: bool, mishap: Mishap) -> Swap {
         let Some(before) = self.stored else { return Swap::Missing };
         let outcome = match Some(before) == self.replicas[i].read {
+            _ if self.later => return Swap::Changed,
             true => Swap::Yes,
             false if mishap == Mishap::Overwrites => Swap::Overwrote(before),
             false => return Swap::Changed,
@@ -289,12 +300,17 @@ impl World {
     fn lose_answer(&mut self, setup: &Setup, i: usize) {
         let Some(run) = self.replicas[i].run else { return };
         self.take_step(setup, i, Mishap::No);
-        let Replica { begun, restarts, .. } = self.replicas[i];
         if run.owes {
             self.replicas[i].run = Some(setup.machine.step(run, Event::Waited));
         } else {
-            self.replicas[i] = Replica { begun, restarts, ..Replica::default() };
+            self.end(i);
         }
+    }
+
+    /// The run ends.
+    fn end(&mut self, i: usize) {
+        let Replica { begun, restarts, .. } = self.replicas[i];
+        self.replicas[i] = Replica { begun, restarts, ..Replica::default() };
     }
 
     fn deliver(&mut self, setup: &Setup, i: usize, event: Event) {
@@ -305,8 +321,8 @@ impl World {
             return;
         };
         let replica = self.replicas[i];
-        let Replica { begun, restarts, .. } = replica;
-        self.replicas[i] = Replica { begun, restarts, ..Replica::default() };
+        let begun = replica.begun;
+        self.end(i);
         if let (Outcome::Ready(record), false) = (end, replica.repairs) {
             let request = setup.request(i, begun - 1).unwrap();
             self.early |= self.acknowledged & bit(record) == 0;

@@ -69,14 +69,14 @@ fn agreement(setup: &Setup, world: &World) -> bool {
     // a record that is only ready is confirmed later
     let trusted = |phase| phase == Phase::Confirmed || (phase == Phase::Ready && !setup.confirmation);
     let found = world.stored.filter(|record| trusted(record.phase));
-    !world.quiet() || world.doubt || found.is_none_or(|record| world.has(record))
+    !world.quiet() || world.doubt || world.later || found.is_none_or(|record| world.has(record))
 }
 
 fn noticed(_: &Setup, world: &World) -> bool {
     let ready = world.stored.filter(|record| record.is_ready());
     // a record that was found mismatched is repaired later
     let known = world.mismatched.is_some() || world.confirming.is_some();
-    !world.quiet() || world.doubt || world.unnoticed || known || ready.is_none_or(|record| world.has(record))
+    !world.quiet() || world.doubt || world.later || world.unnoticed || known || ready.is_none_or(|record| world.has(record))
 }
 
 /// Whether some path serves a user of whom Elasticsearch accepts the password: a caller with all roles in force gets it.
@@ -85,9 +85,9 @@ fn keeps_password(setup: &Setup, world: &World) -> bool {
         let found = world.elastic.filter(|user| user.owner == record.owner && user.password == record.password);
         found.is_none() || record.roles_in_force().is_some()
     };
-    let Faults { losses, restores, password_changes, refusals, overwrites, .. } = setup.faults;
+    let Faults { losses, restores, password_changes, refusals, overwrites, later_formats, .. } = setup.faults;
     // where there may be a write of another password, the record's is in doubt; and a user that must not be changed is not served
-    let doubtful = losses + restores + password_changes + refusals + overwrites > 0;
+    let doubtful = losses + restores + password_changes + refusals + overwrites + later_formats > 0;
     !world.lasting || doubtful || world.stored.is_some_and(accepted)
 }
 
@@ -151,7 +151,7 @@ impl Setup {
     /// Whether, when no run is under way, the next request ends with a credential, without an operator. Of two subjects one is
     /// denied.
     fn the_next_request_is_served(&self, world: &World) -> bool {
-        if !world.quiet() {
+        if !world.quiet() || world.later {
             return true;
         }
         let mut owners: Vec<u8> = self.requests.iter().flatten().map(|request| request.owner).collect();

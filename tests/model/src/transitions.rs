@@ -56,6 +56,10 @@ pub enum Transition {
     ExpireRecord,
     /// The record is lost.
     Lose,
+    /// A replica of a later release replaces the record.
+    ReplaceByLater,
+    /// And what it wrote is lost.
+    LoseLater,
     /// A dump is taken.
     Dump,
     /// The dump is restored.
@@ -90,7 +94,7 @@ pub(crate) fn transitions(setup: &Setup, world: &World, transitions: &mut Vec<Tr
     }
     // a pending record lives as long as a PUT of it may still be applied
     let kept = world.stored.is_some_and(|record| record.roles_in_force().is_some());
-    if world.abandoned() && world.lease_expired && world.late == [None; 2] && !kept {
+    if world.abandoned() && world.lease_expired && world.late == [None; 2] && !kept && !world.later {
         transitions.push(Transition::ExpireRecord);
     }
     let pending = matches!(world.stored, Some(Record { phase: Phase::Pending { .. }, .. }));
@@ -100,6 +104,8 @@ pub(crate) fn transitions(setup: &Setup, world: &World, transitions: &mut Vec<Tr
     for (may, transition) in [
         (faults_left.pauses > 0 && passes, Transition::Pause),
         (faults_left.losses > 0 && world.stored.is_some(), Transition::Lose),
+        (faults_left.later_formats > 0 && world.stored.is_some(), Transition::ReplaceByLater),
+        (world.later, Transition::LoseLater),
         (faults_left.restores > 0 && world.dump.is_none() && world.stored.is_some(), Transition::Dump),
         (faults_left.restores > 0 && world.dump.is_some() && world.dump != world.stored, Transition::Restore),
         (faults_left.password_changes > 0 && world.elastic.is_some(), Transition::ChangePassword),

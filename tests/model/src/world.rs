@@ -44,6 +44,8 @@ pub struct Faults {
     pub outages: u8,
     /// A change in the store is made, and its answer is lost.
     pub lost_answers: u8,
+    /// A replica of a later release replaces the record by one that this release must not read, until it is lost.
+    pub later_formats: u8,
     /// Without scripting: the record changes between a replica's comparison and its SET, which overwrites the change.
     pub overwrites: u8,
 }
@@ -107,6 +109,8 @@ pub struct World {
     pub stored: Option<Record>,
     /// Whether the lease of the stored record has expired.
     pub lease_expired: bool,
+    /// Whether the stored record is in a format of a later release.
+    pub later: bool,
     /// The record in a dump of the store.
     pub dump: Option<Record>,
     /// The user in Elasticsearch.
@@ -160,8 +164,8 @@ impl Setup {
     #[must_use]
     pub fn bound(&self) -> u8 {
         let Faults { losses, crashes, unknown, refusals, restores, pauses, password_changes, .. } = self.faults;
-        let Faults { outages, lost_answers, overwrites, .. } = self.faults;
-        let of_the_store = losses + restores + lost_answers + overwrites;
+        let Faults { outages, lost_answers, later_formats, overwrites, .. } = self.faults;
+        let of_the_store = losses + restores + lost_answers + later_formats + overwrites;
         let faults = of_the_store + crashes + unknown + refusals + pauses + password_changes + outages;
         u8::try_from(self.requests.iter().flatten().count()).unwrap() + 6 * faults
     }
@@ -171,6 +175,7 @@ impl Setup {
             replicas: [Replica::default(); REPLICAS],
             stored: None,
             lease_expired: false,
+            later: false,
             dump: None,
             elastic: None,
             late: [None; 2],
@@ -243,7 +248,7 @@ impl Replica {
 
     /// Whether the waiting replica is notified of a change, or reads again by itself.
     pub(crate) fn wakes(&self, world: &World) -> bool {
-        (world.stored, world.lease_expired) != (self.read, self.read_lease_expired)
+        (world.stored, world.lease_expired) != (self.read, self.read_lease_expired) || world.later
     }
 }
 
@@ -293,7 +298,7 @@ impl World {
 
     /// The stored record that is to be confirmed, and the result; none as long as there can be no result.
     pub(crate) fn due(&self) -> Option<(Record, bool)> {
-        let record = self.stored?;
+        let record = self.stored.filter(|_| !self.later)?;
         let due = record.phase == Phase::Ready || (record.phase == Phase::Confirmed && self.doubt);
         let settled = self.late == [None; 2] && self.confirming.is_none() && self.mismatched.is_none();
         if !due || !settled {

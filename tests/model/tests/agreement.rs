@@ -19,6 +19,7 @@ const NONE: Faults = Faults {
     password_changes: 0,
     outages: 0,
     lost_answers: 0,
+    later_formats: 0,
     overwrites: 0,
 };
 
@@ -177,6 +178,7 @@ fn whatever_goes_wrong_the_replicas_agree() {
         ("a password changed by hand", Faults { password_changes: 1, ..NONE }),
         ("an outage", Faults { outages: 1, ..NONE }),
         ("a lost answer", Faults { lost_answers: 1, ..NONE }),
+        ("a record of a later release", Faults { later_formats: 1, ..NONE }),
     ] {
         holds(name, pairs(faults));
         holds(&format!("{name}, headers"), proxies(faults));
@@ -202,6 +204,7 @@ fn whatever_two_things_go_wrong_the_replicas_agree() {
         ("an outage and an unknown outcome", Faults { outages: 1, unknown: 1, ..NONE }),
         ("an outage and a loss", Faults { outages: 1, losses: 1, ..NONE }),
         ("a lost answer and an unknown outcome", Faults { lost_answers: 1, unknown: 1, ..NONE }),
+        ("a record of a later release and an unknown outcome", Faults { later_formats: 1, unknown: 1, ..NONE }),
         ("a lost answer and a loss", Faults { lost_answers: 1, losses: 1, ..NONE }),
     ] {
         holds(name, singles(faults));
@@ -217,6 +220,8 @@ fn three_replicas_agree_too() {
         // without confirmation there are fewer states, and what is ready must be right
         holds(name, Setup { confirmation: false, ..three(faults) });
     }
+    holds("three replicas, an outage", three(Faults { outages: 1, ..NONE }));
+    holds("three replicas, a crash", three(Faults { crashes: 1, ..NONE }));
     holds("three replicas, a refusal", three(Faults { refusals: 1, ..NONE }));
     holds("three replicas, an unknown outcome", three(Faults { unknown: 1, ..NONE }));
 }
