@@ -92,6 +92,16 @@ pub(crate) struct Elastic {
     warned_of_other_product: AtomicBool,
 }
 
+/// A write of one user.
+struct Put<'a> {
+    username: &'a Username,
+    context: &'a RequestContext,
+    /// The user without its password.
+    body: Value,
+    /// Until when its caller waits for the answer.
+    ends: Instant,
+}
+
 impl Elastic {
     /// Connects on first use.
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
@@ -130,17 +140,40 @@ impl Elastic {
         }
     }
 
-    async fn put(&self, user: &UserSpec, password: &PasswordField, ends: Instant) -> Result<Answer, NoResponse> {
-        let body = body::put(&self.settings.cluster, &self.settings.store.mark, user, password);
-        let call = Call::new(Method::PUT, &["_security", "user", user.username.as_str()]);
-        let call = call.query(self.settings.refresh.query()).json(&body).on_behalf_of(&user.context);
+    async fn put(&self, put: &Put<'_>, password: &PasswordField) -> Result<Answer, NoResponse> {
+        let mut body = put.body.clone();
+        password.put_into(&mut body, "password_hash");
+        let call = Call::new(Method::PUT, &["_security", "user", put.username.as_str()]);
+        let call = call.query(self.settings.refresh.query()).json(&body).on_behalf_of(put.context);
         let call = call.expecting(ExpectedAnswer::Written);
-        self.send(&call, ends.saturating_duration_since(Instant::now())).await
+        self.send(&call, put.ends.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Waits for its turn, and writes the user with this password, or without one. Where Elasticsearch does not take the hash, it
+    /// gets the password in the clear.
+    async fn put_with(&self, put: Put<'_>, password: Option<&Password>) -> Result<(), WriteError> {
+        let permit = self.writes.admit().await;
+        let _permit = permit.map_err(|too_many| WriteError::Unavailable(too_many.to_string()))?;
+        let field = self.passwords.field(password).await?;
+        let answer = self.put(&put, &field).await?;
+        match password {
+            Some(password) if body::refuses_hash(&answer, &field) => {
+                if self.passwords.reject() {
+                    tracing::error!(
+                        reason = answer.reason(),
+                        "elasticsearch.password_hash does not match the setting of the cluster: until the next start passwords \
+                         are sent in the clear, and Elasticsearch hashes them"
+                    );
+                }
+                outcome(&self.put(&put, &PasswordField::Plain(password.clone())).await?)
+            }
+            _ => outcome(&answer),
+        }
     }
 
     /// The path and the body of a write of this user, without the password and its sealed form.
     pub(crate) fn preview(&self, user: &UserSpec) -> (String, Value) {
-        let mut body = body::put(&self.settings.cluster, &self.settings.store.mark, user, &PasswordField::Unchanged);
+        let mut body = body::put(&self.settings.cluster, &self.settings.store.mark, user);
         stamp::hide_secret(&mut body);
         (format!("/_security/user/{}", user.username), body)
     }
@@ -208,23 +241,9 @@ impl Provisioner for Elastic {
             return Err(dry_run::instead_of_write(user));
         }
         let ends = Instant::now() + self.settings.write_timeout;
-        let permit = self.writes.admit().await;
-        let _permit = permit.map_err(|too_many| WriteError::Unavailable(too_many.to_string()))?;
-        let field = self.passwords.field(password).await?;
-        let answer = self.put(user, &field, ends).await?;
-        match password {
-            Some(password) if body::refuses_hash(&answer, &field) => {
-                if self.passwords.reject() {
-                    tracing::error!(
-                        reason = answer.reason(),
-                        "elasticsearch.password_hash does not match the setting of the cluster: until the next start passwords \
-                         are sent in the clear, and Elasticsearch hashes them"
-                    );
-                }
-                outcome(&self.put(user, &PasswordField::Plain(password.clone()), ends).await?)
-            }
-            _ => outcome(&answer),
-        }
+        let body = body::put(&self.settings.cluster, &self.settings.store.mark, user);
+        let UserSpec { username, context, .. } = user;
+        self.put_with(Put { username, context, body, ends }, password).await
     }
 }
 

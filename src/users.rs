@@ -1,10 +1,10 @@
-//! What `elastauth users` does: lists, disables, deletes, releases, adopts and rebinds users. Only users that carry the stamp
+//! What `elastauth users` does: lists, disables, deletes, releases, adopts and rebinds users, and gives them new passwords. Only users that carry the stamp
 //! of this deployment are touched, and others only to adopt them.
 
 use std::collections::HashMap;
 use std::future::Future;
 
-use crate::credentials::Day;
+use crate::credentials::{Day, Password, SealedCopy};
 use crate::identity::{Millis, Username};
 use crate::roles::{Roles, Version};
 
@@ -12,12 +12,14 @@ mod act;
 mod outcome;
 mod pattern;
 mod recheck;
+mod rotation;
 mod run;
 mod task;
 
 pub use outcome::{Outcome, Progress, UserResult};
 pub use pattern::Pattern;
 pub use recheck::SettlingWait;
+pub use rotation::Rotation;
 pub use run::run;
 pub use task::{Action, Selection, SubjectSource, Task};
 
@@ -36,6 +38,8 @@ pub struct Account {
     pub of_go_service: bool,
     /// The stamp, if the user is an elastauth's.
     pub stamp: Option<Stamp>,
+    /// The sealed password beside the stamp, if there is one.
+    pub copy: Option<SealedCopy>,
 }
 
 /// The ownership stamp, which elastauth notes with each of its users.
@@ -87,6 +91,15 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Puts a stamp on the user, or takes ours off. Its password, its roles and whether it is enabled stay as they are.
     fn mark(&self, name: &Username, stamp: Option<&Stamp>) -> impl Future<Output = Result<(), DirectoryError>> + Send;
+
+    /// Gives the user this password, and keeps this copy with it, or none. Its roles, its stamp and whether it is enabled stay as
+    /// they are. Waits for its turn among the writes of this process. After an error the user may have either password.
+    fn renew(
+        &self,
+        name: &Username,
+        password: &Password,
+        copy: Option<&SealedCopy>,
+    ) -> impl Future<Output = Result<(), DirectoryError>> + Send;
 }
 
 /// Reads subjects by username from lines `user,subject`. Empty lines and comments, which begin with `#`, are left out.

@@ -218,6 +218,50 @@ async fn users_are_disabled_deleted_released_and_rebound_and_their_records_go() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_gives_each_user_a_new_password_and_the_former_one_is_refused_at_once() {
+    let Some(bench) = Bench::new().await else { return };
+    let (_elastauth, checker) = bench.start().await;
+    let token = |user: &str| bench.issuer.token(user, &["developers"]);
+    let known = |user: &str| bench.elasticsearch.user(user).unwrap();
+    for user in ["ann", "bob", "locked"] {
+        assert!(checker.ask(&token(user)).await.password().is_some());
+    }
+    bench.seed("person", &["viewer"], json!({}));
+    bench.change("bob", |user| user.metadata.extend([("team".to_owned(), "x".into())]));
+    bench.change("locked", |user| user.enabled = false);
+    let users = ["ann", "bob", "locked"];
+    let before = users.map(known);
+
+    let (ended_well, lines, _) = bench.users(&["rotate", "--all"]).await;
+    assert!(ended_well && outcomes(&lines) == users.map(|user| (user, "planned")), "{lines}");
+    assert!(users.iter().zip(&before).all(|(user, before)| known(user).password == before.password));
+
+    let (ended_well, lines, said) = bench.users(&["rotate", "--all", "--yes"]).await;
+    assert!(ended_well && outcomes(&lines) == users.map(|user| (user, "done")), "{lines}");
+    for (user, mut before) in users.into_iter().zip(before) {
+        let after = known(user);
+        assert_ne!(after.password, before.password, "{user}");
+        assert_ne!(after.metadata["elastauth"]["secret"], "", "{user}");
+        before.metadata["elastauth"]["secret"] = after.metadata["elastauth"]["secret"].clone();
+        let all = |user: User| (user.roles, user.full_name, user.email, user.metadata, user.enabled);
+        assert_eq!(all(after), all(before), "{user}: everything else is as it was");
+    }
+    let writes = bench.elasticsearch.history().len();
+    for user in ["ann", "bob"] {
+        let password = known(user).password;
+        until("the new password", || async { checker.ask(&token(user)).await.password() == Some(password.as_str()) })
+            .await;
+    }
+    assert_eq!(bench.elasticsearch.history().len(), writes, "the next request takes the password from the copy");
+
+    let time = said.split("--generated-before ").nth(1).unwrap().lines().next().unwrap();
+    let (ended_well, lines, _) = bench.users(&["rotate", "--all", "--generated-before", time, "--yes"]).await;
+    assert!(ended_well && outcomes(&lines) == users.map(|user| (user, "unchanged")), "{lines}");
+    let (ended_well, lines, _) = bench.users(&["rotate", "ann", "person", "--yes"]).await;
+    assert!(!ended_well && outcomes(&lines) == [("ann", "done"), ("person", "refused")], "{lines}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_without_users_or_without_elasticsearch_says_so() {
     let Some(bench) = Bench::new().await else { return };
     for (words, why) in [

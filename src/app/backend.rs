@@ -11,7 +11,7 @@ use crate::cluster_client::{ClusterClient, ClusterId};
 use crate::config::Settings;
 use crate::credentials::{
     BackendStatus, Cluster, Existing, InspectError, Login, OtherWriter, Password, Provisioner, RequestContext,
-    Throughput, UserSpec, WriteError,
+    SealedCopy, Throughput, UserSpec, WriteError,
 };
 use crate::elastic::{self, Elastic};
 use crate::flavor::{self, Flavor};
@@ -142,6 +142,18 @@ impl Directory for Detected {
         match self {
             Self::Elasticsearch(elastic) => elastic.mark(name, stamp).await,
             Self::OpenSearch(opensearch) => opensearch.mark(name, stamp).await,
+        }
+    }
+
+    async fn renew(
+        &self,
+        name: &Username,
+        password: &Password,
+        copy: Option<&SealedCopy>,
+    ) -> Result<(), DirectoryError> {
+        match self {
+            Self::Elasticsearch(elastic) => elastic.renew(name, password, copy).await,
+            Self::OpenSearch(opensearch) => opensearch.renew(name, password, copy).await,
         }
     }
 }

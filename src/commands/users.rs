@@ -1,15 +1,17 @@
-//! `elastauth users`: lists the users that elastauth made, and disables, deletes or hands them over.
+//! `elastauth users`: lists the users that elastauth made, disables, deletes or hands them over, and gives them new passwords.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use elastauth::app;
 use elastauth::config::{Provider, Settings};
 use elastauth::credentials::Day;
-use elastauth::users::{self, Action, Pattern, Selection, SubjectSource, Task};
+use elastauth::credentials::seal::Seal;
+use elastauth::users::{self, Action, Pattern, Rotation, Selection, SubjectSource, Task};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod output;
@@ -31,6 +33,8 @@ pub enum Command {
     Adopt(Adopt),
     /// Exchanges the owner of users, as after a change of the identity provider.
     Rebind(Rebind),
+    /// Gives users new passwords, one user after the other; the former passwords are refused at once.
+    Rotate(Rotate),
 }
 
 /// Which users the command is for; all conditions that are given must hold.
@@ -112,6 +116,20 @@ pub struct Rebind {
     subjects: Subject,
 }
 
+/// Flags of `rotate`, which gives users new passwords.
+#[derive(Args)]
+pub struct Rotate {
+    #[command(flatten)]
+    change: Change,
+    /// All users of this elastauth.
+    #[arg(long)]
+    all: bool,
+    /// Leaves out users whose password was made at this time or later; the start of this run unless given. With the time of a run
+    /// that was interrupted, which it prints, another one goes on where that ended.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    generated_before: Option<SystemTime>,
+}
+
 /// The subjects that users will belong to.
 #[derive(Args)]
 #[group(multiple = false)]
@@ -136,6 +154,10 @@ pub fn run(command: Command, settings: &Settings) -> ExitCode {
             (action, adopt.change, adopt.made_by_go)
         }
         Command::Rebind(rebind) => (rebind.action(), rebind.change, false),
+        Command::Rotate(rotate) => {
+            let action = rotate.action(settings);
+            (action, rotate.selected(), false)
+        }
     };
     let Change { filter, mode } = change;
     let selection = filter.selection(made_by_go);
@@ -177,6 +199,13 @@ async fn act(task: Task, mode: Mode, settings: &Settings) -> Result<ExitCode, ap
     }
     if !mode.yes && lines.iter().any(|line| line.outcome == users::Outcome::Planned) {
         remark!("dry run: nothing was changed; --yes makes the changes");
+    }
+    if let (Action::Rotate(rotation), true) = (&task.action, mode.yes) {
+        let time = UNIX_EPOCH + Duration::from_millis(rotation.generated_before);
+        remark!(
+            "to go on where this run ended, if users are left: --generated-before {}",
+            humantime::format_rfc3339_millis(time)
+        );
     }
     let trouble = lines.iter().any(|line| line.outcome.is_trouble());
     Ok(if trouble { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -229,6 +258,22 @@ impl Rebind {
             (None, false) => SubjectSource::Kept,
         };
         Ok(Action::Rebind { issuer: self.issuer.clone(), subjects })
+    }
+}
+
+impl Rotate {
+    fn action(&self, settings: &Settings) -> Result<Action, String> {
+        let before = self.generated_before.unwrap_or_else(SystemTime::now).duration_since(UNIX_EPOCH);
+        let before = before.map_err(|_| "--generated-before is before 1970".to_owned())?;
+        let generated_before = u64::try_from(before.as_millis()).unwrap_or(u64::MAX);
+        let seal = Seal::new(&settings.seal).map_err(|error| format!("secret_key: {error}"))?;
+        Ok(Action::Rotate(Rotation { seal: Arc::new(seal), generated_before }))
+    }
+
+    fn selected(self) -> Change {
+        let Change { filter, mode } = self.change;
+        let all = self.all.then(|| "*".to_owned());
+        Change { filter: Filter { matching: filter.matching.or(all), ..filter }, mode }
     }
 }
 

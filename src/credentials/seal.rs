@@ -194,6 +194,12 @@ impl Seal {
         SealedCopy::new(sealed).map(Some).ok_or(SealError)
     }
 
+    /// Whether copies are kept.
+    #[must_use]
+    pub fn seals_copies(&self) -> bool {
+        self.seals_copies
+    }
+
     /// Opens a user's copy. It shows which password elastauth wrote at some time, not that the user still has it.
     pub fn open_copy(&self, username: &Username, sealed: &SealedCopy) -> Result<DurableCopy, OpenError> {
         let (keys, place) = (self.keys().map(|key| &key.copies), [self.cluster.as_str(), username.as_str()]);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
 
-use super::{Elastic, stamp};
+use super::{Elastic, Put, body, stamp};
 use crate::cluster_client::{Answer, Call, ExpectedAnswer, LIST_BYTES, LIST_TIMEOUT, NoResponse};
-use crate::credentials::RequestContext;
+use crate::credentials::{Password, RequestContext, SealedCopy};
 use crate::identity::Username;
 use crate::native_user::dry_run;
 use crate::roles::Roles;
@@ -35,7 +36,17 @@ impl Elastic {
             roles: Roles::new(roles),
             of_go_service: of_go_service(&user["metadata"]),
             stamp: stamp::stored(user).read(),
+            copy: stamp::stored(user).copy(),
         }
+    }
+
+    /// The user and its metadata, straight before it is written.
+    async fn present(&self, name: &Username) -> Result<(Value, Map<String, Value>), DirectoryError> {
+        let user = self.user(name, &RequestContext::default()).await;
+        let user = user.map_err(|error| DirectoryError(error.to_string()))?;
+        let user = user.ok_or_else(|| DirectoryError("the user was deleted meanwhile".into()))?;
+        let metadata = user["metadata"].as_object().cloned().unwrap_or_default();
+        Ok((user, metadata))
     }
 }
 
@@ -83,26 +94,35 @@ impl Directory for Elastic {
 
     /// Writes the user as it is, without a password. Such a write merges `metadata`, so that other keys in it stay.
     async fn mark(&self, name: &Username, stamp: Option<&Stamp>) -> Result<(), DirectoryError> {
-        let user = self.user(name, &RequestContext::default()).await;
-        let user = user.map_err(|error| DirectoryError(error.to_string()))?;
-        let user = user.ok_or_else(|| DirectoryError("the user was deleted meanwhile".into()))?;
-        let mut metadata: Map<String, Value> = user["metadata"].as_object().cloned().unwrap_or_default();
+        let (user, mut metadata) = self.present(name).await?;
         stamp::mark(&mut metadata, stamp);
-        let body = json!({
-            "roles": user["roles"],
-            "full_name": user["full_name"],
-            "email": user["email"],
-            "enabled": user["enabled"],
-            "metadata": metadata,
-        });
+        let body = body::unchanged(&user, metadata);
         let call = Call::new(Method::PUT, &["_security", "user", name.as_str()]);
         let call = call.query(self.settings.refresh.query()).json(&body).expecting(ExpectedAnswer::Written);
         done(&self.change(&call).await?)
+    }
+
+    async fn renew(
+        &self,
+        name: &Username,
+        password: &Password,
+        copy: Option<&SealedCopy>,
+    ) -> Result<(), DirectoryError> {
+        if self.settings.dry_run {
+            return Err(dry_run::instead_of_change());
+        }
+        let (user, mut metadata) = self.present(name).await?;
+        stamp::put_copy(&mut metadata, copy);
+        let (body, context) = (body::unchanged(&user, metadata), RequestContext::default());
+        let put = Put { username: name, context: &context, body, ends: Instant::now() + self.settings.write_timeout };
+        self.put_with(put, Some(password)).await.map_err(|error| DirectoryError(error.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::credentials::{Refused, UserSpec};
+use crate::credentials::{Refused, SealedCopy, UserSpec};
 use crate::identity::Owner;
 use crate::native_user::{Entries, MANAGER, RELEASED, SECRET, SECRET_SHOWN, StoredStamp, entries_of, entries_of_write};
 use crate::users::Stamp;
@@ -27,6 +27,13 @@ pub(super) fn mark(metadata: &mut Map<String, Value>, stamp: Option<&Stamp>) {
     } else if let Some(secret) = metadata.get_mut("elastauth").and_then(|section| section.get_mut(SECRET)) {
         // emptied and not left out: what a write without a password leaves out stays
         *secret = "".into();
+    }
+}
+
+/// Puts this sealed password into a user's `metadata` in the place of the former one, or none.
+pub(super) fn put_copy(metadata: &mut Map<String, Value>, copy: Option<&SealedCopy>) {
+    if let Some(Value::Object(section)) = metadata.get_mut("elastauth") {
+        section.insert(SECRET.to_owned(), copy.map_or_else(String::new, SealedCopy::to_text).into());
     }
 }
 
@@ -163,7 +170,7 @@ mod tests {
         let owner = |subject: &str| Owner { issuer: "https://i".into(), subject: subject.into() };
         for (stamp, ours, others) in [(bound(Some("s")), true, false), (bound(None), true, true)] {
             let mut user = json!({ "enabled": true, "metadata": { "team": "x", "elastauth": { "secret": "AQID" } } });
-            assert!(stored(&user).ours(&user["roles"], None).copy.is_some());
+            assert!(stored(&user).secret.is_some());
             mark(user["metadata"].as_object_mut().unwrap(), Some(&stamp));
             assert_eq!(stored(&user).read(), Some(stamp));
             // the next owner must not get the password that the former one had, and an update merges

@@ -121,7 +121,12 @@ impl StoredStamp<'_> {
 
     /// What a user with these roles has, which [`StoredStamp::check`] called this owner's.
     pub(crate) fn ours(&self, roles: &Value, uuid: Option<&str>) -> Ours {
-        Ours { standing: self.standing(roles, uuid), copy: self.secret.and_then(SealedCopy::parse) }
+        Ours { standing: self.standing(roles, uuid), copy: self.copy() }
+    }
+
+    /// The sealed password of a user that elastauth manages.
+    pub(crate) fn copy(&self) -> Option<SealedCopy> {
+        self.secret.filter(|_| self.managed).and_then(SealedCopy::parse)
     }
 
     /// The elastauth with another store than ours that last wrote the user, if one did.

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::outcome::WriteOutcome;
 use super::{OpenSearch, stamp};
-use crate::credentials::{RequestContext, WriteError};
+use crate::credentials::{Password, RequestContext, SealedCopy, WriteError};
 use crate::identity::Username;
-use crate::native_user::dry_run;
+use crate::native_user::{PasswordField, dry_run};
 use crate::roles::Roles;
 use crate::users::{Account, Directory, DirectoryError, Stamp};
 
@@ -24,6 +24,8 @@ const ADMINISTRATORS: [&str; 3] = ["admin", "all_access", "security_rest_api_ful
 enum Change<'a> {
     Delete,
     Mark(Option<&'a Stamp>),
+    /// A password, which is hashed already unless OpenSearch does that, and the copy that is kept with the user.
+    Renew(&'a PasswordField, Option<&'a SealedCopy>),
 }
 
 impl OpenSearch {
@@ -42,6 +44,7 @@ impl OpenSearch {
             // the Go service did not support OpenSearch
             of_go_service: false,
             stamp,
+            copy: stamp::stored(user).copy(),
         }
     }
 
@@ -81,16 +84,33 @@ impl OpenSearch {
         match change {
             Change::Delete => Ok(api.change(Method::DELETE, Some(name), None, left()).await),
             Change::Mark(stamp) => {
-                let user =
-                    self.one(name).await?.ok_or_else(|| DirectoryError("the user was deleted meanwhile".into()))?;
-                let mut attributes: Map<String, Value> = user["attributes"].as_object().cloned().unwrap_or_default();
+                let mut attributes = self.attributes(name).await?;
                 stamp::mark(&mut attributes, *stamp);
-                let at = format!("/{name}/attributes");
-                let body = json!([{ "op": "replace", "path": at, "value": attributes }]);
+                let body = json!([replacement(name, "attributes", attributes.into())]);
+                Ok(api.change(Method::PATCH, None, Some(&body), left()).await)
+            }
+            Change::Renew(password, copy) => {
+                let mut attributes = self.attributes(name).await?;
+                stamp::put_copy(&mut attributes, *copy);
+                let mut fields = Value::Object(Map::new());
+                password.put_into(&mut fields, "hash");
+                let fields = fields.as_object().cloned().unwrap_or_default();
+                let fields = fields.into_iter().chain([("attributes".to_owned(), attributes.into())]);
+                let body = fields.map(|(field, value)| replacement(name, &field, value)).collect();
                 Ok(api.change(Method::PATCH, None, Some(&body), left()).await)
             }
         }
     }
+
+    async fn attributes(&self, name: &Username) -> Result<Map<String, Value>, DirectoryError> {
+        let user = self.one(name).await?.ok_or_else(|| DirectoryError("the user was deleted meanwhile".into()))?;
+        Ok(user["attributes"].as_object().cloned().unwrap_or_default())
+    }
+}
+
+/// An operation of a JSON Patch (RFC 6902): `add` also replaces what is there.
+fn replacement(name: &Username, field: &str, value: Value) -> Value {
+    json!({ "op": "add", "path": format!("/{name}/{field}"), "value": value })
 }
 
 impl Directory for OpenSearch {
@@ -113,5 +133,18 @@ impl Directory for OpenSearch {
 
     async fn mark(&self, name: &Username, stamp: Option<&Stamp>) -> Result<(), DirectoryError> {
         self.change(name, &Change::Mark(stamp)).await
+    }
+
+    /// Waits for `opensearch_write_interval` first: after each write every node forgets all logins.
+    async fn renew(
+        &self,
+        name: &Username,
+        password: &Password,
+        copy: Option<&SealedCopy>,
+    ) -> Result<(), DirectoryError> {
+        tokio::time::sleep(self.settings.write_interval).await;
+        let field = self.passwords.field(Some(password)).await;
+        let field = field.map_err(|error| DirectoryError(error.to_string()))?;
+        self.change(name, &Change::Renew(&field, copy)).await
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::credentials::{Refused, UserSpec};
+use crate::credentials::{Refused, SealedCopy, UserSpec};
 use crate::identity::Owner;
 use crate::native_user::{Entries, MANAGER, RELEASED, SECRET, SECRET_SHOWN, StoredStamp, entries_of, entries_of_write};
 use crate::users::Stamp;
@@ -42,6 +42,14 @@ pub(super) fn mark(user: &mut Map<String, Value>, stamp: Option<&Stamp>) {
     user.insert(MANAGED_BY.to_owned(), manager.into());
     user.remove(&attribute(SECRET));
     user.extend(attributes(stamp.map(entries_of).unwrap_or_default()));
+}
+
+/// Puts this sealed password into a user's attributes in the place of the former one, or none.
+pub(super) fn put_copy(user: &mut Map<String, Value>, copy: Option<&SealedCopy>) {
+    match copy {
+        Some(copy) => user.insert(attribute(SECRET), copy.to_text().into()),
+        None => user.remove(&attribute(SECRET)),
+    };
 }
 
 /// Hides the sealed password in attributes that are shown to a person.
@@ -88,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::agreement::Standing;
-    use crate::credentials::{Day, RequestContext, SealedCopy};
+    use crate::credentials::{Day, RequestContext};
     use crate::digest::Digest;
     use crate::identity::Username;
     use crate::roles::{Roles, Version};
@@ -187,7 +195,7 @@ mod tests {
             let secret = || ("elastauth.io/secret".to_owned(), json!("AQID"));
             let mut user = json!({ "attributes": { "team": "x" } });
             user["attributes"].as_object_mut().unwrap().extend([secret()]);
-            assert!(stored(&user).ours(&user["backend_roles"], None).copy.is_some());
+            assert!(stored(&user).secret.is_some());
             mark(user["attributes"].as_object_mut().unwrap(), Some(&stamp));
             assert_eq!(stored(&user).read(), Some(stamp.clone()));
             // the next owner must not get the password that the former one had

@@ -1,5 +1,9 @@
 //! Does an action with users: reads each straight before it, and removes the cached record after it.
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::stream::{self, StreamExt as _};
 
 use super::outcome::{Outcome, Progress, UserResult};
@@ -10,28 +14,44 @@ use crate::identity::Username;
 
 /// How many users are changed at the same time: as many as a process writes by default when it serves.
 const CONCURRENT: usize = 4;
+/// The same for new passwords, of which the cluster hashes each: replicas that serve write meanwhile.
+const ROTATED_AT_ONCE: usize = 1;
 /// How often an action, or the removal of a record, is tried against an elastauth that writes at the same time.
 const TRIES: usize = 3;
 
-/// Does the action with these accounts.
+/// Does the action with these accounts, until `stop` resolves: what is begun then is ended, and nothing more is begun.
 pub(super) async fn act<D: Directory, S: Store>(
     directory: &D,
     store: Option<&S>,
     task: &Task,
     accounts: &[&Account],
     progress: &dyn Progress,
+    stop: impl Future<Output = ()>,
 ) -> Vec<UserResult> {
+    let stopped = AtomicBool::new(false);
     let acts = accounts.iter().map(|account| async {
-        UserResult { user: account.name.clone(), outcome: act_on(directory, store, task, account).await }
+        let outcome = if stopped.load(Ordering::Relaxed) {
+            Outcome::Failed("not done: the run was interrupted".into())
+        } else {
+            act_on(directory, store, task, account).await
+        };
+        UserResult { user: account.name.clone(), outcome }
     });
-    let mut acts = stream::iter(acts).buffer_unordered(CONCURRENT);
+    let concurrent = if matches!(task.action, Action::Rotate(_)) { ROTATED_AT_ONCE } else { CONCURRENT };
+    let mut acts = pin!(stream::iter(acts).buffer_unordered(concurrent));
+    let mut stop = pin!(stop);
     let mut results = Vec::with_capacity(accounts.len());
     progress.at(0, accounts.len());
-    while let Some(result) = acts.next().await {
-        results.push(result);
-        progress.at(results.len(), accounts.len());
+    loop {
+        tokio::select! {
+            () = &mut stop, if !stopped.load(Ordering::Relaxed) => stopped.store(true, Ordering::Relaxed),
+            result = acts.next() => {
+                let Some(result) = result else { return results };
+                results.push(result);
+                progress.at(results.len(), accounts.len());
+            }
+        }
     }
-    results
 }
 
 async fn act_on<D: Directory, S: Store>(directory: &D, store: Option<&S>, task: &Task, account: &Account) -> Outcome {
@@ -55,15 +75,30 @@ async fn act_on<D: Directory, S: Store>(directory: &D, store: Option<&S>, task: 
             }
             Err(Skipped::Refused(why)) => return Outcome::Refused(why),
         };
-        if let Err(error) = perform(directory, &task.action, &name, stamp.as_ref()).await {
+        let (key, rotates) = (CacheKey::of(&name), matches!(task.action, Action::Rotate(_)));
+        // a record that stays would hand out the former password, and a replica would write that once more
+        if rotates
+            && let Some(store) = store
+            && let Err(error) = store.get(&key).await
+        {
+            return Outcome::Failed(format!("not done: {error}"));
+        }
+        let performed = perform(directory, &task.action, &name, stamp.as_ref()).await;
+        if let (Err(error), false) = (&performed, rotates) {
             return Outcome::Failed(error.to_string());
         }
         // adopted users have no record of ours, and the Go service may still be using its own
         if !matches!(task.action, Action::Adopt { .. })
             && let Some(store) = store
-            && let Err(error) = forget(store, &CacheKey::of(&name)).await
+            && let Err(error) = forget(store, &key).await
         {
             return Outcome::Failed(format!("done, but the cached record may still be there: {error}"));
+        }
+        if let Err(error) = performed {
+            return Outcome::Failed(error.to_string());
+        }
+        if matches!(&task.action, Action::Rotate(rotation) if !rotation.leaves_copies()) {
+            return Outcome::Done;
         }
     }
     Outcome::Failed("another process writes this user again and again".into())
@@ -78,6 +113,10 @@ async fn perform<D: Directory>(
     match action {
         Action::Disable => directory.disable(name).await,
         Action::Delete => directory.delete(name).await,
+        Action::Rotate(rotation) => {
+            let (password, copy) = rotation.make(name).map_err(DirectoryError)?;
+            directory.renew(name, &password, copy.as_ref()).await
+        }
         Action::Release | Action::Adopt { .. } | Action::Rebind { .. } => directory.mark(name, stamp).await,
     }
 }

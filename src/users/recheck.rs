@@ -6,7 +6,7 @@
 //! been applied.
 
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ pub(super) async fn recheck<D: Directory, S: Store>(
             return;
         }
         progress.undone(watched.len());
-        let mut again = act(directory, store, task, &watched, progress).await;
+        let mut again = act(directory, store, task, &watched, progress, pending()).await;
         for result in again.iter_mut().filter(|result| check == CHECKS && result.outcome == Outcome::Done) {
             result.outcome = Outcome::Failed(
                 "done, and undone again and again: something goes on writing this user. If it is elastauth on behalf of the \

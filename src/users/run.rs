@@ -1,6 +1,7 @@
 //! Runs a task of an administrator: selects users, does the action with them, and checks them again after the settling time.
 
-use std::future::Future;
+use std::future::{Future, pending};
+use std::pin::pin;
 
 use super::act::act;
 use super::outcome::{Outcome, Progress, UserResult};
@@ -44,9 +45,25 @@ pub async fn run<D: Directory, S: Store>(
         None => results
             .extend(planned.iter().map(|account| UserResult { user: account.name.clone(), outcome: Outcome::Planned })),
         Some(settling) => {
-            results.extend(act(directory, store, task, &planned, progress).await);
+            let (time, mut interrupted) = (settling.time, pin!(settling.interrupted));
+            let mut stopped = false;
+            if matches!(task.action, Action::Rotate(_)) {
+                let stop = async {
+                    interrupted.as_mut().await;
+                    stopped = true;
+                };
+                results.extend(act(directory, store, task, &planned, progress, stop).await);
+            } else {
+                results.extend(act(directory, store, task, &planned, progress, pending()).await);
+            }
             // no replica writes a user that is not elastauth's yet
             if !matches!(task.action, Action::Adopt { .. }) {
+                let interrupted = async {
+                    if !stopped {
+                        interrupted.await;
+                    }
+                };
+                let settling = SettlingWait { time, interrupted };
                 recheck::recheck(directory, store, task, settling, (&planned, &mut results), progress).await;
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::rotation::Rotation;
 use super::{Account, Pattern, Stamp};
 use crate::credentials::Day;
 use crate::identity::Username;
@@ -39,6 +40,8 @@ pub enum Action {
         /// The subject of each user.
         subjects: SubjectSource,
     },
+    /// Gives the user a new password: the former one is refused from then on.
+    Rotate(Rotation),
     /// Exchanges the owner of a user, as after a change of the identity provider.
     Rebind {
         /// The issuer that the users belong to from now on; none for no change.
@@ -109,9 +112,7 @@ impl Task {
         if account.reserved {
             return refused("built in, or the account of elastauth itself");
         }
-        if let Err(error) = Username::parse(&account.name) {
-            return Err(Skipped::Refused(error.to_string()));
-        }
+        let name = Username::parse(&account.name).map_err(|error| Skipped::Refused(error.to_string()))?;
         let foreign = account.stamp.as_ref().filter(|stamp| stamp.cluster != self.cluster);
         if let Some(stamp) = foreign {
             return Err(Skipped::Refused(format!("belongs to the elastauth of cluster {}", stamp.cluster)));
@@ -128,7 +129,10 @@ impl Task {
             }
             (_, None) => refused("not made by elastauth"),
             (Action::Disable, Some(_)) if !account.enabled => Err(Skipped::Already("disabled already")),
-            (Action::Disable | Action::Delete | Action::Release, Some(_)) => Ok(None),
+            (Action::Rotate(rotation), Some(_)) if rotation.has_newer(&name, account.copy.as_ref()) => {
+                Err(Skipped::Already("has a newer password"))
+            }
+            (Action::Rotate(_) | Action::Disable | Action::Delete | Action::Release, Some(_)) => Ok(None),
             (Action::Rebind { issuer, subjects }, Some(before)) => {
                 let subject = subjects.of(&account.name, before.subject.as_ref())?;
                 let issuer = issuer.clone().unwrap_or_else(|| before.issuer.clone());
@@ -146,6 +150,12 @@ impl Task {
 impl Task {
     /// Whether the action is undone: `before` is the account before it, and `now` some time after it.
     pub(super) fn is_undone(&self, before: &Account, now: &Account) -> bool {
+        if let Action::Rotate(rotation) = &self.action
+            && !rotation.leaves_copies()
+        {
+            // nothing in the user tells the one password from the other
+            return false;
+        }
         let first = matches!(self.action, Action::Rebind { subjects: SubjectSource::First, .. });
         let owner =
             |account: &Account| account.stamp.as_ref().map(|stamp| (stamp.issuer.clone(), stamp.subject.clone()));

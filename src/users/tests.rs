@@ -6,7 +6,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::credentials::{CacheKey, Store as _};
+use crate::credentials::seal::{self, Key, Seal};
+use crate::credentials::{CacheKey, DurableCopy, Store as _};
 use crate::memory::{self, MemoryStore};
 
 fn day(text: &str) -> Day {
@@ -27,7 +28,7 @@ fn stamp(cluster: &str, subject: &str, last_seen: &str) -> Stamp {
 
 fn account(name: &str, stamp: Option<Stamp>) -> Account {
     let roles = Roles::new(["r"]);
-    Account { name: name.into(), enabled: true, reserved: false, roles, of_go_service: false, stamp }
+    Account { name: name.into(), enabled: true, reserved: false, roles, of_go_service: false, stamp, copy: None }
 }
 
 /// A directory in memory.
@@ -36,13 +37,17 @@ struct Book {
     accounts: Mutex<Vec<Account>>,
     /// How often a disabled user is enabled again, by an elastauth that writes at the same time.
     enables: Mutex<usize>,
+    /// The passwords that users were given, in their order.
+    renewed: Mutex<Vec<(String, Password)>>,
+    /// How many of them are acknowledged.
+    renewals: Mutex<usize>,
     /// How often the list of users is still answered; none for always.
     lists: Mutex<Option<usize>>,
 }
 
 impl Book {
     fn of(accounts: &[Account]) -> Self {
-        Self { accounts: Mutex::new(accounts.to_vec()), ..Self::default() }
+        Self { accounts: Mutex::new(accounts.to_vec()), renewals: Mutex::new(usize::MAX), ..Self::default() }
     }
 
     /// Applies a write of this account after the time, as if it had been sent before the action.
@@ -97,7 +102,23 @@ impl Directory for Book {
         self.change(name, |account| account.stamp = stamp.cloned());
         Ok(())
     }
+
+    async fn renew(
+        &self,
+        name: &Username,
+        password: &Password,
+        copy: Option<&SealedCopy>,
+    ) -> Result<(), DirectoryError> {
+        tokio::time::sleep(RENEWAL).await;
+        self.renewed.lock().push((name.to_string(), password.clone()));
+        self.change(name, |account| account.copy = copy.cloned());
+        let fails = self.renewed.lock().len() > *self.renewals.lock();
+        if fails { Err(DirectoryError("no answer".into())) } else { Ok(()) }
+    }
 }
+
+/// How long a password takes to be written.
+const RENEWAL: Duration = Duration::from_secs(1);
 
 struct Silent;
 
@@ -346,4 +367,118 @@ fn a_file_of_subjects_is_read_line_by_line_and_a_broken_one_not_at_all() {
     for (text, why) in [("ann", "line 1"), ("ann,", "line 1"), ("ann,1\nann,2", "twice"), (",x", "line 1")] {
         assert!(subjects(text).unwrap_err().contains(why), "{text}");
     }
+}
+
+const BEFORE: Millis = 1_700_000_000_000;
+
+fn rotation(key: Key) -> Rotation {
+    let seal = Seal::new(&seal::Settings { key, previous: Vec::new(), cluster: "c".into() }).unwrap();
+    Rotation { seal: Arc::new(seal), generated_before: BEFORE }
+}
+
+fn given(key: u8) -> Key {
+    Key::Given(Box::new([key; 32]).into())
+}
+
+/// A user with a copy of a password that was made at this time.
+fn holder(rotation: &Rotation, name: &str, born: Millis) -> Account {
+    let copy = DurableCopy { password: Password::generate().unwrap(), born };
+    let copy = rotation.seal.seal_copy(&Username::parse(name).unwrap(), &copy).unwrap();
+    Account { copy, ..account(name, Some(stamp("c", "s", "2026-11-01"))) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_gives_new_passwords_to_those_whose_copy_shows_no_newer_one() {
+    let rotation = rotation(given(1));
+    let mut locked = holder(&rotation, "locked", 7);
+    locked.enabled = false;
+    let book = Book::of(&[
+        holder(&rotation, "old", BEFORE - 1),
+        holder(&rotation, "new", BEFORE),
+        holder(&super::tests::rotation(given(2)), "other-key", BEFORE + 1),
+        Account { copy: holder(&rotation, "new", BEFORE).copy, ..holder(&rotation, "moved", BEFORE) },
+        account("bare", Some(stamp("c", "s", "2026-11-01"))),
+        locked,
+        account("person", None),
+        account("foreign", Some(stamp("d", "s", "2026-11-01"))),
+    ]);
+    let all = Selection { matching: Some(Pattern::new("*")), ..Selection::default() };
+    let task = Task { selection: all, ..task(Action::Rotate(rotation.clone()), &[]) };
+    let planned = run(&book, None::<&MemoryStore>, &task, ONLY_SAY, &Silent).await.unwrap();
+    assert_eq!(planned.iter().filter(|line| line.outcome == Outcome::Planned).count(), 5);
+    assert!(book.renewed.lock().is_empty(), "a dry run changes nothing");
+
+    let lines = act(&book, &task).await;
+    let expected = ["bare", "locked", "moved", "new", "old", "other-key"].map(|user| {
+        let outcome = if user == "new" { Outcome::Unchanged("has a newer password") } else { Outcome::Done };
+        (user.to_owned(), outcome)
+    });
+    assert_eq!(lines, expected);
+    for (user, password) in &*book.renewed.lock() {
+        let copy = book.get(user).unwrap().copy.unwrap();
+        let copy = rotation.seal.open_copy(&Username::parse(user).unwrap(), &copy).unwrap();
+        assert_eq!(copy.password, *password, "{user}");
+        assert!(copy.born >= BEFORE, "{user}");
+    }
+    assert!(!book.get("locked").unwrap().enabled, "a user that an administrator disabled stays disabled");
+
+    let again = act(&book, &task).await;
+    assert!(again.iter().all(|(_, outcome)| matches!(outcome, Outcome::Unchanged(_))), "{again:?}");
+    assert_eq!(book.renewed.lock().len(), 5, "a second run with the same time has nothing to do");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_copies_are_kept_each_run_replaces_each_password_once() {
+    let key = Key::Derived { secret: "of the administrator".to_owned().into(), guessable: true };
+    let rotation = rotation(key);
+    let book = Book::of(&[account("ann", Some(stamp("c", "s", "2026-11-01")))]);
+    for passwords in [1, 2] {
+        let lines = act(&book, &task(Action::Rotate(rotation.clone()), &["ann"])).await;
+        assert_eq!(lines, [("ann".to_owned(), Outcome::Done)]);
+        assert_eq!(book.renewed.lock().len(), passwords);
+    }
+    assert_eq!(book.get("ann").unwrap().copy, None);
+}
+
+/// It would hand out the former password, and a replica would write that once more.
+#[tokio::test(start_paused = true)]
+async fn a_rotation_removes_the_record_also_when_it_is_not_known_whether_the_password_was_written() {
+    let key = CacheKey::of(&Username::parse("ann").unwrap());
+    for (renewals, done) in [(usize::MAX, true), (0, false)] {
+        let store = MemoryStore::new(memory::Settings { max_entries: 10 });
+        store.put_if_absent(&key, b"sealed", Duration::from_secs(60)).await.unwrap();
+        let rotation = rotation(given(1));
+        let book = Book::of(&[holder(&rotation, "ann", 7)]);
+        *book.renewals.lock() = renewals;
+        let task = task(Action::Rotate(rotation), &["ann"]);
+        let lines = run(&book, Some(&store), &task, Some(patiently()), &Silent).await.unwrap();
+        assert_eq!(lines[0].outcome == Outcome::Done, done, "{lines:?}");
+        assert_eq!(store.get(&key).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_write_of_the_former_password_is_found_and_rotated_again() {
+    let rotation = rotation(given(1));
+    let before = holder(&rotation, "ann", 7);
+    let book = Arc::new(Book::of(std::slice::from_ref(&before)));
+    book.lands(before, Duration::from_secs(60));
+    assert_eq!(act(&book, &task(Action::Rotate(rotation), &["ann"])).await, [("ann".to_owned(), Outcome::Done)]);
+    assert_eq!(book.renewed.lock().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_rotation_ends_with_the_user_at_hand_and_the_next_run_goes_on() {
+    let rotation = rotation(given(1));
+    let book = Book::of(&["a", "b", "c", "d"].map(|name| holder(&rotation, name, 7)));
+    let task = task(Action::Rotate(rotation), &["a", "b", "c", "d"]);
+    let settling = SettlingWait { time: SETTLING, interrupted: tokio::time::sleep(RENEWAL * 3 / 2) };
+    let lines = run(&book, None::<&MemoryStore>, &task, Some(settling), &Silent).await.unwrap();
+    let renewed = || book.renewed.lock().iter().map(|(user, _)| user.clone()).collect::<Vec<_>>();
+    assert_eq!(renewed(), ["a", "b"], "one after the other");
+    let said = |at: usize, part: &str| matches!(&lines[at].outcome, Outcome::Failed(why) if why.contains(part));
+    assert!(said(0, "not looked at again") && said(1, "not looked at again"), "{lines:?}");
+    assert!(said(2, "the run was interrupted") && said(3, "the run was interrupted"), "{lines:?}");
+    act(&book, &task).await;
+    assert_eq!(renewed(), ["a", "b", "c", "d"], "nobody twice");
 }

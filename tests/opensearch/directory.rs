@@ -1,6 +1,7 @@
 //! What `elastauth users` does to users of OpenSearch.
 
-use elastauth::credentials::{Day, Existing, Ours, Password, Provisioner as _};
+use elastauth::credentials::{Day, Existing, Ours, Password, Provisioner as _, SealedCopy, UserSpec};
+use elastauth::opensearch::{Hashing, OpenSearch};
 use elastauth::users::{Directory as _, Stamp};
 use reqwest::Method;
 use serde_json::json;
@@ -58,4 +59,30 @@ async fn a_user_is_handed_over_and_given_up_with_its_password_and_attributes() {
     let user = node.user("adopted").await;
     assert_eq!((&user["attributes"]["team"], &user["backend_roles"]), (&json!("x"), &json!(["by-hand"])));
     assert!(node.accepts("adopted", "made-by-Hand-1234567").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_user_has_the_new_password_and_its_copy_and_nothing_else_changes() {
+    let Some(node) = server::node().await else { return };
+    let (opensearch, former) = (node.provisioner(), Password::generate().unwrap());
+    let copy = |byte| SealedCopy::new(vec![byte; 120]);
+    opensearch.write(&UserSpec { copy: copy(1), ..spec("renewed", &["one"]) }, Some(&former)).await.unwrap();
+    let before = node.user("renewed").await;
+    let mut settings = node.settings();
+    settings.hashing = Hashing::There;
+    let hashed_there = OpenSearch::new(settings).unwrap();
+    for (opensearch, copy) in [(&opensearch, copy(2)), (&hashed_there, None)] {
+        let password = Password::generate().unwrap();
+        opensearch.renew(&name("renewed"), &password, copy.as_ref()).await.unwrap();
+        assert!(node.accepts("renewed", password.expose()).await);
+        assert!(!node.accepts("renewed", former.expose()).await, "the former password is dead");
+        let mut after = node.user("renewed").await;
+        let secret = after["attributes"].as_object_mut().unwrap().remove("elastauth.io/secret");
+        assert_eq!(secret, copy.map(|copy| copy.to_text().into()));
+        let mut before = before.clone();
+        before["attributes"].as_object_mut().unwrap().remove("elastauth.io/secret");
+        assert_eq!(after, before);
+    }
+    opensearch.renew(&name("renewed-nobody"), &former, None).await.unwrap_err();
+    assert!(node.user("renewed-nobody").await.is_null());
 }

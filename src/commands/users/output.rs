@@ -17,7 +17,10 @@ pub enum Format {
     Json,
 }
 
-/// How far a long run is: a bar on standard error where that is a terminal, and lines about what happens.
+/// After how many users a line says how far a run is, where there is no terminal for a bar.
+const EACH: usize = 100;
+
+/// How far a long run is: a bar on standard error where that is a terminal, else a line now and then, and lines about what happens.
 pub struct ProgressLine(ProgressBar);
 
 impl ProgressLine {
@@ -41,6 +44,9 @@ impl Progress for ProgressLine {
     fn at(&self, done: usize, all: usize) {
         self.0.set_length(u64::try_from(all).unwrap_or(u64::MAX));
         self.0.set_position(u64::try_from(done).unwrap_or(u64::MAX));
+        if self.0.is_hidden() && done > 0 && done < all && done % EACH == 0 {
+            remark!("{done} of {}", counted(all));
+        }
     }
 
     fn waits(&self, time: Duration, users: usize) {
