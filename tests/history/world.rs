@@ -219,12 +219,16 @@ impl Servers {
                 "elasticsearch:\n",
                 &format!("elasticsearch:\n  write_timeout: {}ms\n{confirm}", WRITE_TIMEOUT.as_millis()),
             );
-        let env = env.to_vec();
+        let (env, skewed_by) = (env.to_vec(), env);
         let start = move || {
             let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
             Elastauth::start_under(elastauth!(), &yaml, &env)
         };
         let process = tokio::task::spawn_blocking(start).await.unwrap();
+        if !skewed_by.is_empty() {
+            let loaded = std::fs::read_to_string(format!("/proc/{}/maps", process.process.id())).unwrap();
+            assert!(loaded.contains("libfaketime"), "the clock of {name} is right");
+        }
         let checker = Checker::connect(&process.grpc).await;
         Replica { name, checker, process: Some(process) }
     }

@@ -16,7 +16,7 @@ use crate::credentials::{CacheKey, Provisioner, Store};
 impl<S: Store, P: Provisioner> Broker<S, P> {
     /// Lets the next request of this user, at any replica, start the confirmation of the record, if it was confirmed before: one
     /// that was only just written is tried at the end of its settling time anyway, when no late write can undo a repair. Happens at
-    /// most once in [`BETWEEN_HINTS`] for a user, and in the background: it waits for nothing, and a failure leaves the record as it
+    /// most once in [`BETWEEN_HINTS`] for a user in this process, and in the background: it waits for nothing, and a failure leaves the record as it
     /// is. Must be called within a runtime.
     pub(crate) fn hint(&self, key: &CacheKey) {
         if !self.shared.limits.hinted.begin(key, BETWEEN_HINTS) {
