@@ -42,7 +42,7 @@ use limits::{HELD_UP_JUST_NOW, MaintenanceLimits};
 use refusals::Refusals;
 use run::{AgreementRun, Purpose};
 use running::Running;
-use shared::{Peek, Shared};
+use shared::{Peek, Shared, until_rotation};
 
 /// Gives each caller the one credential that all replicas agree on.
 pub struct Broker<S, P> {
@@ -251,7 +251,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
         let record = &current.written.record;
         let credential = Credential::new(caller.identity().username.clone(), &record.password);
         let tracked_since = shared.near_cache.invalidations().tracked_since();
-        let rotation = shared.until_rotation(record.born);
+        let rotation = until_rotation(record.born);
         let schedule = MaintenanceSchedule::of(&current, &shared.settings, tracked_since, &shared.seal, rotation);
         let current = current.sharing(entitlement);
         let cached = shared.near_cache.insert(key, read_version, current, credential, schedule);

@@ -141,8 +141,16 @@ impl Own<'_> {
             return Some(format!("{it} was handed out while Elasticsearch had {that} and nothing was written"));
         }
         let last_roles = &there.clone().next()?.roles;
-        let fit = self.user.tokens[request.token..].iter().any(|token| *last_roles == token.roles);
-        (!fit).then(|| format!("let through with the roles {}, older than the token's", last_roles.join(",")))
+        let fit = self.may_have(request, last_roles);
+        (!fit).then(|| format!("let through with the roles {}, which are not the token's", last_roles.join(",")))
+    }
+
+    /// Whether the request may be let through while the user has these roles: those of its own token or of a newer one, or former
+    /// ones that are no more than its own, while its own are not written yet.
+    fn may_have(&self, request: &Requested, roles: &[String]) -> bool {
+        let tokens = &self.user.tokens[request.token..];
+        let former = || roles.iter().all(|role| tokens[0].roles.contains(&role.as_str()));
+        tokens.iter().any(|token| roles == token.roles) || former()
     }
 
     /// Whether what is wrong (at a moment, or in the end) is the known effect of a PUT that overtook the agreement: its record
@@ -280,14 +288,20 @@ impl Own<'_> {
         }
     }
 
-    /// No early use: the password and the roles that are handed out were acknowledged by Elasticsearch before.
+    /// No early use: the password and the roles that are handed out were acknowledged by Elasticsearch before. After a loss of the
+    /// record a login acknowledges them too.
     fn early(&self, request: &Requested, password: &str) -> Option<String> {
-        let acknowledged = || self.puts.iter().filter(|put| put.acknowledged().is_some_and(|at| at <= request.end));
+        let tried = |put: &Put| {
+            let lost = self.losses.iter().any(|at| *at + DIGESTION > put.received && *at < request.end);
+            put.applied.filter(|_| lost)
+        };
+        let known = |put: &Put| put.acknowledged().or_else(|| tried(put)).is_some_and(|at| at <= request.end);
+        let acknowledged = || self.puts.iter().filter(|put| known(put));
         if !acknowledged().any(|put| put.password.as_deref() == Some(password)) {
             return Some(format!("{} was handed out before a PUT of it was acknowledged", short(password)));
         }
-        // the token's own roles, or those of a newer one
-        let fit = |put: &&Put| self.user.tokens[request.token..].iter().any(|token| put.roles == token.roles);
-        (!acknowledged().any(fit)).then(|| "a request was let through before its roles were acknowledged".to_owned())
+        let fit = |put: &&Put| self.may_have(request, &put.roles);
+        (!acknowledged().any(|put| fit(&put)))
+            .then(|| "a request was let through before its roles were acknowledged".to_owned())
     }
 }

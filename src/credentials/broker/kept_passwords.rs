@@ -54,7 +54,7 @@ mod tests {
         let kept = KeptPasswords::default();
         assert!(!kept.are_found());
         kept.found();
-        tokio::time::advance(JUST_NOW - Duration::from_millis(1)).await;
+        tokio::time::advance(JUST_NOW.saturating_sub(Duration::from_millis(1))).await;
         assert!(kept.are_found());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!kept.are_found());

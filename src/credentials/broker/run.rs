@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::Error;
-use super::shared::{Peek, Shared};
+use super::shared::{Peek, Shared, until_rotation};
 use crate::clock::now_millis;
 use crate::credentials::admission::Permit;
 use crate::credentials::agreement::{
@@ -301,7 +301,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
             Existing::Absent => Inspected::Absent,
             Existing::Ours(Ours { standing, copy }) => {
                 let opened = copy.and_then(|copy| self.shared.seal.open_copy(&self.identity.username, &copy).ok());
-                let kept = opened.filter(|kept| !self.shared.until_rotation(kept.born).is_zero());
+                let kept = opened.filter(|kept| !until_rotation(kept.born).is_zero());
                 Inspected::Ours { standing, kept }
             }
         }

@@ -25,8 +25,8 @@ use crate::spans;
 
 /// No password is used for longer than this, however often its record is.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long before [`MAX_AGE`] a record in use gets a new password, so that no request has to wait for one.
-pub(super) const ROTATED_AHEAD: Duration = Duration::from_secs(24 * 3600);
+/// The age at which the password of a record in use is replaced: a day before [`MAX_AGE`], so that no request has to wait for it.
+pub(super) const ROTATED_AT: Duration = Duration::from_secs(29 * 24 * 3600);
 
 /// What all runs of this process share.
 pub(super) struct Shared<S, P> {
@@ -142,11 +142,11 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
         let left = until(current.written.record.born, MAX_AGE);
         Some(self.ready_life(current.written.record.born).min(left)).filter(|life| *life > current.life_left())
     }
+}
 
-    /// The time until a record's password is to be replaced by a new one.
-    pub(super) fn until_rotation(&self, born: Millis) -> Duration {
-        until(born, MAX_AGE - ROTATED_AHEAD)
-    }
+/// The time until a record's password is to be replaced by a new one.
+pub(super) fn until_rotation(born: Millis) -> Duration {
+    until(born, ROTATED_AT)
 }
 
 /// The time until something that began at `born`, by the clock of some replica, has this age.

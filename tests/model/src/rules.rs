@@ -76,7 +76,12 @@ fn noticed(_: &Setup, world: &World) -> bool {
     let ready = world.stored.filter(|record| record.is_ready());
     // a record that was found mismatched is repaired later
     let known = world.mismatched.is_some() || world.confirming.is_some();
-    !world.quiet() || world.doubt || world.later || world.unnoticed || known || ready.is_none_or(|record| world.has(record))
+    !world.quiet()
+        || world.doubt
+        || world.later
+        || world.unnoticed
+        || known
+        || ready.is_none_or(|record| world.has(record))
 }
 
 /// Whether some path serves a user of whom Elasticsearch accepts the password: a caller with all roles in force gets it.

@@ -88,7 +88,7 @@ async fn a_store_that_lost_everything_makes_nobody_come_back_whose_password_elas
         ask_as(&replica, &name, "a").await.unwrap();
     }
     let writes = deployment.elastic.writes();
-    deployment.store.flush().await;
+    deployment.store.flush();
     // one of them shows the others what has happened
     ask_as(&replica, "user-0", "a").await.unwrap();
     let names: Vec<_> = all().collect();

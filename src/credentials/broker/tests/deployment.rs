@@ -216,7 +216,7 @@ impl SharedStore {
     }
 
     /// Loses everything, as after `FLUSHALL`.
-    pub(super) async fn flush(&self) {
+    pub(super) fn flush(&self) {
         self.0.memory.clear();
         for invalidations in &*self.0.sessions.lock() {
             invalidations.all_changed();
