@@ -41,6 +41,7 @@ async fn serves(cache: &str, delete: impl Fn(&str)) -> Vec<Elastauth> {
     }
     let token = issuer.token("ann", &["admins"]);
     let before = checkers[0].ask(&token).await;
+    elasticsearch.forget_copy("ann");
     delete("elastauth-YW5u");
     until("what was deleted is made anew", || async { checkers[0].ask(&token).await != before }).await;
     let now = checkers[0].ask(&token).await;

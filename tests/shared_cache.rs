@@ -120,6 +120,7 @@ async fn an_older_token_brings_no_roles_back_when_redis_has_lost_everything() {
         checker.ask(token).await;
     }
     let before = as_of(&elasticsearch);
+    elasticsearch.forget_copy("ann");
     redis.command(&["FLUSHALL"]);
     until("a new record", || async {
         checker.ask(&older).await;

@@ -189,6 +189,13 @@ impl Elasticsearch {
         self.shared.users.lock().unwrap().all.insert(name.to_owned(), user);
     }
 
+    /// Removes the sealed password from the user's metadata: what is lost from the cache then costs a new one.
+    pub fn forget_copy(&self, name: &str) {
+        let mut users = self.shared.users.lock().unwrap();
+        let user = users.all.get_mut(name).unwrap();
+        user.metadata["elastauth"].as_object_mut().unwrap().remove("secret").unwrap();
+    }
+
     /// Deletes a user directly, as an administrator would.
     pub fn delete(&self, name: &str) {
         self.shared.users.lock().unwrap().all.remove(name);
