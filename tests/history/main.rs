@@ -180,14 +180,22 @@ fn summary(world: &World, history: &History, verdict: &Verdict) -> String {
     let requests = |which: fn(&Outcome) -> bool| history.requests.iter().filter(|r| which(&r.outcome)).count();
     let (allowed, denied) = (requests(Outcome::is_allowed), requests(|outcome| matches!(outcome, Outcome::Denied(_))));
     let events = |which: fn(&record::What) -> bool| history.events.iter().filter(|event| which(&event.what)).count();
-    let troubles = events(|what| matches!(what, record::What::Trouble { .. }));
+    let troubles = events(|what| matches!(what, record::What::Trouble { what, .. } if *what != record::Trouble::Busy));
+    let late: Duration = history
+        .events
+        .iter()
+        .map(|event| match event.what {
+            record::What::Trouble { what: record::Trouble::Busy, until, .. } => until - event.at,
+            _ => Duration::ZERO,
+        })
+        .sum();
     let refused: Vec<_> = verdict.refused.iter().map(|(why, times)| format!("{times} {why}")).collect();
     let acknowledged = history.puts.iter().filter(|put| put.acknowledged().is_some()).count();
     let (most, bound) = verdict.busiest;
     format!(
         "{} users, {} requests ({allowed} allowed, {denied} denied); {} PUTs ({acknowledged} acknowledged; at most {most} \
          for one user, for whom {bound} are allowed; {} races of two passwords); {} kills, {} flushes, {} evictions and expiries, \
-         {} roll-backs, {troubles} troubles of one replica or of Redis; refused although they could be served: {}; \
+         {} roll-backs, {troubles} troubles of one replica or of Redis, {:.1} s too busy to judge refusals; refused although they could be served: {}; \
          to be confirmed: {}; {:.1} s",
         world.users.len(),
         history.requests.len(),
@@ -197,6 +205,7 @@ fn summary(world: &World, history: &History, verdict: &Verdict) -> String {
         events(|what| matches!(what, record::What::Flushed)),
         events(|what| matches!(what, record::What::Evicted(_) | record::What::Expired(_))),
         events(|what| matches!(what, record::What::RolledBack(_))),
+        late.as_secs_f32(),
         if refused.is_empty() { "none".to_owned() } else { refused.join(", ") },
         verdict.unconfirmed.len(),
         world.started.elapsed().as_secs_f32(),

@@ -100,6 +100,8 @@ pub enum Trouble {
     SlowToConnect,
     /// Some connections were closed, and no new one is refused.
     ConnectionsClosed,
+    /// This machine had too much to do: Redis answered the test itself late, and no time-out of a replica means anything.
+    Busy,
 }
 
 /// Something that happened, with its time.

@@ -243,7 +243,7 @@ impl Own<'_> {
         if !used.windows(2).all(gains) {
             return false;
         }
-        let away = [Trouble::RedisAway, Trouble::Frozen];
+        let away = [Trouble::RedisAway, Trouble::Frozen, Trouble::Busy];
         let since = before(request, RECOVERY);
         let reads = !self.history.trouble(&away, &request.replica, since, request.end);
         let runs = self.history.killed(&request.replica).is_none_or(|killed| killed > request.end)

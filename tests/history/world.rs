@@ -1,6 +1,9 @@
 //! Starts what a history needs: three replicas over one Redis and one stand-in for Elasticsearch, and users with tokens of
 //! different age.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,7 +19,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, 
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use prost::Message as _;
 
-use crate::record::{Event, Outcome, Requested, What};
+use crate::record::{Event, Outcome, Requested, Trouble, What};
 
 /// Short, so that lost PUTs end soon; a lease lasts two seconds longer.
 pub const WRITE_TIMEOUT: Duration = Duration::from_millis(300);
@@ -30,6 +33,10 @@ pub const SETTLING: Duration = Duration::from_millis(2500);
 pub const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
 /// The number of users, from the first on, that are asked for much more often than the others.
 pub const HOT: usize = 5;
+/// Between two looks at the machine.
+const PAUSE: Duration = Duration::from_millis(10);
+/// A machine on which an answer of Redis takes this long may well use up the 250 ms that a command has.
+const LATE: Duration = Duration::from_millis(60);
 /// How wrong the clock of one replica is, in seconds. It is within `oidc.leeway`.
 const SKEW: i32 = 20;
 
@@ -108,6 +115,7 @@ impl World {
         }
         let events = Arc::<Mutex<Vec<Event>>>::default();
         watch_evictions(&redis, &users, Arc::clone(&events));
+        watch_the_machine(&redis, Arc::clone(&events));
         let (started, requests) = (Instant::now(), Mutex::default());
         Some(Self { elasticsearch, redis, users, started, servers, places, requests, events })
     }
@@ -258,6 +266,26 @@ fn check(token: &str) -> Vec<u8> {
     let http = HttpRequest { headers, ..HttpRequest::default() };
     let request = Some(Request { time: None, http: Some(http) });
     CheckRequest { attributes: Some(AttributeContext { request, ..AttributeContext::default() }) }.encode_to_vec()
+}
+
+/// Records when this machine is so busy that Redis answers late although nothing is wrong with it. The thread ends with Redis.
+fn watch_the_machine(redis: &Redis, events: Arc<Mutex<Vec<Event>>>) {
+    let address = redis.address.clone();
+    std::thread::spawn(move || {
+        let (_never, pause) = mpsc::channel::<()>();
+        let mut at = Instant::now();
+        while let Ok(mut connection) = TcpStream::connect(&address) {
+            // an error without a password, or a closed connection, is an answer too
+            let _ = connection.write_all(b"PING\r\n").and_then(|()| connection.read(&mut [0; 64]));
+            let until = Instant::now();
+            if until - at > PAUSE + LATE {
+                let what = What::Trouble { what: Trouble::Busy, replica: None, until };
+                events.lock().unwrap().push(Event { at, what });
+            }
+            let _ = pause.recv_timeout(PAUSE);
+            at = until;
+        }
+    });
 }
 
 /// Records the evictions that Redis reports. The thread ends with Redis.
