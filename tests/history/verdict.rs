@@ -215,7 +215,16 @@ impl Own<'_> {
             self.requests.iter().filter(meanwhile).map(|request| request.token).collect::<BTreeSet<_>>().len()
         };
         let raises: usize = limits.windows(2).map(|ends| used(ends[0], ends[1])).sum();
-        let unheard = self.puts.iter().filter(|put| !self.heard(put)).count();
+        // where Redis did not answer that the record is ready, the lease expires as after a PUT without an answer
+        let troubles = [
+            Trouble::RedisAway,
+            Trouble::WritesRefused,
+            Trouble::SlowToConnect,
+            Trouble::ConnectionsClosed,
+            Trouble::Busy,
+        ];
+        let shaken = |put: &Put| self.history.trouble(&troubles, &put.sender, put.received, put.received + LEASE);
+        let unheard = self.puts.iter().filter(|put| !self.heard(put) || shaken(put)).count();
         let late = self.puts.iter().filter(|put| put.ending == Ending::Late).count();
         let came_back = self.history.roll_backs(self.n);
         let repairs = if confirmed { REPLICAS * (unheard + late + came_back) } else { late };
