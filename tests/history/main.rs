@@ -83,8 +83,8 @@ async fn run(seed: u64, late_writes_and_rollback: bool) {
     quiet(&world).await;
     let mut settled = last_word_and_login(&world, &mut random).await;
     let ends = Instant::now() + PATIENCE;
-    // confirmations run from time to time: until they have found everything, wrong answers are asked for again
-    while late_writes_and_rollback && !all_right(&world, &settled) && Instant::now() < ends {
+    // until confirmations have found everything, and roles that could not be written are written, wrong answers are asked for again
+    while !all_right(&world, &settled) && Instant::now() < ends {
         tokio::time::sleep(CONFIRM_INTERVAL / 4).await;
         settled = last_word_and_login(&world, &mut random).await;
     }

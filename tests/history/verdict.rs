@@ -94,6 +94,10 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
             }
             verdict.violations.extend(own.answer(request).map(|wrong| (n, wrong)));
             if let Some(meanwhile) = own.refused_without_need(request) {
+                let (at, replica) = (request.start - world.started, &request.replica);
+                verdict
+                    .violations
+                    .push((n, format!("could be served by {replica} at {at:?}, and was not, {meanwhile}")));
                 *verdict.refused.entry(meanwhile).or_default() += 1;
             }
         }
@@ -128,9 +132,8 @@ impl Own<'_> {
         if self.puts.iter().any(written) || self.losses.iter().any(|loss| near(*loss)) {
             return None;
         }
-        // whom the process knows is served while Redis does not answer, up to `cache.max_stale`; and a process that was frozen serves
-        // what it kept, until it has read what it missed
-        let away = [Trouble::RedisAway, Trouble::SlowToConnect, Trouble::Frozen];
+        // whom the process knows is served while Redis does not answer, up to `cache.max_stale`
+        let away = [Trouble::RedisAway, Trouble::SlowToConnect];
         if self.history.trouble(&away, &request.replica, before(request, RECOVERY), at) {
             return None;
         }
@@ -141,16 +144,8 @@ impl Own<'_> {
             return Some(format!("{it} was handed out while Elasticsearch had {that} and nothing was written"));
         }
         let last_roles = &there.clone().next()?.roles;
-        let fit = self.may_have(request, last_roles);
+        let fit = self.fits(request, last_roles);
         (!fit).then(|| format!("let through with the roles {}, which are not the token's", last_roles.join(",")))
-    }
-
-    /// Whether the request may be let through while the user has these roles: those of its own token or of a newer one, or former
-    /// ones that are no more than its own, while its own are not written yet.
-    fn may_have(&self, request: &Requested, roles: &[String]) -> bool {
-        let tokens = &self.user.tokens[request.token..];
-        let former = || roles.iter().all(|role| tokens[0].roles.contains(&role.as_str()));
-        tokens.iter().any(|token| roles == token.roles) || former()
     }
 
     /// Whether what is wrong (at a moment, or in the end) is the known effect of a PUT that overtook the agreement: its record
@@ -297,6 +292,13 @@ impl Own<'_> {
         }
     }
 
+    /// Whether a request may be let through with these roles: its token's own, those of a newer one, or fewer, while more cannot be
+    /// written.
+    fn fits(&self, request: &Requested, roles: &[String]) -> bool {
+        let [own, newer @ ..] = &self.user.tokens[request.token..] else { return false };
+        newer.iter().any(|token| *roles == token.roles) || roles.iter().all(|role| own.roles.contains(&role.as_str()))
+    }
+
     /// No early use: the password and the roles that are handed out were acknowledged by Elasticsearch before. After a loss of the
     /// record a login acknowledges them too.
     fn early(&self, request: &Requested, password: &str) -> Option<String> {
@@ -309,7 +311,7 @@ impl Own<'_> {
         if !acknowledged().any(|put| put.password.as_deref() == Some(password)) {
             return Some(format!("{} was handed out before a PUT of it was acknowledged", short(password)));
         }
-        let fit = |put: &&Put| self.may_have(request, &put.roles);
+        let fit = |put: &&Put| self.fits(request, &put.roles);
         (!acknowledged().any(|put| fit(&put)))
             .then(|| "a request was let through before its roles were acknowledged".to_owned())
     }
