@@ -69,7 +69,7 @@ pub(crate) fn after(setup: &Setup, world: &World, transition: Transition) -> Wor
             world.time_passes();
         }
         Transition::ExpireLease => world.lease_expired = true,
-        Transition::ExpireRecord => world.lose(),
+        Transition::ExpireRecord | Transition::LoseLater => world.lose(),
         Transition::Lose => {
             world.faults_left.losses -= 1;
             world.lasting = false;
@@ -79,7 +79,6 @@ pub(crate) fn after(setup: &Setup, world: &World, transition: Transition) -> Wor
             world.faults_left.later_formats -= 1;
             (world.later, world.lasting, world.lease_expired) = (true, false, false);
         }
-        Transition::LoseLater => world.lose(),
         Transition::Dump => world.dump = world.stored,
         Transition::Restore => {
             world.faults_left.restores -= 1;
