@@ -43,7 +43,9 @@ async fn a_replica_that_stood_still_hands_out_nothing_that_changed_meanwhile() {
     let since = Instant::now();
     // their reports come before those of the users: as in a crowd, reading them takes longer than a hit
     redis.command(&["EVAL", "for n = 1, ARGV[1] do redis.call('SET', 'elastauth-other' .. n, '') end", "0", "50000"]);
-    users.iter().for_each(|user| elasticsearch.forget_copy(user));
+    for user in &users {
+        elasticsearch.forget_copy(user);
+    }
     redis.command(&["FLUSHALL"]);
     for token in &tokens {
         at_other.ask(token).await;
