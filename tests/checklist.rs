@@ -13,7 +13,7 @@ struct Page {
 const PAGES: [Page; 3] = [
     Page { name: "checklist.md", text: include_str!("../docs/verification/checklist.md"), rows: 54 },
     Page { name: "identity.md", text: include_str!("../docs/verification/identity.md"), rows: 115 },
-    Page { name: "failures.md", text: include_str!("../docs/verification/failures.md"), rows: 33 },
+    Page { name: "failures.md", text: include_str!("../docs/verification/failures.md"), rows: 34 },
 ];
 
 /// Pages of facts. Their last column names the tests that would notice a change.

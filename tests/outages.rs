@@ -218,6 +218,21 @@ async fn a_cold_crowd_over_tls_with_the_authorities_of_the_system_is_served() {
     assert_eq!(not_served(&checker, &crowd).await, 0, "of {}", crowd.len());
 }
 
+/// The network forgets connections, as a firewall does with idle ones: nothing says so, and new ones work.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_dead_without_a_sign_of_it_refuse_nobody() {
+    let Some(bench) = Bench::start("cache:\n  max_stale: 1ms\n").await else { return };
+    let crowd = crowd(&bench, 60).await;
+    for (round, part) in crowd.chunks(20).enumerate() {
+        assert_eq!(not_served(&bench.first, &part[..10]).await, 0);
+        bench.to_redis.set(Mode::StallOpen);
+        assert_eq!(not_served(&bench.first, &part[10..]).await, 0, "of 10 in Redis");
+        assert!(bench.first.ask(&bench.token(&format!("new-{round}"))).await.password().is_some());
+        bench.to_redis.set(Mode::Pass);
+    }
+    assert_eq!(bench.told("The cache does not answer"), 0);
+}
+
 /// Redis holds writes back during `FAILOVER`, as it does here, and answers reads.
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_that_does_not_answer_writes_serves_whom_it_knows_at_once() {

@@ -1,11 +1,10 @@
 //! A circuit breaker for one server: once it has not answered, it is not asked for a while, instead of costing each request a
 //! time-out.
 //!
-//! It opens when there is no connection or no answer in time. An error that the server answers is an answer, and the error of that
-//! request alone. So is one silent connection while the server answers on others. Writes have a circuit of their own: a server may
-//! hold writes back and answer reads, as Redis does during `FAILOVER` and `CLIENT PAUSE … WRITE`.
-//!
-//! A server that does not answer is probed in the background. Writes that were not answered are tried again by a write that is due
+//! When there is no connection, or no answer in time, the server is probed in the background over a new connection, and the breaker
+//! opens if the probe is not answered soon. An error that the server answers is an answer, and the error of that request alone; and
+//! one silent connection is not the server. Writes have a circuit of their own: a server may hold writes back and answer reads, as
+//! Redis does during `FAILOVER` and `CLIENT PAUSE … WRITE`. Writes that were not answered are tried again by a write that is due
 //! anyway, one at a time.
 
 use std::future::Future;
@@ -63,6 +62,8 @@ pub(super) struct Before {
 pub(super) struct Breaker {
     /// The server, as log lines name it.
     name: String,
+    /// How long the first probe is waited for before the circuit opens.
+    patience: Duration,
     signs: Signs,
     state: Mutex<State>,
     /// Whether the circuit of the whole server is open.
@@ -76,6 +77,8 @@ struct State {
     /// The number of answers so far, and of those to writes.
     answers: u64,
     written: u64,
+    /// A failure that the next probe is to confirm: why, and how many signs of life there had been.
+    doubt: Option<(String, u64)>,
     /// Whether the server is being probed in the background.
     probed: bool,
 }
@@ -121,8 +124,9 @@ impl Circuit {
 }
 
 impl Breaker {
-    pub(super) fn new(name: String, signs: Signs) -> Self {
-        Self { name, signs, state: Mutex::default(), open: watch::Sender::new(false) }
+    /// `patience` is how long a probe is waited for before the server is not asked any more.
+    pub(super) fn new(name: String, patience: Duration, signs: Signs) -> Self {
+        Self { name, patience, signs, state: Mutex::default(), open: watch::Sender::new(false) }
     }
 
     /// Whether the server may be asked now; otherwise why not.
@@ -157,6 +161,7 @@ impl Breaker {
     pub(super) fn answered(&self, what: Use) {
         let mut state = self.state.lock();
         state.answers += 1;
+        state.doubt = None;
         let server = self.close_server(&mut state);
         let mut writes = false;
         if what == Use::Write {
@@ -172,19 +177,22 @@ impl Breaker {
         }
     }
 
-    /// Notes that no connection could be made. Returns whether the circuit is open now: not if the server has answered on another
+    /// Notes that no connection could be made. Returns whether the server is to be probed: not if it has answered on another
     /// connection since `before`.
     pub(super) fn no_connection(&self, before: Before, why: &str) -> bool {
         let mut state = self.state.lock();
-        if state.answers == before.answers {
-            state.server.fail(why, before.signs);
-            self.open.send_if_modified(|open| !std::mem::replace(open, true));
-            self.tell(&mut state);
+        if state.answers != before.answers {
+            return false;
         }
-        state.server.open.is_some()
+        if state.server.open.is_some() {
+            state.server.fail(why, before.signs);
+        } else {
+            state.doubt = Some((why.to_owned(), before.signs));
+        }
+        true
     }
 
-    /// Notes that a command was not answered in time. Returns whether the circuit of the server is open now.
+    /// Notes that a command was not answered in time. Returns whether the server is to be probed.
     pub(super) fn no_answer(&self, what: Use, before: Before, why: &str) -> bool {
         match what {
             Use::Read | Use::Soon => self.no_connection(before, why),
@@ -193,6 +201,16 @@ impl Breaker {
                 false
             }
         }
+    }
+
+    /// Opens the circuit when a probe was not answered either.
+    fn confirm(&self) {
+        let mut state = self.state.lock();
+        if let Some((why, signs)) = state.doubt.take() {
+            state.server.fail(&why, signs);
+            self.open.send_if_modified(|open| !std::mem::replace(open, true));
+        }
+        self.tell(&mut state);
     }
 
     fn fail_writes(&self, before: Before, why: &str) {
@@ -255,13 +273,21 @@ impl Breaker {
         tokio::spawn(async move {
             let mut back_off = BACK_OFF;
             while let Some(owner) = owner.upgrade() {
-                if probe(Arc::clone(&owner)).await {
-                    breaker(&owner).state.lock().probed = false;
-                    breaker(&owner).answered(Use::Read);
+                let breaker = breaker(&owner);
+                let mut probing = Box::pin(probe(Arc::clone(&owner)));
+                let answered = match timeout(breaker.patience, &mut probing).await {
+                    Ok(answered) => answered,
+                    Err(_) => {
+                        breaker.confirm();
+                        probing.await
+                    }
+                };
+                if answered {
+                    breaker.state.lock().probed = false;
+                    breaker.answered(Use::Read);
                     return;
                 }
-                let breaker = breaker(&owner);
-                breaker.tell(&mut breaker.state.lock());
+                breaker.confirm();
                 drop(owner);
                 tokio::time::sleep(back_off).await;
                 back_off = (back_off * 2).min(MAX_BACK_OFF);

@@ -49,7 +49,7 @@ impl RedisClient {
     pub(super) fn new(settings: Settings) -> Self {
         let (connector, changes) = (Connector::new(&settings), watch::Sender::new(0));
         let (name, signs) = (settings.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(), Signs::default());
-        let discovery = Breaker::new(name.join(", "), signs.clone());
+        let discovery = Breaker::new(name.join(", "), settings.command_timeout * 2, signs.clone());
         let (topology, tracked) = (OnceCell::new(), AtomicBool::new(false));
         Self { connector, settings, changes, topology, discovery, signs, tracked }
     }

@@ -82,12 +82,12 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(connector: Connector, route: Route, settings: &Settings, signs: Signs) -> Self {
-        let breaker = Breaker::new(route.name(settings), signs);
+        let breaker = Breaker::new(route.name(settings), settings.command_timeout * 2, signs);
         let (generation, spare) = (AtomicU64::new(0), Mutex::default());
         Self { connector, route, breaker, generation, spare, command_timeout: settings.command_timeout }
     }
 
-    /// Makes a connection, within `cache.redis_connect_timeout`. A failure may open the breaker.
+    /// Makes a connection, within `cache.redis_connect_timeout`. After a failure the server is probed.
     async fn connect(self: &Arc<Self>) -> Result<Pooled, ConnectError> {
         let (generation, before) = (self.generation.load(Ordering::Acquire), self.breaker.before());
         match self.route.connect(&self.connector, &untimed()).await {
@@ -156,12 +156,12 @@ impl Server {
         answered
     }
 
-    /// Notes that a command had no answer in time. Returns whether the server is not asked any more.
+    /// Notes that a command had no answer in time, and probes the server. Returns whether nothing else was answered meanwhile.
     pub(super) fn no_answer(self: &Arc<Self>, what: Use, before: Before, why: &str) -> bool {
-        let open = self.breaker.no_answer(what, before, why);
-        if open {
+        let silent = self.breaker.no_answer(what, before, why);
+        if silent {
             self.probe();
         }
-        open
+        silent
     }
 }

@@ -1,9 +1,11 @@
 //! A server that fails, or shows signs of life, as its breaker is told of it.
 
-use std::future::{Ready, ready};
+use std::future::{Ready, pending, ready};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::*;
+
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A server that answers or does not, and counts its probes.
 struct Fickle {
@@ -16,7 +18,7 @@ impl Fickle {
     fn new() -> (Arc<Self>, Arc<Invalidations>) {
         let (signs, invalidations) = (Signs::default(), Arc::<Invalidations>::default());
         signs.watch(&invalidations);
-        let breaker = Breaker::new("redis:6379".into(), signs);
+        let breaker = Breaker::new("redis:6379".into(), PATIENCE, signs);
         (Arc::new(Self { breaker, answers: AtomicBool::new(true), probes: AtomicUsize::new(0) }), invalidations)
     }
 
@@ -40,6 +42,13 @@ impl Fickle {
         }
         false
     }
+
+    /// A read that is not answered, nor is the probe after it.
+    async fn fail(self: &Arc<Self>) {
+        assert!(!self.ask(Use::Read));
+        // the probe has its turn
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,7 +56,7 @@ async fn a_server_that_is_down_is_probed_in_the_background_at_a_bounded_rate_unt
     let (server, _) = Fickle::new();
     server.answers.store(false, SeqCst);
     for _ in 0..100 {
-        assert!(!server.ask(Use::Read));
+        server.fail().await;
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
     let probes = server.probes.load(SeqCst);
@@ -58,13 +67,30 @@ async fn a_server_that_is_down_is_probed_in_the_background_at_a_bounded_rate_unt
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_lost_connection_opens_it_for_a_moment_only() {
+async fn one_connection_that_fails_stops_nobody_when_a_probe_over_another_is_answered() {
     let (server, _) = Fickle::new();
     server.answers.store(false, SeqCst);
     assert!(!server.ask(Use::Read));
     server.answers.store(true, SeqCst);
-    tokio::task::yield_now().await;
+    for _ in 0..5 {
+        assert!(server.breaker.admit(Use::Read).is_ok() && server.breaker.admit(Use::Soon).is_ok());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.probes.load(SeqCst), 1);
     assert!(server.ask(Use::Read));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_its_probe_is_not_asked_any_more_soon() {
+    let (server, _) = Fickle::new();
+    let silent = |server: &Arc<Fickle>| Breaker::probe(server, |server| &server.breaker, |_| pending());
+    let before = server.breaker.before();
+    assert!(server.breaker.no_connection(before, "timed out"));
+    silent(&server);
+    tokio::time::sleep(PATIENCE - Duration::from_millis(1)).await;
+    assert!(server.breaker.admit(Use::Soon).is_ok());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(server.breaker.admit(Use::Soon), Err("timed out".into()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +127,7 @@ async fn writes_without_an_answer_stop_writes_alone_and_one_at_a_time_tries_agai
 async fn a_server_that_reports_a_change_is_asked_before_the_next_probe_by_a_request_that_has_nothing_else() {
     let (server, invalidations) = Fickle::new();
     server.answers.store(false, SeqCst);
-    assert!(!server.ask(Use::Read));
+    server.fail().await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     server.answers.store(true, SeqCst);
     assert!(!server.ask(Use::Read), "it has shown no sign of life");
@@ -115,7 +141,7 @@ async fn a_server_that_reports_a_change_is_asked_before_the_next_probe_by_a_requ
 async fn one_sign_of_life_is_good_for_one_failure_and_the_background_goes_on_alone() {
     let (server, invalidations) = Fickle::new();
     server.answers.store(false, SeqCst);
-    assert!(!server.ask(Use::Read));
+    server.fail().await;
     for _ in 0..20 {
         invalidations.begun();
         assert!(server.breaker.admit(Use::Read).is_ok());
@@ -133,21 +159,20 @@ async fn one_sign_of_life_is_good_for_one_failure_and_the_background_goes_on_alo
         tokio::time::sleep(MAX_BACK_OFF).await;
         assert!(server.ask(Use::Read), "and again later");
         server.answers.store(false, SeqCst);
-        assert!(!server.ask(Use::Read));
+        server.fail().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_for_a_connection_is_let_go_only_when_the_server_stays_away() {
     let (server, _) = Fickle::new();
-    let patience = Duration::from_millis(500);
-    let waits = timeout(Duration::from_secs(60), server.breaker.stays_open(patience)).await;
+    let waits = timeout(Duration::from_secs(60), server.breaker.stays_open(PATIENCE)).await;
     assert!(waits.is_err(), "the server is asked");
     server.answers.store(false, SeqCst);
-    assert!(!server.ask(Use::Read));
+    server.fail().await;
     let began = Instant::now();
-    server.breaker.stays_open(patience).await;
-    assert_eq!(began.elapsed(), patience);
+    server.breaker.stays_open(PATIENCE).await;
+    assert_eq!(began.elapsed(), PATIENCE);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,8 @@ pub enum Mode {
     Pass,
     /// Connections stay open, but no bytes pass.
     Stall,
+    /// Open connections stay open, but no bytes pass; on new ones they do.
+    StallOpen,
     /// Connections are closed and new ones are refused.
     Refuse,
     /// Each piece of data is delayed by this much.
@@ -94,18 +96,20 @@ async fn connection(mut client: TcpStream, target: String, modes: watch::Receive
     if let Mode::SlowConnect(delay) = mode {
         tokio::time::sleep(delay).await;
     }
+    let new = mode == Mode::StallOpen;
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
     tokio::select! {
-        () = pass(&mut from_client, &mut to_server, modes.clone()) => {}
-        () = pass(&mut from_server, &mut to_client, modes) => {}
+        () = pass(&mut from_client, &mut to_server, new, modes.clone()) => {}
+        () = pass(&mut from_server, &mut to_client, new, modes) => {}
     }
 }
 
 async fn pass(
     from: &mut (impl tokio::io::AsyncRead + Unpin),
     to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    new: bool,
     mut modes: watch::Receiver<Mode>,
 ) {
     let mut piece = vec![0; 16 * 1024];
@@ -114,7 +118,8 @@ async fn pass(
         if let Mode::Slow(delay) = mode {
             tokio::time::sleep(delay).await;
         }
-        if modes.wait_for(|mode| *mode != Mode::Stall).await.is_err() || to.write_all(&piece[..length]).await.is_err() {
+        let passes = |mode: &Mode| *mode != Mode::Stall && (new || *mode != Mode::StallOpen);
+        if modes.wait_for(passes).await.is_err() || to.write_all(&piece[..length]).await.is_err() {
             return;
         }
     }
