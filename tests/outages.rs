@@ -163,10 +163,13 @@ async fn crowd(bench: &Bench, number: usize) -> Vec<(String, Answer)> {
     made
 }
 
-/// Asks for all of them at once, and returns how many were not answered as before.
+/// Asks for all of them at once, and returns the number of those that were not answered as before.
 async fn not_served(checker: &Checker, crowd: &[(String, Answer)]) -> usize {
-    let asked = crowd.iter().map(|(token, made)| async move { checker.ask(token).await != *made });
-    futures_util::future::join_all(asked).await.into_iter().filter(|differs| *differs).count()
+    let asked = crowd.iter().map(|(token, made)| async move { (checker.ask(token).await, made) });
+    let answers = futures_util::future::join_all(asked).await;
+    let differ: Vec<_> = answers.into_iter().filter(|(answer, made)| answer != *made).collect();
+    println!("not served: {differ:?}");
+    differ.len()
 }
 
 /// A replica that has just started is asked for many at once, while each connection takes longer than a command may.

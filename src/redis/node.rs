@@ -129,16 +129,12 @@ impl Node {
     /// repeated once, since another connection may have one.
     pub(super) async fn once<T: FromRedisValue>(&self, what: Use, commands: &Pipeline) -> Result<T, CommandError> {
         self.server.breaker.admit(what).map_err(CommandError::Timeout)?;
-        let failed = match self.attempt(what, commands).await {
-            Err(failed @ (CommandError::Connection(_) | CommandError::Silence(_))) if what != Use::Write => failed,
-            other => return other,
-        };
-        match failed {
-            CommandError::Silence(why) => {
-                let again = tokio::time::timeout(self.command_timeout * 2, self.attempt(what, commands)).await;
-                again.unwrap_or(Err(CommandError::Silence(why)))
+        match self.attempt(what, commands).await {
+            // to wait for another connection ends soon if the breaker opens
+            Err(CommandError::Connection(_) | CommandError::Silence(_)) if what != Use::Write => {
+                self.attempt(what, commands).await
             }
-            _ => self.attempt(what, commands).await,
+            other => other,
         }
     }
 

@@ -84,7 +84,7 @@ impl Pool {
             connections,
             server,
             wait: settings.connect_timeout,
-            patience: settings.command_timeout * 2,
+            patience: settings.command_timeout,
             idle: settings.idle_timeout,
             warm: WARM.min(settings.pool_size),
         })
