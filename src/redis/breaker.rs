@@ -1,11 +1,11 @@
 //! A circuit breaker for one server: once it has not answered, it is not asked for a while, instead of costing each request a
 //! time-out.
 //!
-//! When there is no connection, or no answer in time, the server is probed in the background over a new connection, and the breaker
-//! opens if the probe is not answered soon. An error that the server answers is an answer, and the error of that request alone; and
-//! one silent connection is not the server. Writes have a circuit of their own: a server may hold writes back and answer reads, as
-//! Redis does during `FAILOVER` and `CLIENT PAUSE … WRITE`. Writes that were not answered are tried again by a write that is due
-//! anyway, one at a time.
+//! When there is no connection, or no answer in time, the server is probed in the background over a new connection, and the
+//! breaker opens if the probe is not answered soon. An error that the server answers is an answer, and the error of that
+//! request alone; and one silent connection is not the server. Writes have a circuit of their own: a server may hold writes
+//! back and answer reads, as Redis does during `FAILOVER` and `CLIENT PAUSE … WRITE`. Writes that were not answered are tried
+//! again by a write that is due anyway, one at a time.
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock, Weak};
@@ -248,7 +248,8 @@ impl Breaker {
         state.server.open.is_some() || state.writes.open.is_some()
     }
 
-    /// Returns when the server has not been asked for this long. A request that waits for a connection has nothing to wait for then.
+    /// Returns when the server has not been asked for this long. A request for which a connection is being made has nothing to
+    /// wait for then.
     pub(super) async fn stays_open(&self, patience: Duration) {
         let mut open = self.open.subscribe();
         // an error would mean that this breaker is gone

@@ -9,7 +9,7 @@
 //!   is used until it fails, and `recycle` compares a number.
 //! - **Connections are made in tasks of their own** (`server.rs`), which go on when a request does not wait any longer.
 //! - **The choice of the server.** deadpool-redis's `Manager` has one address for its whole life. The master that Sentinels
-//!   name moves, so the address is chosen each time that a connection is made ([`Route`](super::server::Route)). For that reason the pool is
+//!   name moves, so the address is chosen each time that a connection is made (`Route` in `server.rs`). For that reason the pool is
 //!   `deadpool::managed::Pool` over the manager of this file, and deadpool-redis's `Pool` and `Connection`, which are aliases
 //!   and wrappers for its own manager, do not fit. Its features for Sentinel and Cluster are off: redis-rs's clients behind
 //!   them send `ROLE`, `INFO` or `PING`, see `sentinel.rs` and `cluster.rs`.
