@@ -44,7 +44,7 @@ impl Progress for ProgressLine {
     fn at(&self, done: usize, all: usize) {
         self.0.set_length(u64::try_from(all).unwrap_or(u64::MAX));
         self.0.set_position(u64::try_from(done).unwrap_or(u64::MAX));
-        if self.0.is_hidden() && done > 0 && done < all && done % EACH == 0 {
+        if self.0.is_hidden() && done > 0 && done < all && done.is_multiple_of(EACH) {
             remark!("{done} of {}", counted(all));
         }
     }
