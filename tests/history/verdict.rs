@@ -311,8 +311,8 @@ impl Own<'_> {
         if !acknowledged().any(|put| put.password.as_deref() == Some(password)) {
             return Some(format!("{} was handed out before a PUT of it was acknowledged", short(password)));
         }
-        let fit = |put: &&Put| self.fits(request, &put.roles);
-        (!acknowledged().any(|put| fit(&put)))
+        let fit = |put: &Put| self.fits(request, &put.roles);
+        (!acknowledged().any(|put| fit(put)))
             .then(|| "a request was let through before its roles were acknowledged".to_owned())
     }
 }
