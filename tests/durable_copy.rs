@@ -100,12 +100,12 @@ impl Bench {
 
     /// The users have the roles and the password with which they were served, and so many PUTs were sent.
     fn all_is_as_before(&self, when: &str, members: &[Member], puts: usize) {
+        assert_eq!(self.elasticsearch.puts().len(), puts, "{when}: PUTs");
         for member in members {
             let user = self.elasticsearch.user(&member.name).unwrap();
             assert_eq!(user.roles, member.roles, "{when}: {}", member.name);
             assert!(member.served.password() == Some(&user.password), "{when}: another password of {}", member.name);
         }
-        assert_eq!(self.elasticsearch.puts().len(), puts, "{when}");
     }
 
     /// Changes these users in Elasticsearch, as an administrator would.
