@@ -4,7 +4,7 @@ OLDEST_ENVOY := $(firstword $(ENVOYS))
 END_TO_END := --test process --test clients --test mistakes --test headers --test rolling --test shipped --test tls \
   --test access_log
 
-.PHONY: help demo test test-matrix soak bench memory budget budget-record profile lint docs build tools
+.PHONY: help demo test test-matrix soak bench memory loss budget budget-record profile lint docs build tools
 
 help: ## lists the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -34,6 +34,10 @@ bench: ## measures a check as a ratio to a server that answers a constant: BENCH
 memory: build ## measures the memory of an idle process, a user and a token, and the worst case: MEMORY_USERS=10000 measures a part of it
 	tests/tools.sh redis
 	SCALE_BINARY=target/release/elastauth cargo test --locked --test scale -- --ignored memory --nocapture --test-threads 1
+
+loss: build ## measures what a loss of Redis costs: writes, and the first request of each user: LOSS_USERS=10000, LOSS_RATE=300 a second
+	tests/tools.sh redis
+	SCALE_BINARY=target/release/elastauth cargo test --locked --test scale -- --ignored loss --nocapture --test-threads 1
 
 budget budget-record: ## compares the instructions of a hit with those on record (budget), or records them for this compiler
 	tests/tools.sh valgrind

@@ -8,6 +8,7 @@
 mod crowd;
 mod flood;
 mod hits;
+mod loss;
 mod memory;
 
 use std::path::PathBuf;
