@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::Error;
+use super::kept_passwords::Look;
 use super::shared::{Peek, Shared, until_rotation};
 use crate::clock::now_millis;
 use crate::credentials::admission::Permit;
@@ -80,6 +81,8 @@ pub(super) struct AgreementRun<'a, S, P> {
     permit: Option<Permit>,
     /// Kept to the end, where there was no permit.
     look: Option<OwnedSemaphorePermit>,
+    /// The look at a user without a record, with a permit, until it is known whether Elasticsearch keeps the password.
+    first_look: Option<Look>,
 }
 
 impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
@@ -90,8 +93,8 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         context: RequestContext,
         read_version: ReadVersion,
     ) -> Self {
-        let (current, why, permit, look) = (None, String::new(), None, None);
-        Self { shared, key, identity, context, current, read_version, why, permit, look }
+        let (current, why, permit, look, first_look) = (None, String::new(), None, None, None);
+        Self { shared, key, identity, context, current, read_version, why, permit, look, first_look }
     }
 
     /// Goes on to the end. `known` is what was just read.
@@ -172,8 +175,11 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
             return Ok(());
         }
         match self.shared.admission.enter(&self.key, self.shared.provisioner.throughput()) {
-            Ok(permit) => self.permit = Some(permit),
-            Err(_) if matches!(action, Action::Create(_)) && self.shared.kept_passwords.are_found() => {
+            Ok(permit) => {
+                self.permit = Some(permit);
+                self.first_look = matches!(action, Action::Create(_)).then(|| self.shared.kept_passwords.begin());
+            }
+            Err(_) if matches!(action, Action::Create(_)) && self.shared.kept_passwords.are_found().await => {
                 self.look = self.shared.kept_passwords.look().await;
             }
             Err(busy) => {
@@ -230,6 +236,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         let bytes = self.shared.sealed(&self.key, &written)?;
         let at = Instant::now();
         if self.shared.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
+            self.first_look = None;
             return Ok(Event::Existed);
         }
         self.shared.near_cache.invalidate(&self.key);
@@ -290,7 +297,13 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
             self.shared.running.note_stamp(stamp.mapping);
         }
         match found {
-            Ok(existing) => Ok(self.inspected(existing)),
+            Ok(existing) => {
+                let inspected = self.inspected(existing);
+                if !matches!(inspected, Inspected::Ours { kept: Some(_), .. }) {
+                    self.missed();
+                }
+                Ok(inspected)
+            }
             Err(error) => Err(self.failure(error)),
         }
     }
@@ -317,6 +330,13 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         }
     }
 
+    /// The user has no password that Elasticsearch keeps.
+    fn missed(&mut self) {
+        if let Some(look) = self.first_look.take() {
+            look.missed();
+        }
+    }
+
     /// Whether Elasticsearch accepts the password, for a user with these roles and this stamp.
     async fn log_in(&mut self, password: &Password, standing: &Standing) -> Result<bool, Failure> {
         let login = self.shared.provisioner.log_in(&self.identity.username, password);
@@ -325,6 +345,9 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
                 let shown = login.shows(standing);
                 if shown {
                     self.shared.kept_passwords.found();
+                    self.first_look = None;
+                } else {
+                    self.missed();
                 }
                 Ok(shown)
             }
