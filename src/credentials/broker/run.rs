@@ -235,7 +235,16 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         let written = Written { record, life, aged: Duration::ZERO, cluster, unknown };
         let bytes = self.shared.sealed(&self.key, &written)?;
         let at = Instant::now();
-        if self.shared.store.put_if_absent(&self.key, &bytes, life).await?.is_some() {
+        let existed = match self.shared.store.put_if_absent(&self.key, &bytes, life).await {
+            Ok(existing) => existing.is_some(),
+            // the outcome is unknown: the record may be there, and nothing has been written of it
+            Err(error @ StoreError::Unavailable(_)) => match self.shared.store.get(&self.key).await {
+                Ok(Some(entry)) if entry.bytes == bytes => false,
+                Ok(_) | Err(_) => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        if existed {
             self.first_look = None;
             return Ok(Event::Existed);
         }

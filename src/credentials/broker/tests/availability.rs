@@ -236,3 +236,14 @@ async fn a_record_in_a_later_format_is_refused_and_left_alone() {
     assert_eq!((deployment.bytes(), deployment.store.changes()), (later, changes + 1));
     assert_eq!(deployment.elastic.writes(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_of_the_store_to_a_new_record_costs_neither_a_refusal_nor_a_new_password() {
+    let deployment = Deployment::new();
+    let replica = deployment.replica().await;
+    let served = ask(&replica, 1000, "a").await.unwrap();
+    deployment.store.delete().await;
+    deployment.store.lose_answers(1);
+    assert_eq!(ask(&replica, 1000, "a").await.unwrap(), served);
+    assert_eq!(deployment.elastic.writes(), 1);
+}

@@ -157,14 +157,16 @@ struct Shared {
     hangs: AtomicBool,
     down: AtomicBool,
     read_only: AtomicBool,
+    /// How many of the next records that are put are there without an answer.
+    unanswered: AtomicUsize,
 }
 
 impl Default for SharedStore {
     fn default() -> Self {
         let memory = MemoryStore::new(memory::Settings { max_entries: 1000 });
         let (sessions, trips, changes, touches) = Default::default();
-        let (hangs, down, read_only) = Default::default();
-        Self(Arc::new(Shared { memory, sessions, trips, changes, touches, hangs, down, read_only }))
+        let (hangs, down, read_only, unanswered) = Default::default();
+        Self(Arc::new(Shared { memory, sessions, trips, changes, touches, hangs, down, read_only, unanswered }))
     }
 }
 
@@ -194,6 +196,10 @@ impl SharedStore {
         for invalidations in &*self.0.sessions.lock() {
             invalidations.lost();
         }
+    }
+
+    pub(super) fn lose_answers(&self, next: usize) {
+        self.0.unanswered.store(next, SeqCst);
     }
 
     /// Reads are answered, and no writes.
@@ -253,7 +259,11 @@ impl Store for SharedStore {
     }
 
     async fn put_if_absent(&self, key: &CacheKey, bytes: &[u8], life: Duration) -> Result<Option<Vec<u8>>, StoreError> {
-        self.report(key, self.to_write()?.put_if_absent(key, bytes, life).await)
+        let existed = self.report(key, self.to_write()?.put_if_absent(key, bytes, life).await);
+        match self.0.unanswered.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => Err(StoreError::Unavailable("no answer".into())),
+            Err(_) => existed,
+        }
     }
 
     async fn replace(&self, key: &CacheKey, old: &[u8], new: &[u8], life: Duration) -> Result<Replaced, StoreError> {
