@@ -105,6 +105,11 @@ pub fn judge(world: &World, history: &History, settled: &[Settled], confirmed: b
     verdict
 }
 
+/// The time of the roles that a PUT writes, in milliseconds.
+fn as_of(put: &Put) -> Option<u64> {
+    put.metadata["elastauth"]["as_of"].as_u64()
+}
+
 fn before(request: &Requested, time: Duration) -> Instant {
     request.start.checked_sub(time).unwrap_or(request.start)
 }
@@ -180,7 +185,6 @@ impl Own<'_> {
 
     /// An older token never takes roles away or gives them back, as long as the record lasts.
     fn back(&self) -> Option<String> {
-        let as_of = |put: &Put| put.metadata["elastauth"]["as_of"].as_u64();
         let sent = |put: &Put| format!("{} as of {}", put.roles.join(","), as_of(put).unwrap_or_default());
         let back = self.puts.windows(2).find(|pair| {
             let (before, after) = (pair[0], pair[1]);
@@ -245,6 +249,14 @@ impl Own<'_> {
         let used: Vec<&Vec<&str>> = used.into_iter().map(|token| &self.user.tokens[token].roles).collect();
         let gains = |pair: &[&Vec<&str>]| pair[0].iter().all(|role| pair[1].contains(role));
         if !used.windows(2).all(gains) {
+            return false;
+        }
+        // the witness may have been served with former roles: what Elasticsearch has must not be too much for this token
+        let own = &self.user.tokens[request.token];
+        let enough = |put: &&&Put| {
+            put.roles.iter().all(|role| own.roles.contains(&role.as_str())) || as_of(put) >= Some(own.issued * 1000)
+        };
+        if self.applied.iter().rfind(|put| put.applied <= Some(request.start)).filter(enough).is_none() {
             return false;
         }
         let away = [Trouble::RedisAway, Trouble::Frozen, Trouble::Busy];

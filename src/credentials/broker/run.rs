@@ -22,7 +22,7 @@ use crate::credentials::record::{LeaseHolder, Phase, Record, Unknown, Written};
 use crate::credentials::stored::Current;
 use crate::credentials::{
     CacheKey, Day, DurableCopy, Existing, InspectError, Ours, Password, Provisioner, Refused, Replaced, RequestContext,
-    SealedCopy, Store, UserSpec, WriteError,
+    SealedCopy, Store, StoreError, UserSpec, WriteError,
 };
 use crate::identity::{Identity, Owner};
 use crate::roles::{Roles, Version};
