@@ -253,10 +253,10 @@ impl Own<'_> {
         }
         // the witness may have been served with former roles: what Elasticsearch has must not be too much for this token
         let own = &self.user.tokens[request.token];
-        let enough = |put: &&&Put| {
+        let enough = |put: &&Put| {
             put.roles.iter().all(|role| own.roles.contains(&role.as_str())) || as_of(put) >= Some(own.issued * 1000)
         };
-        if self.applied.iter().rfind(|put| put.applied <= Some(request.start)).filter(enough).is_none() {
+        if !self.applied.iter().rfind(|put| put.applied <= Some(request.start)).is_some_and(enough) {
             return false;
         }
         let away = [Trouble::RedisAway, Trouble::Frozen, Trouble::Busy];
