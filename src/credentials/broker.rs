@@ -187,7 +187,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             return Err(Error::Refused(refused));
         }
         let found = match &peek {
-            Peek::Record(current) => Found { may_use: self.may_use(caller, current), ..Found::of(current) },
+            Peek::Record(current) => self.found(caller, current),
             Peek::Nothing | Peek::Broken(_) => Found::default(),
         };
         if found.failed_just_now && !found.may_use {
@@ -235,6 +235,15 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             );
         }
         Some(self.keep_and_serve(caller, *current, read_version))
+    }
+
+    fn found(&self, caller: &Caller, current: &Current) -> Found {
+        let record = &current.written.record;
+        let changing = matches!(record.phase, Phase::Pending { in_force: Some(_), .. });
+        let failed = matches!(record.phase, Phase::Pending { failed: true, .. }) && current.age() < RETRY;
+        // newer roles are noted in the record first, so that these are written in the end
+        let noted = self.shared.dated(&caller.entitlement).is_satisfied_by(record);
+        Found { may_use: self.may_use(caller, current), changing, failed_just_now: changing && failed && noted }
     }
 
     /// Whether the record's password gives the caller no more than it may have, although the record may not have the caller's
@@ -313,16 +322,8 @@ struct Found {
     may_use: bool,
     /// A change of roles is pending.
     changing: bool,
-    /// An attempt to write it has just failed.
+    /// An attempt to write it has just failed, and it is the caller's change or a newer one.
     failed_just_now: bool,
-}
-
-impl Found {
-    fn of(current: &Current) -> Self {
-        let changing = matches!(current.written.record.phase, Phase::Pending { in_force: Some(_), .. });
-        let failed = matches!(current.written.record.phase, Phase::Pending { failed: true, .. });
-        Self { may_use: false, changing, failed_just_now: changing && failed && current.age() < RETRY }
-    }
 }
 
 fn random_holder() -> Result<LeaseHolder, Error> {

@@ -247,3 +247,18 @@ async fn a_lost_answer_of_the_store_to_a_new_record_costs_neither_a_refusal_nor_
     assert_eq!(ask(&replica, 1000, "a").await.unwrap(), served);
     assert_eq!(deployment.elastic.writes(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_wish_is_the_one_that_is_kept_also_straight_after_a_failed_attempt() {
+    let deployment = Deployment::new();
+    let replica = deployment.replica().await;
+    let served = ask(&replica, 1000, "a").await.unwrap();
+    deployment.elastic.fail(Outage::RefusesWrites);
+    assert_eq!(ask(&replica, 2000, "a,b").await.unwrap(), served);
+    assert!(ask(&replica, 3000, "b").await.is_err());
+    deployment.elastic.fail(Outage::None);
+    sleep(RETRY).await;
+    assert_eq!(ask(&replica, 2000, "a,b").await.unwrap(), served);
+    sleep(RETRY).await;
+    assert_eq!(deployment.elastic.user().roles, Roles::new(["b"]));
+}
