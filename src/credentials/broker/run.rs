@@ -83,6 +83,8 @@ pub(super) struct AgreementRun<'a, S, P> {
     look: Option<OwnedSemaphorePermit>,
     /// The look at a user without a record, with a permit, until it is known whether Elasticsearch keeps the password.
     first_look: Option<Look>,
+    /// This run made the record that it last read or wrote.
+    made: bool,
 }
 
 impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
@@ -94,7 +96,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         read_version: ReadVersion,
     ) -> Self {
         let (current, why, permit, look, first_look) = (None, String::new(), None, None, None);
-        Self { shared, key, identity, context, current, read_version, why, permit, look, first_look }
+        Self { shared, key, identity, context, current, read_version, why, permit, look, first_look, made: false }
     }
 
     /// Goes on to the end. `known` is what was just read.
@@ -134,6 +136,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
 
     /// The event of having read this.
     pub(super) fn observe(&mut self, peek: Peek) -> Result<Event, Error> {
+        self.made = false;
         match peek {
             Peek::Nothing => {
                 self.current = None;
@@ -171,7 +174,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
             Action::Replace(record, _) => self.has_lease(record),
             Action::Get | Action::Remove | Action::LogIn { .. } | Action::Wait | Action::Finish(_) => false,
         };
-        if !begins || self.permit.is_some() || (self.look.is_some() && !writes) {
+        if !begins || self.permit.is_some() || (self.look.is_some() && self.made && !writes) {
             return Ok(());
         }
         match self.shared.admission.enter(&self.key, self.shared.provisioner.throughput()) {
@@ -183,8 +186,8 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
                 self.look = self.shared.kept_passwords.look().await;
             }
             Err(busy) => {
-                if let (Some(_), Some(current)) = (&self.look, &self.current) {
-                    // nothing was written of this record, and no other replica shall wait for its lease
+                if let (true, Some(current)) = (self.look.is_some() && self.made, &self.current) {
+                    // this run made the record, nothing was written of it, and no other replica shall wait for its lease
                     self.shared.store.remove(&self.key, &current.bytes).await?;
                     self.shared.near_cache.invalidate(&self.key);
                 }
@@ -250,6 +253,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         }
         self.shared.near_cache.invalidate(&self.key);
         self.current = Some(Current { bytes, written, remaining: life, at });
+        self.made = true;
         Ok(Event::Created)
     }
 
