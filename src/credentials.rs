@@ -18,7 +18,6 @@
 //! | [`near_cache`], `invalidation` | this process's cache of credentials; the store's reports of changes that keep it true |
 //! | `schedule` | when a record in use is next extended, confirmed, sealed anew and touched |
 //! | `single_flight`, `admission` | one run for each user at a time; a bound on how many users are written at once |
-//! | `background` | runs and maintenance, which the end of the process waits for |
 //! | `store`, `provisioner` | the seams: where replicas agree, and where users are made |
 //! | `timed_store` | the store with a span and a longest time for each operation |
 //! | `caller`, `request_context`, `settings` | what goes in: a caller with its roles; a request's id and trace; times and bounds |
@@ -28,7 +27,6 @@
 
 mod admission;
 pub mod agreement;
-mod background;
 pub mod broker;
 mod caller;
 mod cluster;

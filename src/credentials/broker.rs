@@ -5,10 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use super::admission::Admission;
-use super::background::Background;
 use super::credential::user_of;
 use super::invalidation::ReadVersion;
 use super::near_cache::{CachedCredential, Lookup, NearCache};
@@ -62,7 +62,7 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     pub fn new(store: S, provisioner: P, seal: Seal, settings: Settings) -> Result<Self, Error> {
         let near_cache = NearCache::new(settings.near);
         let store = TimedStore::new(store, settings.store_timeout);
-        let background = Background::default();
+        let background = TaskTracker::new();
         let shared = Arc::new(Shared {
             store,
             provisioner,
@@ -108,11 +108,13 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     /// Resolves when no run of the protocol is under way, and no maintenance of a record, for the end of the process: another
     /// replica would have to wait for the lease of a write that is given up, and to write once more.
     pub(crate) async fn idle(&self) {
-        let tasks = self.shared.background.running();
-        if tasks > 0 {
-            tracing::info!(tasks, "Waiting for users that are being written or confirmed");
+        let background = &self.shared.background;
+        if !background.is_empty() {
+            tracing::info!(tasks = background.len(), "Waiting for users that are being written or confirmed");
         }
-        self.shared.background.ended().await;
+        // what is begun meanwhile counts, too
+        background.close();
+        background.wait().await;
     }
 
     /// Drops what this process keeps and will not use any more.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, watch};
+use tokio_util::task::TaskTracker;
 
 use super::CacheKey;
-use super::background::Background;
 
 /// Receives the outcome of a run; `None` while it runs.
 type Outcome<T> = watch::Receiver<Option<T>>;
@@ -25,7 +25,7 @@ type Users<P, T> = Arc<Mutex<HashMap<CacheKey, User<P, T>>>>;
 /// The runs of all users, by user and purpose `P`.
 pub(super) struct SingleFlight<P, T> {
     users: Users<P, T>,
-    background: Background,
+    background: TaskTracker,
 }
 
 impl<P, T> Clone for SingleFlight<P, T> {
@@ -44,7 +44,7 @@ where
     T: Clone + Send + Sync + 'static,
 {
     /// Runs are tasks of `background`.
-    pub(super) fn new(background: Background) -> Self {
+    pub(super) fn new(background: TaskTracker) -> Self {
         Self { users: Arc::default(), background }
     }
 
@@ -121,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hundred_concurrent_callers_share_one_flight() {
-        let single_flight = SingleFlight::<u8, usize>::new(Background::default());
+        let single_flight = SingleFlight::<u8, usize>::new(TaskTracker::new());
         let count = Arc::new(AtomicUsize::new(0));
         let callers = (0..100).map(|_| {
             let count = Arc::clone(&count);
@@ -143,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_caller_does_not_cancel_the_run() {
-        let single_flight = SingleFlight::<u8, ()>::new(Background::default());
+        let single_flight = SingleFlight::<u8, ()>::new(TaskTracker::new());
         let (done, finished) = tokio::sync::oneshot::channel();
         let (go, started) = tokio::sync::oneshot::channel::<()>();
         {
@@ -161,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_run_is_an_error_and_leaves_nothing_behind() {
-        let single_flight = SingleFlight::<u8, ()>::new(Background::default());
+        let single_flight = SingleFlight::<u8, ()>::new(TaskTracker::new());
         let result = single_flight.join(&key(), 1, |_| async { panic!("while it runs") }).await;
         assert!(result.is_err());
         assert!(single_flight.users.lock().is_empty());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use super::Error;
@@ -13,7 +14,6 @@ use super::running::Running;
 use crate::clock::{jittered, now_millis};
 use crate::credentials::admission::Admission;
 use crate::credentials::agreement::Entitlement;
-use crate::credentials::background::Background;
 use crate::credentials::near_cache::NearCache;
 use crate::credentials::record::{LeaseHolder, Written};
 use crate::credentials::seal::{OpenError, Seal};
@@ -42,7 +42,9 @@ pub(super) struct Shared<S, P> {
     pub(super) refusals: Refusals,
     pub(super) limits: MaintenanceLimits,
     pub(super) kept_passwords: KeptPasswords,
-    pub(super) background: Background,
+    /// Runs and maintenance, which the end of the process waits for: a write that is under way is neither repeated by another
+    /// replica nor missed.
+    pub(super) background: TaskTracker,
 }
 
 /// What a read of the store gave.

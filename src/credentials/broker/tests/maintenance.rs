@@ -190,3 +190,26 @@ async fn a_write_ends_before_its_lease_even_where_the_provisioner_does_not_end_i
     assert!(matches!(try_ask(&replica).await, Err(Error::Elasticsearch(_))));
     assert_eq!(began.elapsed(), 5 * SECOND);
 }
+
+#[tokio::test]
+async fn the_end_waits_for_tasks_that_were_begun_and_for_what_they_begin_and_not_for_one_that_panicked() {
+    let replica = Deployment::new().replica().await;
+    let background = &replica.shared.background;
+    replica.idle().await;
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let within = background.clone();
+    background.spawn(async move {
+        let _ = gone.await;
+        within.spawn(tokio::task::yield_now());
+    });
+    background.spawn(async { panic!("while it runs") });
+    let ended = replica.idle();
+    tokio::pin!(ended);
+    while background.len() > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(futures_util::poll!(ended.as_mut()).is_pending());
+    go.send(()).unwrap();
+    ended.await;
+    assert_eq!(background.len(), 0);
+}
