@@ -240,12 +240,12 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
     }
 
     fn found(&self, caller: &Caller, current: &Current) -> Found {
-        let record = &current.written.record;
-        let changing = matches!(record.phase, Phase::Pending { in_force: Some(_), .. });
+        let (record, entitlement) = (&current.written.record, self.shared.dated(&caller.entitlement));
+        let changing = !record.phase.is_ready() && record.phase.has_password();
         let failed = matches!(record.phase, Phase::Pending { failed: true, .. }) && current.age() < RETRY;
         // newer roles are noted in the record first, so that these are written in the end
-        let noted = self.shared.dated(&caller.entitlement).is_satisfied_by(record);
-        Found { may_use: self.may_use(caller, current), changing, failed_just_now: changing && failed && noted }
+        let noted = entitlement.is_satisfied_by(record);
+        Found { may_use: entitlement.allows(record), changing, failed_just_now: changing && failed && noted }
     }
 
     /// Whether the record's password gives the caller no more than it may have, although the record may not have the caller's

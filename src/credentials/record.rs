@@ -43,6 +43,12 @@ impl Phase {
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready | Self::Confirmed)
     }
+
+    /// Whether Elasticsearch has the record's password: a write of a pending record has the roles and the stamp alone.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        !matches!(self, Self::Pending { in_force: None, .. })
+    }
 }
 
 /// A phase as the store has it. Its names are those of earlier releases, which ignore the fields that they lack.

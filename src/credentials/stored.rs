@@ -28,8 +28,8 @@ pub(super) struct Current {
 }
 
 impl Current {
-    /// Whether this is a ready record of the caller with roles that satisfy it, or one whose change of roles Elasticsearch does not
-    /// take at present, and which gives the caller nothing that it must not have. `running` gives the configuration of this
+    /// Whether this is a ready record of the caller with roles that satisfy it, or one with a change of roles that Elasticsearch does
+    /// not take at present, and which gives the caller nothing that it must not have. `running` gives the configuration of this
     /// process, which is needed only where the roles differ.
     pub(super) fn serves(&self, entitlement: &Entitlement, running: impl FnOnce() -> Version) -> bool {
         let record = &self.written.record;
@@ -45,9 +45,9 @@ impl Current {
     /// Whether this is a pending change of roles that the last attempt did not write, or that takes longer than a write usually
     /// does. Its caller does not wait for it.
     pub(super) fn is_held_up(&self) -> bool {
-        match self.written.record.phase {
-            Phase::Pending { in_force: Some(_), failed, .. } => failed || self.age() > PROMPT,
-            Phase::Pending { in_force: None, .. } | Phase::Ready | Phase::Confirmed => false,
+        match &self.written.record.phase {
+            phase @ Phase::Pending { failed, .. } => phase.has_password() && (*failed || self.age() > PROMPT),
+            Phase::Ready | Phase::Confirmed => false,
         }
     }
 

@@ -100,7 +100,7 @@ fn decide(mut state: State, record: Record, lease_expired: bool) -> (State, Acti
             }
             inspect(state, record)
         }
-        // its holder does not write it: the user in Elasticsearch shows whose the name is
+        // its holder does not write it: the user in Elasticsearch shows to which subject the name belongs
         Phase::Pending { failed, .. } if !same_owner && (failed || lease_expired) => claim(state),
         Phase::Pending { .. } if !same_owner => wait(state),
         Phase::Pending { failed, .. } if failed || lease_expired => {
@@ -213,11 +213,11 @@ fn overwrote(mut state: State, before: Option<Record>) -> (State, Action) {
 }
 
 fn inspected(mut state: State, record: Record, result: Result<Inspected, Failure>) -> (State, Action) {
-    let Phase::Pending { in_force, .. } = &record.phase else {
+    if record.phase.is_ready() {
         return state.get();
-    };
+    }
     match result {
-        Ok(Inspected::Absent) if in_force.is_some() => {
+        Ok(Inspected::Absent) if record.phase.has_password() => {
             let new = record.in_phase(state.leased_to_me(None));
             state.replace(new, Life::Lease, Then::Decide)
         }
@@ -280,7 +280,7 @@ fn logged_in(
 }
 
 fn write(mut state: State, record: Record) -> (State, Action) {
-    let with_password = !matches!(record.phase, Phase::Pending { in_force: Some(_), .. });
+    let with_password = !record.phase.has_password();
     state.step = Step::Writing(record.clone());
     (state, Action::Write { record, with_password })
 }

@@ -147,7 +147,7 @@ impl<S: Store, P: Provisioner> AgreementRun<'_, S, P> {
     }
 
     fn planned(&self, record: &Record) -> PlannedWrite {
-        let password_known = matches!(record.phase, Phase::Pending { in_force: Some(_), .. });
-        PlannedWrite::Written { user: Box::new(self.spec(record)), with_password: !password_known }
+        let with_password = !record.phase.has_password();
+        PlannedWrite::Written { user: Box::new(self.spec(record)), with_password }
     }
 }

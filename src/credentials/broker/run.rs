@@ -264,9 +264,7 @@ impl<'a, S: Store, P: Provisioner> AgreementRun<'a, S, P> {
         let pending_life = self.shared.settings.lease_time() + PENDING_MARGIN;
         let (life, remaining) = match life {
             // Elasticsearch accepts the password: it is kept for as long as that of a ready record
-            Life::Lease if record.roles_in_force().is_some() => {
-                (self.shared.ready_life(record.born).max(pending_life), None)
-            }
+            Life::Lease if record.phase.has_password() => (self.shared.ready_life(record.born).max(pending_life), None),
             Life::Lease => (pending_life, None),
             Life::Ready => (self.shared.ready_life(record.born), None),
             // the same lease goes on ageing
