@@ -10,14 +10,14 @@ use std::time::Duration;
 use super::limits::BETWEEN_HINTS;
 use super::shared::{Peek, Shared};
 use super::{Broker, Error};
-use crate::credentials::record::{Phase, Written};
+use crate::credentials::record::Phase;
 use crate::credentials::{CacheKey, Provisioner, Store};
 
 impl<S: Store, P: Provisioner> Broker<S, P> {
     /// Lets the next request of this user, at any replica, start the confirmation of the record, if it was confirmed before: one
     /// that was only just written is tried at the end of its settling time anyway, when no late write can undo a repair. Happens at
-    /// most once in [`BETWEEN_HINTS`] for a user in this process, and in the background: it waits for nothing, and a failure leaves the record as it
-    /// is. Must be called within a runtime.
+    /// most once in [`BETWEEN_HINTS`] for a user in this process, and in the background: it waits for nothing, and a failure leaves
+    /// the record as it is. Must be called within a runtime.
     pub(crate) fn hint(&self, key: &CacheKey) {
         if !self.shared.limits.hinted.begin(key, BETWEEN_HINTS) {
             return;
@@ -45,11 +45,8 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
         if current.written.record.phase != Phase::Confirmed || age >= interval {
             return Ok(false);
         }
-        let life = current.life_left().max(Duration::from_millis(1));
-        let written = Written { life, aged: interval, ..current.written.clone() };
-        let bytes = self.sealed(key, &written)?;
-        self.store.replace(key, &current.bytes, &bytes, life).await?;
-        self.near_cache.invalidate(key);
+        let record = current.written.record.clone();
+        self.write_aged(key, &current, record, interval, current.life_left().max(Duration::from_millis(1))).await?;
         Ok(true)
     }
 }

@@ -224,13 +224,26 @@ impl<S: Store, P: Provisioner> Shared<S, P> {
             // a phase goes on ageing when only its life is extended
             None => (record.clone(), current.age()),
         };
+        // the password is the same either way: where this fails, the cached entry stays, and serves while the store does not answer
+        if let Err(error) = self.write_aged(key, current, record, aged, life).await {
+            tracing::debug!(%error, "The record was not rewritten");
+        }
+    }
+
+    /// Writes a record over the same user's that was read, with this age of its phase and this life.
+    pub(super) async fn write_aged(
+        &self,
+        key: &CacheKey,
+        current: &Current,
+        record: Record,
+        aged: Duration,
+        life: Duration,
+    ) -> Result<(), Error> {
         let cluster = self.provisioner.cluster().or_as(&current.written.cluster);
         let written = Written { record, life, aged, cluster, unknown: current.written.unknown.clone() };
-        let Ok(bytes) = self.sealed(key, &written) else { return };
-        match self.store.replace(key, &current.bytes, &bytes, life.max(Duration::from_millis(1))).await {
-            Ok(_) => self.near_cache.invalidate(key),
-            // the password is the same either way: the cached entry stays, and serves while the store does not answer
-            Err(error) => tracing::debug!(%error, "The record was not rewritten"),
-        }
+        let bytes = self.sealed(key, &written)?;
+        self.store.replace(key, &current.bytes, &bytes, life.max(Duration::from_millis(1))).await?;
+        self.near_cache.invalidate(key);
+        Ok(())
     }
 }
