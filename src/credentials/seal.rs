@@ -206,12 +206,6 @@ impl Seal {
         let plain = EnvelopeKey::open(keys, place, sealed.as_bytes())?;
         DurableCopy::decode(&plain).map_err(|_| OpenError::Broken)
     }
-
-    /// Whether the next write of the user would seal this copy with the same key.
-    #[must_use]
-    pub fn is_current_copy(&self, sealed: &SealedCopy) -> bool {
-        self.seals_copies && self.current.copies.sealed(sealed.as_bytes())
-    }
 }
 
 #[cfg(test)]
