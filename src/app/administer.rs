@@ -59,17 +59,14 @@ pub async fn users(
     let act = act.map(|interrupted| SettlingWait { time: settings.credentials.settling, interrupted });
     let backend = Backend::new(settings)?;
     let directory = backend.directory().await?;
-    let unreachable = Some(
+    let rotates = task.action.rotation().is_some();
+    let unreachable = Some(if rotates {
+        "an elastauth that runs has the cache to itself: it goes on with the former passwords, which the cluster refuses, \
+         until it is restarted"
+    } else {
         "the running elastauth has the cache to itself: it uses its cached credentials until cache.expiration, or until it \
-         is restarted",
-    );
-    let unreachable = match task.action {
-        users::Action::Rotate(_) => Some(
-            "an elastauth that runs has the cache to itself: it goes on with the former passwords, which the cluster refuses, \
-             until it is restarted",
-        ),
-        _ => unreachable,
-    };
+         is restarted"
+    });
     match &settings.cache {
         Cache::Redis(redis) => {
             let store = RedisStore::new((**redis).clone());
@@ -78,7 +75,7 @@ pub async fn users(
         Cache::File(file) => match FileStore::open(file) {
             Ok(store) => Ok((users::run(directory, Some(&store), task, act, progress).await?, None)),
             // it would go on with the former passwords, which the cluster refuses
-            Err(error @ file::Error::InUse(_)) if matches!(task.action, users::Action::Rotate(_)) => Err(error.into()),
+            Err(error @ file::Error::InUse(_)) if rotates => Err(error.into()),
             Err(file::Error::InUse(_)) => {
                 Ok((users::run(directory, None::<&FileStore>, task, act, progress).await?, unreachable))
             }

@@ -37,7 +37,7 @@ pub(super) async fn act<D: Directory, S: Store>(
         };
         UserResult { user: account.name.clone(), outcome }
     });
-    let concurrent = if matches!(task.action, Action::Rotate(_)) { ROTATED_AT_ONCE } else { CONCURRENT };
+    let concurrent = if task.action.rotation().is_some() { ROTATED_AT_ONCE } else { CONCURRENT };
     let mut acts = pin!(stream::iter(acts).buffer_unordered(concurrent));
     let mut stop = pin!(stop);
     let mut results = Vec::with_capacity(accounts.len());
@@ -75,16 +75,16 @@ async fn act_on<D: Directory, S: Store>(directory: &D, store: Option<&S>, task: 
             }
             Err(Skipped::Refused(why)) => return Outcome::Refused(why),
         };
-        let (key, rotates) = (CacheKey::of(&name), matches!(task.action, Action::Rotate(_)));
+        let (key, rotation) = (CacheKey::of(&name), task.action.rotation());
         // a record that stays would hand out the former password, and a replica would write that once more
-        if rotates
+        if rotation.is_some()
             && let Some(store) = store
             && let Err(error) = store.get(&key).await
         {
             return Outcome::Failed(format!("not done: {error}"));
         }
         let performed = perform(directory, &task.action, &name, stamp.as_ref()).await;
-        if let (Err(error), false) = (&performed, rotates) {
+        if let (Err(error), None) = (&performed, rotation) {
             return Outcome::Failed(error.to_string());
         }
         // adopted users have no record of ours, and the Go service may still be using its own
@@ -97,7 +97,7 @@ async fn act_on<D: Directory, S: Store>(directory: &D, store: Option<&S>, task: 
         if let Err(error) = performed {
             return Outcome::Failed(error.to_string());
         }
-        if matches!(&task.action, Action::Rotate(rotation) if !rotation.leaves_copies()) {
+        if rotation.is_some_and(|rotation| !rotation.leaves_copies()) {
             return Outcome::Done;
         }
     }

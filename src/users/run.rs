@@ -1,7 +1,8 @@
 //! Runs a task of an administrator: selects users, does the action with them, and checks them again after the settling time.
 
 use std::future::{Future, pending};
-use std::pin::pin;
+
+use futures_util::FutureExt as _;
 
 use super::act::act;
 use super::outcome::{Outcome, Progress, UserResult};
@@ -45,24 +46,17 @@ pub async fn run<D: Directory, S: Store>(
         None => results
             .extend(planned.iter().map(|account| UserResult { user: account.name.clone(), outcome: Outcome::Planned })),
         Some(settling) => {
-            let (time, mut interrupted) = (settling.time, pin!(settling.interrupted));
-            let mut stopped = false;
-            if matches!(task.action, Action::Rotate(_)) {
-                let stop = async {
-                    interrupted.as_mut().await;
-                    stopped = true;
-                };
-                results.extend(act(directory, store, task, &planned, progress, stop).await);
-            } else {
-                results.extend(act(directory, store, task, &planned, progress, pending()).await);
-            }
+            let (time, interrupted) = (settling.time, settling.interrupted.shared());
+            let stop = async {
+                // the other actions take moments
+                if task.action.rotation().is_none() {
+                    pending::<()>().await;
+                }
+                interrupted.clone().await;
+            };
+            results.extend(act(directory, store, task, &planned, progress, stop).await);
             // no replica writes a user that is not elastauth's yet
             if !matches!(task.action, Action::Adopt { .. }) {
-                let interrupted = async {
-                    if !stopped {
-                        interrupted.await;
-                    }
-                };
                 let settling = SettlingWait { time, interrupted };
                 recheck::recheck(directory, store, task, settling, (&planned, &mut results), progress).await;
             }

@@ -105,6 +105,13 @@ impl Selection {
     }
 }
 
+impl Action {
+    /// How new passwords are made, if that is the action.
+    pub(crate) fn rotation(&self) -> Option<&Rotation> {
+        if let Self::Rotate(rotation) = self { Some(rotation) } else { None }
+    }
+}
+
 impl Task {
     /// The stamp that the account is to get, if the action changes it, or why the account is left alone.
     pub(super) fn judge(&self, account: &Account) -> Result<Option<Stamp>, Skipped> {
