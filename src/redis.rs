@@ -64,15 +64,15 @@ const NOT_THERE: i64 = -2;
 impl RedisStore {
     /// A store that connects on first use, or by [`RedisStore::try_out`], so that the process starts without Redis.
     pub fn new(settings: Settings) -> Self {
-        let at = settings.nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let at = settings.addresses();
         let (rights, probes) = (Rights::default(), AtomicU64::new(0));
         // a time-out of the command comes first, and shows that the server does not answer
         let soon = settings.command_timeout + Duration::from_millis(50);
         Self { servers: Arc::new(RedisClient::new(settings)), soon, at, rights, probes }
     }
 
-    /// Makes the first connections, so that the first requests need not wait for them, and logs what is wrong. An unreachable Redis is no error; a user without the right to `select`
-    /// the configured database is one.
+    /// Makes the first connections, so that the first requests need not wait for them, and logs what is wrong. An unreachable
+    /// Redis is no error; a user without the right to `select` the configured database is one.
     pub async fn try_out(&self) -> Result<(), Error> {
         match tokio::time::timeout(AT_START, self.servers.warm()).await {
             Ok(Err(error @ ConnectError::Select { .. })) => Err(Error { at: self.at.clone(), why: error.to_string() }),
@@ -146,15 +146,6 @@ impl RedisStore {
             async move { self.servers.run::<Value>(what, key, &command).await.map(|_nothing| ()) }
         }))
         .await
-    }
-
-    async fn readable(&self) -> Vec<Result<(), CommandError>> {
-        let get = |key: &str| {
-            let mut get = cmd("GET");
-            get.arg(key);
-            get
-        };
-        self.ask_all(Use::Read, get).await
     }
 }
 
@@ -257,7 +248,12 @@ impl Store for RedisStore {
     /// Reads a key that does not exist, at each master: the documented ACL line does not permit `PING`. One master that answers is
     /// enough.
     async fn reachable(&self) -> Result<(), StoreError> {
-        let asked = self.readable().await;
+        let get = |key: &str| {
+            let mut get = cmd("GET");
+            get.arg(key);
+            get
+        };
+        let asked = self.ask_all(Use::Read, get).await;
         if asked.iter().any(Result::is_ok) {
             return Ok(());
         }

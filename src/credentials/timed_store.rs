@@ -27,6 +27,10 @@ impl<S: Store> TimedStore<S> {
         Self { store, limit }
     }
 
+    fn late(&self) -> StoreError {
+        StoreError::Unavailable(format!("no answer within {:?}", self.limit))
+    }
+
     async fn run<T>(
         &self,
         name: &'static str,
@@ -35,8 +39,7 @@ impl<S: Store> TimedStore<S> {
         let span = span::<S>(name);
         let outcome = timeout(self.limit, operation.instrument(span.clone())).await;
         let late = outcome.is_err();
-        let outcome =
-            outcome.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {:?}", self.limit))));
+        let outcome = outcome.unwrap_or_else(|_| Err(self.late()));
         match &outcome {
             Ok(_) => {}
             Err(StoreError::Unavailable(_)) => spans::failed(&span, if late { "timeout" } else { "unavailable" }),
@@ -87,8 +90,7 @@ impl<S: Store> Store for TimedStore<S> {
 
     /// Has no span: no request depends on it.
     async fn touch(&self, key: &CacheKey) -> Result<(), StoreError> {
-        let late = |_| Err(StoreError::Unavailable(format!("no answer within {:?}", self.limit)));
-        timeout(self.limit, self.store.touch(key)).await.unwrap_or_else(late)
+        timeout(self.limit, self.store.touch(key)).await.unwrap_or_else(|_| Err(self.late()))
     }
 
     async fn watch(&self, invalidations: Arc<Invalidations>) {

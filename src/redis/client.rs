@@ -48,8 +48,8 @@ pub(super) enum Topology {
 impl RedisClient {
     pub(super) fn new(settings: Settings) -> Self {
         let (connector, changes) = (Connector::new(&settings), watch::Sender::new(0));
-        let (name, signs) = (settings.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(), Signs::default());
-        let discovery = Breaker::new(name.join(", "), settings.command_timeout * 2, signs.clone());
+        let signs = Signs::default();
+        let discovery = Breaker::new(settings.addresses(), settings.command_timeout * 2, signs.clone());
         let (topology, tracked) = (OnceCell::new(), AtomicBool::new(false));
         Self { connector, settings, changes, topology, discovery, signs, tracked }
     }

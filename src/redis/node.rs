@@ -185,7 +185,7 @@ impl Node {
     }
 }
 
-/// The commands after a `HELLO`, whose answer says in the same round trip whether the server is the master.
+/// The commands after a `HELLO`: its answer says in the same round trip whether the server is the master.
 fn after_hello(commands: &Pipeline) -> Pipeline {
     let mut with_hello = pipe();
     with_hello.cmd("HELLO");

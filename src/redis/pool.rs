@@ -120,9 +120,8 @@ impl Pool {
     /// Makes the first connections. They are handed to requests afterwards.
     pub(super) async fn warm(&self) -> Result<(), ConnectError> {
         let made = join_all((0..self.warm).map(|_| self.get())).await;
-        // one is enough to serve
-        let failed = made.iter().find_map(|made| made.as_ref().err()).cloned();
-        if made.iter().all(Result::is_err) { failed.map_or(Ok(()), Err) } else { Ok(()) }
+        // one is enough to serve; the others go back to the pool as well
+        made.into_iter().reduce(Result::or).map_or(Ok(()), |made| made.map(drop))
     }
 
     /// Closes a connection that broke, and all others of its generation: see the head of this file.

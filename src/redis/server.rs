@@ -57,7 +57,7 @@ impl Route {
     fn name(&self, settings: &Settings) -> String {
         match self {
             Self::Master(address) | Self::Member(address) => address.to_string(),
-            Self::Elected(_) => settings.nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            Self::Elected(_) => settings.addresses(),
         }
     }
 }

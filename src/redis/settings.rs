@@ -57,6 +57,11 @@ pub struct Account {
 }
 
 impl Settings {
+    /// The configured addresses, as log lines name them.
+    pub(super) fn addresses(&self) -> String {
+        self.nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// The name of this store in ownership stamps: the addresses without credentials, sorted, so that replicas which list them
     /// in another order have the same name.
     #[must_use]
