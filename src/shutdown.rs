@@ -132,15 +132,18 @@ mod tests {
         }
     }
 
+    /// An end of the process at once, and whether it has come.
+    fn exit() -> (Arc<AtomicBool>, impl FnOnce() + Send) {
+        let ended = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&ended);
+        (ended, move || ends.store(true, Ordering::SeqCst))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_process_itself_is_neither_a_first_nor_a_second_signal() {
         for signalled in [false, true] {
             let (sender, signals) = mpsc::channel(2);
-            let ended = Arc::new(AtomicBool::new(false));
-            let exit = {
-                let ended = Arc::clone(&ended);
-                move || ended.store(true, Ordering::SeqCst)
-            };
+            let (ended, exit) = exit();
             let shutdown = after(signals, SETTINGS, exit);
             if signalled {
                 sender.send(()).await.unwrap();
@@ -157,11 +160,7 @@ mod tests {
     async fn a_second_signal_ends_at_once_in_every_phase() {
         for phase in [Phase::Draining, Phase::Stopping] {
             let (sender, signals) = mpsc::channel(2);
-            let ended = Arc::new(AtomicBool::new(false));
-            let exit = {
-                let ended = Arc::clone(&ended);
-                move || ended.store(true, Ordering::SeqCst)
-            };
+            let (ended, exit) = exit();
             let shutdown = after(signals, SETTINGS, exit);
             sender.send(()).await.unwrap();
             shutdown.clone().reached(phase).await;

@@ -1,5 +1,5 @@
-//! What `elastauth users` does: lists, disables, deletes, releases, adopts and rebinds users, and gives them new passwords. Only users that carry the stamp
-//! of this deployment are touched, and others only to adopt them.
+//! What `elastauth users` does: lists, disables, deletes, releases, adopts and rebinds users, and gives them new passwords. Only
+//! users that carry the stamp of this deployment are touched, and others only to adopt them.
 
 use std::collections::HashMap;
 use std::future::Future;

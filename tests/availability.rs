@@ -1,5 +1,5 @@
-//! While Elasticsearch does not take a change, whoever it does not give too much is served, and nothing is lost: two replicas over
-//! one Redis, with the shipped time-outs.
+//! While Elasticsearch does not take a change, each caller to which the former roles are not too much is served, and nothing is
+//! lost: two replicas over one Redis, with the shipped time-outs.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -124,7 +124,7 @@ pub struct Rotate {
     /// All users of this elastauth.
     #[arg(long)]
     all: bool,
-    /// Leaves out users whose password was made at this time or later; the start of this run unless given. With the time of a run
+    /// Leaves out users with a password that was made at this time or later; the start of this run unless given. With the time of a run
     /// that was interrupted, which it prints, another one goes on where that ended.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
     generated_before: Option<SystemTime>,

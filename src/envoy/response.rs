@@ -17,7 +17,7 @@ use crate::credentials::Credential;
 /// read.
 const REMOVED: [&str; 3] = ["es-security-runas-user", "es-secondary-authorization", "proxy-authorization"];
 
-/// The field of the filter's dynamic metadata that names the user whose credential was injected.
+/// The field of the filter's dynamic metadata that names the user of the injected credential.
 pub(super) const USER: &str = "user";
 
 /// Makes replies that let requests through.

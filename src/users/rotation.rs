@@ -8,7 +8,7 @@ use crate::credentials::seal::Seal;
 use crate::credentials::{DurableCopy, Password, SealedCopy};
 use crate::identity::{Millis, Username};
 
-/// How new passwords are made, and for whom.
+/// How new passwords are made, and which users get one.
 #[derive(Clone)]
 pub struct Rotation {
     /// Seals the copy that is kept with the user.

@@ -40,7 +40,7 @@ pub(super) struct MaintenanceLimits {
     pub(super) sealed: Recent,
     /// The users with a broken record that was logged.
     pub(super) broken: Recent,
-    /// The users whose change of roles was logged as not written.
+    /// The users with a change of roles that was logged as not written.
     pub(super) held_up: Recent,
     /// The users with a credential that was answered 401, as Envoy reported.
     pub(super) hinted: Recent,

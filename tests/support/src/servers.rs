@@ -34,7 +34,8 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// As [`tool`], for one that needs a runtime of its own (Node.js, Java): when it is missing, the test is skipped, and `make tools` says so.
+/// As [`tool`], for one that needs a runtime of its own (Node.js, Java): when it is missing, the test is skipped, and `make tools`
+/// says so.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "test support reads the environment of the test run")]
 pub fn optional_tool(name: &str) -> Option<PathBuf> {

@@ -1,4 +1,5 @@
-//! While Elasticsearch does not take a change, whoever it does not give too much is served, and nothing is lost.
+//! While Elasticsearch does not take a change, each caller to which the former roles are not too much is served, and nothing is
+//! lost.
 
 use std::time::Duration;
 
