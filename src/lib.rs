@@ -46,6 +46,7 @@ pub mod flavor;
 pub mod http;
 pub mod identity;
 pub mod inbound;
+pub mod login;
 pub mod memory;
 pub mod metrics;
 mod native_user;
