@@ -24,6 +24,21 @@ pub(crate) fn now_millis() -> u64 {
     unix_millis(SystemTime::now())
 }
 
+/// The time by the wall clock of this machine. In unit tests it goes on as tokio's time does, which can be paused.
+#[cfg(not(test))]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// See above.
+#[cfg(test)]
+pub(crate) fn wall_clock() -> SystemTime {
+    static FIRST: std::sync::LazyLock<(SystemTime, BootTime)> =
+        std::sync::LazyLock::new(|| (SystemTime::now(), BootTime::now()));
+    let (time, boot) = *FIRST;
+    time + Duration::from_nanos(BootTime::now().nanos().saturating_sub(boot.nanos()))
+}
+
 /// A moment in nanoseconds since the machine was started, by a clock that also runs while the machine is suspended
 /// (`CLOCK_BOOTTIME`). [`tokio::time::Instant`] stands still meanwhile. In unit tests it is tokio's time, which can be
 /// paused, and so it is on systems other than Linux.

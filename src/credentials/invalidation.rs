@@ -72,7 +72,7 @@ struct Ended {
 
 /// What had been reported before a key was read: what was read is true as long as this has not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReadVersion {
+pub(crate) struct ReadVersion {
     slot: usize,
     changes: u64,
     state: u64,
@@ -182,14 +182,14 @@ impl Invalidations {
         &self.waiters[slot % WAITERS]
     }
 
-    pub(super) fn read_version(&self, key: &CacheKey) -> ReadVersion {
+    pub(crate) fn read_version(&self, key: &CacheKey) -> ReadVersion {
         let slot = self.slot(key.as_str().as_bytes());
         let changes = self.changes.get(slot).map_or(0, |changes| changes.load(Ordering::Acquire));
         ReadVersion { slot, changes, state: self.state.load(Ordering::Acquire), at: BootTime::now() }
     }
 
     /// Whether no change of the key was reported since the version was taken.
-    pub(super) fn unchanged(&self, read_version: &ReadVersion) -> bool {
+    pub(crate) fn unchanged(&self, read_version: &ReadVersion) -> bool {
         self.changes
             .get(read_version.slot)
             .is_some_and(|changes| changes.load(Ordering::Acquire) == read_version.changes)
@@ -197,7 +197,7 @@ impl Invalidations {
 
     /// Whether no change can have been missed either. To be asked before [`Self::unchanged`]: if the session is renewed between
     /// the two, the changes of before are seen.
-    pub(super) fn trusts(&self, read_version: &ReadVersion) -> bool {
+    pub(crate) fn trusts(&self, read_version: &ReadVersion) -> bool {
         let state = self.state.load(Ordering::Acquire);
         match mode_of(state) {
             Mode::Tracked => read_version.state == state && BootTime::now() < self.trusted_until(),
@@ -211,7 +211,7 @@ impl Invalidations {
     }
 
     /// For how long a change may have been missed.
-    pub(super) fn suspect_for(&self, read_version: &ReadVersion) -> Duration {
+    pub(crate) fn suspect_for(&self, read_version: &ReadVersion) -> Duration {
         if mode_of(read_version.state) != Mode::Tracked {
             return read_version.at.elapsed();
         }
@@ -234,7 +234,7 @@ impl Invalidations {
 
     /// Waits until the key may have changed since the version was taken: at most the time `tracked` within a session, and `poll`
     /// without one.
-    pub(super) async fn wait(&self, read_version: &ReadVersion, poll: Duration, tracked: Duration) {
+    pub(crate) async fn wait(&self, read_version: &ReadVersion, poll: Duration, tracked: Duration) {
         let changed = self.waiters(read_version.slot).notified();
         tokio::pin!(changed);
         // from here on no wake-up is missed

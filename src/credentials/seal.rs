@@ -2,6 +2,7 @@
 //! are kept with the users in the back end. Each is bound to its cluster and its user, so that none can be moved to another.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use ring::pbkdf2::{self, PBKDF2_HMAC_SHA256};
@@ -79,11 +80,12 @@ pub enum Which {
     NewerFormat,
 }
 
-/// Seals with one key, and opens with several.
+/// Seals with one key, and opens with several. A clone shares the keys.
+#[derive(Clone)]
 pub struct Seal {
-    current: SealingKey,
-    previous: Vec<SealingKey>,
-    cluster: String,
+    current: Arc<SealingKey>,
+    previous: Arc<[SealingKey]>,
+    cluster: Arc<str>,
     seals_copies: bool,
 }
 
@@ -144,8 +146,8 @@ impl Seal {
         let key = |key: &Key| SealingKey::new(key, &settings.cluster);
         let previous: Result<_, _> = settings.previous.iter().map(key).collect();
         let seals_copies = !matches!(settings.key, Key::Derived { guessable: true, .. });
-        let current = key(&settings.key)?;
-        Ok(Self { current, previous: previous?, cluster: settings.cluster.clone(), seals_copies })
+        let current = Arc::new(key(&settings.key)?);
+        Ok(Self { current, previous: previous?, cluster: settings.cluster.as_str().into(), seals_copies })
     }
 
     /// Whether the current key sealed this record, by the header alone.
@@ -170,7 +172,7 @@ impl Seal {
     }
 
     fn keys(&self) -> impl Iterator<Item = &SealingKey> {
-        std::iter::once(&self.current).chain(&self.previous)
+        std::iter::once(&*self.current).chain(&*self.previous)
     }
 
     /// Seals a record for one place in the store.
@@ -202,7 +204,7 @@ impl Seal {
 
     /// Opens a user's copy. It shows which password elastauth wrote at some time, not that the user still has it.
     pub fn open_copy(&self, username: &Username, sealed: &SealedCopy) -> Result<DurableCopy, OpenError> {
-        let (keys, place) = (self.keys().map(|key| &key.copies), [self.cluster.as_str(), username.as_str()]);
+        let (keys, place) = (self.keys().map(|key| &key.copies), [&*self.cluster, username.as_str()]);
         let plain = EnvelopeKey::open(keys, place, sealed.as_bytes())?;
         DurableCopy::decode(&plain).map_err(|_| OpenError::Broken)
     }

@@ -22,8 +22,8 @@ struct User<P, T> {
 
 type Users<P, T> = Arc<Mutex<HashMap<CacheKey, User<P, T>>>>;
 
-/// The runs of all users, by user and purpose `P`.
-pub(super) struct SingleFlight<P, T> {
+/// The runs of all users, by user and purpose `P`. The login has one run at a time for each session in the same way.
+pub(crate) struct SingleFlight<P, T> {
     users: Users<P, T>,
     background: TaskTracker,
 }
@@ -36,7 +36,7 @@ impl<P, T> Clone for SingleFlight<P, T> {
 
 /// The run ended without an outcome, because its task panicked or was cancelled.
 #[derive(Debug)]
-pub(super) struct Lost;
+pub(crate) struct Lost;
 
 impl<P, T> SingleFlight<P, T>
 where
@@ -44,13 +44,13 @@ where
     T: Clone + Send + Sync + 'static,
 {
     /// Runs are tasks of `background`.
-    pub(super) fn new(background: TaskTracker) -> Self {
+    pub(crate) fn new(background: TaskTracker) -> Self {
         Self { users: Arc::default(), background }
     }
 
     /// Joins the run of the same user and purpose, or starts one. Runs of one user follow one another; the argument of `run`
     /// says whether it had to wait for an earlier one.
-    pub(super) async fn join<F, R>(&self, key: &CacheKey, purpose: P, run: R) -> Result<T, Lost>
+    pub(crate) async fn join<F, R>(&self, key: &CacheKey, purpose: P, run: R) -> Result<T, Lost>
     where
         R: FnOnce(bool) -> F + Send + 'static,
         F: Future<Output = T> + Send + 'static,

@@ -59,6 +59,62 @@ pub trait Keys: Store {
     ) -> impl Future<Output = Result<(Vec<CacheKey>, Option<Cursor>), StoreError>> + Send;
 }
 
+/// Parts of the process share one store: its connections, and what it knows of its servers.
+impl<S: Store> Store for Arc<S> {
+    const SYSTEM: Option<&'static str> = S::SYSTEM;
+
+    fn get(&self, key: &CacheKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send {
+        (**self).get(key)
+    }
+
+    fn get_soon(&self, key: &CacheKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send {
+        (**self).get_soon(key)
+    }
+
+    fn put_if_absent(
+        &self,
+        key: &CacheKey,
+        bytes: &[u8],
+        life: Duration,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send {
+        (**self).put_if_absent(key, bytes, life)
+    }
+
+    fn replace(
+        &self,
+        key: &CacheKey,
+        expected: &[u8],
+        new: &[u8],
+        life: Duration,
+    ) -> impl Future<Output = Result<Replaced, StoreError>> + Send {
+        (**self).replace(key, expected, new, life)
+    }
+
+    fn remove(&self, key: &CacheKey, expected: &[u8]) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        (**self).remove(key, expected)
+    }
+
+    fn touch(&self, key: &CacheKey) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).touch(key)
+    }
+
+    fn watch(&self, invalidations: Arc<Invalidations>) -> impl Future<Output = ()> + Send {
+        (**self).watch(invalidations)
+    }
+
+    fn is_asked(&self) -> bool {
+        (**self).is_asked()
+    }
+
+    fn reachable(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).reachable()
+    }
+
+    fn writable(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).writable()
+    }
+}
+
 /// Holds sealed records, with compare-and-set. It moves opaque bytes and knows no cryptography. Implemented by edges.
 pub trait Store: Send + Sync + 'static {
     /// The `db.system.name` of its spans, where it is a server of its own.

@@ -16,14 +16,14 @@ use crate::spans;
 const GET: &str = "cache get";
 
 /// A store with a span and a longest time for each operation.
-pub(super) struct TimedStore<S> {
+pub(crate) struct TimedStore<S> {
     store: S,
     /// The longest that one operation may take. A store has shorter time-outs of its own, with better errors.
     limit: Duration,
 }
 
 impl<S: Store> TimedStore<S> {
-    pub(super) fn new(store: S, limit: Duration) -> Self {
+    pub(crate) fn new(store: S, limit: Duration) -> Self {
         Self { store, limit }
     }
 
