@@ -14,11 +14,12 @@ use tonic::service::Routes;
 use tonic::{Response, Status};
 use tracing::{Instrument as _, Span};
 
-use crate::authz::bearer::cookies;
 use crate::authz::{Authorizer, Decision, Refusal, Request};
+use crate::cookies;
 use crate::credentials::{Provisioner, Store};
 use crate::identity::KeySource;
 use crate::inbound::Connections;
+use crate::login;
 use crate::metrics::Metrics;
 
 mod access_log;
@@ -101,8 +102,8 @@ impl Settings {
 pub struct StrippedAttributes {
     /// Headers that name the caller or carry a token.
     pub headers: Vec<HeaderName>,
-    /// Names of cookies that carry a token.
-    pub cookies: Vec<String>,
+    /// Cookies that carry a token, or are otherwise not for what is behind Envoy.
+    pub cookies: cookies::Selection,
 }
 
 /// The implementation of Check: reads the request, lets the authorizer decide, and encodes the reply.
@@ -110,7 +111,7 @@ pub struct Service<K: KeySource, S, P> {
     authorizer: Arc<Authorizer<K, S, P>>,
     reader: request::Reader,
     replies: response::Replies,
-    token_cookies: Vec<String>,
+    stripped_cookies: cookies::Selection,
     cap: Duration,
     budget: MemoryBudget,
     metrics: Option<Arc<Metrics>>,
@@ -124,11 +125,16 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         settings: &Settings,
         stripped: StrippedAttributes,
     ) -> Self {
-        let StrippedAttributes { headers, cookies: token_cookies } = stripped;
-        let reader = request::Reader::new(authorizer.selection());
+        let StrippedAttributes { headers, cookies: mut stripped_cookies } = stripped;
+        let mut selection = authorizer.selection();
+        if selection.visit {
+            stripped_cookies.prefixes.push(login::cookies::SESSION.to_owned());
+        }
+        selection.cookies |= !stripped_cookies.is_empty();
+        let reader = request::Reader::new(selection);
         let replies = response::Replies::new(&headers, settings.access_log);
         let budget = MemoryBudget::new(settings.max_in_flight, settings.max_message_size);
-        Self { authorizer, reader, replies, token_cookies, cap: settings.deadline, budget, metrics }
+        Self { authorizer, reader, replies, stripped_cookies, cap: settings.deadline, budget, metrics }
     }
 
     async fn decide(&self, request: &mut Request, metadata: MetadataMap, span: &Span) -> Decision {
@@ -192,7 +198,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
         if let Some((metrics, began)) = began {
             metrics.decided(&decision, began.elapsed());
         }
-        let cookies = request.as_ref().and_then(|r| cookies::without(&r.attributes.cookies, &self.token_cookies));
+        let cookies = request.as_ref().and_then(|r| cookies::without(&r.attributes.cookies, &self.stripped_cookies));
         Ok(match &decision {
             Decision::Allow(obtained) => self.replies.allow(&obtained.credential, cookies.as_deref()),
             Decision::Preflight => self.replies.preflight(cookies.as_deref()),

@@ -21,7 +21,7 @@
 //!   [`cluster_client`] sends requests to the nodes of a cluster, `native_user` is what both back ends write with a user, [`flavor`]
 //!   tells the back ends apart, [`metrics`] counts.
 //! - Small modules are for every part: [`mod@printable`] makes text from elsewhere safe to show, [`mod@digest`] tells configurations
-//!   and addresses apart, `bounded_cache` and `sweep` bound what is kept in memory, `clock` counts milliseconds, `spans` makes the
+//!   and addresses apart, [`mod@cookies`] reads cookies and takes them out, `bounded_cache` and `sweep` bound what is kept in memory, `clock` counts milliseconds, `spans` makes the
 //!   spans that [`telemetry`] exports.
 //! - [`app`] is the composition root: the only module that names concrete edge types. Only `main` and [`app`] import [`config`];
 //!   every part owns its own `Settings`. [`shutdown`] ends the process.
@@ -37,6 +37,7 @@ mod bounded_cache;
 mod clock;
 pub mod cluster_client;
 pub mod config;
+pub mod cookies;
 pub mod credentials;
 pub mod digest;
 pub mod elastic;

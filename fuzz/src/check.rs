@@ -10,6 +10,7 @@ use bytes::Bytes;
 use elastauth::authz::bearer::Sources;
 use elastauth::authz::policy::Policy;
 use elastauth::authz::{Authorizer, Callers};
+use elastauth::cookies::Selection;
 use elastauth::credentials::broker::Broker;
 use elastauth::credentials::seal::{self, Seal};
 use elastauth::credentials::{
@@ -146,7 +147,7 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
         roles::Settings { default_roles: vec!["viewer".into()], group_mappings: Vec::new(), allow_no_roles: false };
     let authorizer =
         Authorizer::new(callers, MAX_TOKENS, Policy::default(), Mapping::new(&roles), broker, MAX_IN_FLIGHT);
-    let stripped = StrippedAttributes { headers: identity_headers.to_vec(), cookies: Vec::new() };
+    let stripped = StrippedAttributes { headers: identity_headers.to_vec(), cookies: Selection::default() };
     Service::new(Arc::new(authorizer), None, &grpc(), stripped)
 }
 

@@ -6,9 +6,8 @@ use ::http::HeaderName;
 use bytes::Bytes;
 
 use super::Refusal;
+use crate::cookies;
 use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
-
-pub mod cookies;
 
 /// `oidc.token_header`, `oidc.token_cookie`: where tokens are looked for beside `authorization`. Default: in no other place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

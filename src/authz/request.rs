@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::identity::attributes::RequestAttributes;
+use crate::login::Visit;
 
 /// What a decision needs of a request.
 #[derive(Clone, Debug, Default)]
@@ -25,13 +26,16 @@ pub struct Request {
     pub path: Text,
     /// A CORS preflight request by its form (Fetch §4.8): OPTIONS with `context` and `access-control-request-method`.
     pub preflight: bool,
+    /// What the login needs of it; empty where nobody logs in here.
+    pub visit: Visit,
 }
 
 impl Request {
     /// Frees the message that the texts are slices of, and keeps copies of what is needed later: the cookies, what the log shows,
     /// and with `whole` the complete texts that rules need.
     pub fn detach(&mut self, whole: bool) {
-        let Self { attributes, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
+        let Self { attributes, request_id, traceparent, stream_id, method, host, path, preflight: _, visit } = self;
+        visit.detach();
         let cookies = attributes.cookies.iter().map(|cookie| Bytes::copy_from_slice(cookie)).collect();
         *attributes = RequestAttributes { cookies, ..RequestAttributes::default() };
         for text in [request_id, traceparent, stream_id] {
@@ -45,9 +49,9 @@ impl Request {
     /// About how many bytes of a message it keeps in memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        let Self { attributes, request_id, traceparent, stream_id, method, host, path, preflight: _ } = self;
+        let Self { attributes, request_id, traceparent, stream_id, method, host, path, preflight: _, visit } = self;
         let texts = [request_id, traceparent, stream_id, method, host, path].map(|text| text.0.len());
-        texts.into_iter().chain(attributes.cookies.iter().map(Bytes::len)).sum()
+        texts.into_iter().chain(attributes.cookies.iter().map(Bytes::len)).sum::<usize>() + visit.size()
     }
 }
 

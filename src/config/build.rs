@@ -10,7 +10,7 @@ use super::values::Values;
 use crate::credentials::{self, near_cache, seal};
 use crate::envoy::StrippedAttributes;
 use crate::identity::headers::Names;
-use crate::{envoy, http, shutdown, telemetry};
+use crate::{cookies, envoy, http, shutdown, telemetry};
 
 mod address;
 mod claims;
@@ -39,8 +39,8 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let grpc = grpc(v);
     let identity_headers = names.all().to_vec();
     let policy = policy::policy(v);
-    let identity = identity(v, names, &policy::claims(&policy), &grpc);
-    let stripped = stripped(identity_headers, &identity);
+    let (identity, cookies) = identity(v, names, &policy::claims(&policy), &grpc);
+    let stripped = stripped(identity_headers, &identity, cookies);
     let cluster = v.get(&keys::cache::CLUSTER);
     let roles = roles(v);
     let cache = cache(v);
@@ -95,25 +95,31 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     }
 }
 
-/// `ruled`: the claims that rules are about, which are kept of each caller's.
-fn identity(v: &mut Values<'_>, names: Names, ruled: &[String], grpc: &envoy::Settings) -> Provider {
+/// `ruled`: the claims that rules are about, which are kept of each caller's. With it come the cookies that never go on.
+fn identity(
+    v: &mut Values<'_>,
+    names: Names,
+    ruled: &[String],
+    grpc: &envoy::Settings,
+) -> (Provider, cookies::Selection) {
     match v.get(&keys::auth::PROVIDER) {
         ProviderKind::Oidc => {
-            let (issuers, sources) = issuers(v, ruled);
-            Provider::Oidc(issuers, sources)
+            let (issuers, sources, stripped) = issuers(v, ruled);
+            (Provider::Oidc(issuers, sources), stripped)
         }
         ProviderKind::Authelia => {
-            Provider::Headers(Box::new(headers::headers(v, names, ruled, grpc.knows_its_callers())))
+            let headers = headers::headers(v, names, ruled, grpc.knows_its_callers());
+            (Provider::Headers(Box::new(headers)), cookies::Selection::default())
         }
     }
 }
 
 /// The headers that name callers are stripped where tokens name them, too.
-fn stripped(identity_headers: Vec<HeaderName>, identity: &Provider) -> StrippedAttributes {
-    let mut stripped = StrippedAttributes { headers: identity_headers, cookies: Vec::new() };
+fn stripped(identity_headers: Vec<HeaderName>, identity: &Provider, cookies: cookies::Selection) -> StrippedAttributes {
+    let mut stripped = StrippedAttributes { headers: identity_headers, cookies };
     if let Provider::Oidc(_, sources) = identity {
         stripped.headers.extend(sources.headers.iter().cloned());
-        stripped.cookies.clone_from(&sources.cookies);
+        stripped.cookies.names.extend(sources.cookies.iter().cloned());
     }
     stripped
 }

@@ -93,6 +93,7 @@ pub struct Seal {
 struct SealingKey {
     records: EnvelopeKey,
     copies: EnvelopeKey,
+    attempts: EnvelopeKey,
 }
 
 struct Length(usize);
@@ -136,7 +137,8 @@ impl SealingKey {
 
     /// The purpose of the records' key is as old as their format, and names where the secret comes from.
     fn of(secret: &[u8], records: &[u8]) -> Result<Self, SealError> {
-        Ok(Self { records: envelope_key(secret, records)?, copies: envelope_key(secret, b"durable copy")? })
+        let (records, copies) = (envelope_key(secret, records)?, envelope_key(secret, b"durable copy")?);
+        Ok(Self { records, copies, attempts: envelope_key(secret, b"login attempt")? })
     }
 }
 
@@ -194,6 +196,20 @@ impl Seal {
         let plain = copy.encode().map_err(|_| SealError)?;
         let sealed = self.current.copies.seal([&self.cluster, username.as_str()], &plain)?;
         SealedCopy::new(sealed).map(Some).ok_or(SealError)
+    }
+
+    /// Seals an attempt to log in at this host, which the browser keeps. An error where the key follows from a secret that people
+    /// could guess, as anybody can have such an attempt: see [`Key::Derived`].
+    pub fn seal_attempt(&self, host: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        if !self.seals_copies {
+            return Err(SealError);
+        }
+        self.current.attempts.seal([&self.cluster, host], plain)
+    }
+
+    /// Opens what was sealed for this host.
+    pub fn open_attempt(&self, host: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        EnvelopeKey::open(self.keys().map(|key| &key.attempts), [&self.cluster, host], sealed)
     }
 
     /// Whether copies are kept.

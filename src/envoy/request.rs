@@ -1,5 +1,6 @@
 //! Reads a [`Request`] from a `CheckRequest` of Envoy's.
 
+use ::http::HeaderName;
 use bytes::Bytes;
 use prost::Message as _;
 use prost_types::value::Kind;
@@ -9,6 +10,8 @@ use super::wire::auth::{self, AttributeContext, attribute_context::Peer};
 use super::wire::http::{self, Malformed};
 use crate::authz::{Request, Text};
 use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
+use crate::login::Visit;
+use crate::login::visit;
 
 /// The headers that are read from every request, whatever the configuration.
 const ALWAYS: [&str; 5] = ["authorization", "x-request-id", "traceparent", "origin", "access-control-request-method"];
@@ -16,13 +19,14 @@ const ALWAYS: [&str; 5] = ["authorization", "x-request-id", "traceparent", "orig
 /// Reads requests, with the attributes that the configuration asks for.
 pub(super) struct Reader {
     wanted: AttributeSelection,
-    /// The names of the wanted headers.
+    /// The names of the wanted headers; last those of a visit, where it is wanted.
     names: Vec<String>,
 }
 
 impl Reader {
     pub(super) fn new(wanted: AttributeSelection) -> Self {
-        let names = wanted.headers.iter().map(|name| name.as_str().to_owned()).collect();
+        let of_visit = visit::HEADERS.into_iter().filter(|_| wanted.visit);
+        let names = wanted.headers.iter().map(HeaderName::as_str).chain(of_visit).map(str::to_owned).collect();
         Self { wanted, names }
     }
 
@@ -30,17 +34,25 @@ impl Reader {
     /// filters and hand-made calls send them.
     pub(super) fn read(&self, check: auth::CheckRequest) -> Result<Option<Request>, Malformed> {
         let Some(mut attributes) = check.attributes else { return Ok(None) };
-        let Some(http) = attributes.request.take().and_then(|request| request.http) else { return Ok(None) };
-        let http::Http { id, method, path, host, headers, more, cookies } =
-            http::read(&http, ALWAYS, &self.names, self.wanted.cookies)?;
+        let Some(message) = attributes.request.take().and_then(|request| request.http) else { return Ok(None) };
+        let http::Http { id, method, path, host, headers, mut more, cookies, body } =
+            http::read(&message, ALWAYS, &self.names, self.wanted.cookies)?;
         let [authorization, request_id, traceparent, origin, requested] = headers;
         let set = |header: &Header| matches!(header, Header::One(value) if !value.is_empty());
         let preflight = method == "OPTIONS" && set(&origin) && set(&requested);
+        let visit = match <[Header; visit::HEADERS.len()]>::try_from(more.split_off(self.wanted.headers.len())) {
+            Ok(headers) => {
+                let body = visit::is_form(&method, &headers, body).then(|| message.slice_ref(body));
+                Visit::new(&method, query(&path), body.unwrap_or_default(), origin, headers)
+            }
+            // the names of its headers are not among the configured ones
+            Err(_not_wanted) => Visit::default(),
+        };
         let attributes =
             RequestAttributes { authorization, headers: more, cookies, ..by_operator(attributes, &self.wanted)? };
         let (request_id, traceparent) = (text(request_id), text(traceparent));
         let (stream_id, method, host, path) = (Text(id), Text(method), Text(host), without_query(&path));
-        Ok(Some(Request { attributes, request_id, traceparent, stream_id, method, host, path, preflight }))
+        Ok(Some(Request { attributes, request_id, traceparent, stream_id, method, host, path, preflight, visit }))
     }
 }
 
@@ -83,6 +95,11 @@ fn value(of: prost_types::Value) -> Value {
         Some(Kind::ListValue(list)) => list.values.into_iter().map(value).collect(),
         Some(Kind::StructValue(fields)) => Value::Object(object(fields)),
     }
+}
+
+/// The query, without the question mark before it.
+fn query(path: &Bytes) -> Bytes {
+    path.iter().position(|b| *b == b'?').map(|mark| path.slice(mark + 1..)).unwrap_or_default()
 }
 
 /// The path without its query: queries may hold secrets, and are neither matched nor logged.

@@ -12,6 +12,7 @@ use super::wire::core::{HeaderValue, HeaderValueOption, header_value_option::Hea
 use super::wire::{Reply, rpc, status::HttpStatus};
 use crate::authz::Refusal;
 use crate::credentials::Credential;
+use crate::login;
 
 /// Headers that are removed from every allowed request: Elasticsearch's run-as and secondary authentication, and what proxies
 /// read.
@@ -85,6 +86,30 @@ pub(super) fn unavailable(refusal: &Refusal) -> Reply {
     // in whole seconds (RFC 9110 §10.2.3), rounded up
     let after = refusal.retry_after().as_millis().div_ceil(1000).to_string();
     reply(verdict.code, denied(verdict.http, vec![plain("retry-after", &after)], verdict.text), None)
+}
+
+/// Answers in the place of the application: a redirect, a page or JSON. To Envoy every such answer is a denial.
+#[cfg_attr(not(test), expect(dead_code, reason = "no decision answers itself yet"))]
+pub(super) fn respond(response: &login::Response) -> Reply {
+    let login::Response { status, headers, body } = response;
+    let sound = |(name, value): &(&'static str, String)| {
+        name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && value.bytes().all(|b| (b' '..=b'~').contains(&b))
+    };
+    debug_assert!(headers.iter().all(sound), "Envoy would answer 503 instead");
+    let headers = headers.iter().map(|(name, value)| plain(name, value)).collect();
+    let denied =
+        DeniedHttpResponse { status: Some(HttpStatus { code: i32::from(*status) }), headers, body: body.clone() };
+    reply(code(*status), HttpResponse::DeniedResponse(denied), None)
+}
+
+/// The gRPC code that goes with an HTTP status; never 0, which would let the request through.
+fn code(status: u16) -> i32 {
+    match status {
+        300..400 | 401 => 16,
+        400 => 3,
+        503 => 14,
+        _ => 7,
+    }
 }
 
 fn denied(http: u16, mut headers: Vec<HeaderValueOption>, text: &str) -> HttpResponse {

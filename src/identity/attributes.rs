@@ -28,6 +28,30 @@ impl fmt::Debug for Header {
     }
 }
 
+impl Header {
+    /// Its one value; none where it is absent or repeated.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        match self {
+            Self::One(value) => Some(value),
+            Self::Absent | Self::Several => None,
+        }
+    }
+
+    /// About how many bytes of the message it keeps in memory.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.value().map_or(0, <[u8]>::len)
+    }
+
+    /// Frees the message that the value is a slice of.
+    pub fn detach(&mut self) {
+        if let Self::One(value) = self {
+            *value = Bytes::copy_from_slice(value);
+        }
+    }
+}
+
 impl FromIterator<Bytes> for Header {
     fn from_iter<I: IntoIterator<Item = Bytes>>(values: I) -> Self {
         let mut values = values.into_iter();
@@ -53,6 +77,8 @@ pub struct AttributeSelection {
     pub extension: Option<&'static str>,
     /// A namespace of `metadata_context`.
     pub metadata: Option<String>,
+    /// What the login needs of a request: its query, what a browser says about it, and the body of a form.
+    pub visit: bool,
 }
 
 /// What was read of a request.

@@ -72,24 +72,3 @@ fn another_place_counts_only_when_it_is_named_and_those_before_it_are_empty() {
     assert_eq!(outcome(&named(), &twice), "credentials_repeated", "in two headers");
     assert_eq!(Sources::default().selection(), AttributeSelection::default());
 }
-
-#[test]
-fn only_our_cookies_are_taken_out() {
-    let names = ["session".to_owned(), "old".to_owned()];
-    for (headers, expected) in [
-        (&["a=1; b=2"][..], None),
-        (&[], None),
-        (&["session=x"], Some("")),
-        (&["session=x; a=1"], Some("a=1")),
-        (&["a=1; session=x; b=2"], Some("a=1; b=2")),
-        (&["a=1;session=x;b=2,3"], Some("a=1;b=2,3")),
-        (&["a=1,session=x,b"], Some("a=1,b")),
-        (&["a=1; session=x", "session=y; old=z; b=2"], Some("a=1; b=2")),
-        (&["session=x", "a=\u{fc}"], Some("")),
-        (&["a=1", "b=\u{fc}"], Some("a=1")),
-    ] {
-        let headers: Vec<Bytes> = headers.iter().map(|header| Bytes::copy_from_slice(header.as_bytes())).collect();
-        assert_eq!(cookies::without(&headers, &names).as_deref(), expected, "{headers:?}");
-    }
-    assert_eq!(cookies::without(&["a=\u{fc}".into()], &[]), None, "nothing is ours");
-}

@@ -10,14 +10,18 @@ use crate::config::keys::{self, Key, oidc as key};
 use crate::config::values::Values;
 use crate::identity::issuer::{self, Validation};
 use crate::identity::{algorithm, keyring, token};
-use crate::oidc;
+use crate::{cookies, oidc};
 
-/// One issuer, or a list of them, and where tokens are looked for: a token must be found before its issuer is known, so that every
-/// place that an item names is one for all.
-pub(super) fn issuers(v: &mut Values<'_>, ruled: &[String]) -> (Vec<(oidc::Settings, issuer::Settings)>, Sources) {
-    let mut sources = Sources::default();
+/// Each issuer by its two sides.
+type Issuers = Vec<(oidc::Settings, issuer::Settings)>;
+
+/// One issuer, or a list of them, where tokens are looked for, and which cookies never go on. A token must be found before its
+/// issuer is known, so that every place and cookie that an item names is one for all.
+pub(super) fn issuers(v: &mut Values<'_>, ruled: &[String]) -> (Issuers, Sources, cookies::Selection) {
+    let (mut sources, mut stripped) = (Sources::default(), cookies::Selection::default());
     let issuers = v.each(key::SECTION, |v| {
         places(v, &mut sources);
+        strip_cookies(v, &mut stripped);
         provider(v, ruled)
     });
     let settings = |at: usize| &issuers[at].1;
@@ -44,7 +48,7 @@ pub(super) fn issuers(v: &mut Values<'_>, ruled: &[String]) -> (Vec<(oidc::Setti
     let prefixes: Vec<&str> =
         issuers.iter().map(|(_, settings)| settings.token.claims.username_prefix.as_str()).collect();
     v.warnings.extend(prefixes.iter().enumerate().flat_map(|(at, _)| shared_names(&prefixes, at)));
-    (issuers, sources)
+    (issuers, sources, stripped)
 }
 
 /// Warnings where a name of this issuer may also be one of another issuer: it belongs to the person who comes first.
@@ -77,13 +81,25 @@ fn places(v: &mut Values<'_>, sources: &mut Sources) {
         }
     }
     if let Some(name) = v.get(&key::TOKEN_COOKIE) {
-        // RFC 6265 §4.1.1: a token of HTTP
-        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
+        if !cookies::is_name(&name) {
             v.problem(&key::TOKEN_COOKIE, "must be the name of a cookie");
         }
         if !sources.cookies.contains(&name) {
             sources.cookies.push(name);
         }
+    }
+}
+
+fn strip_cookies(v: &mut Values<'_>, stripped: &mut cookies::Selection) {
+    for text in v.get(&key::STRIP_COOKIES) {
+        let prefix = text.strip_suffix('*');
+        let name = prefix.unwrap_or(&text);
+        // a lone * would take the application's own cookies too, a * elsewhere would match no cookie
+        if !cookies::is_name(name) || name.contains('*') {
+            v.problem(&key::STRIP_COOKIES, "must be names of cookies, or beginnings of names with a * at the end");
+        }
+        let listed = if prefix.is_some() { &mut stripped.prefixes } else { &mut stripped.names };
+        listed.push(name.to_owned());
     }
 }
 

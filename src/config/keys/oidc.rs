@@ -106,6 +106,11 @@ section! {
         "a cookie that may carry the token; taken out of what goes on",
     )
     .restricting();
+    STRIP_COOKIES: Vec<String> = unset(
+        "oidc.strip_cookies",
+        "cookies that never go on to Elasticsearch or Kibana: names, or beginnings of names with a `*` at the end",
+    )
+    .restricting();
     INTROSPECTION_TTL: Duration = key(
         "oidc.introspection_ttl",
         "30s",

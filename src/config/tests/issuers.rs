@@ -172,7 +172,7 @@ fn the_places_that_any_issuer_names_are_looked_at_and_cleared() {
         (1, "x-token", &["session".to_owned()][..])
     );
     let stripped = &loaded.settings.stripped;
-    assert!(stripped.headers.contains(&sources.headers[0]) && stripped.cookies == ["session"]);
+    assert!(stripped.headers.contains(&sources.headers[0]) && stripped.cookies.names == ["session"]);
     for (more, expected) in [
         ("token_header: Authorization", "oidc.token_header (line 2)"),
         ("token_header: \":path\"", "oidc.token_header (line 2)"),

@@ -14,6 +14,8 @@ mod field {
     pub(super) const HEADERS: u32 = 3;
     pub(super) const PATH: u32 = 4;
     pub(super) const HOST: u32 = 5;
+    pub(super) const BODY: u32 = 11;
+    pub(super) const RAW_BODY: u32 = 12;
     pub(super) const HEADER_MAP: u32 = 13;
     /// These three are fields of an entry of `headers` and of a `HeaderValue`.
     pub(super) const KEY: u32 = 1;
@@ -23,7 +25,7 @@ mod field {
     pub(super) const ALL: u32 = 1;
 
     /// The fields that are read of an `HttpRequest`, an entry and a `HeaderMap`: all of them are bytes or messages.
-    pub(super) const OF_REQUEST: &[u32] = &[ID, METHOD, HEADERS, PATH, HOST, HEADER_MAP];
+    pub(super) const OF_REQUEST: &[u32] = &[ID, METHOD, HEADERS, PATH, HOST, BODY, RAW_BODY, HEADER_MAP];
     pub(super) const OF_ENTRY: &[u32] = &[KEY, VALUE, RAW_VALUE];
     pub(super) const OF_MAP: &[u32] = &[ALL];
 }
@@ -44,7 +46,7 @@ pub(crate) enum Malformed {
 
 /// The wanted parts of an `HttpRequest`.
 #[derive(Clone, Debug)]
-pub(crate) struct Http<const N: usize> {
+pub(crate) struct Http<'a, const N: usize> {
     /// Envoy's id of the stream, unique within one Envoy.
     pub(crate) id: Bytes,
     /// The method of the request, such as `GET`.
@@ -60,16 +62,18 @@ pub(crate) struct Http<const N: usize> {
     pub(crate) more: Vec<Header>,
     /// Every `cookie` header, if they are wanted: a client may send several (RFC 9113 §8.2.3).
     pub(crate) cookies: Vec<Bytes>,
+    /// What Envoy has buffered of the body, if it is to pass it on.
+    pub(crate) body: &'a [u8],
 }
 
 /// Reads the encoded message. Names of headers are compared without regard to case.
-pub(crate) fn read<const N: usize>(
-    message: &Bytes,
+pub(crate) fn read<'a, const N: usize>(
+    message: &'a Bytes,
     names: [&str; N],
     more: &[String],
     cookies: bool,
-) -> Result<Http<N>, Malformed> {
-    let see = |http: &mut Http<N>, entry| -> Result<(), Malformed> {
+) -> Result<Http<'a, N>, Malformed> {
+    let see = |http: &mut Http<'_, N>, entry| -> Result<(), Malformed> {
         let (key, value) = header(entry)?;
         let note = |name: &str, header: &mut Header| {
             if key.eq_ignore_ascii_case(name.as_bytes()) {
@@ -92,6 +96,7 @@ pub(crate) fn read<const N: usize>(
         headers: [const { Header::Absent }; N],
         more: vec![Header::Absent; more.len()],
         cookies: Vec::new(),
+        body: &[],
     };
     let mut rest = &message[..];
     while let Some((number, value)) = next(&mut rest, field::OF_REQUEST)? {
@@ -100,6 +105,7 @@ pub(crate) fn read<const N: usize>(
             field::METHOD => http.method = message.slice_ref(value),
             field::PATH => http.path = message.slice_ref(value),
             field::HOST => http.host = message.slice_ref(value),
+            field::BODY | field::RAW_BODY => http.body = value,
             field::HEADERS => see(&mut http, value)?,
             field::HEADER_MAP => {
                 let mut map = value;
