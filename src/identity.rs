@@ -18,6 +18,8 @@ pub mod issuers;
 pub mod jwks;
 mod jws;
 pub mod keyring;
+mod logout_token;
+mod sign_in;
 pub mod strict_object;
 #[cfg(test)]
 mod testing;
@@ -27,6 +29,8 @@ mod verification_limit;
 mod verified;
 
 pub use error::{Error, KeyError};
+pub use logout_token::LogoutNotice;
+pub use sign_in::{Expected, SignInTokens, SignedIn};
 pub use verified::{Validity, Verified};
 
 /// A name that Elasticsearch accepts and that Basic authentication can carry:

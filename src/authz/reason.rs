@@ -131,6 +131,16 @@ reasons! {
         "the username is an e-mail address, from whatever claim, that the provider does not call verified: let the provider verify \
          it, or set `oidc.allow_unverified_email` where administrators set all addresses";
 
+    LoginNonce: "login_nonce", DENIED,
+        "the ID token has another `nonce` than the login began with, so it was made for another login: let the person log in again, \
+         and if it happens to all of them, look for something that answers in the provider's place";
+    LoginAccessTokenHash: "login_access_token_hash", DENIED,
+        "`at_hash` of the ID token does not fit the access token that came with it: look at the provider, and at what stands between \
+         it and elastauth";
+    LogoutTokenInvalid: "logout_token_invalid", invalid("the logout token is not valid"),
+        "the log says what is wrong with the logout token: if the provider sent it, compare `oidc.client_id` and the clocks, else \
+         somebody tries to log people out";
+
     IdentitySecret: "identity_secret", DENIED,
         "the call has no `elastauth-secret`, or a wrong one: give it to Envoy in `context_extensions`, and if Envoy has it, find \
          out what else calls";
@@ -241,6 +251,9 @@ impl From<&token::Error> for Reason {
             E::Unanswered(_) => Self::ProviderUnavailable,
             E::Overload => Self::Overloaded,
             E::EmailUnverified => Self::EmailUnverified,
+            E::Nonce => Self::LoginNonce,
+            E::AccessTokenHash => Self::LoginAccessTokenHash,
+            E::LogoutToken(_) => Self::LogoutTokenInvalid,
             E::Username(_) => Self::UsernameRefused,
         }
     }

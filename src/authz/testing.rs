@@ -71,6 +71,9 @@ pub(crate) fn refusals() -> Vec<Refusal> {
         T::Unanswered("down".into()),
         T::Overload,
         T::EmailUnverified,
+        T::Nonce,
+        T::AccessTokenHash,
+        T::LogoutToken("it has no event of a logout".into()),
         T::Username(UsernameError::Empty),
     ];
     let headers = [

@@ -63,6 +63,11 @@ impl Claims {
         }
     }
 
+    /// A claim that need not be there; empty text and other types are as good as none.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str().filter(|text| !text.is_empty())
+    }
+
     /// The `sub` of the claims; never empty.
     pub(super) fn subject(&self) -> Result<&str, Error> {
         match self.string("sub")? {

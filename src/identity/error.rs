@@ -90,6 +90,15 @@ pub enum Error {
     /// The username is an e-mail address that the provider does not call verified.
     #[error("the provider does not say that the e-mail address is verified")]
     EmailUnverified,
+    /// The ID token of a login has another `nonce` than the login began with, or none.
+    #[error("the ID token was made for another login than this one")]
+    Nonce,
+    /// `at_hash` of an ID token is not that of the access token that came with it.
+    #[error("the ID token was made for another access token than the one that came with it")]
+    AccessTokenHash,
+    /// A logout token that ends nothing, with what is wrong with it; other errors are of tokens that name a caller.
+    #[error("the logout token is not valid: {0}")]
+    LogoutToken(Arc<str>),
     /// The name cannot be an Elasticsearch user.
     #[error(transparent)]
     Username(#[from] UsernameError),

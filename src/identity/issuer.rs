@@ -7,7 +7,9 @@ use super::KeyError;
 use super::answers::{Accepted, Answers, Priority};
 use super::claims::Claims;
 use super::keyring::{self, Keyring};
-use super::token::{self, Error, Signed, Verifier};
+use super::logout_token::{self, LogoutNotice};
+use super::sign_in::{self, Expected, SignInTokens, SignedIn};
+use super::token::{self, Authentic, Error, Signed, Verifier};
 use super::verification_limit::VerificationLimit;
 use super::{AsOf, KeySource, Question, Verified, jws};
 
@@ -133,6 +135,54 @@ impl<K: KeySource> Issuer<K> {
         }
         let identity = self.verifier.identity(&claims, as_of, times.expires)?;
         Ok(Verified::by_key(identity, key, until))
+    }
+
+    /// The person that a login's tokens stand for. The ID token is verified by its signature, whatever `oidc.token_validation` says: it
+    /// is made for this client. Where userinfo is asked about callers' tokens, it adds here, too, what decides and the ID token lacks.
+    pub(super) async fn sign_in(
+        &self,
+        tokens: SignInTokens<'_>,
+        expected: Expected<'_>,
+        now: SystemTime,
+    ) -> Result<SignedIn, Error> {
+        let Authentic { mut claims, algorithm, .. } = self.verifier.authentic(tokens.id_token, jws::Kind::Id).await?;
+        let times = self.verifier.rules().check_id_token(&claims, expected.client_id, now)?;
+        sign_in::check_binding(&claims, algorithm, tokens, expected)?;
+        let sid = claims.text("sid").map(str::to_owned);
+        match self.validation {
+            Validation::Both | Validation::Userinfo => self.add_userinfo(&mut claims, tokens.access_token, now).await?,
+            Validation::Jwks | Validation::Introspection => {}
+        }
+        let identity = self.verifier.identity(&claims, AsOf::At(times.issued), times.expires)?;
+        Ok(SignedIn::new(identity, sid, times.issued, times.expires))
+    }
+
+    async fn add_userinfo(&self, claims: &mut Claims, access_token: &str, now: SystemTime) -> Result<(), Error> {
+        if self.verifier.mapping().deciding().all(|name| claims.find(name).is_some()) {
+            return Ok(());
+        }
+        // the provider has just made it: it is not made up
+        let answer = self.answers.about(Question::Userinfo, access_token, Priority::Known, None, now).await?;
+        // Core §5.3.2: else it may be about another user
+        if answer.claims.subject()? != claims.subject()? {
+            return Err(Error::OtherSubject);
+        }
+        claims.add(&answer.claims);
+        Ok(())
+    }
+
+    /// Which sessions a logout token ends; what it says is verified as any other token is. Every error but an outage is
+    /// [`Error::LogoutToken`].
+    pub(super) async fn logout_token(
+        &self,
+        client_id: &str,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<LogoutNotice, Error> {
+        let authentic = self.verifier.authentic(token, jws::Kind::Logout).await;
+        authentic
+            .and_then(|Authentic { claims, .. }| logout_token::read(self.verifier.rules(), &claims, client_id, now))
+            .map_err(logout_token::of_a_logout_token)
     }
 
     /// The endpoint does not say for which client a token was made. Where the token itself does, that is believed, since the provider has

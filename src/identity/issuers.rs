@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::issuer::{Issuer, Validation};
 use super::token::{Check, Error};
 use super::verification_limit::VerificationLimit;
-use super::{KeyError, KeySource, Verified, jws};
+use super::{Expected, KeyError, KeySource, LogoutNotice, SignInTokens, SignedIn, Verified, jws};
 
 /// What came of a token, and how far it got.
 #[derive(Debug)]
@@ -22,19 +22,30 @@ pub struct Explained {
 }
 
 /// The issuers, each with keys, rules and answers of its own: what ails one does not touch the others' tokens.
-pub struct Issuers<K>(Vec<Issuer<K>>);
+pub struct Issuers<K> {
+    all: Vec<Issuer<K>>,
+    /// The place of the one at which people log in: its keys are needed, however callers' tokens are validated.
+    login: Option<usize>,
+}
 
 impl<K: KeySource> Issuers<K> {
     /// At most one of them may take opaque tokens, which do not name their issuer, and must not be shown to any other provider.
     pub fn new(issuers: Vec<Issuer<K>>) -> Self {
-        Self(issuers)
+        Self { all: issuers, login: None }
+    }
+
+    /// People log in at the issuer in this place of the list: its keys are kept fresh for [`Self::sign_in`] and
+    /// [`Self::logout_token`].
+    #[must_use]
+    pub fn with_login_at(self, at: usize) -> Self {
+        Self { login: Some(at), ..self }
     }
 
     /// Checks no more signatures than this at once, of all issuers together: `grpc.max_verifications`.
     #[must_use]
     pub fn verifying_at_once(self, most: usize) -> Self {
         let limit = VerificationLimit::new(most);
-        Self(self.0.into_iter().map(|issuer| issuer.limited(limit.clone())).collect())
+        Self { all: self.all.into_iter().map(|issuer| issuer.limited(limit.clone())).collect(), ..self }
     }
 
     /// The caller that a token stands for. `now` is the wall clock.
@@ -66,28 +77,57 @@ impl<K: KeySource> Issuers<K> {
 
     /// The issuer to judge a token. What the token says of itself only selects: every check is that issuer's own.
     fn of(&self, token: &str) -> Result<&Issuer<K>, Error> {
-        if let [only] = self.0.as_slice() {
+        if let [only] = self.all.as_slice() {
             return Ok(only);
         }
         jws::bounded(token)?;
         if !jws::is_signed(token) {
-            let opaque = self.0.iter().find(|issuer| issuer.validation().takes_opaque());
+            let opaque = self.all.iter().find(|issuer| issuer.validation().takes_opaque());
             return opaque.ok_or(Error::Malformed("it is not signed, and no issuer is asked about such tokens"));
         }
         let claims = jws::unverified_claims(token)
             .ok_or(Error::Malformed("its claims are not a JSON object without repeated names"))?;
         match claims.members().get("iss") {
-            Some(Value::String(name)) => self.0.iter().find(|issuer| issuer.name() == name).ok_or(Error::Issuer),
+            Some(Value::String(name)) => self.all.iter().find(|issuer| issuer.name() == name).ok_or(Error::Issuer),
             Some(_) => Err(Error::ClaimType("iss".into())),
             None => Err(Error::ClaimMissing("iss".into())),
         }
+    }
+
+    /// The issuer in this place of the list, by `iss`; none where the list is shorter.
+    pub fn name_at(&self, at: usize) -> Option<&str> {
+        self.all.get(at).map(Issuer::name)
+    }
+
+    /// The person that has logged in at the issuer in this place of the list. Its ID token is verified as every other token is, but for
+    /// this client alone. `now` is the wall clock.
+    pub async fn sign_in(
+        &self,
+        at: usize,
+        tokens: SignInTokens<'_>,
+        expected: Expected<'_>,
+        now: SystemTime,
+    ) -> Result<SignedIn, Error> {
+        self.all.get(at).ok_or(Error::Issuer)?.sign_in(tokens, expected, now).await
+    }
+
+    /// Which sessions have ended at the issuer in this place of the list, by a logout token for this client. Every error but an outage is
+    /// [`Error::LogoutToken`]. `now` is the wall clock.
+    pub async fn logout_token(
+        &self,
+        at: usize,
+        client_id: &str,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<LogoutNotice, Error> {
+        self.all.get(at).ok_or(Error::Issuer)?.logout_token(client_id, token, now).await
     }
 
     /// Whether tokens of at least one issuer can be verified: the others' bearers are refused one by one, and taking the whole
     /// service away would not help them.
     pub async fn ready(&self) -> Result<(), KeyError> {
         let mut outcome = Ok(());
-        for ready in futures_util::future::join_all(self.0.iter().map(Issuer::ready)).await {
+        for ready in futures_util::future::join_all(self.all.iter().map(Issuer::ready)).await {
             match ready {
                 Ok(()) => return Ok(()),
                 failure => outcome = failure,
@@ -99,21 +139,22 @@ impl<K: KeySource> Issuers<K> {
     /// How old each issuer's key set is, as far as there is one.
     pub fn key_ages(&self) -> Vec<(String, Duration)> {
         let age = |issuer: &Issuer<K>| Some((issuer.name().to_owned(), issuer.keyring().age()?));
-        self.0.iter().filter_map(age).collect()
+        self.all.iter().filter_map(age).collect()
     }
 
     /// Drops the providers' answers that count no more.
     pub(crate) fn sweep(&self) {
-        self.0.iter().for_each(Issuer::sweep);
+        self.all.iter().for_each(Issuer::sweep);
     }
 
-    /// Keeps every issuer's keys fresh, for as long as the process lives. To be run as a task.
+    /// Keeps the keys of every issuer that needs them fresh, for as long as the process lives. To be run as a task.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + 'static + use<K> {
         let watches: Vec<_> = self
-            .0
+            .all
             .iter()
-            .filter(|issuer| issuer.validation().needs_keys())
-            .map(|issuer| issuer.keyring().watch())
+            .enumerate()
+            .filter(|(at, issuer)| issuer.validation().needs_keys() || self.login == Some(*at))
+            .map(|(_, issuer)| issuer.keyring().watch())
             .collect();
         async move {
             futures_util::future::join_all(watches).await;

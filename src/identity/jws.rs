@@ -20,8 +20,20 @@ pub(super) struct Unverified {
     pub(super) kid: Option<String>,
 }
 
-/// Reads the header of a token that has the form of a signed one.
-pub(super) fn read(token: &str) -> Result<Unverified, Error> {
+/// What a token is taken for. Tokens of all kinds are signed with the same keys, so that none of them may pass for another (RFC 8725
+/// §3.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An access or ID token that its bearer shows: RFC 9068 §2.1, RFC 7519 §5.1.
+    Bearer,
+    /// The ID token of a login: `OpenID` Connect Core §2.
+    Id,
+    /// `OpenID` Connect Back-Channel Logout 1.0 §2.4. It should say so in `typ`; Keycloak and older providers write `JWT` there.
+    Logout,
+}
+
+/// Reads the header of a token that has the form of a signed one, and may be one of this kind.
+pub(super) fn read(token: &str, kind: Kind) -> Result<Unverified, Error> {
     bounded(token)?;
     let mut parts = token.split('.');
     let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
@@ -47,7 +59,7 @@ pub(super) fn read(token: &str) -> Result<Unverified, Error> {
     if header.get("cty").is_some_and(|cty| cty.as_str().is_none_or(|cty| cty.eq_ignore_ascii_case("jwt"))) {
         return Err(Error::Malformed("it holds another token"));
     }
-    kind(header.get("typ"))?;
+    kind.allows(header.get("typ"))?;
     let algorithm = match header.get("alg") {
         Some(Value::String(name)) => algorithm::named(name).ok_or(Error::Algorithm)?,
         _ => return Err(Error::Malformed("its header names no algorithm")),
@@ -115,17 +127,18 @@ fn tolerant(part: &str) -> Option<Vec<u8>> {
     ENGINE.decode(whole).ok()
 }
 
-/// Access and ID tokens (RFC 9068 §2.1, RFC 7519 §5.1); RFC 7515 §4.1.9 lets `application/` be left out. Other kinds are signed
-/// with the same keys and must not pass for them (RFC 8725 §3.11).
-fn kind(typ: Option<&Value>) -> Result<(), Error> {
-    let name = match typ {
-        None => return Ok(()),
-        Some(Value::String(name)) => name.to_ascii_lowercase(),
-        Some(_) => return Err(Error::Kind),
-    };
-    match name.strip_prefix("application/").unwrap_or(&name) {
-        "jwt" | "at+jwt" => Ok(()),
-        _ => Err(Error::Kind),
+impl Kind {
+    /// Whether a token with this `typ` may be one of the kind. RFC 7515 §4.1.9 lets `application/` be left out.
+    fn allows(self, typ: Option<&Value>) -> Result<(), Error> {
+        let name = match typ {
+            None => return Ok(()),
+            Some(Value::String(name)) => name.to_ascii_lowercase(),
+            Some(_) => return Err(Error::Kind),
+        };
+        match (name.strip_prefix("application/").unwrap_or(&name), self) {
+            ("jwt", _) | ("at+jwt", Self::Bearer) | ("logout+jwt", Self::Logout) => Ok(()),
+            _ => Err(Error::Kind),
+        }
     }
 }
 
@@ -144,13 +157,14 @@ mod tests {
 
     #[test]
     fn a_header_yields_algorithm_and_key_id_and_ignores_the_rest() {
-        let read = read(&token(r#"{"alg":"ES256","kid":"ü","typ":"at+jwt","jku":"https://evil"}"#)).unwrap();
+        let header = r#"{"alg":"ES256","kid":"ü","typ":"at+jwt","jku":"https://evil"}"#;
+        let read = read(&token(header), Kind::Bearer).unwrap();
         assert_eq!(read, Unverified { algorithm: Algorithm::ES256, kid: Some("ü".into()) });
     }
 
     #[test]
     fn access_and_id_tokens_pass_and_no_other_kind() {
-        let outcome = |typ: &str| read(&token(&format!(r#"{{"alg":"ES256","typ":{typ}}}"#))).err();
+        let outcome = |typ: &str| read(&token(&format!(r#"{{"alg":"ES256","typ":{typ}}}"#)), Kind::Bearer).err();
         for typ in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt"] {
             assert_eq!(outcome(&format!("{typ:?}")), None, "{typ}");
         }
@@ -158,6 +172,25 @@ mod tests {
             [r#""logout+jwt""#, r#""dpop+jwt""#, r#""secevent+jwt""#, r#""JOSE""#, r#""""#, r#"" JWT""#, "null", "[]"]
         {
             assert_eq!(outcome(typ), Some(Error::Kind), "{typ}");
+        }
+    }
+
+    #[test]
+    fn a_login_takes_no_access_token_and_a_logout_neither_that_nor_another_kind() {
+        for (typ, id, logout) in [
+            (r#""JWT""#, true, true),
+            (r#""logout+jwt""#, false, true),
+            (r#""application/LOGOUT+jwt""#, false, true),
+            (r#""at+jwt""#, false, false),
+            (r#""secevent+jwt""#, false, false),
+            ("null", false, false),
+        ] {
+            let token = token(&format!(r#"{{"alg":"ES256","typ":{typ}}}"#));
+            let passes = [Kind::Id, Kind::Logout].map(|kind| read(&token, kind).is_ok());
+            assert_eq!(passes, [id, logout], "{typ}");
+        }
+        for kind in [Kind::Id, Kind::Logout] {
+            assert!(read(&token(r#"{"alg":"ES256"}"#), kind).is_ok(), "older providers write no typ");
         }
     }
 
@@ -222,7 +255,7 @@ mod tests {
             (&token(r#"{"alg":"RS256","b64":false,"crit":["b64"]}"#), &Error::Critical),
         ];
         for (token, error) in cases {
-            assert_eq!(read(token).as_ref(), Err(error), "{token:.60}");
+            assert_eq!(read(token, Kind::Bearer).as_ref(), Err(error), "{token:.60}");
         }
     }
 }

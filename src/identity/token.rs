@@ -17,7 +17,7 @@ mod rules;
 
 pub use super::error::Error;
 pub use checks::Check;
-pub(super) use rules::{Rules, Times, kind};
+pub(super) use rules::{Rules, Times, is_named_other_than_logout, kind};
 
 /// What a token must be.
 #[derive(Clone, Debug)]
@@ -54,6 +54,14 @@ pub(super) struct Signed {
     pub(super) claims: Claims,
     pub(super) key: Arc<Key>,
     pub(super) times: Times,
+}
+
+/// A token with the right signature, of which nothing else has been checked. Only [`Verifier::authentic`] makes one.
+#[derive(Debug)]
+pub(super) struct Authentic {
+    pub(super) claims: Claims,
+    pub(super) key: Arc<Key>,
+    pub(super) algorithm: Algorithm,
 }
 
 impl<K: KeySource> Verifier<K> {
@@ -100,15 +108,22 @@ impl<K: KeySource> Verifier<K> {
     }
 
     pub(super) async fn signed(&self, token: &str, now: SystemTime) -> Result<Signed, Error> {
-        let header = jws::read(token)?;
-        if !self.algorithms.contains(&header.algorithm) {
-            return Err(Error::Algorithm);
-        }
-        let key = self.keyring.key(header.kid.as_deref(), header.algorithm).await?;
-        // the limit is not taken while keys are fetched: a token that cannot be checked yet must not hold up the others
-        let claims = self.limit.run(|| verified(token, &key, header.algorithm)).await?;
+        let Authentic { claims, key, algorithm: _ } = self.authentic(token, jws::Kind::Bearer).await?;
         let times = self.rules.check(&claims, now)?;
         Ok(Signed { claims, key, times })
+    }
+
+    /// Checks the form and the signature. What the claims must say depends on the kind of token.
+    pub(super) async fn authentic(&self, token: &str, kind: jws::Kind) -> Result<Authentic, Error> {
+        let header = jws::read(token, kind)?;
+        let algorithm = header.algorithm;
+        if !self.algorithms.contains(&algorithm) {
+            return Err(Error::Algorithm);
+        }
+        let key = self.keyring.key(header.kid.as_deref(), algorithm).await?;
+        // the limit is not taken while keys are fetched: a token that cannot be checked yet must not hold up the others
+        let claims = self.limit.run(|| verified(token, &key, algorithm)).await?;
+        Ok(Authentic { claims, key, algorithm })
     }
 
     pub(super) fn identity(&self, claims: &Claims, as_of: AsOf, expires: SystemTime) -> Result<Identity, Error> {

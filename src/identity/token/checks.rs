@@ -114,6 +114,8 @@ impl Error {
                 _ => Check::Claims,
             },
             Self::ClaimValue(_) | Self::EmailUnverified | Self::Username(_) => Check::Claims,
+            // of a login or a logout, which explain does not show
+            Self::Nonce | Self::AccessTokenHash | Self::LogoutToken(_) => Check::Claims,
         }
     }
 }

@@ -28,12 +28,54 @@ pub(in crate::identity) struct Times {
 impl Rules {
     /// Everything about a signed token.
     pub(in crate::identity) fn check(&self, claims: &Claims, now: SystemTime) -> Result<Times, Error> {
-        if claims.string("iss")? != &*self.issuer {
-            return Err(Error::Issuer);
-        }
+        self.required_issuer(claims)?;
         kind(claims)?;
         self.audience(claims)?;
         self.times(claims, now)
+    }
+
+    /// Everything about the ID token of a login at this client (`OpenID` Connect Core §3.1.3.7) but `nonce` and `at_hash`. The configured
+    /// audiences are those of tokens that callers bring; an ID token is for the client that people log in at, and for no other.
+    pub(in crate::identity) fn check_id_token(
+        &self,
+        claims: &Claims,
+        client_id: &str,
+        now: SystemTime,
+    ) -> Result<Times, Error> {
+        self.required_issuer(claims)?;
+        kind(claims)?;
+        let others = self.other_audiences(claims, client_id)?;
+        match claims.get("azp") {
+            None if !others => {}
+            Some(Value::String(party)) if party == client_id => {}
+            // with several audiences it must be there; and another one's is of a login at another client
+            _ => return Err(Error::AuthorizedParty),
+        }
+        self.times(claims, now)
+    }
+
+    /// What a logout token has in common with an ID token (`OpenID` Connect Back-Channel Logout 1.0 §2.6): issuer, audience and
+    /// times. Returns its `iat`.
+    pub(in crate::identity) fn check_logout_token(
+        &self,
+        claims: &Claims,
+        client_id: &str,
+        now: SystemTime,
+    ) -> Result<(SystemTime, Millis), Error> {
+        self.required_issuer(claims)?;
+        self.other_audiences(claims, client_id)?;
+        // providers that follow an early draft send no `exp`
+        self.optional_times(claims, now)?;
+        self.issued(claims, now)
+    }
+
+    /// Whether the audiences hold others than the client, which must be among them.
+    fn other_audiences(&self, claims: &Claims, client_id: &str) -> Result<bool, Error> {
+        let audiences = claims.strings("aud")?.ok_or_else(|| Error::ClaimMissing("aud".into()))?;
+        if !audiences.contains(&client_id) {
+            return Err(Error::Audience);
+        }
+        Ok(audiences.iter().any(|audience| *audience != client_id))
     }
 
     /// A token that the provider accepted, and that can be read: what it says of itself must not be against it.
@@ -62,6 +104,10 @@ impl Rules {
             return Err(Error::Audience);
         }
         self.optional_times(claims, now)
+    }
+
+    fn required_issuer(&self, claims: &Claims) -> Result<(), Error> {
+        if claims.string("iss")? == &*self.issuer { Ok(()) } else { Err(Error::Issuer) }
     }
 
     fn optional_issuer(&self, claims: &Claims) -> Result<(), Error> {
@@ -101,13 +147,16 @@ impl Rules {
 
     /// RFC 7519 §4.1.4 to §4.1.6. They are checked here and not by jsonwebtoken, which reads the clock itself.
     fn times(&self, claims: &Claims, now: SystemTime) -> Result<Times, Error> {
-        let required = |name: &str| claims.time(name)?.ok_or_else(|| Error::ClaimMissing(name.into()));
-        let ((expires, _), (begins, issued)) = (required("exp")?, required("iat")?);
+        let (expires, _) = required(claims, "exp")?;
+        required(claims, "iat")?;
         self.optional_times(claims, now)?;
-        if self.ahead(begins, now) {
-            return Err(Error::IssuedInFuture);
-        }
+        let (_, issued) = self.issued(claims, now)?;
         Ok(Times { issued, expires })
+    }
+
+    fn issued(&self, claims: &Claims, now: SystemTime) -> Result<(SystemTime, Millis), Error> {
+        let issued = required(claims, "iat")?;
+        if self.ahead(issued.0, now) { Err(Error::IssuedInFuture) } else { Ok(issued) }
     }
 
     fn ahead(&self, moment: SystemTime, now: SystemTime) -> bool {
@@ -120,6 +169,10 @@ impl Rules {
     }
 }
 
+fn required(claims: &Claims, name: &str) -> Result<(SystemTime, Millis), Error> {
+    claims.time(name)?.ok_or_else(|| Error::ClaimMissing(name.into()))
+}
+
 /// The claims by which providers tell what kind of token it is: Keycloak (`typ`), Amazon Cognito and Ory Hydra (`token_use`),
 /// `OpenIddict` (`token_usage`), `ForgeRock` (`tokenName`), and others in answers of RFC 7662 §2.2 (`token_type`).
 const NAMES_OF_THE_KIND: [&str; 5] = ["typ", "token_use", "token_usage", "tokenName", "token_type"];
@@ -130,6 +183,12 @@ const NAMES_OF_THE_KIND: [&str; 5] = ["typ", "token_use", "token_usage", "tokenN
 fn is_other_kind(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["refresh", "offline", "logout"].iter().any(|other| name.contains(other))
+}
+
+/// Whether a claim says that this is a token of another kind than a logout token, as Keycloak's `"typ": "ID"` does.
+pub(in crate::identity) fn is_named_other_than_logout(claims: &Claims) -> bool {
+    let names = NAMES_OF_THE_KIND.iter().filter_map(|name| claims.get(name)?.as_str());
+    names.map(str::to_ascii_lowercase).any(|name| !name.contains("logout"))
 }
 
 /// An access or ID token that is good for its bearer. The header's `typ` has been looked at; older providers only tell by the claims.
