@@ -43,6 +43,8 @@ mod session_store;
 pub mod sessions;
 pub mod settings;
 pub mod sites;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod token_endpoint;
 pub mod visit;
 

@@ -34,16 +34,16 @@ impl Reader {
     /// filters and hand-made calls send them.
     pub(super) fn read(&self, check: auth::CheckRequest) -> Result<Option<Request>, Malformed> {
         let Some(mut attributes) = check.attributes else { return Ok(None) };
-        let Some(message) = attributes.request.take().and_then(|request| request.http) else { return Ok(None) };
+        let Some(http) = attributes.request.take().and_then(|request| request.http) else { return Ok(None) };
         let http::Http { id, method, path, host, headers, mut more, cookies, body } =
-            http::read(&message, ALWAYS, &self.names, self.wanted.cookies)?;
+            http::read(&http, ALWAYS, &self.names, self.wanted.cookies)?;
         let [authorization, request_id, traceparent, origin, requested] = headers;
         let set = |header: &Header| matches!(header, Header::One(value) if !value.is_empty());
         let preflight = method == "OPTIONS" && set(&origin) && set(&requested);
         let visit = match <[Header; visit::HEADERS.len()]>::try_from(more.split_off(self.wanted.headers.len())) {
             Ok(headers) => {
-                let body = visit::is_form(&method, &headers, body).then(|| message.slice_ref(body));
-                Visit::new(&method, query(&path), body.unwrap_or_default(), origin, headers)
+                let body = if visit::is_form(&method, &headers, &body) { body } else { Bytes::new() };
+                Visit::new(&method, query(&path), body, origin, headers)
             }
             // the names of its headers are not among the configured ones
             Err(_not_wanted) => Visit::default(),
@@ -106,4 +106,91 @@ fn query(path: &Bytes) -> Bytes {
 fn without_query(path: &Bytes) -> Text {
     let end = path.iter().position(|b| *b == b'?').unwrap_or(path.len());
     Text(path.slice(..end))
+}
+
+#[cfg(test)]
+mod tests {
+    use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
+    use envoy_types::pb::envoy::service::auth::v3::attribute_context::{self, HttpRequest};
+    use envoy_types::pb::envoy::service::auth::v3::{self as official};
+
+    use super::*;
+    use crate::login::visit::navigates;
+
+    fn read(reader: &Reader, http: HttpRequest) -> Request {
+        let request = Some(attribute_context::Request { http: Some(http), ..Default::default() });
+        let attributes = Some(official::AttributeContext { request, ..Default::default() });
+        let bytes = official::CheckRequest { attributes }.encode_to_vec();
+        reader.read(auth::CheckRequest::decode(&bytes[..]).unwrap()).unwrap().unwrap()
+    }
+
+    fn reader(visit: bool) -> Reader {
+        let headers = vec![HeaderName::from_static("x-token")];
+        Reader::new(AttributeSelection { headers, visit, ..AttributeSelection::default() })
+    }
+
+    fn of_a_browser(raw: bool) -> HttpRequest {
+        let headers = [
+            ("x-token", "t"),
+            ("accept", "text/html"),
+            ("origin", "https://a"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-site", "none"),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let mut http =
+            HttpRequest { method: "POST".into(), path: "/a?b=c?d".into(), body: "e=f".into(), ..Default::default() };
+        if raw {
+            let value = |(key, value): (&str, &str)| HeaderValue {
+                key: key.into(),
+                raw_value: value.as_bytes().to_vec(),
+                ..Default::default()
+            };
+            http.header_map = Some(HeaderMap { headers: headers.map(value).to_vec() });
+        } else {
+            http.headers = headers.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        }
+        http
+    }
+
+    #[test]
+    fn a_visit_is_read_from_either_encoding_where_it_is_wanted_and_nothing_of_it_elsewhere() {
+        let one = |text: &'static str| Header::One(Bytes::from_static(text.as_bytes()));
+        for raw in [false, true] {
+            let request = read(&reader(true), of_a_browser(raw));
+            let visit = &request.visit;
+            assert_eq!((&visit.query[..], &visit.body[..]), (&b"b=c?d"[..], &b"e=f"[..]));
+            assert_eq!((&visit.origin, &visit.accept), (&one("https://a"), &one("text/html")));
+            assert_eq!((&visit.sec_fetch_mode, &visit.sec_fetch_site), (&one("navigate"), &one("none")));
+            assert_eq!((visit.by_script, visit.upgrade), (false, false));
+            assert_eq!(request.attributes.headers, [one("t")], "the configured headers stay apart");
+            assert_eq!(request.path.as_bytes(), b"/a");
+
+            let request = read(&reader(false), of_a_browser(raw));
+            assert_eq!(request.visit.size(), 0);
+            assert_eq!(request.attributes.headers, [one("t")]);
+        }
+    }
+
+    #[test]
+    fn what_makes_a_request_no_navigation_is_seen() {
+        for (name, expected) in
+            [("x", true), ("X-Requested-With", false), ("kbn-xsrf", false), ("osd-xsrf", false), ("Upgrade", false)]
+        {
+            let mut http = of_a_browser(false);
+            http.method = "GET".into();
+            http.headers.insert(name.to_owned(), "x".to_owned());
+            let request = read(&reader(true), http);
+            assert_eq!(navigates(request.method.as_bytes(), &request.visit), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_body_of_a_form_is_kept() {
+        let mut http = of_a_browser(false);
+        http.headers.insert("content-type".to_owned(), "application/x-ndjson".to_owned());
+        assert_eq!(read(&reader(true), http).visit.body, "");
+        let plain = HttpRequest { method: "GET".into(), path: "/a".into(), ..Default::default() };
+        assert_eq!(read(&reader(true), plain).visit.size(), 0);
+    }
 }

@@ -248,6 +248,50 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_the_login_is_a_denial_with_everything_in_it() {
+        let page = login::Response::new(200)
+            .with("content-type", "text/html; charset=utf-8")
+            .with_cookies(["a=1; Path=/".to_owned(), "b=; Max-Age=0".to_owned()]);
+        let response = decode(&respond(&login::Response { body: "<h1>é</h1>".into(), ..page }));
+        assert_eq!(response.status.unwrap().code, 7);
+        assert_eq!(response.dynamic_metadata, None);
+        let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else { panic!("not denied_response") };
+        assert_eq!((denied.status.unwrap().code, &denied.body[..]), (200, "<h1>é</h1>"));
+        let headers: Vec<(String, String)> = denied
+            .headers
+            .iter()
+            .map(|option| {
+                #[expect(deprecated, reason = "Envoy drops a header of a denial that has it")]
+                let append = option.append;
+                assert_eq!((append, option.append_action), (None, 0));
+                let header = option.header.as_ref().unwrap();
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                (text(&header.key), text(&header.value))
+            })
+            .collect();
+        let expected = [
+            ("cache-control", "no-store"),
+            ("content-type", "text/html; charset=utf-8"),
+            ("set-cookie", "a=1; Path=/"),
+            ("set-cookie", "b=; Max-Age=0"),
+        ];
+        assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn no_answer_of_the_login_lets_a_request_through() {
+        for status in 0..1000 {
+            let response = decode(&respond(&login::Response::new(status)));
+            assert_ne!(response.status.unwrap().code, 0, "{status}");
+        }
+        for (status, expected) in
+            [(200, 7), (302, 16), (303, 16), (400, 3), (401, 16), (403, 7), (404, 7), (429, 7), (500, 7), (503, 14)]
+        {
+            assert_eq!(code(status), expected, "{status}");
+        }
+    }
+
+    #[test]
     fn retry_after_is_rounded_up_to_whole_seconds() {
         let busy = |millis| {
             let again = Duration::from_millis(millis);

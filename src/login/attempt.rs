@@ -215,3 +215,6 @@ impl Attempt {
 pub fn redirect_uri(settings: &Settings, site: &Site) -> String {
     format!("{}{}/callback", site.origin, settings.path)
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,3 +122,102 @@ fn shown(text: &str, most: usize) -> String {
     let bounded: String = text.trim().chars().take(most).collect();
     printable(&bounded).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    const STATE: &str = "state=0123456789abcdef0123456789abcdef";
+    const ISSUER: &str = "https://id.example.org";
+
+    fn read(more: &str) -> Result<Callback, NoCallback> {
+        Callback::read(format!("{STATE}&{more}").as_bytes())
+    }
+
+    fn outcome(more: &str) -> String {
+        match read(more).map(|callback| callback.answer) {
+            Ok(Answer::Code(code)) => format!("code {}", code.expose_secret()),
+            Ok(Answer::Error { error, description }) => format!("error {error} {description:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_callback_has_a_code_or_an_error_and_each_once() {
+        let long = format!("code={}", "x".repeat(4000));
+        for (more, expected) in [
+            ("code=abc", "code abc"),
+            ("code=a%2Fb%2B%3D.-_~", "code a/b+=.-_~"),
+            ("code=a&session_state=x&session_state=y&foo", "code a"),
+            ("error=access_denied", "error access_denied None"),
+            ("error=a&error_description=", "error a None"),
+            ("error=access_denied&error_description=Not+today&error_uri=x", "error access_denied Some(\"Not today\")"),
+            ("", "the callback has neither a code nor an error, or both"),
+            ("code=a&error=b", "the callback has neither a code nor an error, or both"),
+            ("code=", "the code in the callback has characters that no code has"),
+            ("code=a%0d%0ab", "the code in the callback has characters that no code has"),
+            ("code=%c3%a9", "the code in the callback has characters that no code has"),
+            ("code=a&code=a", "the callback has the parameter code twice"),
+            ("code=a&code=b", "the callback has the parameter code twice"),
+            ("code=a&%63ode=b", "the callback has the parameter code twice"),
+            ("code=a&state=1", "the callback has the parameter state twice"),
+            ("code=a&iss=x&iss=x", "the callback has the parameter iss twice"),
+            ("error=a&error=a", "the callback has the parameter error twice"),
+            (
+                "error=a&error_description=a&error_description=b",
+                "the callback has the parameter error_description twice",
+            ),
+            (&long, &long.replace("code=", "code ")),
+        ] {
+            assert_eq!(outcome(more), expected, "{more}");
+        }
+        assert_eq!(outcome(&format!("code={}", "x".repeat(LONGEST_QUERY))), NoCallback::TooLong.to_string());
+    }
+
+    #[test]
+    fn a_callback_without_a_state_of_ours_is_none() {
+        for query in ["code=a", "code=a&state=", "code=a&state=abc", "code=a&State=x", "error=a", "", "=", "&&", "%"] {
+            assert_eq!(Callback::read(query.as_bytes()).map(drop), Err(NoCallback::State), "{query}");
+        }
+        assert_eq!(read("code=a").unwrap().state.as_str(), &STATE[6..]);
+    }
+
+    #[test]
+    fn what_the_provider_says_is_bounded_and_made_safe_to_show() {
+        let script = "error=%3Cscript%3Ealert(1)%3C/script%3E&error_description=a%0d%0ab%1b%5b2J%e2%80%ae";
+        assert_eq!(outcome(script), r#"error <script>alert(1)</script> Some("a\\r\\nb\\u001b[2J\\u202e")"#);
+        let Answer::Error { error, description } =
+            read(&format!("error={0}&error_description={0}", "%c3%a9".repeat(1000))).unwrap().answer
+        else {
+            panic!("an error")
+        };
+        assert_eq!((error.chars().count(), description.unwrap().chars().count()), (ERROR_SHOWN, DESCRIPTION_SHOWN));
+    }
+
+    #[test]
+    fn the_answer_of_another_provider_is_a_mix_up() {
+        for (iss, names_itself, expected) in [
+            (Some(ISSUER), true, Ok(())),
+            (Some(ISSUER), false, Ok(())),
+            (None, false, Ok(())),
+            (None, true, Err(OtherIssuer::Missing)),
+            (Some(""), false, Err(OtherIssuer::Is(String::new()))),
+            (Some("https://id.example.org/"), false, Err(OtherIssuer::Is("https://id.example.org/".into()))),
+            (Some("https://evil.org"), false, Err(OtherIssuer::Is("https://evil.org".into()))),
+            (Some("HTTPS://ID.EXAMPLE.ORG"), true, Err(OtherIssuer::Is("HTTPS://ID.EXAMPLE.ORG".into()))),
+        ] {
+            for answer in ["code=a", "error=b"] {
+                let iss = iss.map(|iss| format!("&iss={iss}")).unwrap_or_default();
+                let callback = read(&format!("{answer}{iss}")).unwrap();
+                assert_eq!(callback.is_of(ISSUER, names_itself), expected, "{iss} {answer}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_is_never_shown() {
+        assert!(!format!("{:?}", read("code=topsecret").unwrap()).contains("topsecret"));
+    }
+}

@@ -39,3 +39,26 @@ pub fn set_for(name: &str, value: &str, life: Duration) -> String {
 pub fn end(name: &str) -> String {
     set_for(name, "", Duration::ZERO)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_belong_to_one_host_over_tls_and_to_no_script() {
+        let id = "A".repeat(43);
+        assert_eq!(set(SESSION, &id), format!("__Host-elastauth={id}; HttpOnly; SameSite=Lax; Secure; Path=/"));
+        assert!(SESSION.len() + 1 + id.len() <= 80, "what each request carries");
+        assert_eq!(
+            set_for(LOGINS, "1", Duration::from_secs(30)),
+            "__Host-elastauth-logins=1; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=30"
+        );
+        assert_eq!(end(SESSION), "__Host-elastauth=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
+    }
+
+    #[test]
+    fn no_name_is_mistaken_for_another() {
+        assert!(ATTEMPT.starts_with(SESSION) && LOGINS.starts_with(SESSION), "one prefix takes all of them off");
+        assert!(!LOGINS.starts_with(ATTEMPT));
+    }
+}

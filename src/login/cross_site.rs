@@ -35,3 +35,89 @@ fn from_here(visit: &Visit) -> bool {
 fn origin_is_hidden(visit: &Visit) -> bool {
     visit.origin == Header::Absent || visit.origin.value() == Some(b"null")
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::login::testing::site;
+
+    fn header(text: &str) -> Header {
+        match text {
+            "" => Header::Absent,
+            "<two>" => Header::Several,
+            text => Header::One(Bytes::copy_from_slice(text.as_bytes())),
+        }
+    }
+
+    const OWN: &str = "https://kibana.example.org";
+
+    #[test]
+    fn what_changes_something_comes_from_this_site_or_from_the_person() {
+        for (fetch_site, origin, expected) in [
+            ("same-origin", OWN, true),
+            ("same-origin", "", true),
+            ("same-origin", "null", true),
+            ("none", "", true),
+            ("none", OWN, true),
+            ("same-site", OWN, false),
+            ("same-site", "https://evil.example.org", false),
+            ("cross-site", "https://evil.org", false),
+            ("cross-site", "", false),
+            ("cross-site", OWN, false),
+            // no browser sends these two
+            ("same-origin", "https://evil.org", false),
+            ("none", "https://evil.org", false),
+            ("Same-Origin", OWN, false),
+            ("same-origin,same-origin", OWN, false),
+            ("same-origin, cross-site", OWN, false),
+            ("<two>", OWN, false),
+            ("same-origin", "<two>", false),
+            // browsers that say nothing
+            ("", OWN, true),
+            ("", "", false),
+            ("", "null", false),
+            ("", "http://kibana.example.org", false),
+            ("", "https://kibana.example.org:443", false),
+            ("", "https://kibana.example.org:8443", false),
+            ("", "https://KIBANA.example.org", false),
+            ("", "https://kibana.example.org/", false),
+            ("", "https://kibana.example.org.evil.org", false),
+            ("", "https://evil.org,https://kibana.example.org", false),
+            ("", "<two>", false),
+        ] {
+            let visit = Visit { sec_fetch_site: header(fetch_site), origin: header(origin), ..Visit::default() };
+            for method in ["POST", "PUT", "DELETE", "PATCH", "get", "QUERY", ""] {
+                let found = allowed(method.as_bytes(), &site(), &visit);
+                assert_eq!(found, expected, "{method}, Sec-Fetch-Site: {fetch_site}, Origin: {origin}");
+            }
+            for method in ["GET", "HEAD", "OPTIONS"] {
+                assert!(allowed(method.as_bytes(), &site(), &visit), "{method} only reads");
+            }
+        }
+    }
+
+    #[test]
+    fn a_handshake_needs_the_origin_of_this_site_whatever_else_is_said() {
+        for (fetch_site, origin, expected) in [
+            ("", OWN, true),
+            ("same-origin", OWN, true),
+            ("cross-site", OWN, false),
+            ("same-site", OWN, false),
+            ("<two>", OWN, false),
+            ("same-origin", "", false),
+            ("none", "", false),
+            ("same-origin", "null", false),
+            ("", "", false),
+            ("", "https://evil.org", false),
+            ("", "<two>", false),
+        ] {
+            let visit =
+                Visit { sec_fetch_site: header(fetch_site), origin: header(origin), upgrade: true, ..Visit::default() };
+            for method in [&b"GET"[..], b"CONNECT"] {
+                assert_eq!(allowed(method, &site(), &visit), expected, "{fetch_site} {origin}");
+            }
+        }
+    }
+}

@@ -84,3 +84,6 @@ pub fn too_many_logins(reason: &str, request_id: &str, again: &str) -> Response 
     let actions = [Action::Go { to: again, label: "Try again" }];
     Page::new("Too many logins", &texts, &actions).with(reason, request_id).response(429).with("retry-after", "30")
 }
+
+#[cfg(test)]
+mod tests;

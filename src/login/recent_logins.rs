@@ -48,3 +48,80 @@ impl RecentLogins {
         Some(set_for(LOGINS, &moments.join("."), WITHIN))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::testing::at;
+
+    /// A browser that keeps the cookie.
+    #[derive(Default)]
+    struct Browser(Option<String>);
+
+    impl Browser {
+        fn recent(&self, now: u64) -> RecentLogins {
+            let headers: Vec<Bytes> = self.0.iter().map(|pair| Bytes::from(format!("a=b; {pair}"))).collect();
+            RecentLogins::of(&headers, at(now))
+        }
+
+        fn logs_in(&mut self, started: u64, finished: u64) {
+            if let Some(cookie) = self.recent(finished).and(at(started), at(finished)) {
+                assert!(cookie.contains("; Secure") && cookie.contains("Max-Age=30") && cookie.len() < 160, "{cookie}");
+                self.0 = cookie.split("; ").next().map(str::to_owned);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fourth_login_within_half_a_minute_is_not_started() {
+        let mut browser = Browser::default();
+        for second in 0..3 {
+            assert!(!browser.recent(second * 5).are_too_many(), "{second}");
+            browser.logs_in(second * 5, second * 5 + 1);
+        }
+        assert!(browser.recent(12).are_too_many());
+        assert!(browser.recent(30).are_too_many());
+        assert!(!browser.recent(31).are_too_many(), "the first is half a minute old");
+        browser.logs_in(32, 33);
+        assert!(browser.recent(34).are_too_many());
+    }
+
+    #[test]
+    fn tabs_that_were_started_together_are_no_loop() {
+        let mut browser = Browser::default();
+        for tab in 0..10 {
+            browser.logs_in(0, tab + 1);
+        }
+        assert!(!browser.recent(11).are_too_many());
+        browser.logs_in(11, 12);
+        assert!(!browser.recent(13).are_too_many());
+    }
+
+    #[test]
+    fn people_who_log_in_now_and_then_are_never_stopped() {
+        let mut browser = Browser::default();
+        for minute in 0..100 {
+            assert!(!browser.recent(minute * 16).are_too_many());
+            browser.logs_in(minute * 16, minute * 16 + 1);
+        }
+    }
+
+    #[test]
+    fn what_a_person_writes_into_the_cookie_is_read_with_care() {
+        let now = crate::clock::unix_millis(at(0));
+        for (value, expected) in [
+            (String::new(), 0),
+            ("x.y.z".into(), 0),
+            (format!("{now}.{now}.{now}.{now}.{now}"), 3),
+            (format!("{now}.-1.99999999999999999999999"), 1),
+            (format!("{}.{}", now + 29_999, now + 30_000), 1),
+            (format!("{}.{}", now - 29_999, now - 30_000), 1),
+            ("1".repeat(8192), 0),
+        ] {
+            let header = Bytes::from(format!("{LOGINS}={value}"));
+            assert_eq!(RecentLogins::of(&[header], at(0)).0.len(), expected, "{value}");
+        }
+        let twice = Bytes::from(format!("{LOGINS}={now}; {LOGINS}={now}"));
+        assert_eq!(RecentLogins::of(&[twice], at(0)), RecentLogins::default());
+    }
+}

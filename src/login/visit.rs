@@ -136,3 +136,118 @@ fn takes_html(accept: &[u8]) -> bool {
 fn media_type(value: &[u8]) -> &[u8] {
     value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(text: &str) -> Header {
+        if text.is_empty() { Header::Absent } else { Header::One(Bytes::copy_from_slice(text.as_bytes())) }
+    }
+
+    fn visit(accept: &str, mode: &str) -> Visit {
+        Visit { accept: header(accept), sec_fetch_mode: header(mode), ..Visit::default() }
+    }
+
+    const CHROMIUM: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+
+    #[test]
+    fn only_navigations_without_a_body_are_sent_to_the_provider() {
+        let html = || visit(CHROMIUM, "navigate");
+        for (case, method, visit, expected) in [
+            ("a browser", "GET", html(), true),
+            ("its HEAD", "HEAD", html(), true),
+            ("a form", "POST", html(), false),
+            ("a method in another case", "get", html(), false),
+            ("no method", "", html(), false),
+            ("OPTIONS", "OPTIONS", html(), false),
+            ("a script's fetch of a page", "GET", visit(CHROMIUM, "cors"), false),
+            ("the same without CORS", "GET", visit(CHROMIUM, "no-cors"), false),
+            ("a fetch of the same site", "GET", visit("text/html", "same-origin"), false),
+            ("a handshake", "GET", visit("", "websocket"), false),
+            ("a spelling that no browser has", "GET", visit(CHROMIUM, "Navigate"), false),
+            ("two values in one line", "GET", visit(CHROMIUM, "navigate,cors"), false),
+            ("the mode alone", "GET", visit("", "navigate"), true),
+            ("an older browser", "GET", visit(CHROMIUM, ""), true),
+            ("the type among others", "GET", visit("image/png, TEXT/HTML;q=0.5", ""), true),
+            ("a program", "GET", visit("*/*", ""), false),
+            ("a program that says nothing", "GET", visit("", ""), false),
+            ("another type with the same beginning", "GET", visit("text/html5, x/text/html", ""), false),
+            ("XMLHttpRequest", "GET", Visit { by_script: true, ..html() }, false),
+            ("an upgrade", "GET", Visit { upgrade: true, ..html() }, false),
+            ("two modes", "GET", Visit { sec_fetch_mode: Header::Several, ..html() }, false),
+            ("two types", "GET", Visit { accept: Header::Several, ..Visit::default() }, false),
+        ] {
+            assert_eq!(navigates(method.as_bytes(), &visit), expected, "{case}");
+        }
+    }
+
+    fn headers(set: &[(usize, &str)]) -> [Header; HEADERS.len()] {
+        let mut headers = [const { Header::Absent }; HEADERS.len()];
+        set.iter().for_each(|(at, text)| headers[*at] = header(text));
+        headers
+    }
+
+    #[test]
+    fn scripts_and_upgrades_are_known_by_their_headers_whatever_these_say() {
+        let read = |method: &[u8], headers| {
+            let visit = Visit::new(method, Bytes::new(), Bytes::new(), Header::Absent, headers);
+            (visit.by_script, visit.upgrade)
+        };
+        assert_eq!(read(b"GET", headers(&[])), (false, false));
+        for (at, name) in HEADERS.iter().enumerate() {
+            let script = ["x-requested-with", "kbn-xsrf", "osd-xsrf"].contains(name);
+            assert_eq!(read(b"GET", headers(&[(at, "x")])), (script, *name == "upgrade"), "{name}");
+        }
+        let mut repeated = headers(&[]);
+        repeated[6] = Header::Several;
+        assert_eq!(read(b"CONNECT", repeated), (true, true));
+    }
+
+    #[test]
+    fn only_forms_of_a_bounded_size_are_read() {
+        const FORM: &str = "application/x-www-form-urlencoded";
+        let form = |kind: &str| headers(&[(3, kind)]);
+        let large = vec![b'x'; LARGEST_FORM + 1];
+        for (method, kind, body, expected) in [
+            ("POST", FORM, &b"a=b"[..], true),
+            ("POST", "Application/X-WWW-Form-Urlencoded ; charset=utf-8", b"", true),
+            ("POST", FORM, &large[1..], true),
+            ("POST", FORM, &large, false),
+            ("PUT", FORM, b"a=b", false),
+            ("POST", "application/json", b"{}", false),
+            ("POST", "", b"a=b", false),
+        ] {
+            assert_eq!(is_form(method.as_bytes(), &form(kind), body), expected, "{method} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_detached_visit_holds_nothing_of_its_message_and_shows_no_query() {
+        let message = Bytes::from(b"code=secret&state=1".repeat(100));
+        let one = |from: usize| Header::One(message.slice(from..from + 10));
+        let mut visit = Visit {
+            query: message.slice(..19),
+            body: message.slice(19..40),
+            accept: one(0),
+            origin: one(10),
+            sec_fetch_mode: one(20),
+            sec_fetch_site: one(30),
+            content_type: one(40),
+            ..Visit::default()
+        };
+        let (before, size) = (visit.clone(), visit.size());
+        assert_eq!(size, 19 + 21 + 50);
+        visit.detach();
+        let span = message.as_ptr_range();
+        for (copy, slice) in [(&visit.query, &before.query), (&visit.body, &before.body)] {
+            assert!(copy == slice && !span.contains(&copy.as_ptr()));
+        }
+        for header in [&visit.accept, &visit.origin, &visit.sec_fetch_mode, &visit.sec_fetch_site, &visit.content_type]
+        {
+            assert!(!span.contains(&header.value().unwrap().as_ptr()));
+        }
+        assert_eq!((visit.size(), &visit.origin), (size, &before.origin));
+        assert!(!format!("{visit:?}").contains("secret"));
+    }
+}

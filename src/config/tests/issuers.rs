@@ -185,3 +185,19 @@ fn the_places_that_any_issuer_names_are_looked_at_and_cleared() {
         assert!(problems.join("\n").contains(expected), "{more}: {problems:?}");
     }
 }
+
+#[test]
+fn cookies_that_never_go_on_are_named_whole_or_by_their_beginning() {
+    let text = format!(
+        "oidc:\n- {{issuer: \"https://one\", client_id: x, strip_cookies: [BearerToken, \"Oauth*\"]}}\n\
+         - {{issuer: \"https://two\", client_id: x, strip_cookies: RefreshToken, token_cookie: session}}\n{REST}"
+    );
+    let stripped = load_text(&text, &env(&[])).unwrap().settings.stripped.cookies;
+    assert_eq!(stripped.names, ["BearerToken", "RefreshToken", "session"]);
+    assert_eq!(stripped.prefixes, ["Oauth"]);
+    for wrong in ["\"*\"", "\"a*b\"", "\"a**\"", "\"a b\"", "\"a=b\"", "a/b"] {
+        let text = BASE.replace("client_id: elastauth", &format!("client_id: elastauth, strip_cookies: [{wrong}]"));
+        let Problems(problems) = load_text(&text, &env(&[])).unwrap_err();
+        assert!(problems.join("\n").contains("oidc.strip_cookies (line 2)"), "{wrong}: {problems:?}");
+    }
+}

@@ -208,3 +208,37 @@ fn a_key_that_follows_from_a_password_seals_no_copies_and_one_from_an_api_key_do
     let (one, other) = (of(false), of(false));
     assert_eq!(other.open_copy(&ann(), &sealed_copy(&one, &copy)).unwrap(), copy, "the same after a restart");
 }
+
+#[test]
+fn an_attempt_to_log_in_opens_at_its_host_and_is_no_record_and_no_copy() {
+    let s = seal(1, "c");
+    let sealed = s.seal_attempt("kibana.example.org", b"attempt").unwrap();
+    assert_eq!(s.open_attempt("kibana.example.org", &sealed).unwrap().as_slice(), b"attempt");
+    assert_eq!(s.open_attempt("kibana.example.com", &sealed).err(), Some(OpenError::Broken), "another host");
+    assert_eq!(s.open_attempt("", &sealed).err(), Some(OpenError::Broken), "no host");
+    assert_eq!(seal(1, "d").open_attempt("kibana.example.org", &sealed).err(), Some(OpenError::Broken));
+    assert_eq!(seal(2, "c").open_attempt("kibana.example.org", &sealed).err(), Some(OpenError::UnknownKey));
+    assert_eq!(s.open(&key("ann"), &sealed).err(), Some(OpenError::UnknownKey), "another purpose");
+    let record = s.seal(&key("ann"), b"x").unwrap();
+    assert_eq!(s.open_attempt("kibana.example.org", &record).err(), Some(OpenError::UnknownKey));
+    let with_id_of =
+        |bytes: &[u8], other: &[u8]| [&bytes[..1], &other[1..=KEY_ID_LEN], &bytes[1 + KEY_ID_LEN..]].concat();
+    let posed = with_id_of(&record, &sealed);
+    assert_eq!(s.open_attempt("kibana.example.org", &posed).err(), Some(OpenError::Broken), "and not by its id alone");
+}
+
+#[test]
+fn an_attempt_that_began_before_the_keys_were_exchanged_can_be_finished() {
+    let given = |key: u8| Key::Given(SecretBox::new(Box::new([key; 32])));
+    let settings = Settings { key: given(2), previous: vec![given(1)], cluster: "c".into() };
+    let sealed = seal(1, "c").seal_attempt("h", b"attempt").unwrap();
+    assert_eq!(Seal::new(&settings).unwrap().open_attempt("h", &sealed).unwrap().as_slice(), b"attempt");
+}
+
+/// Anybody can begin to log in, and would have all the time there is to try passwords of the administrator's against the cookie.
+#[test]
+fn a_key_that_follows_from_a_password_seals_no_attempts() {
+    let key = Key::Derived { secret: "of the administrator".to_owned().into(), guessable: true };
+    let s = Seal::new(&Settings { key, previous: Vec::new(), cluster: "c".into() }).unwrap();
+    assert!(s.seal_attempt("h", b"attempt").is_err());
+}

@@ -46,7 +46,7 @@ pub(crate) enum Malformed {
 
 /// The wanted parts of an `HttpRequest`.
 #[derive(Clone, Debug)]
-pub(crate) struct Http<'a, const N: usize> {
+pub(crate) struct Http<const N: usize> {
     /// Envoy's id of the stream, unique within one Envoy.
     pub(crate) id: Bytes,
     /// The method of the request, such as `GET`.
@@ -63,17 +63,17 @@ pub(crate) struct Http<'a, const N: usize> {
     /// Every `cookie` header, if they are wanted: a client may send several (RFC 9113 §8.2.3).
     pub(crate) cookies: Vec<Bytes>,
     /// What Envoy has buffered of the body, if it is to pass it on.
-    pub(crate) body: &'a [u8],
+    pub(crate) body: Bytes,
 }
 
 /// Reads the encoded message. Names of headers are compared without regard to case.
-pub(crate) fn read<'a, const N: usize>(
-    message: &'a Bytes,
+pub(crate) fn read<const N: usize>(
+    message: &Bytes,
     names: [&str; N],
     more: &[String],
     cookies: bool,
-) -> Result<Http<'a, N>, Malformed> {
-    let see = |http: &mut Http<'_, N>, entry| -> Result<(), Malformed> {
+) -> Result<Http<N>, Malformed> {
+    let see = |http: &mut Http<N>, entry| -> Result<(), Malformed> {
         let (key, value) = header(entry)?;
         let note = |name: &str, header: &mut Header| {
             if key.eq_ignore_ascii_case(name.as_bytes()) {
@@ -96,7 +96,7 @@ pub(crate) fn read<'a, const N: usize>(
         headers: [const { Header::Absent }; N],
         more: vec![Header::Absent; more.len()],
         cookies: Vec::new(),
-        body: &[],
+        body: Bytes::new(),
     };
     let mut rest = &message[..];
     while let Some((number, value)) = next(&mut rest, field::OF_REQUEST)? {
@@ -105,7 +105,7 @@ pub(crate) fn read<'a, const N: usize>(
             field::METHOD => http.method = message.slice_ref(value),
             field::PATH => http.path = message.slice_ref(value),
             field::HOST => http.host = message.slice_ref(value),
-            field::BODY | field::RAW_BODY => http.body = value,
+            field::BODY | field::RAW_BODY => http.body = message.slice_ref(value),
             field::HEADERS => see(&mut http, value)?,
             field::HEADER_MAP => {
                 let mut map = value;

@@ -73,6 +73,14 @@ fn wanted_headers_are_found_in_both_encodings_and_a_second_value_in_either_is_se
 }
 
 #[test]
+fn a_body_is_found_in_either_field() {
+    let body = |request: HttpRequest| read(&request.encode_to_vec().into(), NAMES, &[], false).unwrap().body;
+    assert_eq!(body(HttpRequest::default()), "");
+    assert_eq!(body(HttpRequest { body: "a=b".into(), ..HttpRequest::default() }), "a=b");
+    assert_eq!(body(HttpRequest { raw_body: b"a=\xff".to_vec(), ..HttpRequest::default() }), &b"a=\xff"[..]);
+}
+
+#[test]
 fn a_message_that_is_cut_off_is_an_error_or_shows_less_and_never_a_panic() {
     let request = HttpRequest { headers: HashMap::from([("authorization".into(), "a".repeat(300))]), ..full() };
     let whole = Bytes::from(request.encode_to_vec());
