@@ -19,6 +19,7 @@ mod grpc;
 mod header_name;
 mod headers;
 mod identity;
+mod login;
 mod mapping;
 mod opensearch;
 mod policy;
@@ -29,7 +30,8 @@ mod tracing;
 
 use elasticsearch::elasticsearch;
 use grpc::grpc;
-use identity::issuers;
+use identity::{Issuers, issuers};
+use login::{LoginClient, login};
 use opensearch::opensearch;
 use roles::roles;
 use store::{cache, key, previous_keys, store_name};
@@ -39,7 +41,10 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let grpc = grpc(v);
     let identity_headers = names.all().to_vec();
     let policy = policy::policy(v);
-    let (identity, cookies) = identity(v, names, &policy::claims(&policy), &grpc);
+    let login_enabled = v.get(&keys::login::ENABLED);
+    let Named { provider: identity, clients, cookies } =
+        identity(v, names, &policy::claims(&policy), &grpc, login_enabled);
+    let login = login(v, login_enabled, &identity, &clients);
     let stripped = stripped(identity_headers, &identity, cookies);
     let cluster = v.get(&keys::cache::CLUSTER);
     let roles = roles(v);
@@ -82,6 +87,7 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
         },
         traces: tracing::traces(v),
         identity,
+        login,
         max_tokens: v.get(&keys::cache::TOKEN_MAX_ENTRIES),
         verifications: v.get(&keys::grpc::MAX_VERIFICATIONS).get(),
         policy,
@@ -95,21 +101,32 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     }
 }
 
-/// `ruled`: the claims that rules are about, which are kept of each caller's. With it come the cookies that never go on.
+/// What names callers, and what goes with it.
+struct Named {
+    provider: Provider,
+    /// What each issuer has for logins with a browser.
+    clients: Vec<LoginClient>,
+    /// The cookies that never go on.
+    cookies: cookies::Selection,
+}
+
+/// `ruled`: the claims that rules are about, which are kept of each caller's. `login`: whether people log in with a browser.
 fn identity(
     v: &mut Values<'_>,
     names: Names,
     ruled: &[String],
     grpc: &envoy::Settings,
-) -> (Provider, cookies::Selection) {
+    login: bool,
+) -> Named {
     match v.get(&keys::auth::PROVIDER) {
         ProviderKind::Oidc => {
-            let (issuers, sources, stripped) = issuers(v, ruled);
-            (Provider::Oidc(issuers, sources), stripped)
+            let Issuers { issuers, sources, clients, cookies } = issuers(v, ruled, login);
+            Named { provider: Provider::Oidc(issuers, sources), clients, cookies }
         }
         ProviderKind::Authelia => {
             let headers = headers::headers(v, names, ruled, grpc.knows_its_callers());
-            (Provider::Headers(Box::new(headers)), cookies::Selection::default())
+            let provider = Provider::Headers(Box::new(headers));
+            Named { provider, clients: Vec::new(), cookies: cookies::Selection::default() }
         }
     }
 }

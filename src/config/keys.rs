@@ -10,6 +10,7 @@ pub(super) mod grpc;
 pub(super) mod http;
 mod key;
 mod kind;
+pub(super) mod login;
 pub(super) mod observability;
 pub(super) mod oidc;
 pub(super) mod opensearch;
@@ -37,6 +38,7 @@ pub(super) struct Section {
 pub(super) static SECTIONS: &[Section] = &[
     Section { text: include_str!("keys/auth.md"), keys: auth::KEYS },
     Section { text: include_str!("keys/oidc.md"), keys: oidc::KEYS },
+    Section { text: include_str!("keys/login.md"), keys: login::KEYS },
     Section { text: include_str!("keys/authelia.md"), keys: authelia::KEYS },
     Section { text: include_str!("keys/roles.md"), keys: roles::KEYS },
     Section { text: include_str!("keys/policy.md"), keys: policy::KEYS },

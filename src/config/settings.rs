@@ -2,7 +2,7 @@
 
 use crate::flavor::Flavor;
 use crate::{
-    authz, credentials, elastic, envoy, file, http, identity, memory, oidc, opensearch, redis, roles, shutdown,
+    authz, credentials, elastic, envoy, file, http, identity, login, memory, oidc, opensearch, redis, roles, shutdown,
     telemetry,
 };
 
@@ -23,6 +23,8 @@ pub struct Settings {
     pub traces: Option<telemetry::traces::Settings>,
     /// What names the caller: `auth_provider` and its section.
     pub identity: Provider,
+    /// How people log in with a browser: `login.*`. None unless `login.enabled` is true.
+    pub login: Option<login::Settings>,
     /// `cache.token_max_entries`: how many verified tokens are kept; a tenth as many refused ones. 0 keeps none.
     pub max_tokens: usize,
     /// `grpc.max_verifications`: signatures of tokens that are checked at once. Default: half the processors.

@@ -10,6 +10,7 @@ mod documentation;
 mod elasticsearch;
 mod headers;
 mod issuers;
+mod login;
 mod mapping;
 mod policy;
 mod restrictions;

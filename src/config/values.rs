@@ -87,6 +87,13 @@ impl<'a> Values<'a> {
         self.raw(key).is_some()
     }
 
+    /// Whether the file or a variable of the key's own name says anything of it, whatever its form.
+    pub(super) fn is_written(&mut self, key: &'static Info) -> bool {
+        let variables = self.environment(key);
+        let written = |node: &Node| !matches!(&node.value, Value::Scalar(text) if text.is_empty());
+        variables.is_some() || self.node(key.path).is_some_and(written)
+    }
+
     /// The text that is given, if one is.
     fn raw(&mut self, key: &'static Info) -> Option<String> {
         self.own(key).or_else(|| self.fallback(key))

@@ -137,8 +137,9 @@ impl<K: KeySource> Issuer<K> {
         Ok(Verified::by_key(identity, key, until))
     }
 
-    /// The person that a login's tokens stand for. The ID token is verified by its signature, whatever `oidc.token_validation` says: it
-    /// is made for this client. Where userinfo is asked about callers' tokens, it adds here, too, what decides and the ID token lacks.
+    /// The person that a login's tokens stand for. The ID token is verified by its signature, whatever `oidc.token_validation`
+    /// says: it is made for this client. Where userinfo is asked about callers' tokens, it adds here, too, what decides and the
+    /// ID token lacks.
     pub(super) async fn sign_in(
         &self,
         tokens: SignInTokens<'_>,
@@ -185,8 +186,8 @@ impl<K: KeySource> Issuer<K> {
             .map_err(logout_token::of_a_logout_token)
     }
 
-    /// The endpoint does not say for which client a token was made. Where the token itself does, that is believed, since the provider has
-    /// just accepted it; an opaque one may have been made for any client of the provider.
+    /// The endpoint does not say for which client a token was made. Where the token itself does, that is believed, since the
+    /// provider has just accepted it; an opaque one may have been made for any client of the provider.
     async fn by_userinfo(&self, token: &str, now: SystemTime) -> Result<Verified, Error> {
         let readable = jws::unverified_claims(token).map(Claims::verified);
         let ends = readable.as_ref().and_then(|claims| claims.time("exp").ok()?).map(|(ends, _)| ends);

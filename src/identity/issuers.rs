@@ -99,8 +99,8 @@ impl<K: KeySource> Issuers<K> {
         self.all.get(at).map(Issuer::name)
     }
 
-    /// The person that has logged in at the issuer in this place of the list. Its ID token is verified as every other token is, but for
-    /// this client alone. `now` is the wall clock.
+    /// The person that has logged in at the issuer in this place of the list. Its ID token is verified as every other token is,
+    /// but for this client alone. `now` is the wall clock.
     pub async fn sign_in(
         &self,
         at: usize,
@@ -111,8 +111,8 @@ impl<K: KeySource> Issuers<K> {
         self.all.get(at).ok_or(Error::Issuer)?.sign_in(tokens, expected, now).await
     }
 
-    /// Which sessions have ended at the issuer in this place of the list, by a logout token for this client. Every error but an outage is
-    /// [`Error::LogoutToken`]. `now` is the wall clock.
+    /// Which sessions have ended at the issuer in this place of the list, by a logout token for this client. Every error but an
+    /// outage is [`Error::LogoutToken`]. `now` is the wall clock.
     pub async fn logout_token(
         &self,
         at: usize,

@@ -20,8 +20,8 @@ pub(super) struct Unverified {
     pub(super) kid: Option<String>,
 }
 
-/// What a token is taken for. Tokens of all kinds are signed with the same keys, so that none of them may pass for another (RFC 8725
-/// §3.11).
+/// What a token is taken for. Tokens of all kinds are signed with the same keys, so that none of them may pass for another (RFC
+/// 8725 §3.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An access or ID token that its bearer shows: RFC 9068 §2.1, RFC 7519 §5.1.
@@ -86,8 +86,8 @@ pub(super) fn bounded(token: &str) -> Result<(), Error> {
     if token.len() > MAX_BYTES { Err(Error::TooLong) } else { Ok(()) }
 }
 
-/// Whether a token claims to be a signed one, as opposed to an opaque (or encrypted) one that only the provider can judge. Read with
-/// more tolerance than any parser has: a provider that forgives a damaged header must not be asked about a token that would
+/// Whether a token claims to be a signed one, as opposed to an opaque (or encrypted) one that only the provider can judge. Read
+/// with more tolerance than any parser has: a provider that forgives a damaged header must not be asked about a token that would
 /// not verify here.
 pub(super) fn is_signed(token: &str) -> bool {
     let mut parts = token.split('.');

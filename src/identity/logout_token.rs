@@ -14,8 +14,8 @@ use super::token::{Rules, is_named_other_than_logout};
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// Beyond this age, and the leeway, a logout token is refused. Providers send one when a session ends, and its life should be two
-/// minutes at most (§4). Who sends an older one has kept it: without a limit it could be shown again for ever, each time at the cost of
-/// a write to the store.
+/// minutes at most (§4). An older one was kept by somebody: without a limit, it could be shown again for ever, each time at the
+/// cost of a write to the store.
 const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Which sessions have ended at the provider. At least one of `sid` and `subject` is there.
@@ -55,8 +55,8 @@ pub(super) fn read(rules: &Rules, claims: &Claims, client_id: &str, now: SystemT
     Ok(LogoutNotice { issuer: Arc::clone(&rules.issuer), sid, subject, issued })
 }
 
-/// A claim that says what has ended. One that cannot be read is never passed over: without its `sid`, a token would end all sessions of
-/// the subject.
+/// A claim that says what has ended. One that cannot be read is never passed over: without its `sid`, a token would end all
+/// sessions of the subject.
 fn ending(claims: &Claims, name: &str) -> Result<Option<String>, Error> {
     match claims.get(name) {
         None => Ok(None),
@@ -73,6 +73,8 @@ pub(super) fn of_a_logout_token(error: Error) -> Error {
     match error {
         Error::LogoutToken(_) => error,
         error if error.is_outage() => error,
+        // its own text is about callers' tokens
+        Error::Kind => invalid("its header says that it is of another kind"),
         error => Error::LogoutToken(error.to_string().into()),
     }
 }

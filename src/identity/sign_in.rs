@@ -23,9 +23,9 @@ pub struct SignInTokens<'a> {
 /// What an ID token must be for.
 #[derive(Clone, Copy)]
 pub struct Expected<'a> {
-    /// The `nonce` that the login began with: the token must have it. None after a refresh: a token that was refreshed should have no
-    /// `nonce`, and some providers repeat the login's (`OpenID` Connect Core §12.2). It is not looked at then, since such a token has
-    /// not passed through a browser; that it is about the same subject is the caller's to compare.
+    /// The `nonce` that the login began with: the token must have it. None after a refresh: a token that was refreshed should
+    /// have no `nonce`, and some providers repeat the login's (`OpenID` Connect Core §12.2). It is not looked at then, since such
+    /// a token has not passed through a browser; that it is about the same subject is the caller's to compare.
     pub nonce: Option<&'a str>,
     /// `oidc.client_id`: the only audience.
     pub client_id: &'a str,
@@ -34,8 +34,8 @@ pub struct Expected<'a> {
 /// A person who has logged in at the provider.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
-    /// The person, as a token of theirs would name them. The groups count from the ID token's `iat`, also where userinfo told them:
-    /// it was asked later.
+    /// The person, as a token of theirs would name them. The groups count from the ID token's `iat`, also where userinfo told
+    /// them: it was asked later.
     pub identity: Identity,
     /// `sid`: the session at the provider, which a logout token may name.
     pub sid: Option<String>,
@@ -54,8 +54,8 @@ impl SignedIn {
     }
 }
 
-/// Checks that an ID token belongs to this login and to the access token: `nonce` (`OpenID` Connect Core §3.1.3.7, 11) and `at_hash`
-/// (§3.1.3.6), which need not be there. Its signature has been checked, with this algorithm.
+/// Checks that an ID token belongs to this login and to the access token: `nonce` (`OpenID` Connect Core §3.1.3.7, 11) and
+/// `at_hash` (§3.1.3.6), which need not be there. Its signature has been checked, with this algorithm.
 pub(super) fn check_binding(
     claims: &Claims,
     algorithm: Algorithm,
@@ -72,8 +72,8 @@ pub(super) fn check_binding(
     }
 }
 
-/// The left half of the token's digest, by the hash of the ID token's algorithm. Ed25519 hashes with SHA-512 (RFC 8032 §5.1), and so
-/// providers do here.
+/// The left half of the token's digest, by the hash of the ID token's algorithm. Ed25519 hashes with SHA-512 (RFC 8032 §5.1), and
+/// so providers do here.
 pub(super) fn access_token_hash(algorithm: Algorithm, access_token: &str) -> String {
     let hash = match algorithm {
         Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => &SHA384,

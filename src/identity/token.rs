@@ -134,8 +134,8 @@ impl<K: KeySource> Verifier<K> {
     }
 }
 
-/// The signature, and then the claims. `jsonwebtoken` is not given the whole token: it does not know all names of algorithms, reads
-/// the clock itself, and takes an array with the issuer in it for `iss`. The claims are judged by [`Rules`].
+/// The signature, and then the claims. `jsonwebtoken` is not given the whole token: it does not know all names of algorithms,
+/// reads the clock itself, and takes an array with the issuer in it for `iss`. The claims are judged by [`Rules`].
 fn verified(token: &str, key: &Key, algorithm: Algorithm) -> Result<Claims, Error> {
     let (message, payload, signature) = jws::parts(token)?;
     match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key.decoding(), algorithm) {

@@ -8,9 +8,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use super::client_auth::ClientAuthMethod;
 use super::reply::failed;
 use super::settings::{Error, Settings};
 use crate::identity::KeySourceError;
+use crate::login;
 use crate::outbound::{loopback, shown};
 
 /// What a provider can be asked for.
@@ -22,27 +24,33 @@ pub(super) enum Endpoint {
     Userinfo,
     /// Token introspection (RFC 7662).
     Introspection,
+    /// Where browsers are sent to log in (RFC 6749 §3.1). It is never asked from here.
+    Authorization,
+    /// Where codes and refresh tokens are redeemed (RFC 6749 §3.2).
+    Token,
+    /// Where browsers are sent after a logout (`OpenID` Connect RP-Initiated Logout 1.0 §2). It is never asked from here.
+    EndSession,
 }
 
-/// One address per endpoint, where it is known.
-#[derive(Debug, Default)]
-struct Addresses {
-    keys: Option<Url>,
-    userinfo: Option<Url>,
-    introspection: Option<Url>,
-}
+impl Endpoint {
+    const ALL: [Self; 6] =
+        [Self::Keys, Self::Userinfo, Self::Introspection, Self::Authorization, Self::Token, Self::EndSession];
 
-impl Addresses {
-    fn of(&self, endpoint: Endpoint) -> Option<&Url> {
-        match endpoint {
-            Endpoint::Keys => self.keys.as_ref(),
-            Endpoint::Userinfo => self.userinfo.as_ref(),
-            Endpoint::Introspection => self.introspection.as_ref(),
+    /// The address in the configuration, with its key.
+    fn configured(self, settings: &Settings) -> (Option<&Url>, &'static str) {
+        match self {
+            Self::Keys => (settings.jwks_uri.as_ref(), "oidc.jwks_uri"),
+            Self::Userinfo => (settings.userinfo_endpoint.as_ref(), "oidc.userinfo_endpoint"),
+            Self::Introspection => (settings.introspection_endpoint.as_ref(), "oidc.introspection_endpoint"),
+            Self::Authorization => (settings.authorization_endpoint.as_ref(), "oidc.authorization_endpoint"),
+            Self::Token => (settings.token_endpoint.as_ref(), "oidc.token_endpoint"),
+            Self::EndSession => (settings.end_session_endpoint.as_ref(), "oidc.end_session_endpoint"),
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Url> {
-        [&self.keys, &self.userinfo, &self.introspection].into_iter().flatten()
+    /// Whether requests go there from here, and not from browsers.
+    fn is_asked(self) -> bool {
+        !matches!(self, Self::Authorization | Self::EndSession)
     }
 }
 
@@ -58,6 +66,15 @@ struct Document {
     #[serde(default)]
     introspection_endpoint: Value,
     #[serde(default)]
+    authorization_endpoint: Value,
+    #[serde(default)]
+    token_endpoint: Value,
+    #[serde(default)]
+    end_session_endpoint: Value,
+    /// RFC 9207 §3.
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: Value,
+    #[serde(default)]
     introspection_endpoint_auth_methods_supported: Value,
     #[serde(default)]
     token_endpoint_auth_methods_supported: Value,
@@ -69,17 +86,22 @@ impl Document {
             Endpoint::Keys => (&self.jwks_uri, "jwks_uri"),
             Endpoint::Userinfo => (&self.userinfo_endpoint, "userinfo_endpoint"),
             Endpoint::Introspection => (&self.introspection_endpoint, "introspection_endpoint"),
+            Endpoint::Authorization => (&self.authorization_endpoint, "authorization_endpoint"),
+            Endpoint::Token => (&self.token_endpoint, "token_endpoint"),
+            Endpoint::EndSession => (&self.end_session_endpoint, "end_session_endpoint"),
         }
     }
 
-    /// Whether clients show their secret in the form and not in a header. Where nothing is said of introspection, the provider
-    /// does as at its token endpoint; where nothing is said at all, `client_secret_basic` is what every provider has to take
-    /// (RFC 6749 §2.3.1).
-    fn secret_in_the_body(&self) -> bool {
-        let of_its_own = self.introspection_endpoint_auth_methods_supported.as_array();
-        let methods = of_its_own.or_else(|| self.token_endpoint_auth_methods_supported.as_array());
-        let takes = |method: &str| methods.is_some_and(|methods| methods.iter().any(|one| one == method));
-        takes("client_secret_post") && !takes("client_secret_basic")
+    /// Whether clients show their secret in the form and not in a header, at introspection and at the token endpoint. Where
+    /// nothing is said of introspection, the provider does as at its token endpoint; where nothing is said at all,
+    /// `client_secret_basic` is what every provider has to take (RFC 6749 §2.3.1).
+    fn secret_in_the_body(&self) -> [bool; 2] {
+        let of_tokens = self.token_endpoint_auth_methods_supported.as_array();
+        let of_introspection = self.introspection_endpoint_auth_methods_supported.as_array().or(of_tokens);
+        [of_introspection, of_tokens].map(|methods| {
+            let takes = |method: &str| methods.is_some_and(|methods| methods.iter().any(|one| one == method));
+            takes("client_secret_post") && !takes("client_secret_basic")
+        })
     }
 }
 
@@ -88,11 +110,14 @@ impl Document {
 pub(super) struct Endpoints {
     issuer: String,
     discovery: Url,
-    configured: Addresses,
+    configured: Vec<(Endpoint, Url)>,
     /// Kept while it works.
     discovered: ArcSwapOption<Document>,
-    /// What the last document said of it: it outlives the document, which another question may have dropped meanwhile.
-    secret_in_the_body: AtomicBool,
+    /// The last one, also when it does not work any more: people are better sent where the provider was than nowhere.
+    latest: ArcSwapOption<Document>,
+    /// What the last document said of it, as [`Document::secret_in_the_body`]: it outlives the document, which another question
+    /// may have dropped meanwhile.
+    secret_in_the_body: [AtomicBool; 2],
 }
 
 impl Endpoints {
@@ -105,32 +130,33 @@ impl Endpoints {
         if !plain || !discovery.has_host() {
             return Err(Error::Issuer);
         }
-        let configured = Addresses {
-            keys: settings.jwks_uri.clone(),
-            userinfo: settings.userinfo_endpoint.clone(),
-            introspection: settings.introspection_endpoint.clone(),
-        };
-        for (key, url) in [
-            ("oidc.jwks_uri", &configured.keys),
-            ("oidc.userinfo_endpoint", &configured.userinfo),
-            ("oidc.introspection_endpoint", &configured.introspection),
-        ] {
-            if let Some(url) = url.as_ref().filter(|url| !secure(url, &discovery)) {
+        let mut configured = Vec::new();
+        for endpoint in Endpoint::ALL {
+            let (url, key) = endpoint.configured(settings);
+            let Some(url) = url else { continue };
+            if !secure(url, &discovery) {
                 return Err(Error::Insecure { key, address: shown(url) });
             }
+            configured.push((endpoint, url.clone()));
         }
         Ok(Self {
             issuer,
             discovery,
             configured,
             discovered: ArcSwapOption::empty(),
-            secret_in_the_body: AtomicBool::default(),
+            latest: ArcSwapOption::empty(),
+            secret_in_the_body: <[AtomicBool; 2]>::default(),
         })
     }
 
     /// The addresses that are known before the first request.
     pub(super) fn known(&self) -> impl Iterator<Item = &Url> {
-        std::iter::once(&self.discovery).filter(|_| self.configured.keys.is_none()).chain(self.configured.all())
+        let asked = self.configured.iter().filter(|(endpoint, _)| endpoint.is_asked()).map(|(_, url)| url);
+        std::iter::once(&self.discovery).filter(|_| self.configured(Endpoint::Keys).is_none()).chain(asked)
+    }
+
+    fn configured(&self, endpoint: Endpoint) -> Option<&Url> {
+        self.configured.iter().find(|(one, _)| *one == endpoint).map(|(_, url)| url)
     }
 
     pub(super) fn discovery(&self) -> &Url {
@@ -139,12 +165,38 @@ impl Endpoints {
 
     /// Where the endpoint is; `None` where that has to be discovered first.
     pub(super) fn find(&self, endpoint: Endpoint) -> Option<Result<Url, KeySourceError>> {
-        if let Some(url) = self.configured.of(endpoint) {
+        self.find_in(self.discovered.load().as_ref(), endpoint)
+    }
+
+    fn find_in(&self, document: Option<&Arc<Document>>, endpoint: Endpoint) -> Option<Result<Url, KeySourceError>> {
+        if let Some(url) = self.configured(endpoint) {
             return Some(Ok(url.clone()));
         }
-        let discovered = self.discovered.load();
-        let (address, name) = discovered.as_ref()?.address(endpoint);
+        let (address, name) = document?.address(endpoint);
         Some(self.address(address, name))
+    }
+
+    /// Where a login sends browsers, as far as it is known, and whether discovery could tell more of it.
+    pub(super) fn of_logins(&self) -> (Option<login::Endpoints>, bool) {
+        let latest = self.latest.load();
+        let find = |endpoint| self.find_in(latest.as_ref(), endpoint).and_then(Result::ok);
+        let end_session = find(Endpoint::EndSession);
+        let names_itself = latest
+            .as_ref()
+            .is_some_and(|document| document.authorization_response_iss_parameter_supported == Value::Bool(true));
+        let complete = latest.is_some() || self.configured(Endpoint::EndSession).is_some();
+        let known = find(Endpoint::Authorization).map(|authorization| login::Endpoints {
+            authorization,
+            end_session,
+            names_itself,
+        });
+        (known, !complete)
+    }
+
+    /// Where browsers log in, by the last document or by the configuration.
+    pub(super) fn authorization(&self) -> Result<Url, KeySourceError> {
+        let found = self.find_in(self.latest.load().as_ref(), Endpoint::Authorization);
+        found.unwrap_or_else(|| Err(self.nonsense("discovery was overtaken")))
     }
 
     /// Reads the discovery document.
@@ -155,14 +207,20 @@ impl Endpoints {
         if document.issuer != self.issuer {
             return Err(self.nonsense("the issuer in the document is not the configured one"));
         }
-        self.secret_in_the_body.store(document.secret_in_the_body(), Ordering::Relaxed);
-        self.discovered.store(Some(Arc::new(document)));
+        for (known, announced) in self.secret_in_the_body.iter().zip(document.secret_in_the_body()) {
+            known.store(announced, Ordering::Relaxed);
+        }
+        let document = Arc::new(document);
+        self.latest.store(Some(Arc::clone(&document)));
+        self.discovered.store(Some(document));
         Ok(())
     }
 
-    /// Whether the client's secret goes into the body of the request: where the provider announces only that.
-    pub(super) fn wants_the_secret_in_the_body(&self) -> bool {
-        self.secret_in_the_body.load(Ordering::Relaxed)
+    /// How clients show their secret at this endpoint: in the body where the provider announces only that.
+    pub(super) fn announced_client_auth(&self, endpoint: Endpoint) -> ClientAuthMethod {
+        let [of_introspection, of_tokens] = &self.secret_in_the_body;
+        let in_the_body = if endpoint == Endpoint::Introspection { of_introspection } else { of_tokens };
+        if in_the_body.load(Ordering::Relaxed) { ClientAuthMethod::Post } else { ClientAuthMethod::Basic }
     }
 
     /// To be called when an address does not work: the next use discovers them anew.

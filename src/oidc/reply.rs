@@ -89,18 +89,26 @@ impl Reply {
         }
     }
 
+    /// The HTTP status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The body as a JSON object, if it is one.
+    pub(super) fn object(&self) -> Option<Map<String, Value>> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
     fn challenges(&self) -> bool {
         let offered = self.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let schemes = offered.flat_map(|value| value.split(',')).filter_map(|part| part.split_whitespace().next());
         schemes.into_iter().any(|scheme| scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop"))
     }
 
-    /// RFC 6749 §5.2: codes are lower case. `{"status":401,"error":"Unauthorized"}` is a framework's. Some providers have an
-    /// object for `error`.
+    /// Some providers have an object for `error`.
     fn has_oauth_error(&self) -> bool {
-        let code = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.:/".contains(c);
-        match serde_json::from_slice::<Value>(&self.body).unwrap_or_default().get("error") {
-            Some(Value::String(error)) => !error.is_empty() && error.chars().all(code),
+        match self.object().unwrap_or_default().get("error") {
+            Some(Value::String(error)) => is_oauth_error(error),
             Some(error) => error.is_object(),
             None => false,
         }
@@ -115,10 +123,16 @@ impl Reply {
     }
 
     /// The content type for messages. The body stays out of them: it may hold what was sent.
-    fn kind(&self) -> String {
+    pub(super) fn kind(&self) -> String {
         let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         kind.map(|kind| format!(" ({})", kind.chars().take(60).collect::<String>())).unwrap_or_default()
     }
+}
+
+/// RFC 6749 §5.2: codes are lower case. `{"status":401,"error":"Unauthorized"}` is a framework's.
+pub(super) fn is_oauth_error(error: &str) -> bool {
+    let code = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.:/".contains(c);
+    !error.is_empty() && error.chars().all(code)
 }
 
 /// The error of a request to this address; the parts of it that may be secret are left out.

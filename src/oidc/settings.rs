@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use url::Url;
 
+use super::client_auth::{Client, ClientAuthMethod};
 use crate::outbound;
 
 /// `oidc.*`, as far as the network is concerned.
@@ -19,8 +19,16 @@ pub struct Settings {
     pub userinfo_endpoint: Option<Url>,
     /// `oidc.introspection_endpoint`: need not be discovered.
     pub introspection_endpoint: Option<Url>,
-    /// `oidc.client_id` and `oidc.client_secret`, for introspection.
-    pub client: Option<(String, SecretString)>,
+    /// `oidc.authorization_endpoint`, for logins: need not be discovered.
+    pub authorization_endpoint: Option<Url>,
+    /// `oidc.token_endpoint`, for logins: need not be discovered.
+    pub token_endpoint: Option<Url>,
+    /// `oidc.end_session_endpoint`, for logouts: need not be discovered.
+    pub end_session_endpoint: Option<Url>,
+    /// `oidc.client_id` and `oidc.client_secret`, for introspection and logins.
+    pub client: Option<Client>,
+    /// `oidc.client_auth_method`. None: `client_secret_basic`, unless the provider announces `client_secret_post` and not that.
+    pub client_auth: Option<ClientAuthMethod>,
     /// Time-out of one request. Default 3 s.
     pub timeout: Duration,
     /// PEM file with the authorities to trust instead of the system's.

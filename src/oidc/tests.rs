@@ -36,7 +36,11 @@ fn settings(issuer: &str) -> Settings {
         jwks_uri: None,
         userinfo_endpoint: None,
         introspection_endpoint: None,
+        authorization_endpoint: None,
+        token_endpoint: None,
+        end_session_endpoint: None,
         client: None,
+        client_auth: None,
         timeout: Duration::from_secs(3),
         ca_file: None,
     }
@@ -44,6 +48,10 @@ fn settings(issuer: &str) -> Settings {
 
 async fn fetch(issuer: &str) -> Result<Vec<u8>, String> {
     OidcProvider::new(settings(issuer)).unwrap().fetch().await.map_err(|error| error.to_string())
+}
+
+fn client(id: &str, secret: &str) -> Option<Client> {
+    Some(Client { id: id.into(), secret: Some(secret.into()) })
 }
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
@@ -176,3 +184,4 @@ fn an_authorities_file_must_be_there_and_hold_certificates() {
 
 mod addresses;
 mod questions;
+mod tokens;

@@ -5,6 +5,7 @@ use jsonwebtoken::Algorithm;
 use super::address::url;
 use super::claims::claims;
 use super::header_name::header_name;
+use super::login::LoginClient;
 use crate::authz::bearer::Sources;
 use crate::config::keys::{self, Key, oidc as key};
 use crate::config::values::Values;
@@ -12,17 +13,30 @@ use crate::identity::issuer::{self, Validation};
 use crate::identity::{algorithm, keyring, token};
 use crate::{cookies, oidc};
 
-/// Each issuer by its two sides.
-type Issuers = Vec<(oidc::Settings, issuer::Settings)>;
+/// What `oidc.*` says.
+pub(super) struct Issuers {
+    /// Each issuer by its two sides.
+    pub(super) issuers: Vec<(oidc::Settings, issuer::Settings)>,
+    /// Where tokens are looked for.
+    pub(super) sources: Sources,
+    /// Each issuer's client, where people log in with a browser.
+    pub(super) clients: Vec<LoginClient>,
+    /// The cookies that never go on.
+    pub(super) cookies: cookies::Selection,
+}
 
-/// One issuer, or a list of them, where tokens are looked for, and which cookies never go on. A token must be found before its
-/// issuer is known, so that every place and cookie that an item names is one for all.
-pub(super) fn issuers(v: &mut Values<'_>, ruled: &[String]) -> (Issuers, Sources, cookies::Selection) {
-    let (mut sources, mut stripped) = (Sources::default(), cookies::Selection::default());
+/// One issuer, or a list of them. A token must be found before its issuer is known, so that every place and cookie that an item
+/// names is one for all. `login`: whether people log in with a browser.
+pub(super) fn issuers(v: &mut Values<'_>, ruled: &[String], login: bool) -> Issuers {
+    let (mut sources, mut cookies) = (Sources::default(), cookies::Selection::default());
+    let mut clients = Vec::new();
     let issuers = v.each(key::SECTION, |v| {
         places(v, &mut sources);
-        strip_cookies(v, &mut stripped);
-        provider(v, ruled)
+        strip_cookies(v, &mut cookies);
+        let client = client(v);
+        let issuer = provider(v, ruled, &client, login);
+        clients.push(client);
+        issuer
     });
     let settings = |at: usize| &issuers[at].1;
     for at in 1..issuers.len() {
@@ -48,7 +62,7 @@ pub(super) fn issuers(v: &mut Values<'_>, ruled: &[String]) -> (Issuers, Sources
     let prefixes: Vec<&str> =
         issuers.iter().map(|(_, settings)| settings.token.claims.username_prefix.as_str()).collect();
     v.warnings.extend(prefixes.iter().enumerate().flat_map(|(at, _)| shared_names(&prefixes, at)));
-    (issuers, sources, stripped)
+    Issuers { issuers, sources, clients, cookies }
 }
 
 /// Warnings where a name of this issuer may also be one of another issuer: it belongs to the person who comes first.
@@ -103,29 +117,48 @@ fn strip_cookies(v: &mut Values<'_>, stripped: &mut cookies::Selection) {
     }
 }
 
-fn provider(v: &mut Values<'_>, ruled: &[String]) -> (oidc::Settings, issuer::Settings) {
-    for unused in [&key::USE_PKCE, &key::AUTHORIZATION_ENDPOINT, &key::TOKEN_ENDPOINT] {
-        v.get(unused);
+/// The client of logins. A list of scopes may also be one text with spaces, as it is sent.
+fn client(v: &mut Values<'_>) -> LoginClient {
+    let mut scopes: Vec<String> =
+        v.get(&key::SCOPES).iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect();
+    if scopes.is_empty() {
+        scopes.extend(key::SCOPES.default.split(' ').map(str::to_owned));
     }
-    v.get(&key::SCOPES);
+    LoginClient { id: v.get(&key::CLIENT_ID), secret: v.get(&key::CLIENT_SECRET), scopes, pkce: v.get(&key::USE_PKCE) }
+}
+
+fn provider(
+    v: &mut Values<'_>,
+    ruled: &[String],
+    client: &LoginClient,
+    login: bool,
+) -> (oidc::Settings, issuer::Settings) {
     let issuer = v.required(&key::ISSUER);
     let sound = !issuer.is_empty() && url(v, &key::ISSUER, &issuer).is_some();
-    let client_id = v.get(&key::CLIENT_ID);
-    let client_secret = v.get(&key::CLIENT_SECRET);
     let mut audiences = v.get(&key::AUDIENCE);
     if audiences.is_empty() {
-        audiences.extend(client_id.clone());
+        audiences.extend(client.id.clone());
     }
     if audiences.is_empty() {
         v.problem(&key::CLIENT_ID, "is required, or oidc.audience: a token for another service must not pass");
     }
+    let client_auth = v.get(&key::CLIENT_AUTH_METHOD);
+    let client_auth = v.is_written(&key::CLIENT_AUTH_METHOD).then_some(client_auth);
+    // files of the Go service have the endpoints of logins, and it never looked at them
+    let [authorization_endpoint, token_endpoint, end_session_endpoint] =
+        [&key::AUTHORIZATION_ENDPOINT, &key::TOKEN_ENDPOINT, &key::END_SESSION_ENDPOINT]
+            .map(|key| v.get(key).filter(|_| login).and_then(|text| url(v, key, &text)));
     let mut endpoint = |key: &'static Key<Option<String>>| v.get(key).and_then(|text| url(v, key, &text));
     let provider = oidc::Settings {
         issuer: issuer.clone(),
         jwks_uri: endpoint(&key::JWKS_URI),
         userinfo_endpoint: endpoint(&key::USERINFO_ENDPOINT),
         introspection_endpoint: endpoint(&key::INTROSPECTION_ENDPOINT),
-        client: client_id.zip(client_secret),
+        authorization_endpoint,
+        token_endpoint,
+        end_session_endpoint,
+        client: client.id.clone().map(|id| oidc::Client { id, secret: client.secret.clone() }),
+        client_auth,
         timeout: v.get(&key::TIMEOUT),
         ca_file: v.get(&key::CA_FILE),
     };
@@ -160,7 +193,7 @@ fn validation(v: &mut Values<'_>, provider: &oidc::Settings) -> Validation {
             &key::TOKEN_VALIDATION,
             "userinfo does not say for which client an opaque token was made: one of any client of the provider is accepted; introspection says it",
         ),
-        Validation::Introspection if provider.client.is_none() => {
+        Validation::Introspection if provider.client.as_ref().is_none_or(|client| client.secret.is_none()) => {
             v.problem(
                 &key::TOKEN_VALIDATION,
                 "introspection needs oidc.client_id and oidc.client_secret: the provider answers its clients only",

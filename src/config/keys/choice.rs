@@ -4,6 +4,7 @@ use crate::elastic::Refresh;
 use crate::flavor::Flavor;
 use crate::identity::claims::Case;
 use crate::identity::issuer::Validation;
+use crate::oidc::ClientAuthMethod;
 use crate::opensearch::RoleField;
 use crate::redis::Mode;
 use crate::telemetry::Format;
@@ -82,6 +83,11 @@ impl Choice for Validation {
         ("userinfo", Self::Userinfo),
         ("introspection", Self::Introspection),
     ];
+}
+
+impl Choice for ClientAuthMethod {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("client_secret_basic", Self::Basic), ("client_secret_post", Self::Post)];
 }
 
 impl Choice for Mode {

@@ -9,11 +9,10 @@ use super::form::Mapping;
 use super::key::{Repeatable, key, section, unset};
 use crate::identity::claims::Case;
 use crate::identity::issuer::Validation;
+use crate::oidc::ClientAuthMethod;
 
 /// Each item of the list is an issuer.
 pub(crate) const SECTION: Repeatable = Repeatable { name: "oidc" };
-
-const IGNORED: &str = "accepted for the Go service's files, not used: logging in is the proxy's work";
 
 section! {
     ISSUER: Option<String> = unset(
@@ -26,7 +25,7 @@ section! {
     );
     CLIENT_SECRET: Option<SecretString> = unset(
         "oidc.client_secret",
-        "with `oidc.client_id`, for introspection; logging in is the proxy's work",
+        "with `oidc.client_id`, for introspection and for `login`",
     );
     AUDIENCE: Vec<String> = key("oidc.audience", "the client id", "accepted values of `aud`").restricting();
     AUTHORIZED_PARTIES: Vec<String> = key(
@@ -41,7 +40,12 @@ section! {
         "accepted values of `alg`; `EdDSA` and `Ed25519` are two names of one",
     )
     .restricting();
-    SCOPES: Vec<String> = unset("oidc.scopes", IGNORED);
+    SCOPES: Vec<String> = key(
+        "oidc.scopes",
+        "openid profile email",
+        "what a login asks for; a list, or one text with spaces. Providers that demand it for refresh tokens need \
+         `offline_access`",
+    );
     CLAIM_USERNAME: String = key(
         "oidc.claim_mappings.username",
         "preferred_username",
@@ -116,9 +120,32 @@ section! {
         "30s",
         "how long an answer of userinfo or introspection is kept, within the token's life",
     );
-    USE_PKCE: Option<String> = unset("oidc.use_pkce", IGNORED);
-    AUTHORIZATION_ENDPOINT: Option<String> = unset("oidc.authorization_endpoint", IGNORED);
-    TOKEN_ENDPOINT: Option<String> = unset("oidc.token_endpoint", IGNORED);
+    USE_PKCE: bool = key(
+        "oidc.use_pkce",
+        "true",
+        "whether logins use PKCE (RFC 7636, S256); `false` only for providers that cannot",
+    );
+    CLIENT_AUTH_METHOD: ClientAuthMethod = key(
+        "oidc.client_auth_method",
+        "client_secret_basic",
+        "`client_secret_basic` or `client_secret_post`: how the secret is shown at the token endpoint, and at introspection. \
+         Unless it is written, `client_secret_post` where discovery announces that and not the other",
+    );
+    AUTHORIZATION_ENDPOINT: Option<String> = key(
+        "oidc.authorization_endpoint",
+        "from discovery",
+        "address that a login sends browsers to",
+    );
+    TOKEN_ENDPOINT: Option<String> = key(
+        "oidc.token_endpoint",
+        "from discovery",
+        "address that a login gets its tokens from",
+    );
+    END_SESSION_ENDPOINT: Option<String> = key(
+        "oidc.end_session_endpoint",
+        "from discovery",
+        "address that a logout sends browsers to",
+    );
     USERINFO_ENDPOINT: Option<String> = key(
         "oidc.userinfo_endpoint",
         "from discovery",
@@ -127,8 +154,8 @@ section! {
     INTROSPECTION_ENDPOINT: Option<String> = key(
         "oidc.introspection_endpoint",
         "from discovery",
-        "address that `introspection` asks. The secret goes in the `Authorization` header; in the body where discovery \
-         announces `client_secret_post` and not `client_secret_basic` (leave this key out then)",
+        "address that `introspection` asks. Where it is written and the provider takes the secret in the body only, set \
+         `oidc.client_auth_method`, too",
     );
     JWKS_URI: Option<String> = key("oidc.jwks_uri", "from discovery", "address of the issuer's keys");
     CA_FILE: Option<PathBuf> = key("oidc.ca_file", "the system's", "PEM file with the authorities to trust").restricting();

@@ -34,8 +34,9 @@ impl Rules {
         self.times(claims, now)
     }
 
-    /// Everything about the ID token of a login at this client (`OpenID` Connect Core §3.1.3.7) but `nonce` and `at_hash`. The configured
-    /// audiences are those of tokens that callers bring; an ID token is for the client that people log in at, and for no other.
+    /// Everything about the ID token of a login at this client (`OpenID` Connect Core §3.1.3.7) but `nonce` and `at_hash`. The
+    /// configured audiences are those of tokens that callers bring; an ID token is for the client that people log in at, and for
+    /// no other.
     pub(in crate::identity) fn check_id_token(
         &self,
         claims: &Claims,
@@ -191,7 +192,8 @@ pub(in crate::identity) fn is_named_other_than_logout(claims: &Claims) -> bool {
     names.map(str::to_ascii_lowercase).any(|name| !name.contains("logout"))
 }
 
-/// An access or ID token that is good for its bearer. The header's `typ` has been looked at; older providers only tell by the claims.
+/// An access or ID token that is good for its bearer. The header's `typ` has been looked at; older providers only tell by the
+/// claims.
 pub(in crate::identity) fn kind(claims: &Claims) -> Result<(), Error> {
     // security event and logout tokens: RFC 8417 §2.2, OpenID Connect Back-Channel Logout §2.4
     if claims.get("events").is_some() {

@@ -44,8 +44,7 @@ async fn challenging(
             .route("/elsewhere", endpoint())
     })
     .await;
-    let client = Some(("el:ast".to_owned(), "s e&cret".into()));
-    (OidcProvider::new(Settings { client, ..settings(&origin) }).unwrap(), seen)
+    (OidcProvider::new(Settings { client: client("el:ast", "s e&cret"), ..settings(&origin) }).unwrap(), seen)
 }
 
 /// Good for both questions.
