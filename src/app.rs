@@ -3,8 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::authz::policy::Policy;
-use crate::authz::{Authorizer, Callers};
+use crate::authz::{Authorizer, Callers, Rules};
 use crate::config::{Cache, Problems, Settings};
 use crate::credentials::broker::{self, Broker};
 use crate::credentials::seal::SealError;
@@ -26,6 +28,7 @@ mod administer;
 mod backend;
 mod explain;
 mod parts;
+mod people;
 
 pub use administer::{accounts, purge, users};
 use backend::Backend;
@@ -122,16 +125,18 @@ async fn serve_until_the_end(parts: Parts, settings: &Settings) -> Result<(), Er
 }
 
 async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Result<(), Error> {
-    let Parts { callers, provisioner, seal, metrics, .. } = parts;
+    let Parts { callers, people, provisioner, seal, metrics, .. } = parts;
     if let Callers::Tokens(issuers, _) = &callers {
         tokio::spawn(issuers.watch());
     }
-    let broker = Broker::new(store, provisioner, seal, settings.credentials.clone())?;
+    let store = Arc::new(store);
+    let broker = Broker::new(Arc::clone(&store), provisioner, seal.clone(), settings.credentials.clone())?;
     tokio::spawn(broker.watch());
-    let policy = Policy::new(settings.policy.clone());
-    let mapping = Mapping::new(&settings.roles);
+    let rules =
+        Arc::new(Rules { policy: Policy::new(settings.policy.clone()), mapping: Mapping::new(&settings.roles) });
+    let login = people.map(|people| people.login(store, seal, &broker, &rules, settings));
     let authorizer =
-        Arc::new(Authorizer::new(callers, settings.max_tokens, policy, mapping, broker, settings.grpc.max_in_flight));
+        Arc::new(Authorizer::new(callers, settings.max_tokens, rules, broker, login, settings.grpc.max_in_flight));
     tokio::spawn(Arc::clone(&authorizer).sweep());
 
     let grpc = envoy::bind(&settings.grpc.listen)
@@ -159,7 +164,16 @@ async fn serve_with<S: Store>(store: S, parts: Parts, settings: &Settings) -> Re
     let (draining, stopping) = (shutdown.clone().reached(Phase::Draining), shutdown.clone().reached(Phase::Stopping));
     let limits = Limits::of_this_process();
     let grpc = envoy::serve(grpc, service, &settings.grpc, limits.callers, draining, stopping);
-    let http = http::serve(health, limits.operators, ready, scrape, shutdown.clone().reached(Phase::Stopping));
+    let logouts = settings.login.as_ref().map(|login| {
+        let authorizer = Arc::clone(&authorizer);
+        let answer = move |body: Bytes| {
+            let authorizer = Arc::clone(&authorizer);
+            async move { authorizer.back_channel_logout(&body).await }
+        };
+        (login.back_channel_logout_path(), answer)
+    });
+    let stopping_too = shutdown.clone().reached(Phase::Stopping);
+    let http = http::serve(health, limits.operators, ready, scrape, logouts, stopping_too);
     // ends when the first fails, or when both have ended, and with them what outlived its request
     let (grpc, http) = (async { grpc.await.map_err(Error::from) }, async {
         http.await;

@@ -1,8 +1,9 @@
 //! Decides whether a request is let through, and with which credential: [`Request`] → [`Decision`].
 //!
 //! - `authz.rs` puts the stages together: token or headers → identity → roles → rules → credential;
-//! - [`bearer`] finds the token in a request, [`policy`] has the operator's rules;
+//! - [`bearer`] finds the token in a request, [`policy`] has the operator's rules, `rules` those and the mapping of groups to roles;
 //! - `request` is a request as decisions need it, `open` what is left to do for one that memory does not answer;
+//! - `visits` decides requests to hosts where people log in with a browser, by [`crate::login`];
 //! - `refusal` has the ways in which one request fails, `reason` the table of their names, answers and cures.
 
 use std::sync::Arc;
@@ -18,11 +19,10 @@ use crate::credentials::{CacheKey, Caller, Obtained, Provisioner, RequestContext
 use crate::identity::attributes::{AttributeSelection, Header, RequestAttributes};
 use crate::identity::issuers::Issuers;
 use crate::identity::token_cache::{self, TokenCache, TokenDigest};
-use crate::identity::{Identity, KeySource, Username, Validity, Verified, headers};
-use crate::roles::Mapping;
+use crate::identity::{Username, Validity, Verified, headers};
+use crate::login::{self, IdentityProvider, Login};
 use crate::{spans, sweep};
-use bearer::Sources;
-use policy::Policy;
+use bearer::{Found, Sources};
 
 pub mod bearer;
 mod open;
@@ -30,13 +30,16 @@ pub mod policy;
 mod reason;
 mod refusal;
 mod request;
+mod rules;
 #[cfg(test)]
 pub(crate) mod testing;
+mod visits;
 
 pub use open::Open;
 pub use reason::{Reason, Verdict};
 pub use refusal::Refusal;
 pub use request::{Request, Text};
+pub use rules::Rules;
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -47,58 +50,83 @@ pub enum Decision {
     Preflight,
     /// The request is refused.
     Deny(Refusal),
+    /// elastauth answers the request itself, as a step of the login or with a page that says why it is refused.
+    Respond(Box<Respond>),
+}
+
+/// An answer of elastauth's own, on a host where people log in.
+#[derive(Debug)]
+pub struct Respond {
+    /// What the client gets.
+    pub response: login::Response,
+    /// What it is for.
+    pub because: Because,
+}
+
+/// Why elastauth answers a request itself.
+#[derive(Debug)]
+pub enum Because {
+    /// The request is refused, and the client is told so in a form that suits it.
+    Refused(Refusal),
+    /// The request is a step of a login or of its end.
+    Login(login::Step),
 }
 
 /// What names the caller: `auth_provider`.
-#[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 pub enum Callers<K> {
     /// `oidc`: a token that the caller sends.
-    Tokens(Issuers<K>, Sources),
+    Tokens(Arc<Issuers<K>>, Sources),
     /// `authelia`: headers or metadata of a login proxy in front of Envoy, or of a filter in it.
     Headers(headers::Reader),
 }
 
 /// Decides requests: all stages of a decision with what they keep between requests.
-pub struct Authorizer<K: KeySource, S, P> {
+pub struct Authorizer<K: IdentityProvider, S, P> {
     callers: Callers<K>,
     /// The callers of verified tokens, and the tokens that were refused.
     tokens: TokenCache<Caller>,
-    policy: Policy,
-    mapping: Mapping,
+    rules: Arc<Rules>,
     broker: Broker<S, P>,
+    /// None where `login.enabled` is off.
+    login: Option<Login<K, S>>,
     /// One permit for each request that needs more than memory: a crowd of new callers must not lock out known ones.
     slots: Semaphore,
     max_in_flight: usize,
 }
 
-impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
+impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
     /// Puts the stages together. At most `max_tokens` verified tokens are kept, and a tenth as many refused ones. At most
     /// `max_in_flight` requests at once may need more than memory.
     pub fn new(
         callers: Callers<K>,
         max_tokens: usize,
-        policy: Policy,
-        mapping: Mapping,
+        rules: Arc<Rules>,
         broker: Broker<S, P>,
+        login: Option<Login<K, S>>,
         max_in_flight: usize,
     ) -> Self {
         let (tokens, slots) = (TokenCache::new(max_tokens), Semaphore::new(max_in_flight));
-        Self { callers, tokens, policy, mapping, broker, slots, max_in_flight }
+        Self { callers, tokens, rules, broker, login, slots, max_in_flight }
     }
 
     /// The attributes that are to be read of each request.
     #[must_use]
     pub fn selection(&self) -> AttributeSelection {
-        match &self.callers {
+        let callers = match &self.callers {
             Callers::Tokens(_, sources) => sources.selection(),
             Callers::Headers(reader) => reader.wanted(),
-        }
+        };
+        let visit = callers.visit || self.login.is_some();
+        AttributeSelection { cookies: callers.cookies || visit, visit, ..callers }
     }
 
     /// Decides from memory alone, without waiting. Most requests end here; [`Self::finish`] decides the others.
     pub fn begin(&self, request: &Request) -> Result<Decision, Open> {
-        if request.preflight && self.policy.passes_preflight() {
+        if request.preflight && self.rules.policy.passes_preflight() {
             return Ok(Decision::Preflight);
+        }
+        if let Some((login, visitor)) = self.visitor(request) {
+            return self.begin_visit(login, &visitor, request);
         }
         match self.recall(request) {
             Ok(Ok(obtained)) => Ok(Decision::Allow(obtained)),
@@ -110,7 +138,11 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
     /// Decides a request that memory does not answer, or refuses it where `max_in_flight` others are being decided. May be
     /// cancelled at any time.
     pub async fn finish(&self, open: Open, request: &Request) -> Decision {
-        self.obtain(open, request).await.map_or_else(Decision::Deny, Decision::Allow)
+        let Ok(_slot) = self.slots.try_acquire() else { return Decision::Deny(Refusal::Overload) };
+        match open {
+            Open::Visit(open) => self.finish_visit(open, request).await,
+            open => self.obtain(open, request).await.map_or_else(Decision::Deny, Decision::Allow),
+        }
     }
 
     /// How many requests are being decided at this moment that need more than memory.
@@ -120,7 +152,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 
     /// Whether [`Self::finish`] needs more of the request than the log shows.
     pub fn needs_whole_requests(&self) -> bool {
-        self.policy.has_rules()
+        self.rules.policy.has_rules() || self.login.is_some()
     }
 
     /// The credential that memory has for a request, or what remains to be done for it.
@@ -128,7 +160,12 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
         let (attributes, now) = (&request.attributes, SystemTime::now());
         match &self.callers {
             Callers::Tokens(_, sources) => {
-                let token = sources.token(attributes).map_err(|refusal| self.or_own_credential(refusal, attributes))?;
+                let found = sources.token(attributes).map_err(|refusal| self.or_own_credential(refusal, attributes))?;
+                let Found { token, by_cookie } = found;
+                let (method, host) = (request.method.as_bytes(), request.host.as_bytes());
+                if by_cookie && !login::cross_site::allowed_at(method, host, &request.visit) {
+                    return Err(Refusal::CrossSite);
+                }
                 let name = TokenDigest::of(&token);
                 match self.tokens.lookup(&name, now) {
                     token_cache::Lookup::Verified(caller) => {
@@ -141,17 +178,18 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
                 }
             }
             Callers::Headers(reader) => {
-                let caller = self.entitled(reader.identify(attributes, now).map_err(Refusal::Headers)?)?;
+                let caller = self.rules.caller(reader.identify(attributes, now).map_err(Refusal::Headers)?)?;
                 Ok(self.grant(&caller, request)?.map_err(|miss| Open::Named(Box::new(caller), miss)))
             }
         }
     }
 
     async fn obtain(&self, open: Open, request: &Request) -> Result<Obtained, Refusal> {
-        let _slot = self.slots.try_acquire().map_err(|_| Refusal::Overload)?;
         let verified;
         let named;
         let (caller, miss) = match open {
+            // a visitor has no token, and has its own way
+            Open::Visit(_) => return Err(Refusal::NoCredentials),
             Open::Named(caller, miss) => {
                 named = caller;
                 (&*named, miss)
@@ -168,13 +206,17 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
                 }
             }
         };
+        self.obtain_after(miss, caller, request).await
+    }
+
+    async fn obtain_after(&self, miss: Miss, caller: &Caller, request: &Request) -> Result<Obtained, Refusal> {
         let context = || RequestContext::new(request.request_id.as_str(), request.traceparent.as_str());
         self.broker.obtain_after(miss, caller, context).await.map_err(Refusal::Credentials)
     }
 
     /// The credential, or a miss of the near cache, if the policy lets the caller through.
     fn grant(&self, caller: &Caller, request: &Request) -> Result<Result<Obtained, Miss>, Refusal> {
-        if let Some(rule) = self.policy.judge(caller.identity(), request).map_err(Refusal::Policy)? {
+        if let Some(rule) = self.rules.policy.judge(caller.identity(), request).map_err(Refusal::Policy)? {
             tracing::debug!(user = caller.identity().username.as_str(), %rule, "Policy allows");
         }
         Ok(self.broker.recall(caller))
@@ -200,7 +242,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             }
             refusal
         })?;
-        Ok(self.tokens.insert(name, validity, self.entitled(identity)?))
+        Ok(self.tokens.insert(name, validity, self.rules.caller(identity)?))
     }
 
     /// Removes expired entries from the caches of this process, from time to time, for as long as the process lives. To be run
@@ -211,6 +253,9 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
             if let Callers::Tokens(issuers, _) = &self.callers {
                 issuers.sweep();
             }
+            if let Some(login) = &self.login {
+                login.sweep();
+            }
             self.broker.sweep();
         })
         .await;
@@ -218,13 +263,11 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorizer<K, S, P> {
 
     /// Resolves when nothing goes on in the background without a request, for the end of the process.
     pub async fn idle(&self) {
-        self.broker.idle().await;
-    }
-
-    fn entitled(&self, mut identity: Identity) -> Result<Caller, Refusal> {
-        let roles = self.mapping.roles(&identity.groups)?;
-        self.policy.reduce(&mut identity);
-        Ok(Caller::new(identity, roles))
+        tokio::join!(self.broker.idle(), async {
+            if let Some(login) = &self.login {
+                login.idle().await;
+            }
+        });
     }
 
     /// Recognises a credential that elastauth injected: it comes back when Envoy follows a redirect itself and asks again with

@@ -17,9 +17,9 @@ use tracing::{Instrument as _, Span};
 use crate::authz::{Authorizer, Decision, Refusal, Request};
 use crate::cookies;
 use crate::credentials::{Provisioner, Store};
-use crate::identity::KeySource;
 use crate::inbound::Connections;
 use crate::login;
+use crate::login::IdentityProvider;
 use crate::metrics::Metrics;
 
 mod access_log;
@@ -107,7 +107,7 @@ pub struct StrippedAttributes {
 }
 
 /// The implementation of Check: reads the request, lets the authorizer decide, and encodes the reply.
-pub struct Service<K: KeySource, S, P> {
+pub struct Service<K: IdentityProvider, S, P> {
     authorizer: Arc<Authorizer<K, S, P>>,
     reader: request::Reader,
     replies: response::Replies,
@@ -117,7 +117,7 @@ pub struct Service<K: KeySource, S, P> {
     metrics: Option<Arc<Metrics>>,
 }
 
-impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
+impl<K: IdentityProvider, S: Store, P: Provisioner> Service<K, S, P> {
     /// Wraps the authorizer in the deadline, the limits of load, and a barrier for panics.
     pub fn new(
         authorizer: Arc<Authorizer<K, S, P>>,
@@ -204,12 +204,13 @@ impl<K: KeySource, S: Store, P: Provisioner> Service<K, S, P> {
             Decision::Preflight => self.replies.preflight(cookies.as_deref()),
             Decision::Deny(refusal) if refusal.is_outage() => response::unavailable(refusal),
             Decision::Deny(refusal) => response::deny(refusal),
+            Decision::Respond(respond) => response::respond(&respond.response),
         })
     }
 }
 
 #[tonic::async_trait]
-impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> {
+impl<K: IdentityProvider, S: Store, P: Provisioner> Authorization for Service<K, S, P> {
     async fn check(&self, call: tonic::Request<Call>) -> Result<Response<Reply>, Status> {
         let (metadata, _, call) = call.into_parts();
         self.answer(call, metadata).await.map(Response::new)
@@ -217,7 +218,7 @@ impl<K: KeySource, S: Store, P: Provisioner> Authorization for Service<K, S, P> 
 }
 
 /// The gRPC service alone, without health and without a network.
-pub fn authorization<K: KeySource, S: Store, P: Provisioner>(
+pub fn authorization<K: IdentityProvider, S: Store, P: Provisioner>(
     service: Service<K, S, P>,
     settings: &Settings,
 ) -> AuthorizationServer<Service<K, S, P>> {
@@ -226,7 +227,7 @@ pub fn authorization<K: KeySource, S: Store, P: Provisioner>(
 
 /// Serves up to `max_connections` until `stopped`, then lets the requests in flight finish. `draining` completes before: from
 /// then on health is `NOT_SERVING`, so that Envoy chooses other replicas while requests are still answered.
-pub(crate) async fn serve<K: KeySource, S: Store, P: Provisioner>(
+pub(crate) async fn serve<K: IdentityProvider, S: Store, P: Provisioner>(
     listener: Listener,
     service: Service<K, S, P>,
     settings: &Settings,

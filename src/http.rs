@@ -2,17 +2,19 @@
 //!
 //! `/health` and `/live` show that the process lives, `/ready` that it can serve, or what is missing; both as JSON. The status
 //! `degraded` is ready, for cached users only: Elasticsearch is down, or the cache refuses writes. `/metrics` is text, and there
-//! when `enable_metrics` is on.
+//! when `enable_metrics` is on. Where people log in with a browser, the identity provider says here that sessions have ended.
 
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,8 +26,9 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tower::Service as _;
 
-use crate::authz::Readiness;
+use crate::authz::{Because, Readiness, Respond};
 use crate::inbound::{ConnectionPermit, Connections};
+use crate::login;
 
 /// The longest time of one answer to `/ready`.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,6 +41,9 @@ const WHOLE: Duration = Duration::from_secs(20);
 
 /// The most bytes of a request: a line and a few headers.
 const BUFFER: usize = 16 * 1024;
+
+/// The most bytes of a body: that of a logout token is a few hundred.
+const BODY: usize = 64 * 1024;
 
 /// The settings of the port of health and metrics.
 #[derive(Clone, Debug)]
@@ -52,17 +58,20 @@ pub struct Settings {
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves so many connections at once, until `stopped`. `ready` returns `None` while draining; without `scrape` there is no
-/// `/metrics`.
-pub(crate) async fn serve<R, F, M>(
+/// `/metrics`. `logouts` is the path of back-channel logouts, and what answers one by its body.
+pub(crate) async fn serve<R, F, M, L, A>(
     listener: TcpListener,
     max_connections: usize,
     ready: R,
     scrape: Option<M>,
+    logouts: Option<(String, L)>,
     stopped: impl Future<Output = ()> + Send,
 ) where
     R: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Option<Readiness>> + Send,
     M: Fn() -> Result<String, fmt::Error> + Clone + Send + Sync + 'static,
+    L: Fn(Bytes) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Option<Respond>> + Send,
 {
     let mut router = Router::new()
         .route("/health", get(alive))
@@ -70,6 +79,10 @@ pub(crate) async fn serve<R, F, M>(
         .route("/ready", get(move || readiness(ready.clone())));
     if let Some(scrape) = scrape {
         router = router.route("/metrics", get(async move || metrics(scrape())));
+    }
+    if let Some((path, logout)) = logouts {
+        let answer = async move |body: Bytes| back_channel_logout(logout(body).await);
+        router = router.route(&path, post(answer).layer(DefaultBodyLimit::max(BODY)));
     }
     let graceful = GracefulShutdown::new();
     let connections = Connections::new(max_connections);
@@ -104,6 +117,23 @@ fn metrics(page: Result<String, fmt::Error>) -> Response {
         Ok(page) => ([(header::CONTENT_TYPE, METRICS)], page).into_response(),
         Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// The answer to the provider (`OpenID` Connect Back-Channel Logout 1.0 §2.8).
+fn back_channel_logout(respond: Option<Respond>) -> Response {
+    let Some(Respond { response, because }) = respond else { return StatusCode::NOT_FOUND.into_response() };
+    if let Because::Refused(refusal) = because {
+        let verdict = refusal.verdict();
+        tracing::warn!(
+            reason = verdict.reason,
+            status = verdict.http,
+            error = %refusal,
+            "Logout by the identity provider refused: the sessions go on"
+        );
+    }
+    let login::Response { status, headers, body } = response;
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, AppendHeaders(headers), body).into_response()
 }
 
 async fn alive() -> Response {

@@ -19,7 +19,7 @@ pub mod jwks;
 mod jws;
 pub mod keyring;
 mod logout_token;
-mod sign_in;
+pub mod sign_in;
 pub mod strict_object;
 #[cfg(test)]
 mod testing;

@@ -13,8 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::authz::{Decision, Reason, Vitals};
+use crate::authz::{Because, Decision, Reason, Vitals};
 use crate::credentials::{self, OUTCOMES, Source, WriteError};
+use crate::login::Step;
 
 mod durations;
 
@@ -70,6 +71,8 @@ struct Decisions {
     preflight: Counter,
     /// In the order of [`Reason::ALL`].
     refused: [Counter; Reason::ALL.len()],
+    /// In the order of [`Step::ALL`].
+    steps: [Counter; Step::ALL.len()],
     undecodable: Counter,
 }
 
@@ -82,6 +85,7 @@ struct Ways {
     provisioned: Durations,
     preflight: Durations,
     denied: Durations,
+    login: Durations,
 }
 
 /// How long writes to Elasticsearch took, by the outcome.
@@ -132,6 +136,10 @@ impl Metrics {
             Decision::Allow(obtained) => (&self.decisions.allowed, self.ways.of(obtained.source)),
             Decision::Preflight => (&self.decisions.preflight, &self.ways.preflight),
             Decision::Deny(refusal) => (self.decisions.of(refusal.reason()), &self.ways.denied),
+            Decision::Respond(respond) => match &respond.because {
+                Because::Refused(refusal) => (self.decisions.of(refusal.reason()), &self.ways.denied),
+                Because::Login(step) => (self.decisions.at(*step), &self.ways.login),
+            },
         };
         counter.inc();
         durations.record(took);
@@ -183,12 +191,17 @@ impl Decisions {
             allowed: counter("allowed", "200".into()),
             preflight: counter("preflight", "200".into()),
             refused: Reason::ALL.map(|reason| counter(reason.name(), reason.verdict().http.to_string())),
+            steps: Step::ALL.map(|step| counter(step.name(), step.status().to_string())),
             undecodable: counter("message_undecodable", NO_STATUS.into()),
         }
     }
 
     fn of(&self, reason: Reason) -> &Counter {
         &self.refused[reason as usize]
+    }
+
+    fn at(&self, step: Step) -> &Counter {
+        &self.steps[step as usize]
     }
 }
 
@@ -206,6 +219,7 @@ impl Ways {
             provisioned: durations("provisioned"),
             preflight: durations("preflight"),
             denied: durations("denied"),
+            login: durations("login"),
         }
     }
 

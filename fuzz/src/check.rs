@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use elastauth::authz::bearer::Sources;
 use elastauth::authz::policy::Policy;
-use elastauth::authz::{Authorizer, Callers};
+use elastauth::authz::{Authorizer, Callers, Rules};
 use elastauth::cookies::Selection;
 use elastauth::credentials::broker::Broker;
 use elastauth::credentials::seal::{self, Seal};
@@ -108,7 +108,7 @@ pub fn tokens_by(source: OneKey) -> Callers<OneKey> {
         token: rules(),
         keyring: times(),
     };
-    Callers::Tokens(Issuers::new(vec![Issuer::new(source, settings)]), Sources::default())
+    Callers::Tokens(Arc::new(Issuers::new(vec![Issuer::new(source, settings)])), Sources::default())
 }
 
 /// `grpc.*` of the services here.
@@ -145,8 +145,8 @@ pub fn service<S: Store>(store: S, callers: Callers<OneKey>, identity_headers: &
     tokio::spawn(broker.watch());
     let roles =
         roles::Settings { default_roles: vec!["viewer".into()], group_mappings: Vec::new(), allow_no_roles: false };
-    let authorizer =
-        Authorizer::new(callers, MAX_TOKENS, Policy::default(), Mapping::new(&roles), broker, MAX_IN_FLIGHT);
+    let rules = Arc::new(Rules { policy: Policy::default(), mapping: Mapping::new(&roles) });
+    let authorizer = Authorizer::new(callers, MAX_TOKENS, rules, broker, None, MAX_IN_FLIGHT);
     let stripped = StrippedAttributes { headers: identity_headers.to_vec(), cookies: Selection::default() };
     Service::new(Arc::new(authorizer), None, &grpc(), stripped)
 }

@@ -17,6 +17,7 @@ use elastauth::identity::claims::{self, Case};
 use elastauth::identity::keyring::{self, Keyring};
 use elastauth::identity::token::{self, Error, Verifier};
 use elastauth::identity::{Answer, KeySource, KeySourceError, Question, Verified, algorithm};
+use elastauth::login::{Endpoints, Grant, RedeemError, TokenEndpoint, Tokens, Unavailable};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
 
@@ -41,6 +42,17 @@ impl KeySource for OneKey {
 
     async fn ask(&self, _: Question, _: &str) -> Result<Answer, KeySourceError> {
         Ok(Answer::Refused)
+    }
+}
+
+/// Nobody logs in here.
+impl TokenEndpoint for OneKey {
+    async fn endpoints(&self) -> Result<Endpoints, Unavailable> {
+        Err(Unavailable("there is no login".into()))
+    }
+
+    async fn redeem(&self, _: Grant<'_>) -> Result<Tokens, RedeemError> {
+        Err(RedeemError::NotSent("there is no login".into()))
     }
 }
 

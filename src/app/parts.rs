@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::backend::Backend;
+use super::people::People;
 use super::{Error, issuers};
 use crate::authz::Callers;
 use crate::config::{Problems, Provider, Settings};
@@ -16,6 +17,8 @@ use crate::telemetry::traces::Traces;
 /// The parts that need nothing but the configuration and the files that it names.
 pub struct Parts {
     pub(super) callers: Callers<OidcProvider>,
+    /// None where `login.enabled` is off.
+    pub(super) people: Option<People>,
     pub(super) provisioner: Backend,
     pub(super) seal: Seal,
     pub(super) traces: Option<Traces>,
@@ -29,13 +32,14 @@ impl Parts {
     pub fn new(settings: &Settings) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let callers = keep(callers(settings), &mut problems);
+        let people = callers.as_ref().map(|callers| keep(People::new(settings, callers), &mut problems));
         let metrics = settings.http.metrics.then(|| Arc::new(Metrics::new()));
         let provisioner = keep(Backend::counting(settings, metrics.clone()), &mut problems);
         let seal = keep(Seal::new(&settings.seal), &mut problems);
         let traces = keep(settings.traces.as_ref().map(Traces::new).transpose(), &mut problems);
-        match (callers, provisioner, seal, traces) {
-            (Some(callers), Some(provisioner), Some(seal), Some(traces)) => {
-                Ok(Self { callers, provisioner, seal, traces, metrics })
+        match (callers, people.flatten(), provisioner, seal, traces) {
+            (Some(callers), Some(people), Some(provisioner), Some(seal), Some(traces)) => {
+                Ok(Self { callers, people, provisioner, seal, traces, metrics })
             }
             _ => Err(Problems(problems)),
         }
@@ -49,7 +53,11 @@ fn keep<T, E: Into<Error>>(made: Result<T, E>, problems: &mut Vec<String>) -> Op
 fn callers(settings: &Settings) -> Result<Callers<OidcProvider>, Error> {
     Ok(match &settings.identity {
         Provider::Oidc(oidc, sources) => {
-            Callers::Tokens(issuers(oidc)?.verifying_at_once(settings.verifications), sources.clone())
+            let mut issuers = issuers(oidc)?.verifying_at_once(settings.verifications);
+            if let Some(login) = &settings.login {
+                issuers = issuers.with_login_at(login.issuer);
+            }
+            Callers::Tokens(Arc::new(issuers), sources.clone())
         }
         Provider::Headers(headers) => Callers::Headers(headers::Reader::new((**headers).clone())?),
     })

@@ -18,26 +18,37 @@ pub struct Sources {
     pub cookies: Vec<String>,
 }
 
+/// A token as a request has it.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    /// Nothing of it is verified.
+    pub(super) token: Cow<'a, str>,
+    /// Whether a cookie carries it, which a browser sends whoever made it send the request.
+    pub(super) by_cookie: bool,
+}
+
 impl Sources {
     pub(super) fn selection(&self) -> AttributeSelection {
         AttributeSelection {
             headers: self.headers.clone(),
             cookies: !self.cookies.is_empty(),
+            visit: !self.cookies.is_empty(),
             ..AttributeSelection::default()
         }
     }
 
     /// The one token: of `authorization` if there is one, else of the first named header that is there, else of the first
     /// named cookie. A value that is no token is refused, and the next place is not tried.
-    pub(super) fn token<'a>(&self, attributes: &'a RequestAttributes) -> Result<Cow<'a, str>, Refusal> {
+    pub(super) fn token<'a>(&self, attributes: &'a RequestAttributes) -> Result<Found<'a>, Refusal> {
+        let in_header = |token| Found { token: Cow::Borrowed(token), by_cookie: false };
         match bearer(&attributes.authorization) {
             Err(Refusal::NoCredentials) => {}
-            found => return found.map(Cow::Borrowed),
+            found => return found.map(in_header),
         }
         for header in &attributes.headers {
             match one(header) {
                 Err(Refusal::NoCredentials) => {}
-                found => return plain(without_scheme(found?)).map(Cow::Borrowed),
+                found => return plain(without_scheme(found?)).map(in_header),
             }
         }
         for name in &self.cookies {
@@ -45,7 +56,10 @@ impl Sources {
                 [] => {}
                 // one of them may be an attacker's, set from another host of the same domain
                 [_, _, ..] => return Err(Refusal::SeveralCredentials),
-                [value] => return plain(value).map(|token| Cow::Owned(token.to_owned())),
+                [value] => {
+                    let found = |token: &str| Found { token: Cow::Owned(token.to_owned()), by_cookie: true };
+                    return plain(value).map(found);
+                }
             }
         }
         Err(Refusal::NoCredentials)

@@ -10,6 +10,7 @@ use crate::credentials::Caller;
 use crate::credentials::broker::Miss;
 use crate::identity::Validity;
 use crate::identity::token_cache::TokenDigest;
+use crate::login::{Page, Session, SessionDigest};
 
 /// What remains to be done for a request that memory does not answer. It has copies of all that it needs, so that the message
 /// with all of its headers can be freed before the decision waits for another system.
@@ -27,6 +28,18 @@ pub enum Open {
     Known(Arc<(Validity, Caller)>, Miss),
     /// A caller that headers name, for which the near cache has no credential.
     Named(Box<Caller>, Miss),
+    /// A request to a host where people log in.
+    Visit(OpenVisit),
+}
+
+/// What remains to be done for a request to a host where people log in.
+pub enum OpenVisit {
+    /// elastauth answers it itself.
+    Page(Page),
+    /// It has the cookie of a session that this process does not have in memory, or whose tokens have ended.
+    Unknown(SessionDigest),
+    /// It has the cookie of this session, for whose caller the near cache has no credential.
+    Known(Arc<Session>, Miss),
 }
 
 impl Open {
@@ -37,6 +50,7 @@ impl Open {
             Self::New { token, .. } => token.expose_secret().len(),
             Self::Known(..) => 0,
             Self::Named(caller, _) => caller.size(),
+            Self::Visit(_) => 0,
         }
     }
 }

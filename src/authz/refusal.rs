@@ -6,6 +6,7 @@ use super::policy;
 use super::reason::{Reason, Verdict};
 use crate::credentials::broker;
 use crate::identity::{headers, token};
+use crate::login;
 
 /// Why one request is refused, with the details for the log.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -37,6 +38,15 @@ pub enum Refusal {
     /// None of the caller's groups gives a role.
     #[error("{0}")]
     NoRoles(#[from] crate::roles::NoRoles),
+    /// A request with the cookie of a session that has ended, or of none that there ever was.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// A request that a page of another site may have made the browser send, with the cookie of a session or a token.
+    #[error("the browser does not say that the request comes from a page of this host")]
+    CrossSite,
+    /// A step of a login failed, or the session cannot be looked at.
+    #[error("{0}")]
+    Login(#[from] login::Error),
     /// The caller cannot get a credential.
     #[error("{0}")]
     Credentials(broker::Error),
@@ -68,6 +78,9 @@ impl Refusal {
             Self::Headers(error) => error.into(),
             Self::Policy(denied) => (*denied).into(),
             Self::NoRoles(_) => Reason::RolesNone,
+            Self::SessionEnded => Reason::SessionEnded,
+            Self::CrossSite => Reason::CrossSite,
+            Self::Login(error) => error.into(),
             Self::Credentials(error) => error.into(),
             Self::Deadline => Reason::DeadlineExceeded,
             Self::Overload => Reason::Overloaded,

@@ -7,11 +7,13 @@ use ::http::HeaderName;
 use super::{Reason, Refusal, policy};
 use crate::credentials::{Busy, Refused, StoreError, broker, seal};
 use crate::identity::{KeyError as K, UsernameError, headers, token};
+use crate::login;
 use crate::roles::NoRoles;
 
 /// At least one refusal for each reason.
 pub(crate) fn refusals() -> Vec<Refusal> {
     use broker::Error as B;
+    use login::Error as L;
     use token::Error as T;
     let name = HeaderName::from_static("remote-user");
     let own = [
@@ -26,6 +28,21 @@ pub(crate) fn refusals() -> Vec<Refusal> {
         Refusal::Deadline,
         Refusal::Overload,
         Refusal::Panic,
+        Refusal::SessionEnded,
+        Refusal::CrossSite,
+    ];
+    let login = [
+        L::NoSuchPage,
+        L::Callback(login::NoCallback::Neither),
+        L::State,
+        L::Issuer("another".into()),
+        L::Provider { error: "access_denied".into(), description: None },
+        L::Code("invalid_grant".into()),
+        L::Loop,
+        L::Token(T::Nonce),
+        L::ProviderUnavailable("down".into()),
+        L::Store(StoreError::Unavailable("down".into())),
+        L::Internal("bug".into()),
     ];
     let refused = [
         Refused::NotOurs,
@@ -88,6 +105,7 @@ pub(crate) fn refusals() -> Vec<Refusal> {
     let all = own.into_iter().chain(tokens.map(Refusal::Token)).chain(headers.map(Refusal::Headers));
     all.chain(refused.map(|refused| Refusal::Credentials(B::Refused(refused))))
         .chain(credentials.map(Refusal::Credentials))
+        .chain(login.map(Refusal::Login))
         .collect()
 }
 

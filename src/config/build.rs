@@ -111,13 +111,7 @@ struct Named {
 }
 
 /// `ruled`: the claims that rules are about, which are kept of each caller's. `login`: whether people log in with a browser.
-fn identity(
-    v: &mut Values<'_>,
-    names: Names,
-    ruled: &[String],
-    grpc: &envoy::Settings,
-    login: bool,
-) -> Named {
+fn identity(v: &mut Values<'_>, names: Names, ruled: &[String], grpc: &envoy::Settings, login: bool) -> Named {
     match v.get(&keys::auth::PROVIDER) {
         ProviderKind::Oidc => {
             let Issuers { issuers, sources, clients, cookies } = issuers(v, ruled, login);

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 
 use super::admission::Admission;
 use super::credential::user_of;
-use super::invalidation::ReadVersion;
+use super::invalidation::{Invalidations, ReadVersion};
 use super::near_cache::{CachedCredential, Lookup, NearCache};
 use super::record::{LeaseHolder, Phase, Record};
 use super::schedule::{MaintenanceSchedule, RETRY};
@@ -98,6 +98,11 @@ impl<S: Store, P: Provisioner> Broker<S, P> {
             let store = shared.store.watch(Arc::clone(shared.near_cache.invalidations()));
             tokio::join!(store, shared.provisioner.watch(), shared.follow_cluster());
         }
+    }
+
+    /// What the store reports changes to.
+    pub(crate) fn invalidations(&self) -> Arc<Invalidations> {
+        Arc::clone(self.shared.near_cache.invalidations())
     }
 
     /// The result of the provisioner's last check in the background.

@@ -26,6 +26,12 @@ impl Caller {
         Self { identity, entitlement, key }
     }
 
+    /// The roles that its groups give.
+    #[must_use]
+    pub fn roles(&self) -> &Roles {
+        &self.entitlement.roles
+    }
+
     /// The verified identity, with its groups and claims.
     #[must_use]
     pub(crate) fn identity(&self) -> &Identity {

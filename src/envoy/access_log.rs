@@ -20,7 +20,8 @@ use super::wire::access_log_server::access_log_service_server::{AccessLogService
 use super::wire::log_data::HttpAccessLogEntry;
 use crate::authz::Authorizer;
 use crate::credentials::{Provisioner, Store};
-use crate::identity::{KeySource, Username};
+use crate::identity::Username;
+use crate::login::IdentityProvider;
 use crate::metrics::Metrics;
 
 /// The path of a stream.
@@ -39,7 +40,7 @@ const MAX_STREAMS: usize = 1024;
 const UNAUTHORIZED: u32 = 401;
 
 /// The service, for all streams.
-pub(super) struct Service<K: KeySource, S, P> {
+pub(super) struct Service<K: IdentityProvider, S, P> {
     authorizer: Arc<Authorizer<K, S, P>>,
     metrics: Option<Arc<Metrics>>,
     streams: Semaphore,
@@ -50,7 +51,7 @@ pub(super) struct Service<K: KeySource, S, P> {
 struct Closing(watch::Receiver<()>);
 
 /// The service for the router of the port.
-pub(super) fn service<K: KeySource, S: Store, P: Provisioner>(
+pub(super) fn service<K: IdentityProvider, S: Store, P: Provisioner>(
     authorizer: Arc<Authorizer<K, S, P>>,
     metrics: Option<Arc<Metrics>>,
 ) -> AccessLogServiceServer<Service<K, S, P>> {
@@ -67,7 +68,7 @@ pub(super) fn let_end_with<B>(request: &mut Request<B>, closed: &watch::Receiver
 }
 
 #[tonic::async_trait]
-impl<K: KeySource, S: Store, P: Provisioner> AccessLogService for Service<K, S, P> {
+impl<K: IdentityProvider, S: Store, P: Provisioner> AccessLogService for Service<K, S, P> {
     async fn stream_access_logs(
         &self,
         call: tonic::Request<Streaming<StreamAccessLogsMessage>>,

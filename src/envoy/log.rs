@@ -4,7 +4,7 @@ use tonic::codegen::http::Response;
 
 use super::tls::peer::UnlistedPeer;
 use super::wire::http::Malformed;
-use crate::authz::{Decision, Refusal, Request};
+use crate::authz::{Because, Decision, Refusal, Request};
 
 pub(super) fn decision(request: Option<&Request>, decision: &Decision) {
     match decision {
@@ -15,6 +15,13 @@ pub(super) fn decision(request: Option<&Request>, decision: &Decision) {
         }
         Decision::Preflight => tracing::debug!("Preflight allowed"),
         Decision::Deny(refusal) => denied(request, refusal),
+        Decision::Respond(respond) => match &respond.because {
+            Because::Refused(refusal) => denied(request, refusal),
+            Because::Login(step) => {
+                let request_id = request.map(|r| tracing::field::display(&r.request_id));
+                tracing::debug!(request_id, status = respond.response.status, "{step}");
+            }
+        },
     }
 }
 

@@ -89,7 +89,6 @@ pub(super) fn unavailable(refusal: &Refusal) -> Reply {
 }
 
 /// Answers in the place of the application: a redirect, a page or JSON. To Envoy every such answer is a denial.
-#[cfg_attr(not(test), expect(dead_code, reason = "no decision answers itself yet"))]
 pub(super) fn respond(response: &login::Response) -> Reply {
     let login::Response { status, headers, body } = response;
     let sound = |(name, value): &(&'static str, String)| {

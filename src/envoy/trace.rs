@@ -7,7 +7,7 @@ use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::authz::{Decision, Request};
+use crate::authz::{Because, Decision, Refusal, Request};
 use crate::credentials::Source;
 use crate::spans;
 
@@ -53,16 +53,22 @@ pub(super) fn decided(span: &Span, request: Option<&Request>, decision: &Decisio
             ("allowed", 200)
         }
         Decision::Preflight => ("preflight", 200),
-        Decision::Deny(refusal) => {
-            let verdict = refusal.verdict();
-            if refusal.is_outage() {
-                spans::failed(span, verdict.reason);
-            }
-            (verdict.reason, verdict.http)
-        }
+        Decision::Deny(refusal) => refused(span, refusal),
+        Decision::Respond(respond) => match &respond.because {
+            Because::Refused(refusal) => refused(span, refusal),
+            Because::Login(step) => (step.name(), respond.response.status),
+        },
     };
     // numbers of other types than `i64` are exported as text
     span.record("elastauth.reason", reason).record("elastauth.status", i64::from(status));
+}
+
+fn refused(span: &Span, refusal: &Refusal) -> (&'static str, u16) {
+    let verdict = refusal.verdict();
+    if refusal.is_outage() {
+        spans::failed(span, verdict.reason);
+    }
+    (verdict.reason, verdict.http)
 }
 
 /// Records that the message was no `CheckRequest`.

@@ -12,7 +12,18 @@ use crate::identity::attributes::Header;
 /// What a browser would not send, such as a repeated header or another spelling, is not allowed.
 #[must_use]
 pub fn allowed(method: &[u8], site: &Site, visit: &Visit) -> bool {
-    let own_origin = visit.origin.value() == Some(site.origin.as_bytes());
+    judge(method, visit.origin.value() == Some(site.origin.as_bytes()), visit)
+}
+
+/// The same where only the request's `Host` says which site it is: people do not log in there, but a cookie may carry a token.
+#[must_use]
+pub fn allowed_at(method: &[u8], host: &[u8], visit: &Visit) -> bool {
+    let origin = visit.origin.value().unwrap_or_default();
+    let named = origin.strip_prefix(b"https://").or_else(|| origin.strip_prefix(b"http://"));
+    judge(method, named.is_some_and(|named| !named.is_empty() && named.eq_ignore_ascii_case(host)), visit)
+}
+
+fn judge(method: &[u8], own_origin: bool, visit: &Visit) -> bool {
     if visit.upgrade {
         return own_origin && (visit.sec_fetch_site == Header::Absent || from_here(visit));
     }

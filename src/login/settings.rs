@@ -33,6 +33,14 @@ pub struct Settings {
     pub after_logout: Option<Url>,
 }
 
+impl Settings {
+    /// Where the provider says that sessions have ended.
+    #[must_use]
+    pub fn back_channel_logout_path(&self) -> String {
+        format!("{}/backchannel-logout", self.path)
+    }
+}
+
 /// A host where people may log in, with the scheme that its visitors use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::identity::KeySource;
+
 /// Where the provider's endpoints are, by configuration or by discovery (`OpenID` Connect Discovery §3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
@@ -78,3 +80,8 @@ pub trait TokenEndpoint: Send + Sync + 'static {
     /// Redeems a grant, as the client of the configuration. It ends within `oidc.timeout`, and is never repeated by itself.
     fn redeem(&self, grant: Grant<'_>) -> impl Future<Output = Result<Tokens, RedeemError>> + Send;
 }
+
+/// All that is asked of an identity provider.
+pub trait IdentityProvider: KeySource + TokenEndpoint {}
+
+impl<T: KeySource + TokenEndpoint> IdentityProvider for T {}

@@ -6,7 +6,7 @@ fn value(text: &'static [u8]) -> Header {
 
 fn outcome(sources: &Sources, attributes: &RequestAttributes) -> String {
     match sources.token(attributes) {
-        Ok(token) => token.into_owned(),
+        Ok(found) => found.token.into_owned(),
         Err(refusal) => refusal.verdict().reason.to_owned(),
     }
 }

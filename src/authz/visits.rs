@@ -1,0 +1,166 @@
+//! Decides requests to hosts where people log in with a browser: by a token if there is one, else by the session whose cookie
+//! they have.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::open::OpenVisit;
+use super::{Authorizer, Because, Decision, Open, Refusal, Request, Respond};
+use crate::credentials::broker::Miss;
+use crate::credentials::{Obtained, Provisioner, Store};
+use crate::login::{self, IdentityProvider, Login, Notice, Page, Response, Route, Session, Visitor};
+
+impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
+    /// The request as the login sees it, where it is to one of the login's hosts.
+    pub(super) fn visitor<'a>(&'a self, request: &'a Request) -> Option<(&'a Login<K, S>, Visitor<'a>)> {
+        let login = self.login.as_ref()?;
+        let site = login.site(request.host.as_bytes())?;
+        let visitor = Visitor {
+            site,
+            method: request.method.as_bytes(),
+            path: request.path.as_bytes(),
+            visit: &request.visit,
+            cookies: &request.attributes.cookies,
+            request_id: request.request_id.as_str(),
+        };
+        Some((login, visitor))
+    }
+
+    /// Decides from memory alone.
+    pub(super) fn begin_visit(
+        &self,
+        login: &Login<K, S>,
+        visitor: &Visitor<'_>,
+        request: &Request,
+    ) -> Result<Decision, Open> {
+        if let Route::Own(page) = login.route(visitor) {
+            return Err(Open::Visit(OpenVisit::Page(page)));
+        }
+        match self.recall(request) {
+            Ok(Ok(obtained)) => return Ok(Decision::Allow(obtained)),
+            Ok(Err(open)) => return Err(open),
+            // no token: the session decides
+            Err(Refusal::NoCredentials) => {}
+            Err(refusal) => return Ok(Decision::Deny(refusal)),
+        }
+        let digest = match login.session_cookie(visitor) {
+            Ok(Some(digest)) => digest,
+            Ok(None) => return self.without_session(login, visitor, Refusal::NoCredentials),
+            Err(_repeated) => return Ok(refuse(login, visitor, Refusal::SeveralCredentials, None)),
+        };
+        if !visitor.is_of_this_site() {
+            return Ok(refuse(login, visitor, Refusal::CrossSite, None));
+        }
+        if login.logs_out(visitor) {
+            return Err(Open::Visit(OpenVisit::Page(Page::Logout)));
+        }
+        match login.recall(&digest, SystemTime::now()) {
+            None => Err(Open::Visit(OpenVisit::Unknown(digest))),
+            Some(session) => match self.admit(&session, request) {
+                Ok(Ok(obtained)) => Ok(Decision::Allow(obtained)),
+                Ok(Err(miss)) => Err(Open::Visit(OpenVisit::Known(session, miss))),
+                Err(refusal) => Ok(refuse(login, visitor, refusal, Some(&session))),
+            },
+        }
+    }
+
+    pub(super) async fn finish_visit(&self, open: OpenVisit, request: &Request) -> Decision {
+        let Some((login, visitor)) = self.visitor(request) else { return Decision::Deny(Refusal::NoCredentials) };
+        match open {
+            OpenVisit::Page(page) => self.page(login, &visitor, page).await,
+            OpenVisit::Known(session, miss) => self.credential(login, &visitor, request, &session, miss).await,
+            OpenVisit::Unknown(digest) => match login.find(&digest, SystemTime::now()).await {
+                Ok(Some(session)) => match self.admit(&session, request) {
+                    Ok(Ok(obtained)) => Decision::Allow(obtained),
+                    Ok(Err(miss)) => self.credential(login, &visitor, request, &session, miss).await,
+                    Err(refusal) => refuse(login, &visitor, refusal, Some(&session)),
+                },
+                Ok(None) => match self.without_session(login, &visitor, Refusal::SessionEnded) {
+                    Ok(decision) => decision,
+                    Err(_start) => self.page(login, &visitor, Page::Start).await,
+                },
+                Err(error) => refuse(login, &visitor, Refusal::Login(error), None),
+            },
+        }
+    }
+
+    /// Answers a provider that says that sessions have ended, where it does not come through Envoy's check. None where
+    /// `login.enabled` is off.
+    pub async fn back_channel_logout(&self, body: &[u8]) -> Option<Respond> {
+        let ended = self.login.as_ref()?.logged_out(body, SystemTime::now()).await;
+        Some(match ended {
+            Ok((response, step)) => Respond { response, because: Because::Login(step) },
+            Err(error) => {
+                let refusal = Refusal::Login(error);
+                let verdict = refusal.verdict();
+                // the provider may try again where elastauth, or what it needs, is at fault (§2.8)
+                let response = Response::error(verdict.http, verdict.reason, verdict.text, "");
+                Respond { response, because: Because::Refused(refusal) }
+            }
+        })
+    }
+
+    async fn page(&self, login: &Login<K, S>, visitor: &Visitor<'_>, page: Page) -> Decision {
+        match login.answer(page, visitor, SystemTime::now()).await {
+            Ok((response, step)) => respond(response, Because::Login(step)),
+            Err(error) => refuse(login, visitor, Refusal::Login(error), None),
+        }
+    }
+
+    async fn credential(
+        &self,
+        login: &Login<K, S>,
+        visitor: &Visitor<'_>,
+        request: &Request,
+        session: &Session,
+        miss: Miss,
+    ) -> Decision {
+        // a session without roles has no credential to miss
+        let Ok(caller) = &session.caller else { return Decision::Deny(Refusal::NoCredentials) };
+        match self.obtain_after(miss, caller, request).await {
+            Ok(obtained) => Decision::Allow(obtained),
+            Err(refusal) => refuse(login, visitor, refusal, Some(session)),
+        }
+    }
+
+    /// The credential of the session's caller, if the rules let it in.
+    fn admit(&self, session: &Arc<Session>, request: &Request) -> Result<Result<Obtained, Miss>, Refusal> {
+        match &session.caller {
+            Ok(caller) => self.grant(caller, request),
+            Err(none) => Err(none.clone().into()),
+        }
+    }
+
+    /// A request without a session: a person who navigates is sent to the provider, anything else is refused.
+    fn without_session(&self, login: &Login<K, S>, visitor: &Visitor<'_>, refusal: Refusal) -> Result<Decision, Open> {
+        if visitor.navigates() {
+            Err(Open::Visit(OpenVisit::Page(Page::Start)))
+        } else {
+            Ok(refuse(login, visitor, refusal, None))
+        }
+    }
+}
+
+/// Refuses in the form that suits the client: a page for a person, JSON for a program.
+fn refuse<K: IdentityProvider, S: Store>(
+    login: &Login<K, S>,
+    visitor: &Visitor<'_>,
+    refusal: Refusal,
+    session: Option<&Session>,
+) -> Decision {
+    let verdict = refusal.verdict();
+    let notice = Notice {
+        status: verdict.http,
+        reason: verdict.reason,
+        text: verdict.text,
+        challenge: refusal.challenge(),
+        is_loop: matches!(refusal, Refusal::Login(login::Error::Loop)),
+        retry_after: refusal.is_outage().then(|| refusal.retry_after()),
+    };
+    let response = login.refused(visitor, &notice, session);
+    respond(response, Because::Refused(refusal))
+}
+
+fn respond(response: Response, because: Because) -> Decision {
+    Decision::Respond(Box::new(Respond { response, because }))
+}
