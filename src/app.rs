@@ -30,7 +30,7 @@ mod explain;
 mod parts;
 mod people;
 
-pub use administer::{accounts, purge, users};
+pub use administer::{accounts, end_sessions, purge, sessions, users};
 use backend::Backend;
 pub use explain::{UserPreview, explain, preview};
 pub use parts::Parts;

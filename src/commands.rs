@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 pub mod cache;
 pub mod explain;
 pub mod out;
+pub mod sessions;
 pub mod users;
 
 /// The exit code of a command that cannot be understood, as clap has it.

@@ -1,4 +1,4 @@
-//! The command line: serve (the default) · check · keys · generate-key · explain · cache · users.
+//! The command line: serve (the default) · check · keys · generate-key · explain · cache · users · sessions.
 
 // these panic when the output is closed: commands::out does not
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -63,6 +63,9 @@ enum Command {
     /// Lists and changes the users that elastauth made.
     #[command(subcommand)]
     Users(commands::users::Command),
+    /// Lists and ends the sessions of people who logged in with a browser.
+    #[command(subcommand)]
+    Sessions(commands::sessions::Command),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,9 @@ fn main() -> ExitCode {
         }
         Command::Check { online } => with(arguments.config, |loaded| check(&loaded, online)),
         Command::Users(command) => with(arguments.config, |loaded| commands::users::run(command, &loaded.settings)),
+        Command::Sessions(command) => {
+            with(arguments.config, |loaded| commands::sessions::run(command, &loaded.settings))
+        }
         Command::Explain(flags) => with(arguments.config, |loaded| commands::explain::run(&flags, &loaded.settings)),
         Command::Cache(command) => with(arguments.config, |loaded| commands::cache::run(&command, &loaded.settings)),
         Command::Serve => with(arguments.config, serve),

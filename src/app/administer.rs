@@ -1,4 +1,4 @@
-//! Does the work of the commands `elastauth cache` and `elastauth users`.
+//! Does the work of the commands `elastauth cache`, `elastauth users` and `elastauth sessions`.
 
 use std::future::Future;
 
@@ -6,11 +6,14 @@ use super::{Backend, Error};
 use crate::config::{Cache, Settings};
 use crate::credentials::purge::{self, Found};
 use crate::credentials::seal::Seal;
-use crate::credentials::{BackendStatus as _, Cluster, Day, Keys};
+use crate::credentials::{BackendStatus as _, Cluster, Day, Keys, StoreError};
 use crate::file::{self, FileStore};
+use crate::login::administer::{self, Listed, Selection as OfSessions};
 use crate::memory::MemoryStore;
 use crate::redis::RedisStore;
-use crate::users::{self, Account, Directory as _, Progress, Selection, SettlingWait, Task, UserResult};
+use crate::users::{
+    self, Account, Action, Directory as _, Outcome, Progress, Selection, SettlingWait, Task, UserResult,
+};
 
 /// Finds the records that no key opens, and with `others` those of other clusters, and removes them if `act` agrees to what was
 /// found. Returns what was found and how many records were removed.
@@ -36,6 +39,64 @@ async fn purge_from<S: Keys>(
     let found = purge::find(store, &Seal::new(&settings.seal)?, only).await?;
     let removed = if act(&found) { purge::remove(store, &found.unreadable).await? } else { 0 };
     Ok((found, removed))
+}
+
+/// The sessions that are selected, by user and time.
+pub async fn sessions(settings: &Settings, selection: &OfSessions) -> Result<Vec<Listed>, Error> {
+    let seal = Seal::new(&settings.seal)?;
+    match &settings.cache {
+        Cache::Memory(_) => Err(Error::NoSharedCache),
+        Cache::File(file) => Ok(administer::list(&FileStore::open(file)?, &seal, selection).await?),
+        Cache::Redis(redis) => Ok(administer::list(&RedisStore::new((**redis).clone()), &seal, selection).await?),
+    }
+}
+
+/// Ends the sessions that are selected; answers which those were, and how many of them were ended by this.
+pub async fn end_sessions(settings: &Settings, selection: &OfSessions) -> Result<(Vec<Listed>, usize), Error> {
+    match &settings.cache {
+        Cache::Memory(_) => Err(Error::NoSharedCache),
+        Cache::File(file) => end_in(&FileStore::open(file)?, settings, selection).await,
+        Cache::Redis(redis) => end_in(&RedisStore::new((**redis).clone()), settings, selection).await,
+    }
+}
+
+async fn end_in<S: Keys>(
+    store: &S,
+    settings: &Settings,
+    selection: &OfSessions,
+) -> Result<(Vec<Listed>, usize), Error> {
+    let listed = administer::list(store, &Seal::new(&settings.seal)?, selection).await?;
+    let ended = administer::end(store, &listed).await?;
+    Ok((listed, ended))
+}
+
+/// Ends the sessions of the users that were disabled. A session that could not be ended is trouble for its user.
+async fn end_of_disabled<S: Keys>(
+    store: &S,
+    settings: &Settings,
+    task: &Task,
+    results: &mut [UserResult],
+) -> Result<(), Error> {
+    let seal = match task.action {
+        Action::Disable => Seal::new(&settings.seal)?,
+        _ => return Ok(()),
+    };
+    let disabled = |result: &UserResult| matches!(result.outcome, Outcome::Done | Outcome::Unchanged(_));
+    let ended: Result<_, StoreError> = async {
+        let mut listed = administer::list(store, &seal, &OfSessions::All).await?;
+        listed.retain(|session| {
+            let of = |result: &&UserResult| result.user == session.username.as_str();
+            results.iter().find(of).is_some_and(disabled)
+        });
+        administer::end(store, &listed).await
+    }
+    .await;
+    if let Err(error) = ended {
+        for result in results.iter_mut().filter(|result| disabled(result)) {
+            result.outcome = Outcome::Failed(format!("done, but a session may still be there: {error}"));
+        }
+    }
+    Ok(())
 }
 
 /// The users of this elastauth that are selected, by name.
@@ -69,11 +130,22 @@ pub async fn users(
     });
     match &settings.cache {
         Cache::Redis(redis) => {
-            let store = RedisStore::new((**redis).clone());
-            Ok((users::run(directory, Some(&store), task, act, progress).await?, None))
+            let (store, acts) = (RedisStore::new((**redis).clone()), act.is_some());
+            let mut results = users::run(directory, Some(&store), task, act, progress).await?;
+            if acts {
+                end_of_disabled(&store, settings, task, &mut results).await?;
+            }
+            Ok((results, None))
         }
         Cache::File(file) => match FileStore::open(file) {
-            Ok(store) => Ok((users::run(directory, Some(&store), task, act, progress).await?, None)),
+            Ok(store) => {
+                let acts = act.is_some();
+                let mut results = users::run(directory, Some(&store), task, act, progress).await?;
+                if acts {
+                    end_of_disabled(&store, settings, task, &mut results).await?;
+                }
+                Ok((results, None))
+            }
             // it would go on with the former passwords, which the cluster refuses
             Err(error @ file::Error::InUse(_)) if rotates => Err(error.into()),
             Err(file::Error::InUse(_)) => {

@@ -14,7 +14,7 @@ use elastauth::credentials::seal::Seal;
 use elastauth::users::{self, Action, Pattern, Rotation, Selection, SubjectSource, Task};
 use tokio::signal::unix::{SignalKind, signal};
 
-mod output;
+pub mod output;
 
 use output::{Format, ProgressLine};
 

@@ -19,7 +19,7 @@ const TRACKED_POLL: Duration = Duration::from_millis(500);
 /// How long an attempt that the provider has answered goes on trying to reach the store.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two of these.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(200);
 
 /// How an attempt ended, and what the provider or the store said.
 #[derive(Clone, Debug)]

@@ -132,7 +132,8 @@ pub fn accounts(accounts: &[Account], format: Format) {
     columns(&["USER", "STATE", "LAST SEEN", "ISSUER", "SUBJECT", "ROLES"], &rows.collect::<Vec<_>>());
 }
 
-fn columns(head: &[&str], rows: &[Vec<String>]) {
+/// Prints rows below a heading, in columns as wide as they need to be.
+pub fn columns(head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
     // escaped first, since the width of a column is that of what is printed
     let rows: Vec<Vec<String>> =

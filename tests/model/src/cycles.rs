@@ -4,12 +4,10 @@
 //! every such cycle is one without faults: if there is none, every schedule ends.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::fmt::{Debug, Display};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
-use stateright::Model as _;
-
-use crate::transitions::Transition;
-use crate::world::{Setup, World};
+use stateright::Model;
 
 /// What a search through all states found.
 #[derive(Debug)]
@@ -18,17 +16,17 @@ pub struct Search {
     pub states: usize,
     /// The length of the longest path that visits no state twice.
     pub deepest: usize,
-    /// The most PUTs on any path.
-    pub writes: u8,
+    /// The largest count on any path, such as of PUTs.
+    pub most: u8,
     /// The states and transitions of a cycle, which could be repeated for ever.
     pub cycle: Option<Vec<String>>,
 }
 
 /// A state on the path, its transitions, and how many of them were followed.
-struct Stop {
-    world: World,
+struct Stop<S, A> {
+    world: S,
     name: u64,
-    transitions: Vec<Transition>,
+    transitions: Vec<A>,
     followed: usize,
 }
 
@@ -40,26 +38,29 @@ enum Seen {
     Done,
 }
 
-impl Stop {
+impl<S: Display, A: Debug> Stop<S, A> {
     fn shown(&self) -> String {
-        let transition = self.transitions[self.followed.saturating_sub(1)];
+        let transition = &self.transitions[self.followed.saturating_sub(1)];
         format!("{}; then {transition:?}", self.world)
     }
 }
 
-fn name(world: &World) -> u64 {
+fn name(world: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     world.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Depth first; a transition to a state on the path that is being followed closes a cycle.
+/// Depth first; a transition to a state on the path that is being followed closes a cycle. `count` is of a state.
 #[must_use]
-pub fn search(setup: &Setup) -> Search {
+pub fn search<M>(setup: &M, count: impl Fn(&M::State) -> u8) -> Search
+where
+    M: Model<State: Display + Hash, Action: Debug + Copy>,
+{
     let mut seen = HashMap::new();
-    let mut found = Search { states: 0, deepest: 0, writes: 0, cycle: None };
+    let mut found = Search { states: 0, deepest: 0, most: 0, cycle: None };
     let mut path = Vec::new();
-    let stop = |world: World, name: u64| {
+    let stop = |world: M::State, name: u64| {
         let mut transitions = Vec::new();
         setup.actions(&world, &mut transitions);
         Stop { world, name, transitions, followed: 0 }
@@ -80,7 +81,7 @@ pub fn search(setup: &Setup) -> Search {
         let name = name(&world);
         match seen.get(&name) {
             None => {
-                found.writes = found.writes.max(world.writes);
+                found.most = found.most.max(count(&world));
                 seen.insert(name, Seen::OnPath);
                 path.push(stop(world, name));
                 found.deepest = found.deepest.max(path.len());

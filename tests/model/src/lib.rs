@@ -7,6 +7,8 @@
 //!   [`effects`] computes the state after it.
 //! - [`rules`] has the properties that must hold, and [`cycles`] the search for schedules without an end.
 //!
+//! [`refresh`] does the same for the refresh of sessions' tokens.
+//!
 //! The model leaves out the limits on confirmations, the near cache, and the memory of refusals, which have tests of their own.
 //! Time is coarse: a lease expires when its holder is gone, or as a fault ([`Faults::pauses`]); the settling time passes when no
 //! PUT is on its way.
@@ -17,6 +19,7 @@ pub mod cycles;
 pub mod effects;
 pub mod machine;
 pub mod record;
+pub mod refresh;
 pub mod rules;
 pub mod transitions;
 pub mod world;
