@@ -7,6 +7,8 @@ use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::Elasticsearch;
 use elastauth_support::issuer::Issuer;
 use elastauth_support::servers::{Elastauth, Envoy, config};
+use elastauth_support::upstream::Upstream;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// The status, and the request that reached Elasticsearch.
@@ -61,6 +63,30 @@ async fn named_places(raw_headers: bool) {
         assert_eq!(ask(&envoy, refused).await.0, 401, "{refused:?}");
     }
     assert!(!elastauth.process.lines().join("\n").contains(&token));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_that_another_login_leaves_there_never_go_on_whatever_lets_the_request_through() {
+    let (issuer, elasticsearch) = (Issuer::start().await, Elasticsearch::start().await);
+    let upstream = Upstream::start().await;
+    let yaml = with(&issuer, &elasticsearch, "  strip_cookies: [BearerToken, \"Oauth*\"]\n");
+    let elastauth = Elastauth::start(elastauth!(), &format!("{yaml}policy:\n  preflight: allow\n"));
+    let Some(envoy) = Envoy::start(&elastauth.grpc, &upstream.address, true).await else { return };
+    let token = format!("Bearer {}", issuer.token("ann", &["admins"]));
+    let preflight = [("origin", "https://a.example.org"), ("access-control-request-method", "POST")];
+    for (sent, left) in [
+        ("sid=1; BearerToken=secret; OauthHMAC=x; OauthNonce-1=y; theme=dark", &["sid=1; theme=dark"][..]),
+        ("BearerToken=secret", &[]),
+        ("BearerTokens=1; MyOauth=2", &["BearerTokens=1; MyOauth=2"]),
+    ] {
+        for (method, headers) in [(Method::GET, &[("authorization", &*token)][..]), (Method::OPTIONS, &preflight)] {
+            let request = elastauth_support::http().request(method.clone(), &envoy.url).header("cookie", sent);
+            let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+            assert_eq!(request.send().await.unwrap().status(), 200);
+            assert_eq!(upstream.seen().last().unwrap().header("cookie"), left, "{method} with {sent}");
+        }
+    }
+    assert!(!elastauth.process.lines().join("\n").contains("secret"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
