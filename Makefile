@@ -2,7 +2,7 @@
 ENVOYS := 1.36.4 1.37.0 1.38.3 1.39.3 1.40.0
 OLDEST_ENVOY := $(firstword $(ENVOYS))
 END_TO_END := --test process --test clients --test mistakes --test headers --test rolling --test shipped --test tls \
-  --test access_log --test responses
+  --test access_log --test responses --test tokens
 
 .PHONY: help demo test test-matrix soak bench memory loss budget budget-record profile lint docs build tools
 

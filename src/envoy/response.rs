@@ -4,6 +4,8 @@
 //! else.
 
 use ::http::HeaderName;
+use bytes::{BufMut as _, BytesMut};
+use prost::Message as _;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 
@@ -39,34 +41,40 @@ impl Replies {
 
     /// Lets the request through without any credential, the client's included. `cookies` is as in [`Self::allow`].
     pub(super) fn preflight(&self, cookies: Option<&str>) -> Reply {
-        let mut ok = self.ok(None, cookies);
-        ok.headers_to_remove.push("authorization".to_owned());
-        reply(0, HttpResponse::OkResponse(ok), None)
+        let mut headers_to_remove = self.removed.clone();
+        headers_to_remove.push("authorization".to_owned());
+        let ok = OkHttpResponse { headers_to_remove, ..OkHttpResponse::default() };
+        with_cookies(reply(0, HttpResponse::OkResponse(ok), None), cookies)
     }
 
-    /// Lets the request through with this credential. `cookies` is the new value of the header `cookie` when one with a token
-    /// was removed; such a reply is made for this request alone, others are kept with the credential.
+    /// Lets the request through with this credential. The reply is kept with it, encoded. `cookies` is the new value of the header
+    /// `cookie` where some of the request's were taken out.
     pub(super) fn allow(&self, credential: &Credential, cookies: Option<&str>) -> Reply {
         let user = || string(USER, credential.username().as_str());
-        let with =
-            |basic: &str| reply(0, HttpResponse::OkResponse(self.ok(Some(basic), cookies)), self.named.then(user));
-        match cookies {
-            None => Reply::again(credential.reply(|basic| with(basic).into_bytes())),
-            Some(_) => with(credential.expose_header()),
-        }
+        let make = |basic: &str| {
+            let (headers, headers_to_remove) = (vec![overwrite("authorization", basic)], self.removed.clone());
+            let ok = OkHttpResponse { headers, headers_to_remove, ..OkHttpResponse::default() };
+            reply(0, HttpResponse::OkResponse(ok), self.named.then(user)).into_bytes()
+        };
+        with_cookies(Reply::again(credential.reply(make)), cookies)
     }
+}
 
-    fn ok(&self, basic: Option<&str>, cookies: Option<&str>) -> OkHttpResponse {
-        let mut headers: Vec<_> = basic.map(|basic| overwrite("authorization", basic)).into_iter().collect();
-        let mut headers_to_remove = self.removed.clone();
-        match cookies {
-            None => {}
-            // a `cookie` header must not be empty
-            Some("") => headers_to_remove.push("cookie".to_owned()),
-            Some(rest) => headers.push(overwrite("cookie", rest)),
-        }
-        OkHttpResponse { headers, headers_to_remove, ..OkHttpResponse::default() }
-    }
+/// The same reply, which lets a request through, with these cookies in place of the request's: where people log in, every request
+/// has one that must not go on. The reply is not encoded again for that: what is appended to an encoded message is merged into it,
+/// lists within it too (Protocol Buffers, "Encoding", on repeated messages).
+fn with_cookies(reply: Reply, cookies: Option<&str>) -> Reply {
+    let ok = match cookies {
+        None => return reply,
+        // a `cookie` header must not be empty
+        Some("") => OkHttpResponse { headers_to_remove: vec!["cookie".to_owned()], ..OkHttpResponse::default() },
+        Some(rest) => OkHttpResponse { headers: vec![overwrite("cookie", rest)], ..OkHttpResponse::default() },
+    };
+    let more = CheckResponse { http_response: Some(HttpResponse::OkResponse(ok)), ..CheckResponse::default() };
+    let mut bytes = BytesMut::with_capacity(reply.as_bytes().len() + more.encoded_len());
+    bytes.put_slice(reply.as_bytes());
+    more.encode_raw(&mut bytes);
+    Reply::again(bytes.freeze())
 }
 
 /// Refuses the request with a status of 4xx: the caller may not do this.
@@ -150,8 +158,6 @@ fn plain(name: &'static str, value: &str) -> HeaderValueOption {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-
     use std::time::Duration;
 
     use super::*;
@@ -209,6 +215,8 @@ mod tests {
             let authorization =
                 ok.headers.iter().filter(|header| header.header.as_ref().unwrap().key == "authorization");
             assert_eq!(authorization.count(), 1);
+            let all = REMOVED.iter().all(|name| ok.headers_to_remove.iter().any(|removed| removed == name));
+            assert!(all, "what is always removed: {rest:?}");
         }
     }
 

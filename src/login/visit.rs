@@ -184,7 +184,9 @@ mod tests {
 
     fn headers(set: &[(usize, &str)]) -> [Header; HEADERS.len()] {
         let mut headers = [const { Header::Absent }; HEADERS.len()];
-        set.iter().for_each(|(at, text)| headers[*at] = header(text));
+        for (at, text) in set {
+            headers[*at] = header(text);
+        }
         headers
     }
 
