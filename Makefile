@@ -66,4 +66,4 @@ build: ## builds the release binary
 	cargo build --locked --release --bin elastauth
 
 tools: ## fetches the servers that tests run against into .tools/
-	tests/tools.sh envoy $(ENVOYS:%=envoy-%) redis libfaketime grpcurl elasticsearch opensearch oidc-provider keycloak schemas
+	tests/tools.sh envoy $(ENVOYS:%=envoy-%) redis libfaketime grpcurl elasticsearch opensearch oidc-provider keycloak chromium schemas

@@ -58,7 +58,8 @@ get_redis() {
       DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends redis-server >/dev/null
       found=$(command -v redis-server)
     else
-      unpack_redis
+      unpack redis redis-server || exit 1
+      run_unpacked run redis usr/bin/redis-server
       found=$tools/redis/run
     fi
   fi
@@ -66,27 +67,59 @@ get_redis() {
   ln -sf "$found" "$tools/bin/redis-server"
 }
 
-# Works without root: unpacks Debian's packages and those of their dependencies that are not installed. The lists of packages are
-# our own, since only root may update the system's.
-unpack_redis() {
-  local at=$tools/redis own wanted missing=() name
+# Works without root: unpacks Debian's packages and those of their dependencies that are not installed into .tools/FOLDER/root.
+# The lists of packages are our own, since only root may update the system's.
+unpack() { # FOLDER PACKAGE…
+  local at=$tools/$1 own wanted missing=() name
+  shift
   rm -rf "$at"
   mkdir -p "$at/debs" "$at/state/lists/partial" "$at/cache/archives/partial"
   own=(-o "Dir::State=$at/state" -o Dir::State::status=/var/lib/dpkg/status -o "Dir::Cache=$at/cache")
   apt-get "${own[@]}" update -qq >&2 || true
   wanted=$(apt-cache "${own[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
-    --no-replaces --no-enhances redis-server | grep '^[a-z]' | sort -u)
+    --no-replaces --no-enhances "$@" | grep '^[a-z]' | sort -u)
   for name in $wanted; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing+=("$name")
   done
   (cd "$at/debs" && apt-get "${own[@]}" download -qq "${missing[@]}" >/dev/null) ||
-    { say "apt-get download failed; as root run: apt-get update && apt-get install redis-server"; exit 1; }
+    { rm -rf "$at"; say "apt-get download failed; as root run: apt-get update && apt-get install $*"; return 1; }
   for name in "$at/debs"/*.deb; do dpkg -x "$name" "$at/root"; done
-  cat > "$at/run" <<RUN
+  rm -rf "$at/debs" "$at/state" "$at/cache"
+}
+
+# Makes a command of an unpacked program, which finds its libraries and fonts beside it.
+run_unpacked() { # COMMAND FOLDER PROGRAM
+  local root=$tools/$2/root
+  cat > "$tools/$2/$1" <<RUN
 #!/bin/sh
-LD_LIBRARY_PATH=$(echo "$at"/root/usr/lib/*-linux-gnu) exec "$at/root/usr/bin/redis-server" "\$@"
+export LD_LIBRARY_PATH=$(echo "$root"/usr/lib/*-linux-gnu)
+[ -e /etc/fonts/fonts.conf ] || export FONTCONFIG_SYSROOT="$root"
+exec "$root/$3" "\$@"
 RUN
-  chmod +x "$at/run"
+  chmod +x "$tools/$2/$1"
+}
+
+# The browser with which tests log in, and the program that steers it. Without them the tests are skipped.
+get_chromium() {
+  local name found
+  if "$tools/bin/chromium" --version >/dev/null 2>&1 && "$tools/bin/chromedriver" --version >/dev/null 2>&1; then return; fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromedriver >/dev/null; then
+    apt-get update -qq >&2 || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null || true
+  fi
+  for name in chromium chromedriver; do
+    rm -f "$tools/bin/$name"
+    found=$(command -v "$name" || true)
+    if [ -n "$found" ]; then
+      ln -s "$found" "$tools/bin/$name"
+    elif command -v apt-get >/dev/null && { [ -d "$tools/chromium" ] || unpack chromium chromium chromium-driver; }; then
+      [ $name = chromium ] && found=usr/lib/chromium/chromium || found=usr/bin/chromedriver
+      run_unpacked $name chromium $found
+      ln -s "$tools/chromium/$name" "$tools/bin/$name"
+    fi
+    "$tools/bin/$name" --version >/dev/null 2>&1 ||
+      { rm -f "$tools/bin/$name"; say "skipped: tests with a browser need Debian's chromium and chromium-driver: no $name"; return; }
+  done
 }
 
 # Shifts the clock of one replica in tests/history. Without root it is unpacked, which needs the system's lists of packages.
@@ -275,6 +308,7 @@ for tool in "$@"; do
     opensearch) get_opensearch ;;
     oidc-provider) get_oidc_provider ;;
     keycloak) get_keycloak ;;
+    chromium) get_chromium ;;
     elasticsearch) get_elasticsearch ;;
     schemas) get_schemas ;;
     mdbook) get_mdbook ;;
