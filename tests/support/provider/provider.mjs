@@ -1,11 +1,16 @@
-// The certified OpenID provider at which tests log in: one public client, one API with signed access tokens, and endpoints by which
-// a test changes the keys. It prints its address.
+// provider.mjs [SETTINGS]: the certified OpenID provider at which tests log in: one public client, one API with signed access
+// tokens, and endpoints by which a test changes keys and groups. It prints its address.
+//
+// With SETTINGS (JSON: `BrowserClient` in tests/support/src/providers.rs) the client is confidential, for logins with a browser, and
+// a public one, `program`, is beside it.
 import { createServer } from 'node:http';
 import { randomUUID } from 'node:crypto';
 import Provider from 'oidc-provider';
 import { exportJWK, generateKeyPair } from 'jose';
 
 const API = 'elastauth';
+const settings = process.argv[2] && JSON.parse(process.argv[2]);
+const life = settings?.life ?? 300;
 
 async function key() {
   const { privateKey } = await generateKeyPair('ES256', { extractable: true });
@@ -25,27 +30,45 @@ class Kept {
   async revokeByGrantId(grant) { for (const [key, { grantId }] of kept) if (grantId === grant) kept.delete(key); }
 }
 
-// `ann` is in admins, all others in developers.
+// `ann` is in admins, all others in developers, until a test changes it.
+const groups = new Map([['ann', ['admins']]]);
 function claims(account) {
   return {
     sub: `id-of-${account}`,
     preferred_username: account,
     email: `${account}@example.org`,
     name: `${account} of the provider`,
-    groups: account === 'ann' ? ['admins'] : ['developers'],
+    groups: groups.get(account) ?? ['developers'],
   };
+}
+
+function clients() {
+  const every = {
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    id_token_signed_response_alg: 'ES256',
+  };
+  const direct = { ...every, token_endpoint_auth_method: 'none', redirect_uris: ['http://127.0.0.1/callback'] };
+  const client = (client_id) => ({ ...direct, client_id });
+  if (!settings) return [client('elastauth')];
+  const browsers = {
+    ...every,
+    client_id: 'elastauth',
+    client_secret: settings.secret,
+    token_endpoint_auth_method: 'client_secret_basic',
+    redirect_uris: settings.redirect_uris,
+    post_logout_redirect_uris: settings.post_logout_redirect_uris,
+  };
+  if (settings.backchannel_logout_uri) {
+    browsers.backchannel_logout_uri = settings.backchannel_logout_uri;
+    browsers.backchannel_logout_session_required = true;
+  }
+  return [browsers, client('program')];
 }
 
 function configuration(keys) {
   return {
-    clients: [{
-      client_id: 'elastauth',
-      token_endpoint_auth_method: 'none',
-      redirect_uris: ['http://127.0.0.1/callback'],
-      grant_types: ['authorization_code', 'refresh_token'],
-      response_types: ['code'],
-      id_token_signed_response_alg: 'ES256',
-    }],
+    clients: clients(),
     adapter: Kept,
     jwks: { keys },
     claims: { openid: ['sub', 'preferred_username', 'email', 'name', 'groups'] },
@@ -53,8 +76,11 @@ function configuration(keys) {
     findAccount: (_, id) => ({ accountId: id, claims: () => claims(id) }),
     extraTokenClaims: (_, token) => claims(token.accountId),
     issueRefreshToken: () => true,
-    rotateRefreshToken: false,
+    // the second use of a rotated token revokes the whole grant
+    rotateRefreshToken: settings?.rotates ?? false,
+    ttl: { AccessToken: life, IdToken: life, RefreshToken: 86400, Session: 86400, Grant: 86400, Interaction: 600 },
     features: {
+      backchannelLogout: { enabled: true },
       devInteractions: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -63,7 +89,7 @@ function configuration(keys) {
         getResourceServerInfo: () => ({
           scope: 'openid',
           audience: API,
-          accessTokenTTL: 300,
+          accessTokenTTL: life,
           accessTokenFormat: 'jwt',
           jwt: { sign: { alg: 'ES256' } },
         }),
@@ -89,6 +115,14 @@ server.listen(0, '127.0.0.1', async () => {
       response.end(keys[0].kid);
     } else if (request.url === '/test/drop-old-keys') {
       sign(keys.slice(0, 1));
+      response.end();
+    } else if (request.url.startsWith('/test/groups?')) {
+      const { user, groups: named } = Object.fromEntries(new URL(request.url, issuer).searchParams);
+      groups.set(user, named.split(',').filter(Boolean));
+      response.end();
+    } else if (request.url.startsWith('/test/backchannel-logout?')) {
+      settings.backchannel_logout_uri = new URL(request.url, issuer).searchParams.get('uri');
+      sign(keys);
       response.end();
     } else {
       handle(request, response);

@@ -3,8 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::certificates::Pair;
 use crate::process::{Process, free_port, until};
 use crate::servers::{root, tool};
 
@@ -36,11 +38,17 @@ fn on_loopback(text: String) -> String {
     exchange(text, "address: kibana, port_value: 5601", ELASTICSEARCH)
 }
 
-/// The shipped file without TLS to Elasticsearch.
+/// The shipped file without TLS to Elasticsearch, and to the provider where it names one.
 fn without_tls(text: &str) -> String {
-    let (before, rest) = text.split_once("    transport_socket:\n").expect("the shipped file has TLS");
-    let (_, after) = rest.split_once("    load_assignment:\n").unwrap();
-    format!("{before}    load_assignment:\n{after}")
+    let mut parts = text.split("\n    transport_socket:\n");
+    let mut plain = parts.next().unwrap().to_owned();
+    let before = plain.len();
+    for part in parts {
+        let (_, after) = part.split_once("    load_assignment:\n").unwrap();
+        plain.push_str(&format!("\n    load_assignment:\n{after}"));
+    }
+    assert!(plain.len() > before, "the shipped file has TLS");
+    plain
 }
 
 impl Envoy {
@@ -70,8 +78,19 @@ impl Envoy {
         elasticsearch: &str,
         edit: impl FnOnce(String) -> String,
     ) -> Option<Self> {
+        Self::start_at(free_port(), file, replicas, elasticsearch, edit).await
+    }
+
+    /// The same with a listener on this port.
+    pub async fn start_at(
+        listener: u16,
+        file: &str,
+        replicas: &[&str],
+        elasticsearch: &str,
+        edit: impl FnOnce(String) -> String,
+    ) -> Option<Self> {
         let binary = tool("envoy")?;
-        let (listener, admin) = (free_port(), free_port());
+        let admin = free_port();
         let folder = tempfile::tempdir().unwrap();
         let mut text = fs::read_to_string(root().join("envoy").join(file)).unwrap();
         if file == COMPOSE {
@@ -122,6 +141,33 @@ impl Envoy {
     async fn ask(&self, path: &str) -> Option<String> {
         crate::http().get(format!("{}{path}", self.admin)).send().await.ok()?.text().await.ok()
     }
+}
+
+/// The file with the certificate that it names replaced by this one, for browsers.
+#[must_use]
+pub fn with_certificate(mut text: String, pair: &Pair) -> String {
+    for (file, pem) in [("tls.crt", &pair.cert), ("tls.key", &pair.key)] {
+        let inline = format!("inline_string: {}", Value::from(pem.as_str()));
+        text = exchange(text, &format!("filename: /etc/envoy/tls/{file}"), &inline);
+    }
+    text
+}
+
+/// A file whose listener has no TLS, with TLS by this certificate.
+#[must_use]
+pub fn with_tls(text: String, pair: &Pair) -> String {
+    let section = "    - transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates:
+            - certificate_chain: { filename: /etc/envoy/tls/tls.crt }
+              private_key: { filename: /etc/envoy/tls/tls.key }
+      filters:
+";
+    with_certificate(exchange(text, "    - filters:\n", section), pair)
 }
 
 /// Replaces a text, and panics when it is not there.

@@ -10,6 +10,7 @@ pub mod authelia;
 pub mod browser;
 pub mod certificates;
 pub mod check;
+pub mod chromium;
 pub mod collector;
 pub mod elasticsearch;
 pub mod envoy;
@@ -19,6 +20,7 @@ pub mod fixture;
 pub mod fleets;
 pub mod gateway;
 pub mod issuer;
+pub mod kibana;
 pub mod load;
 pub mod process;
 pub mod providers;
@@ -42,6 +44,21 @@ pub fn http() -> reqwest::Client {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(std::time::Duration::from_secs(20))
+        .build()
+        .unwrap()
+}
+
+/// A client that trusts this authority and for which `host` is this machine.
+#[must_use]
+pub fn https(authority: &certificates::Authority, host: &str) -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let trusted = reqwest::Certificate::from_pem(authority.pem.as_bytes()).unwrap();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(std::time::Duration::from_secs(20))
+        .tls_certs_only([trusted])
+        .resolve(host, ([127, 0, 0, 1], 0).into())
         .build()
         .unwrap()
 }
