@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use elastauth_support::certificates::Authority;
+use elastauth_support::envoy::with_certificate;
 use elastauth_support::files;
 use elastauth_support::process::{Process, free_port, run, said};
 use elastauth_support::servers::{REDIS_PASSWORD, Redis, root, tool};
@@ -36,12 +37,13 @@ fn validate(folder: &Path, files: &[PathBuf]) -> Output {
     run(Command::new("node").arg(script).arg(folder).args(files), "").unwrap()
 }
 
-const DEPLOYED: [&str; 5] = [
+const DEPLOYED: [&str; 6] = [
     "envoy/kubernetes/elastauth.yaml",
     "envoy/gateway/elastauth.yaml",
     "envoy/istio/elastauth.yaml",
     "envoy/istio/values.yaml",
     "envoy/compose/compose.yaml",
+    "envoy/gateway/login.yaml",
 ];
 
 #[test]
@@ -61,6 +63,7 @@ fn a_misspelt_field_would_be_found() {
         (DEPLOYED[2], "mtls:", "mtsl:"),
         (DEPLOYED[3], "failOpen:", "failopen:"),
         (DEPLOYED[4], "depends_on:", "dependson:"),
+        (DEPLOYED[5], "filterOrder:", "filterorder:"),
     ] {
         let text = read(file);
         assert!(text.contains(from), "{file} has {from}");
@@ -158,6 +161,31 @@ fn section(text: &str, from: &str, to: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_file_with_a_login_differs_from_the_tested_one_in_its_login_only() {
+    let [plain, login] = ["envoy/envoy.yaml", "envoy/login.yaml"].map(read);
+    // what is added: the secrets, TLS for browsers, the filter, the route of programs, the provider
+    let mut left = login.as_str();
+    for line in plain.lines().skip_while(|line| !line.starts_with("admin:")) {
+        let (_, rest) = left
+            .split_once(line.trim_start().trim_start_matches("- "))
+            .unwrap_or_else(|| panic!("envoy/login.yaml lacks {line}"));
+        left = rest;
+    }
+    let added = login.lines().count() - plain.lines().count();
+    assert!(added < 110, "{added} lines more");
+}
+
+#[test]
+fn the_gateways_file_with_a_login_asks_elastauth_as_the_other_one_does() {
+    let [plain, login] = ["envoy/gateway/elastauth.yaml", "envoy/gateway/login.yaml"].map(read);
+    let asks = |text: &str| section(text, "extAuth:", "---").join("\n");
+    assert!(asks(&plain).lines().count() >= 20, "{}", asks(&plain));
+    assert_eq!(asks(&login), asks(&plain));
+    let spec = |text: &str| section(text, "backendTLS:", "---").join("\n");
+    assert_eq!(spec(&login), spec(&plain));
+}
+
+#[test]
 fn the_file_for_authelia_asks_elastauth_as_the_tested_one_does() {
     let [plain, authelia] = ["envoy/envoy.yaml", "envoy/authelia.yaml"].map(read);
     for (from, to, least) in [
@@ -184,6 +212,13 @@ fn every_envoy_file_is_valid_for_five_versions_of_envoy() {
     let mut files = files::with_extension(&root().join("envoy"), "yaml");
     files.retain(|file| fs::read_to_string(file).unwrap().contains("static_resources:"));
     assert!(files.len() >= 3, "{files:?}");
+    // a file with TLS towards clients names a certificate, which has to exist
+    let (folder, pair) = (tempfile::tempdir().unwrap(), Authority::new("authority").server());
+    for file in files.iter_mut().filter(|file| file.ends_with("login.yaml")) {
+        let copy = folder.path().join(file.file_name().unwrap());
+        fs::write(&copy, with_certificate(fs::read_to_string(&*file).unwrap(), &pair)).unwrap();
+        *file = copy;
+    }
     for version in versions.split(' ') {
         let Some(envoy) = tool(&format!("envoy-{version}")) else { return };
         for file in &files {
