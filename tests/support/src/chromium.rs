@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use thirtyfour::error::WebDriverResult;
-use thirtyfour::prelude::{DesiredCapabilities, WebDriver, WebElement};
-pub use thirtyfour::{By, Cookie, WindowHandle};
+use thirtyfour::prelude::{By, DesiredCapabilities, WebDriver, WebElement};
 use thirtyfour::{CapabilitiesHelper as _, ChromiumLikeCapabilities as _};
+pub use thirtyfour::{Cookie, WindowHandle};
 
-use crate::process::{Process, free_port, run, until};
+use crate::process::{PATIENCE, Process, free_port, run};
 use crate::servers::{optional_tool, root};
 
 /// A running browser with a fresh profile and one tab; dropping it ends it. Every name below `example.org` and `example.test` is
@@ -94,12 +95,22 @@ impl Chromium {
 
     /// Waits until the page in this tab contains this text.
     pub async fn wait_for(&self, text: &str) {
-        let seen = std::cell::RefCell::new(String::new());
-        until(&format!("{text} on the page"), || async {
-            *seen.borrow_mut() = self.text().await;
-            seen.borrow().contains(text)
-        })
-        .await;
+        self.wait(&format!("{text} on the page"), async || self.text().await.contains(text)).await;
+    }
+
+    /// Waits until the address of this tab begins like this, and returns it.
+    pub async fn wait_at(&self, start: &str) -> String {
+        self.wait(&format!("a page at {start}"), async || self.url().await.starts_with(start)).await;
+        self.url().await
+    }
+
+    /// Waits until this is true; if it does not become true, the failure shows the page.
+    async fn wait(&self, what: &str, ask: impl AsyncFn() -> bool) {
+        let ends = Instant::now() + PATIENCE;
+        while !ask().await {
+            assert!(Instant::now() < ends, "no {what} in time; on {}:\n{}", self.url().await, self.text().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Fills a field of the page.
@@ -109,7 +120,7 @@ impl Chromium {
         field.send_keys(text).await.unwrap();
     }
 
-    /// Clicks on a part of the page. If that leads to another page, the next command waits for it.
+    /// Clicks on a part of the page. The next page may not be there yet.
     pub async fn click(&self, css: &str) {
         self.part(css).await.click().await.unwrap();
     }
@@ -135,8 +146,14 @@ impl Chromium {
                 self.fill("[name=login], [name=username]", user).await;
                 self.fill("[name=password]", password).await;
             }
-            self.click("[type=submit]").await;
-            if origin(&self.url().await) != provider {
+            let button = self.part("[type=submit]").await;
+            button.click().await.unwrap();
+            // a click waits for the next page only if the way there begins at once
+            let left = async || origin(&self.url().await) != provider;
+            self.wait("next page", async || left().await || !button.is_present().await.unwrap()).await;
+            self.wait("form of the provider's", async || left().await || self.find("[type=submit]").await.is_ok())
+                .await;
+            if left().await {
                 return;
             }
         }
