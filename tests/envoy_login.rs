@@ -11,7 +11,7 @@ use elastauth_support::envoy::{Envoy, exchange, with_certificate};
 use elastauth_support::kibana::Kibana;
 use elastauth_support::process::free_port;
 use elastauth_support::providers::{BrowserClient, CLIENT_SECRET, Keycloak, OidcProvider, PASSWORD};
-use elastauth_support::servers::{Elastauth, config};
+use elastauth_support::servers::{Elastauth, config, root};
 use serde_json::Value;
 
 const HOST: &str = "kibana.example.org";
@@ -37,12 +37,19 @@ fn client(port: u16) -> BrowserClient {
     BrowserClient::of(&origin(port), "/oauth2/callback")
 }
 
+/// What the page says about `oidc.strip_cookies`.
+fn documented_cookies() -> String {
+    let page = std::fs::read_to_string(root().join("docs/login.md")).unwrap();
+    page.lines().find_map(|line| line.trim().strip_prefix("strip_cookies: ")).unwrap().to_owned()
+}
+
 impl Bench {
     async fn start(port: u16, provider: &OidcClient) -> Option<Self> {
         let browser = Chromium::start().await?;
         let elasticsearch = Elasticsearch::start().await;
         let kibana = Kibana::start(&elasticsearch.url, "/logout").await;
         let yaml = config(&provider.issuer, &elasticsearch.url, "  type: memory");
+        let yaml = exchange(yaml, "  client_id:", &format!("  strip_cookies: {}\n  client_id:", documented_cookies()));
         let elastauth = Elastauth::start(elastauth!(), &yaml);
         let authority = Authority::new("ours");
         let pair = authority.sign(&[HOST]);
@@ -115,12 +122,18 @@ async fn a_browser_logs_in_by_envoys_filter_at_the_certified_provider() {
     }
     // no script sees a token, and other sites cannot use the cookies
     let cookies = browser.cookies().await;
-    assert!(cookies.iter().any(|cookie| cookie.name == "BearerToken"), "{cookies:?}");
+    assert!(cookies.iter().any(|cookie| cookie["name"] == "BearerToken"), "{cookies:?}");
     for cookie in &cookies {
-        assert!(cookie.http_only == Some(true) && cookie.secure == Some(true), "{cookie:?}");
-        assert_eq!(cookie.same_site.as_ref().map(|value| format!("{value:?}")).as_deref(), Some("Lax"), "{cookie:?}");
+        assert_eq!([&cookie["httpOnly"], &cookie["secure"]], [true, true], "{cookie}");
+        assert_eq!(cookie["sameSite"], "Lax", "{cookie}");
     }
+    // no token goes on to Kibana, and its own cookies do
+    browser.run("document.cookie = 'of-kibana=1; path=/'").await;
+    browser.fetch("'/api/with-a-cookie'").await;
+    assert_eq!(bench.kibana.arrived().last().unwrap().headers["cookie"], "of-kibana=1");
     for arrived in bench.kibana.arrived() {
+        let cookies = arrived.headers.get("cookie").map_or("", |value| value.to_str().unwrap());
+        assert!(["", "of-kibana=1"].contains(&cookies), "{arrived:?}");
         let credentials: Vec<_> = arrived.headers.get_all("authorization").iter().collect();
         assert!(credentials.len() == 1 && credentials[0].to_str().unwrap().starts_with("Basic "), "{arrived:?}");
     }
@@ -171,7 +184,7 @@ async fn a_logout_by_envoys_filter_ends_the_session_in_every_tab_and_at_the_prov
         assert_eq!((answer.status, answer.url), (401, format!("{}/api/who", bench.origin)), "{request}");
     }
     // reloaded, it leads to the login, and back to where it was
-    browser.driver().refresh().await.unwrap();
+    browser.reload().await;
     browser.log_in("bob", "any").await;
     bench.shows("/one", "bob").await;
     browser.switch(&two).await;

@@ -4,20 +4,19 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use thirtyfour::error::WebDriverResult;
-use thirtyfour::prelude::{By, DesiredCapabilities, WebDriver, WebElement};
-use thirtyfour::{CapabilitiesHelper as _, ChromiumLikeCapabilities as _};
-pub use thirtyfour::{Cookie, WindowHandle};
 
 use crate::process::{PATIENCE, Process, free_port, run};
 use crate::servers::{optional_tool, root};
+use crate::webdriver::{Element, Session};
 
 /// A running browser with a fresh profile and one tab; dropping it ends it. Every name below `example.org` and `example.test` is
 /// this machine for it, and it takes every certificate.
 pub struct Chromium {
-    driver: Option<WebDriver>,
+    session: Session,
     browser: u64,
     _chromedriver: Process,
     _profile: TempDir,
@@ -36,6 +35,10 @@ pub struct Fetched {
     pub body: String,
 }
 
+/// A tab, by the driver's name for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tab(String);
+
 impl Chromium {
     /// Starts a browser; `None` where it is not installed.
     pub async fn start() -> Option<Self> {
@@ -44,10 +47,7 @@ impl Chromium {
         let port = free_port();
         let process = Process::start("chromedriver", Command::new(driver).arg(format!("--port={port}")));
         process.wait_for_line(0, &["was started successfully"]);
-        let mut wanted = DesiredCapabilities::chrome();
-        wanted.set_binary(browser.to_str().unwrap()).unwrap();
-        wanted.accept_insecure_certs(true).unwrap();
-        for argument in [
+        let arguments = [
             "--headless",
             // it only visits servers of the tests, and root has no other choice
             "--no-sandbox",
@@ -59,38 +59,45 @@ impl Chromium {
             "--window-size=1000,700",
             "--host-resolver-rules=MAP *.example.org 127.0.0.1, MAP *.example.test 127.0.0.1",
             &format!("--user-data-dir={}", profile.path().display()),
-        ] {
-            wanted.add_arg(argument).unwrap();
-        }
-        // the client of the driver needs the process's cryptography
-        drop(crate::http());
-        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await.unwrap();
-        let browser = driver.capabilities().get("goog:processID").unwrap().as_u64().unwrap();
-        Some(Self { driver: Some(driver), browser, _chromedriver: process, _profile: profile })
-    }
-
-    /// Everything that WebDriver offers.
-    pub fn driver(&self) -> &WebDriver {
-        self.driver.as_ref().unwrap()
+        ];
+        let wanted =
+            json!({ "acceptInsecureCerts": true, "goog:chromeOptions": { "binary": browser, "args": arguments } });
+        let (session, got) = Session::start(&format!("http://127.0.0.1:{port}"), wanted).await;
+        let browser = got["goog:processID"].as_u64().unwrap();
+        Some(Self { session, browser, _chromedriver: process, _profile: profile })
     }
 
     /// Opens an address in this tab, as a person who types it, and waits until its page is there.
     pub async fn open(&self, url: &str) {
-        self.driver().goto(url).await.unwrap();
+        self.session.post("/url", json!({ "url": url })).await;
     }
 
     /// The address of the page in this tab.
     pub async fn url(&self) -> String {
-        self.driver().current_url().await.unwrap().into()
+        self.session.get("/url").await.as_str().unwrap().to_owned()
+    }
+
+    /// Loads the page of this tab again, as a person who reloads it.
+    pub async fn reload(&self) {
+        self.session.post("/refresh", json!({})).await;
+    }
+
+    /// Goes to the page before, as a person who uses the back button.
+    pub async fn back(&self) {
+        self.session.post("/back", json!({})).await;
     }
 
     /// The text of the page that a person sees.
     pub async fn text(&self) -> String {
-        let body = self.driver().find(By::Css("body")).await;
-        match body {
-            Ok(body) => body.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
+        match self.session.find("body").await {
+            Some(body) => self.session.text(&body).await.unwrap_or_default(),
+            None => String::new(),
         }
+    }
+
+    /// Whether the page has such a part.
+    pub async fn has(&self, css: &str) -> bool {
+        self.session.find(css).await.is_some()
     }
 
     /// Waits until the page in this tab contains this text.
@@ -116,24 +123,19 @@ impl Chromium {
     /// Fills a field of the page.
     pub async fn fill(&self, css: &str, text: &str) {
         let field = self.part(css).await;
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        self.session.fill(&field, text).await;
     }
 
     /// Clicks on a part of the page. The next page may not be there yet.
     pub async fn click(&self, css: &str) {
-        self.part(css).await.click().await.unwrap();
+        self.session.click(&self.part(css).await).await;
     }
 
-    async fn find(&self, css: &str) -> WebDriverResult<WebElement> {
-        self.driver().find(By::Css(css)).await
-    }
-
-    /// The same, for a part that must be there.
-    async fn part(&self, css: &str) -> WebElement {
-        match self.find(css).await {
-            Ok(part) => part,
-            Err(error) => panic!("{css}: {error}\non {}:\n{}", self.url().await, self.text().await),
+    /// A part of the page that must be there.
+    async fn part(&self, css: &str) -> Element {
+        match self.session.find(css).await {
+            Some(part) => part,
+            None => panic!("no {css} on {}:\n{}", self.url().await, self.text().await),
         }
     }
 
@@ -142,17 +144,16 @@ impl Chromium {
     pub async fn log_in(&self, user: &str, password: &str) {
         let provider = origin(&self.url().await);
         for _page in 0..5 {
-            if self.find("[name=password]").await.is_ok() {
+            if self.has("[name=password]").await {
                 self.fill("[name=login], [name=username]", user).await;
                 self.fill("[name=password]", password).await;
             }
             let button = self.part("[type=submit]").await;
-            button.click().await.unwrap();
+            self.session.click(&button).await;
             // a click waits for the next page only if the way there begins at once
             let left = async || origin(&self.url().await) != provider;
-            self.wait("next page", async || left().await || !button.is_present().await.unwrap()).await;
-            self.wait("form of the provider's", async || left().await || self.find("[type=submit]").await.is_ok())
-                .await;
+            self.wait("next page", async || left().await || !self.session.is_there(&button).await).await;
+            self.wait("form of the provider's", async || left().await || self.has("[type=submit]").await).await;
             if left().await {
                 return;
             }
@@ -166,7 +167,7 @@ impl Chromium {
             "const done = arguments[arguments.length - 1];
              (async () => {{ {script} }})().then((value) => done({{ value: value ?? null }}), (error) => done({{ error: `${{error}}` }}));"
         );
-        let answer = self.driver().execute_async(script, Vec::new()).await.unwrap().json().clone();
+        let answer = self.session.post("/execute/async", json!({ "script": script, "args": [] })).await;
         assert!(answer["error"].is_null(), "{answer}");
         answer["value"].clone()
     }
@@ -185,29 +186,31 @@ impl Chromium {
     }
 
     /// This tab, to come back to.
-    pub async fn tab(&self) -> WindowHandle {
-        self.driver().window().await.unwrap()
+    pub async fn tab(&self) -> Tab {
+        Tab(self.session.get("/window").await.as_str().unwrap().to_owned())
     }
 
     /// All tabs.
-    pub async fn tabs(&self) -> Vec<WindowHandle> {
-        self.driver().windows().await.unwrap()
+    pub async fn tabs(&self) -> Vec<Tab> {
+        let all = self.session.get("/window/handles").await;
+        all.as_array().unwrap().iter().map(|tab| Tab(tab.as_str().unwrap().to_owned())).collect()
     }
 
     /// From now on everything is done in this tab.
-    pub async fn switch(&self, tab: &WindowHandle) {
-        self.driver().switch_to_window(tab.clone()).await.unwrap();
+    pub async fn switch(&self, tab: &Tab) {
+        self.session.post("/window", json!({ "handle": tab.0 })).await;
     }
 
     /// Opens an empty tab and switches to it.
-    pub async fn new_tab(&self) -> WindowHandle {
-        let tab = self.driver().new_tab().await.unwrap();
+    pub async fn new_tab(&self) -> Tab {
+        let new = self.session.post("/window/new", json!({ "type": "tab" })).await;
+        let tab = Tab(new["handle"].as_str().unwrap().to_owned());
         self.switch(&tab).await;
         tab
     }
 
     /// Opens these addresses at once, each in a tab of its own, and returns the tabs; everything is still done in this one.
-    pub async fn open_at_once(&self, urls: &[String]) -> Vec<WindowHandle> {
+    pub async fn open_at_once(&self, urls: &[String]) -> Vec<Tab> {
         let before = self.tabs().await;
         let urls = Value::from(urls.to_vec());
         self.run(&format!("for (const url of {urls}) window.open(url, '_blank', 'noopener');")).await;
@@ -216,9 +219,20 @@ impl Chromium {
         tabs
     }
 
-    /// The cookies that the browser would send to the page of this tab, also those that scripts do not see.
-    pub async fn cookies(&self) -> Vec<Cookie> {
-        self.driver().get_all_cookies().await.unwrap()
+    /// The cookies that the browser would send to the page of this tab, also those that scripts do not see: objects with `name`,
+    /// `value`, `path`, `secure`, `httpOnly`, `sameSite` and, unless they end with the browser, `expiry`.
+    pub async fn cookies(&self) -> Vec<Value> {
+        self.session.get("/cookie").await.as_array().unwrap().clone()
+    }
+
+    /// Sets a cookie for the page of this tab, as an attacker who could.
+    pub async fn set_cookie(&self, cookie: Value) {
+        self.session.post("/cookie", json!({ "cookie": cookie })).await;
+    }
+
+    /// Forgets the cookies of the page's host.
+    pub async fn forget_cookies(&self) {
+        self.session.delete("/cookie").await;
     }
 
     /// Writes a picture of the page to `target/screenshots/NAME.png`, for people to look at.
@@ -226,15 +240,15 @@ impl Chromium {
         let folder = root().join("target/screenshots");
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join(format!("{name}.png"));
-        self.driver().screenshot(&file).await.unwrap();
+        let picture = self.session.get("/screenshot").await;
+        std::fs::write(&file, STANDARD.decode(picture.as_str().unwrap()).unwrap()).unwrap();
         file
     }
 }
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // the driver's own end would wait for the browser, and a test that failed has no runtime to do it in
-        let _ = self.driver.take().map(WebDriver::leak);
+        // the driver, which is killed next, would leave it behind
         let _ = run(Command::new("kill").args(["-KILL", &self.browser.to_string()]), "");
     }
 }

@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when something is wrong")]
 
+use std::time::Duration;
+
 pub mod authelia;
 pub mod browser;
 pub mod certificates;
@@ -34,31 +36,30 @@ pub mod servers;
 pub mod specification;
 pub mod upstream;
 pub mod users;
+pub mod webdriver;
 pub mod yaml;
 
 /// An HTTP client that uses no proxy, follows no redirect and gives up after 20 s.
 #[must_use]
 pub fn http() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(std::time::Duration::from_secs(20))
-        .build()
-        .unwrap()
+    http_patient(Duration::from_secs(20))
 }
 
-/// A client that trusts this authority and for which `host` is this machine.
+/// The same with another patience.
+#[must_use]
+pub fn http_patient(patience: Duration) -> reqwest::Client {
+    client(patience).build().unwrap()
+}
+
+/// The same as [`http`], but it trusts this authority alone, and `host` is this machine for it.
 #[must_use]
 pub fn https(authority: &certificates::Authority, host: &str) -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let trusted = reqwest::Certificate::from_pem(authority.pem.as_bytes()).unwrap();
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(std::time::Duration::from_secs(20))
-        .tls_certs_only([trusted])
-        .resolve(host, ([127, 0, 0, 1], 0).into())
-        .build()
-        .unwrap()
+    let this_machine = ([127, 0, 0, 1], 0).into();
+    client(Duration::from_secs(20)).tls_certs_only([trusted]).resolve(host, this_machine).build().unwrap()
+}
+
+fn client(patience: Duration) -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(patience)
 }
