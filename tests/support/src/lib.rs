@@ -31,12 +31,14 @@ pub mod puts;
 pub mod random;
 pub mod reports;
 pub mod resp;
+pub mod scripted_provider;
 pub mod secrets;
 pub mod servers;
 pub mod specification;
 pub mod upstream;
 pub mod users;
 pub mod webdriver;
+pub mod web;
 pub mod yaml;
 
 /// An HTTP client that uses no proxy, follows no redirect and gives up after 20 s.
