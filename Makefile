@@ -25,6 +25,7 @@ test-matrix: tools ## runs the tests with a real Envoy against each supported ve
 soak: tools build ## runs floods and crowds, then histories of many seeds: HISTORY_SEEDS=50 (30 s each), HISTORY_USERS=300; HISTORY_SEED=n repeats one
 	SCALE_BINARY=target/release/elastauth cargo test --locked --test scale -- --ignored soak --nocapture --test-threads 1
 	HISTORY_SEEDS=$${HISTORY_SEEDS:-50} cargo test --locked --test history -- --ignored --exact soak --nocapture
+	HISTORY_SEEDS=$${HISTORY_SEEDS:-50} cargo test --locked --test login_history -- --ignored --exact soak --nocapture
 
 bench: ## measures a check as a ratio to a server that answers a constant: BENCH_ROUNDS=7
 	tests/tools.sh envoy redis h2load

@@ -404,7 +404,8 @@ async fn authorize(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderM
         }
         None => {
             let cookie = headers.get("cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let user = cookie.split("; ").find_map(|pair| pair.strip_prefix("user=")).unwrap_or(&script.user).to_owned();
+            let user =
+                cookie.split("; ").find_map(|pair| pair.strip_prefix("user=")).unwrap_or(&script.user).to_owned();
             let (code, sid) = (random(), random());
             back.query_pairs_mut().append_pair("code", &code);
             let family = Family {
@@ -534,11 +535,8 @@ fn redeem(shared: &Shared, script: &Script, form: &HashMap<String, String>) -> O
 async fn end(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     let asked: BTreeMap<_, _> = parameters(uri.query().unwrap_or_default()).into_iter().collect();
     let hint = asked.get("id_token_hint").and_then(|token| token.split('.').nth(1)).unwrap_or_default();
-    let claims: Value = URL_SAFE_NO_PAD
-        .decode(hint)
-        .ok()
-        .and_then(|claims| serde_json::from_slice(&claims).ok())
-        .unwrap_or_default();
+    let claims: Value =
+        URL_SAFE_NO_PAD.decode(hint).ok().and_then(|claims| serde_json::from_slice(&claims).ok()).unwrap_or_default();
     let after = asked.get("post_logout_redirect_uri").and_then(|to| Url::parse(to).ok());
     let mut book = shared.book.lock().unwrap();
     book.logouts.push(asked);

@@ -258,7 +258,7 @@ impl Browser {
     /// Sends a request with the browser's cookies, and keeps those of the answer.
     pub async fn try_send(&self, to: &Checker, request: WebRequest) -> Result<WebReply, Status> {
         let reply = WebReply::read(&to.check(self.own(request).encode()).await?);
-        self.keep(&reply);
+        self.take(&reply);
         Ok(reply)
     }
 
@@ -277,8 +277,8 @@ impl Browser {
         self.send(to, WebRequest::script(method, &self.host, path)).await
     }
 
-    /// Keeps the cookies of an answer. Browsers keep a cookie with the prefix `__Host-` only with these attributes.
-    fn keep(&self, reply: &WebReply) {
+    /// Keeps the cookies of an answer, and ends those that it ends. Browsers keep a cookie with the prefix `__Host-` only with these attributes.
+    pub fn take(&self, reply: &WebReply) {
         for cookie in reply.all("set-cookie") {
             let (pair, attributes) = cookie.split_once(';').unwrap();
             let (name, value) = pair.split_once('=').unwrap();
