@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use elastauth_support::files;
 
-const MIDDLE: [&str; 5] = ["authz", "identity", "roles", "credentials", "users"];
+const MIDDLE: [&str; 6] = ["authz", "identity", "login", "roles", "credentials", "users"];
 const EDGES: [&str; 8] = ["envoy", "http", "oidc", "redis", "memory", "file", "elastic", "opensearch"];
 const FOREIGN: [&str; 8] =
     ["tonic", "prost", "reqwest", "redis", "deadpool", "deadpool_redis", "axum", "prometheus_client"];
