@@ -13,8 +13,8 @@
 //! Data flows one way, and each type is built by one stage only. `docs/architecture.md` follows a request through the files, says
 //! where a change goes, and lists every file. Which module imports which is held by `tests/layers.rs`:
 //!
-//! - The middle ([`authz`], [`identity`], [`login`], [`roles`], [`credentials`], [`users`]) decides, and knows no tonic, prost, reqwest, redis or
-//!   axum.
+//! - The middle ([`authz`], [`identity`], [`login`], [`roles`], [`credentials`], [`users`]) decides, and knows no tonic, prost, reqwest,
+//!   redis or axum.
 //! - The edges ([`envoy`], [`http`], [`oidc`], [`redis`], [`memory`], [`mod@file`], [`elastic`], [`opensearch`]) speak with other
 //!   systems and never import one another.
 //! - What edges share knows none of them: [`inbound`] binds ports and bounds their connections, [`outbound`] is the HTTP client,
