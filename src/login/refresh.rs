@@ -197,8 +197,10 @@ pub fn step(state: State, event: Event) -> (State, Action) {
         }
         (Stage::Redeeming(_), Event::NotSent) => state.then(Stage::Releasing, Action::Release),
         (Stage::Redeeming(_), Event::Unknown) => state.finish(Outcome::Unanswered),
-        // the token is unused: a new lease for the same attempt
-        (Stage::Redeeming(claim), Event::LeaseTooShort) => state.claim(claim.attempt, state.generation),
+        // the token is unused: a new lease. It is another claim, so that no attempt that read the former one takes this one over
+        (Stage::Redeeming(claim), Event::LeaseTooShort) => {
+            state.claim(claim.attempt.saturating_add(1), state.generation)
+        }
         (Stage::Storing, Event::Swapped(Swap::Yes)) => state.finish(Outcome::Renewed),
         (Stage::Ending, Event::Swapped(Swap::Yes)) => state.finish(Outcome::Refused),
         // whatever became of it, the claim runs out
@@ -226,7 +228,7 @@ fn deliver(state: State, answer: Answer, found: Found) -> (State, Action) {
     match answer {
         Answer::Tokens if renewed => state.finish(Outcome::Renewed),
         Answer::Refusal if renewed => state.finish(Outcome::Fresh),
-        _ if taken_over => State { answer: None, ..state }.wait(),
+        _ if taken_over => decide(State { answer: None, ..state }, found),
         // its own claim, or the record of before: the store was rolled back
         Answer::Tokens => state.then(Stage::Storing, Action::Store),
         Answer::Refusal => state.then(Stage::Ending, Action::End),

@@ -36,7 +36,7 @@ fn the_provider_is_asked_between_a_claim_and_the_write_of_its_answer() {
         (&[DUE, YES, Event::NotSent, YES], Action::Finish(Outcome::NotSent)),
         (&[DUE, YES, Event::NotSent, Event::StoreFailed], Action::Finish(Outcome::NotSent)),
         (&[DUE, YES, Event::Unknown], Action::Finish(Outcome::Unanswered)),
-        (&[DUE, YES, Event::LeaseTooShort], Action::Claim(claim(ME, 1))),
+        (&[DUE, YES, Event::LeaseTooShort], Action::Claim(claim(ME, 2))),
     ] {
         assert_eq!(after(events), action, "{events:?}");
     }
