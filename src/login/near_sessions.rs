@@ -122,8 +122,7 @@ impl<C> LiveSession<C> {
     }
 
     /// What is due, at most once in a second. Nearly every use ends at the first comparisons.
-    pub(crate) fn due(&self, now: SystemTime, lives: &Lives) -> Option<Due> {
-        let boot = BootTime::now();
+    pub(crate) fn due(&self, now: SystemTime, boot: BootTime, lives: &Lives) -> Option<Due> {
         let renewal = self.renewal_due.is_some_and(|due| due <= now);
         if !renewal && boot < self.extend_at {
             return None;
@@ -141,8 +140,8 @@ impl<C> LiveSession<C> {
         ours.then_some(Due { renewal, extension })
     }
 
-    fn ended(&self) -> bool {
-        BootTime::now() >= self.life_ends
+    fn ended(&self, boot: BootTime) -> bool {
+        boot >= self.life_ends
     }
 }
 
@@ -170,14 +169,19 @@ impl<C> NearSessions<C> {
     }
 
     /// What the store holds.
-    pub(crate) fn fresh(&self, digest: &SessionDigest, reports: &Invalidations) -> Option<Arc<LiveSession<C>>> {
-        self.entries.get(digest).filter(|live| is_fresh(live, reports))
+    pub(crate) fn fresh(
+        &self,
+        digest: &SessionDigest,
+        reports: &Invalidations,
+        boot: BootTime,
+    ) -> Option<Arc<LiveSession<C>>> {
+        self.entries.get(digest).filter(|live| is_fresh(live, reports, boot))
     }
 
     /// Whether a suspect entry may serve, now that the store does not answer.
     pub(crate) fn may_serve(&self, live: &LiveSession<C>, reports: &Invalidations) -> bool {
         let [record, ..] = &live.versions;
-        !live.ended() && unchanged(live, reports) && reports.suspect_for(record) < self.max_stale
+        !live.ended(BootTime::now()) && unchanged(live, reports) && reports.suspect_for(record) < self.max_stale
     }
 
     pub(crate) fn insert(&self, digest: SessionDigest, live: Arc<LiveSession<C>>) {
@@ -194,15 +198,16 @@ impl<C> NearSessions<C> {
 
     /// Drops what will not be served any more.
     pub(crate) fn sweep(&self, reports: &Invalidations) {
-        self.entries.retain(|_, live| is_fresh(live, reports) || self.may_serve(live, reports));
+        let boot = BootTime::now();
+        self.entries.retain(|_, live| is_fresh(live, reports, boot) || self.may_serve(live, reports));
     }
 }
 
 /// Trust is asked for first: see [`Invalidations::trusts`]. The record's version is the oldest, and where that is trusted the others
 /// are.
-fn is_fresh<C>(live: &LiveSession<C>, reports: &Invalidations) -> bool {
+fn is_fresh<C>(live: &LiveSession<C>, reports: &Invalidations, boot: BootTime) -> bool {
     let [record, ..] = &live.versions;
-    reports.trusts(record) && !live.ended() && unchanged(live, reports)
+    reports.trusts(record) && !live.ended(boot) && unchanged(live, reports)
 }
 
 fn unchanged<C>(live: &LiveSession<C>, reports: &Invalidations) -> bool {

@@ -8,7 +8,7 @@ use super::refresh::Swap;
 use super::session::Session;
 use crate::clock::BootTime;
 use crate::credentials::seal::Seal;
-use crate::credentials::{CacheKey, Entry, Invalidations, Replaced, Store, StoreError, TimedStore};
+use crate::credentials::{CacheKey, Entry, Invalidations, MAX_RECORD, Replaced, Store, StoreError, TimedStore};
 
 /// How long the records of the login live.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +154,13 @@ impl<S: Store> SessionStore<S> {
 
     fn sealed(&self, key: &CacheKey, session: &Session) -> Result<Vec<u8>, WriteError> {
         let plain = session.encode().map_err(|error| WriteError::Internal(error.to_string()))?;
-        self.seal.seal(key, &plain).map_err(|error| WriteError::Internal(error.to_string()))
+        let sealed = self.seal.seal(key, &plain).map_err(|error| WriteError::Internal(error.to_string()))?;
+        // a longer one would not be read
+        if sealed.len() > MAX_RECORD {
+            let length = sealed.len();
+            return Err(WriteError::Internal(format!("the session takes {length} bytes, more than {MAX_RECORD}")));
+        }
+        Ok(sealed)
     }
 
     /// Writes a new session; `false` where something is there already.

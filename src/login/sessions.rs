@@ -18,7 +18,7 @@ use super::renew::Renew;
 use super::session::Session;
 use super::session_id::{SessionDigest, SessionId};
 use super::session_store::{Lives, Marking, SessionStore, Stored, WriteError};
-use crate::clock::{unix_millis, wall_clock};
+use crate::clock::{BootTime, unix_millis, wall_clock};
 use crate::credentials::seal::Seal;
 use crate::credentials::{CacheKey, Invalidations, ReadVersion, SingleFlight, Store, StoreError, TimedStore};
 use crate::identity::{AsOf, Identity, Millis, Owner, Username};
@@ -183,13 +183,14 @@ impl<S: Store, R: Renew, C: Clone + Send + Sync + 'static> Sessions<S, R, C> {
     #[must_use]
     pub fn recall(&self, digest: &SessionDigest, now: SystemTime) -> Option<Arc<LiveSession<C>>> {
         let Shared { near, store, provider, settings, .. } = &*self.shared;
-        let live = near.fresh(digest, store.invalidations())?;
+        let boot = BootTime::now();
+        let live = near.fresh(digest, store.invalidations(), boot)?;
         match live.standing(now, settings.max_stale) {
             Standing::Good => {}
             Standing::Stale if provider.is_down() => {}
             Standing::Stale | Standing::Late | Standing::Over => return None,
         }
-        self.maintain(digest, &live, now);
+        self.maintain(digest, &live, now, boot);
         Some(live)
     }
 
@@ -219,11 +220,11 @@ impl<S: Store, R: Renew, C: Clone + Send + Sync + 'static> Sessions<S, R, C> {
         let standing = live.standing(now, max_stale);
         match standing {
             Standing::Good => {
-                self.maintain(digest, &live, now);
+                self.maintain(digest, &live, now, BootTime::now());
                 return Ok(Some(live));
             }
             Standing::Stale if shared.provider.is_down() => {
-                self.maintain(digest, &live, now);
+                self.maintain(digest, &live, now, BootTime::now());
                 return Ok(Some(live));
             }
             Standing::Stale | Standing::Late => {}
@@ -355,8 +356,8 @@ impl<S: Store, R: Renew, C: Clone + Send + Sync + 'static> Sessions<S, R, C> {
     }
 
     /// Begins what is due for a session that is used.
-    fn maintain(&self, digest: &SessionDigest, live: &Arc<LiveSession<C>>, now: SystemTime) {
-        let Some(due) = live.due(now, &self.shared.store.lives) else { return };
+    fn maintain(&self, digest: &SessionDigest, live: &Arc<LiveSession<C>>, now: SystemTime, boot: BootTime) {
+        let Some(due) = live.due(now, boot, &self.shared.store.lives) else { return };
         let (sessions, key) = (self.clone(), digest.key());
         if due.renewal && self.shared.provider.may_ask() {
             // the writes of the attempt extend the session's life too
@@ -471,7 +472,7 @@ impl<S: Store, R: Renew, C: Clone> Shared<S, R, C> {
             Ok(true) => tracing::info!(user = username.as_str(), reason, "Session ended"),
             Ok(false) => {}
             Err(error) => {
-                tracing::debug!(cacheKey = key.as_str(), %error, "The record of an ended session is not deleted")
+                tracing::debug!(cacheKey = key.as_str(), %error, "The record of an ended session is not deleted");
             }
         }
     }

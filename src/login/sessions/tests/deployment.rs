@@ -133,6 +133,11 @@ pub(super) async fn is_in(replica: &Replica, digest: &SessionDigest) -> bool {
     ask(replica, digest).await.unwrap().is_some()
 }
 
+/// A second before this time is over.
+pub(super) fn just_before(time: Duration) -> Duration {
+    time.saturating_sub(SECOND)
+}
+
 /// Lets what was begun in the background go on.
 pub(super) async fn settle() {
     for _ in 0..50 {

@@ -75,3 +75,12 @@ async fn a_lost_session_is_none() {
     pass(2 * SECOND).await;
     assert!(!is_in(&replica, &digest).await, "the tokens that came after it bring nothing back");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_no_store_would_read_back_is_not_begun() {
+    let deployment = Deployment::new();
+    let replica = deployment.replica().await;
+    let new = crate::login::NewSession { id_token: "x".repeat(256 * 1024).into(), ..login("ann") };
+    assert!(replica.begin(new).await.is_err());
+    assert_eq!(deployment.store.writes(), 0);
+}

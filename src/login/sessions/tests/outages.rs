@@ -98,7 +98,7 @@ async fn while_the_store_is_down_known_sessions_are_served_and_others_are_an_err
     assert!(here.recall(&digest, now()).is_none(), "the store is asked first");
     assert_eq!(groups(&here, &digest).await, ["of the login"]);
     assert!(matches!(ask(&there, &digest).await, Err(SessionError::Store(_))));
-    pass(15 * MINUTE - SECOND).await;
+    pass(just_before(15 * MINUTE)).await;
     here.sweep();
     assert!(is_in(&here, &digest).await);
     pass(2 * SECOND).await;
@@ -117,7 +117,7 @@ async fn an_outage_of_the_store_does_not_serve_tokens_longer_than_max_stale() {
     let digest = deployment.log_in(&replica).await;
     assert!(is_in(&replica, &digest).await);
     deployment.store.fail();
-    pass(TOKENS + MAX_STALE - SECOND).await;
+    pass(just_before(TOKENS + MAX_STALE)).await;
     assert!(is_in(&replica, &digest).await);
     pass(2 * SECOND).await;
     assert!(matches!(ask(&replica, &digest).await, Err(SessionError::Store(_))));

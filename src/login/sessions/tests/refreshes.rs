@@ -1,5 +1,7 @@
 //! One redemption of each refresh token, in time, for all tabs and replicas.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use super::deployment::*;
@@ -12,7 +14,7 @@ async fn tokens_are_renewed_at_three_quarters_of_their_life_while_the_old_identi
     let digest = deployment.log_in(&replica).await;
     deployment.provider.takes(2 * SECOND);
     assert_eq!(groups(&replica, &digest).await, ["of the login"]);
-    pass(TOKENS / 4 * 3 - SECOND).await;
+    pass(just_before(TOKENS / 4 * 3)).await;
     assert_eq!(groups(&replica, &digest).await, ["of the login"]);
     settle().await;
     assert_eq!(deployment.provider.asked(), 0);
@@ -84,7 +86,7 @@ async fn a_session_without_a_refresh_token_ends_with_its_tokens() {
     let deployment = Deployment::new();
     let replica = deployment.replica().await;
     let digest = replica.begin(login("ann")).await.unwrap().digest();
-    pass(TOKENS - SECOND).await;
+    pass(just_before(TOKENS)).await;
     assert!(is_in(&replica, &digest).await);
     pass(2 * SECOND).await;
     assert!(!is_in(&replica, &digest).await && deployment.session(&digest).is_none());
@@ -204,7 +206,7 @@ async fn the_provider_is_asked_only_with_a_lease_that_is_long_enough() {
     let replica = deployment.replica().await;
     let digest = deployment.log_in(&replica).await;
     deployment.provider.takes(SECOND);
-    deployment.store.writes_take(10 * SECOND - SECOND / 10);
+    deployment.store.writes_take(SECOND / 10 * 99);
     pass(TOKENS / 4 * 3).await;
     assert!(is_in(&replica, &digest).await);
     pass(MINUTE).await;
@@ -246,7 +248,7 @@ async fn the_end_of_the_process_waits_for_tokens_on_their_way() {
 async fn tokens_without_a_life_do_not_make_a_loop() {
     let deployment = Deployment::new();
     let replica = deployment.replica().await;
-    let new = NewSession { lifetime: SECOND * 0, refresh_token: Some(deployment.provider.grant()), ..login("ann") };
+    let new = NewSession { lifetime: Duration::ZERO, refresh_token: Some(deployment.provider.grant()), ..login("ann") };
     let digest = replica.begin(new).await.unwrap().digest();
     let found: Result<_, SessionError> = ask(&replica, &digest).await;
     assert!(found.unwrap().is_some());
