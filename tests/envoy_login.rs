@@ -34,7 +34,7 @@ fn origin(port: u16) -> String {
 
 /// The client that the provider has to know for an Envoy at this port.
 fn client(port: u16) -> BrowserClient {
-    BrowserClient::of(&origin(port), "/oauth2/callback")
+    BrowserClient::of(&origin(port), "/oauth2/callback", "/")
 }
 
 /// What the page says about `oidc.strip_cookies`.

@@ -33,12 +33,13 @@ pub struct BrowserClient {
 pub const CLIENT_SECRET: &str = "of-elastauth-at-the-provider";
 
 impl BrowserClient {
-    /// The client of a site such as `https://kibana.example.org`, with the path to which the provider sends browsers back.
+    /// The client of a site such as `https://kibana.example.org`, with the paths to which the provider sends browsers back after a
+    /// login and after a logout.
     #[must_use]
-    pub fn of(origin: &str, callback: &str) -> Self {
+    pub fn of(origin: &str, callback: &str, logged_out: &str) -> Self {
         Self {
             redirect_uris: vec![format!("{origin}{callback}")],
-            post_logout_redirect_uris: vec![format!("{origin}/")],
+            post_logout_redirect_uris: vec![format!("{origin}{logged_out}")],
             backchannel_logout_uri: None,
             rotates: false,
             life: Duration::from_secs(300),
