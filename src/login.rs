@@ -204,7 +204,7 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
     pub fn session_cookie(&self, visitor: &Visitor<'_>) -> Result<Option<SessionDigest>, Repeated> {
         match crate::cookies::find(visitor.cookies, cookies::SESSION)[..] {
             [] => Ok(None),
-            [value] => Ok(SessionId::parse(value).map(|id| id.digest())),
+            [value] => Ok(SessionId::parse(value).map(|id| id.digest_at(&visitor.site.host))),
             // one of them may be an attacker's
             [_, _, ..] => Err(Repeated),
         }
@@ -298,7 +298,8 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
         };
         let redirect_uri = attempt::redirect_uri(&self.settings, visitor.site);
         let verifier = self.settings.pkce.then(|| attempt.verifier());
-        let session = self.redeemer.code(&code, &redirect_uri, verifier.as_ref(), &attempt.nonce(), now).await?;
+        let (host, nonce) = (&visitor.site.host, attempt.nonce());
+        let session = self.redeemer.code(&code, host, &redirect_uri, verifier.as_ref(), &nonce, now).await?;
         let (user, issuer) = (session.identity.username.clone(), session.identity.owner.issuer.clone());
         let id = self.sessions.begin(session).await?;
         // the browser forgets the former session, which nothing could end any more otherwise

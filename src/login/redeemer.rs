@@ -24,10 +24,11 @@ pub(super) struct Redeemer<K> {
 }
 
 impl<K: IdentityProvider> Redeemer<K> {
-    /// Redeems the code of a login that was begun with this nonce and verifier.
+    /// Redeems the code of a login that was begun at this host with this nonce and verifier.
     pub(super) async fn code(
         &self,
         code: &SecretString,
+        host: &str,
         redirect_uri: &str,
         verifier: Option<&SecretString>,
         nonce: &str,
@@ -45,7 +46,8 @@ impl<K: IdentityProvider> Redeemer<K> {
         let lifetime = lifetime(&signed_in, &tokens);
         let sign_in::SignedIn { identity, sid, issued, .. } = signed_in;
         let refresh_token = tokens.refresh_token;
-        Ok(NewSession { identity, sid, signed_in: issued, id_token, refresh_token, lifetime })
+        let host = host.to_owned();
+        Ok(NewSession { host, identity, sid, signed_in: issued, id_token, refresh_token, lifetime })
     }
 
     /// The issuer's name.

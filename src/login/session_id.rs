@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
@@ -16,7 +16,7 @@ const LENGTH: usize = 43;
 /// What a browser shows to be logged in: 256 random bits. It is never stored, never logged, and has no `Debug`.
 pub struct SessionId(Zeroizing<[u8; 32]>);
 
-/// The SHA-256 of a session's id. It names the session's record, and does not let anybody in.
+/// The SHA-256 of a session's id and of the host of its cookie. It names the session's record, and does not let anybody in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionDigest([u8; 32]);
 
@@ -51,12 +51,22 @@ impl SessionId {
         Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_ref()))
     }
 
-    /// The digest of the id.
+    /// The digest of the id at this host: the cookie of one host names no record at another.
     #[must_use]
-    pub fn digest(&self) -> SessionDigest {
+    pub fn digest_at(&self, host: &str) -> SessionDigest {
+        let mut context = Context::new(&SHA256);
+        // the id has a fixed length, so that no other pair makes the same bytes
+        context.update(self.0.as_ref());
+        context.update(host.as_bytes());
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, self.0.as_ref()).as_ref());
+        bytes.copy_from_slice(context.finish().as_ref());
         SessionDigest(bytes)
+    }
+
+    /// The digest for tests in which hosts do not matter.
+    #[cfg(test)]
+    pub(crate) fn digest(&self) -> SessionDigest {
+        self.digest_at("")
     }
 }
 
@@ -84,6 +94,8 @@ mod tests {
         let read = SessionId::parse(&one.expose()).unwrap();
         assert_eq!(read.digest(), one.digest());
         assert_ne!(one.digest(), other.digest());
+        assert_eq!(read.digest_at("a.example"), one.digest_at("a.example"));
+        assert_ne!(one.digest_at("a.example"), one.digest_at("b.example"));
         assert!(is_session(&one.digest().key()));
     }
 

@@ -73,6 +73,8 @@ impl From<WriteError> for SessionError {
 
 /// A finished login.
 pub struct NewSession {
+    /// The host of the cookie. At any other one the session does not exist.
+    pub host: String,
     /// The person.
     pub identity: Identity,
     /// The provider's own name of the session: `sid`.
@@ -263,7 +265,7 @@ impl<S: Store, R: Renew, C: Clone + Send + Sync + 'static> Sessions<S, R, C> {
         let id = SessionId::generate().map_err(|error| SessionError::Internal(error.to_string()))?;
         let now = wall_clock();
         let born = unix_millis(now);
-        let NewSession { mut identity, sid, signed_in, id_token, refresh_token, lifetime } = new;
+        let NewSession { host, mut identity, sid, signed_in, id_token, refresh_token, lifetime } = new;
         identity.as_of = AsOf::At(identity.as_of.or(born));
         let session = Session {
             identity,
@@ -279,7 +281,7 @@ impl<S: Store, R: Renew, C: Clone + Send + Sync + 'static> Sessions<S, R, C> {
             life: Duration::ZERO,
             unknown: serde_json::Map::new(),
         };
-        if self.shared.store.create(&id.digest().key(), session, now).await? {
+        if self.shared.store.create(&id.digest_at(&host).key(), session, now).await? {
             Ok(id)
         } else {
             Err(SessionError::Internal("two random numbers were the same".into()))

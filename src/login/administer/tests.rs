@@ -48,6 +48,7 @@ async fn log_in(sessions: &Sessions<Arc<FileStore>, Nobody, ()>, name: &str, iss
         expires: SystemTime::UNIX_EPOCH,
     };
     let new = NewSession {
+        host: String::new(),
         identity,
         sid: None,
         signed_in: 1,

@@ -85,6 +85,7 @@ impl Deployment {
 /// What a login of this person brings, without a refresh token.
 pub(super) fn login(name: &str) -> NewSession {
     NewSession {
+        host: String::new(),
         identity: identity(name, &["of the login"]),
         sid: Some(format!("session of {name}")),
         signed_in: unix_millis(wall_clock()),
