@@ -254,7 +254,8 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
     fn return_path(&self, visitor: &Visitor<'_>) -> ReturnPath {
         let query = &visitor.visit.query;
         let whole = if query.is_empty() { visitor.path.to_vec() } else { [visitor.path, b"?", query].concat() };
-        ReturnPath::of(&whole, &self.settings.path)
+        // it would log the person out again
+        if self.logs_out(visitor) { ReturnPath::default() } else { ReturnPath::of(&whole, &self.settings.path) }
     }
 
     /// The place in the parameter `return_to`.
@@ -287,7 +288,7 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
     async fn callback(&self, visitor: &Visitor<'_>, now: SystemTime) -> Result<(Response, Step), Error> {
         let callback = Callback::read(&visitor.visit.query)?;
         let attempt = Attempt::find(&self.seal, visitor.site, visitor.cookies, &callback.state, now);
-        let attempt = attempt.ok_or(Error::State)?;
+        let Some(attempt) = attempt else { return self.without_attempt(visitor, now).await };
         let endpoints = self.endpoints().await?;
         callback
             .is_of(self.redeemer.issuer(), endpoints.names_itself)
@@ -313,6 +314,16 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
         let set = [cookies::set(cookies::SESSION, &id.expose()), cookies::end(&attempt.state().cookie())];
         let to = Response::redirect(303, attempt.return_path().as_str());
         Ok((to.with_cookies(set.into_iter().chain(logins)), Step::LoggedIn))
+    }
+
+    /// The callback of a login that this browser did not begin, or too long ago. Where it is logged in already, as in another of
+    /// many tabs that were opened at once, that is as good.
+    async fn without_attempt(&self, visitor: &Visitor<'_>, now: SystemTime) -> Result<(Response, Step), Error> {
+        let Ok(Some(digest)) = self.session_cookie(visitor) else { return Err(Error::State) };
+        match self.find(&digest, now).await? {
+            Some(_session) => Ok((Response::redirect(303, "/"), Step::LoggedInAlready)),
+            None => Err(Error::State),
+        }
     }
 
     async fn logout(&self, visitor: &Visitor<'_>) -> Result<(Response, Step), Error> {
@@ -363,7 +374,7 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
 
     async fn show(&self, visitor: &Visitor<'_>, now: SystemTime) -> Result<(Response, Step), Error> {
         let Ok(Some(digest)) = self.session_cookie(visitor) else { return Err(Error::NoSession) };
-        let session = match self.sessions.recall(&digest, now) {
+        let session = match self.recall(&digest, now) {
             Some(session) => session,
             None => self.find(&digest, now).await?.ok_or(Error::NoSession)?,
         };

@@ -51,6 +51,11 @@ pub(super) fn settings(v: &mut Values<'_>) -> Settings {
     let cache = cache(v);
     let connection = elasticsearch::connection(v);
     let key = key(v, &cache, connection.account.as_ref());
+    if login.is_some() && matches!(key, seal::Key::Derived { guessable: true, .. }) {
+        let why = "is required with login.enabled: browsers get cookies that are sealed with it, and a key that follows from a \
+                   password could be guessed from them";
+        v.problem(&keys::cache::SECRET_KEY, why);
+    }
     let elasticsearch = elasticsearch(v, connection, store_name(&key, &cache), &cluster, &roles, grpc.deadline);
     let credentials = credentials::Settings {
         expiration: v.get(&keys::cache::EXPIRATION),

@@ -9,6 +9,8 @@ pub enum Step {
     Started,
     /// A person logged in, and was sent to where it wanted to go.
     LoggedIn,
+    /// A person came back from the provider in a browser that is logged in, and did not begin this login.
+    LoggedInAlready,
     /// A page asks whether the person wants to log out.
     LogoutAsked,
     /// A session was ended, and the browser was sent to the provider or to where `login.after_logout` says.
@@ -27,9 +29,10 @@ pub enum Step {
 
 impl Step {
     /// Every step, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Started,
         Self::LoggedIn,
+        Self::LoggedInAlready,
         Self::LogoutAsked,
         Self::LoggedOut,
         Self::LoggedOutByForm,
@@ -45,6 +48,7 @@ impl Step {
         match self {
             Self::Started => "login_started",
             Self::LoggedIn => "logged_in",
+            Self::LoggedInAlready => "logged_in_already",
             Self::LogoutAsked => "logout_asked",
             Self::LoggedOut => "logged_out",
             Self::LoggedOutByForm => "logged_out_by_form",
@@ -60,7 +64,7 @@ impl Step {
     pub const fn status(self) -> u16 {
         match self {
             Self::Started => 302,
-            Self::LoggedIn | Self::LoggedOut => 303,
+            Self::LoggedIn | Self::LoggedInAlready | Self::LoggedOut => 303,
             Self::LogoutAsked
             | Self::LoggedOutByForm
             | Self::LoggedOutByScript
@@ -77,6 +81,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Started => "Browser sent to the identity provider",
             Self::LoggedIn => "Login finished",
+            Self::LoggedInAlready => "Login of another tab finished before",
             Self::LogoutAsked => "Logout asked for by another page: the person is asked",
             Self::LoggedOut | Self::LoggedOutByForm | Self::LoggedOutByScript => "Session ended by a logout",
             Self::Farewell => "Page after a logout",

@@ -37,8 +37,8 @@ pub mod servers;
 pub mod specification;
 pub mod upstream;
 pub mod users;
-pub mod webdriver;
 pub mod web;
+pub mod webdriver;
 pub mod yaml;
 
 /// An HTTP client that uses no proxy, follows no redirect and gives up after 20 s.
