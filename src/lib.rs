@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Envoy ──CheckRequest──▶ envoy ──Request──▶ authz ─┬─▶ identity     token, headers    ─▶ Identity
-//!                           ▲                       ├─▶ roles        groups            ─▶ Roles
+//!                           ▲                       ├─▶ login        session cookie    ─▶ Identity, or a page
+//!                           │                       ├─▶ roles        groups            ─▶ Roles
 //!                           │                       └─▶ credentials  Identity + Roles  ─▶ Credential
 //!                           └───────── Decision ◀────┘        │
 //!                                                             ├─ near cache   (this process)

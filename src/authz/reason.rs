@@ -76,7 +76,8 @@ reasons! {
     NoHttpRequest: "no_http_request", invalid("not an HTTP request"),
         "the check has no HTTP request: use the filter for HTTP, not for TCP";
     CredentialsMissing: "credentials_missing", unauthenticated("authentication required"),
-        "the client sent no `Authorization`: let the login proxy in front add the token";
+        "the client sent no `Authorization`: let the login proxy in front add the token, or let people log in at elastauth \
+         (`login.enabled`)";
     CredentialsRepeated: "credentials_repeated", unauthenticated("more than one credential in the request"),
         "there are several `Authorization` headers: find out which program adds the second";
     CredentialsNotBearer: "credentials_not_bearer", unauthenticated("a bearer token is required"),
@@ -202,7 +203,7 @@ reasons! {
     KeysUnavailable: "keys_unavailable", UNAVAILABLE,
         "the provider's keys cannot be fetched: the log has the cause";
     ProviderUnavailable: "provider_unavailable", UNAVAILABLE,
-        "the provider's userinfo or introspection does not answer: the log has the cause";
+        "the provider does not answer a question about a token, a login, or the refresh of a session: the log has the cause";
     CacheUnavailable: "cache_unavailable", UNAVAILABLE,
         "the cache does not answer: the log has the cause";
     CacheKeyUnknown: "cache_key_unknown", UNAVAILABLE,
