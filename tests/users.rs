@@ -2,14 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use elastauth::credentials::CacheKey;
-use elastauth::identity::Username;
+use elastauth::config::Cache;
+use elastauth::credentials::seal::Seal;
+use elastauth::credentials::{CacheKey, Invalidations};
+use elastauth::identity::{AsOf, Identity, Owner, Username};
+use elastauth::login::{NewSession, Renew, RenewError, Renewed, Sessions, sessions};
+use elastauth::redis::RedisStore;
 use elastauth_support::check::{Answer, Checker};
 use elastauth_support::elastauth;
 use elastauth_support::elasticsearch::{Elasticsearch, Faults};
@@ -20,6 +25,7 @@ use elastauth_support::process::{Process, run_beside, until};
 use elastauth_support::resp::{Reply, Resp};
 use elastauth_support::servers::{Elastauth, REDIS_PASSWORD, Redis, config, redis_cache};
 use elastauth_support::users::User;
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -342,4 +348,91 @@ async fn a_list_of_users_moves_no_cursor() {
         assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{format}: {said:?}");
         assert_eq!(said.lines().count(), if format == "json" { 1 } else { 2 }, "{said}");
     }
+}
+
+struct NoProvider;
+
+impl Renew for NoProvider {
+    async fn renew(&self, _: &SecretString, _: &Owner) -> Result<Renewed, RenewError> {
+        Err(RenewError::NotSent("there is none".into()))
+    }
+}
+
+impl Bench {
+    /// Begins a session of this person, as a replica with the same configuration does.
+    async fn log_in(&self, name: &str) {
+        let file = self.file(&self.config());
+        let settings = elastauth::config::load(Some(&file), &BTreeMap::new()).unwrap().settings;
+        let Cache::Redis(redis) = &settings.cache else { panic!("the cache is Redis") };
+        let (store, seal) = (RedisStore::new((**redis).clone()), Seal::new(&settings.seal).unwrap());
+        let hour = Duration::from_secs(3600);
+        let times = sessions::Settings {
+            lifetime: 12 * hour,
+            idle_timeout: hour,
+            max_stale: hour,
+            renewal_timeout: hour,
+            store_timeout: Duration::from_secs(5),
+            near_max_entries: 10,
+            store_max_stale: hour,
+        };
+        let all = Sessions::new(store, seal, Arc::new(Invalidations::default()), NoProvider, times, |_: &Identity| ());
+        let identity = Identity {
+            username: Username::parse(name).unwrap(),
+            owner: Owner { issuer: "https://issuer".into(), subject: format!("id-of-{name}").into() },
+            email: None,
+            full_name: None,
+            groups: Vec::new(),
+            claims: Vec::new(),
+            as_of: AsOf::Now,
+            expires: UNIX_EPOCH,
+        };
+        let new = NewSession {
+            identity,
+            sid: None,
+            signed_in: 0,
+            id_token: "token".to_owned().into(),
+            refresh_token: None,
+            lifetime: hour,
+        };
+        all.begin(new).await.unwrap();
+    }
+
+    /// Runs `elastauth sessions …`; answers its exit code, the users in its result, and what it wrote to standard error.
+    async fn sessions(&self, words: &[&str]) -> (Option<i32>, Vec<String>, String) {
+        let mut command = Command::new(elastauth!());
+        command.env_clear().arg("--config").arg(self.file(&self.config())).arg("sessions").args(words);
+        command.args(["--output", "json"]);
+        let Output { status, stdout, stderr } = run_beside(command, "").await;
+        let listed: Value = serde_json::from_slice(&stdout).unwrap_or_default();
+        let users = listed.as_array().into_iter().flatten().map(|session| session["user"].as_str().unwrap().to_owned());
+        (status.code(), users.collect(), String::from_utf8(stderr).unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_listed_and_ended_and_a_disabled_user_has_none() {
+    let Some(bench) = Bench::new().await else { return };
+    let (_elastauth, checker) = bench.start().await;
+    assert!(checker.ask(&bench.issuer.token("ann", &["developers"])).await.password().is_some());
+    for name in ["cid", "ann", "bob", "ann"] {
+        bench.log_in(name).await;
+    }
+    assert_eq!(bench.sessions(&["list"]).await.1, ["ann", "ann", "bob", "cid"]);
+    assert_eq!(bench.sessions(&["list", "--user", "bob"]).await.1, ["bob"]);
+    assert_eq!(bench.sessions(&["list", "--issuer", "https://other"]).await.1, [""; 0]);
+
+    let (code, planned, said) = bench.sessions(&["end", "--user", "bob"]).await;
+    assert!(code == Some(0) && planned == ["bob"] && said.contains("dry run"), "{said}");
+    assert_eq!(bench.sessions(&["list"]).await.1.len(), 4);
+    for words in [&["end", "--yes"][..], &["end", "--all", "--user", "bob"], &["end", "--user", "bob", "--issuer", "x"]]
+    {
+        assert_eq!(bench.sessions(words).await.0, Some(2), "{words:?}");
+    }
+    let (code, ended, said) = bench.sessions(&["end", "--user", "bob", "--yes"]).await;
+    assert!(code == Some(0) && ended == ["bob"] && said.contains("1 of 1"), "{said}");
+
+    assert_eq!(outcomes(&bench.users(&["disable", "ann", "--yes"]).await.1), [("ann", "done")]);
+    assert_eq!(bench.sessions(&["list"]).await.1, ["cid"]);
+    assert_eq!(bench.sessions(&["end", "--all", "--yes"]).await.1, ["cid"]);
+    assert_eq!(bench.sessions(&["list"]).await.1, [""; 0]);
 }
