@@ -16,11 +16,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long an attempt without an answer counts. After that it is not known how the provider is.
 const COUNTS: Duration = Duration::from_secs(60);
 
+/// How long it counts that a request waited in vain, for an attempt of this process or of another replica.
+const SLOW: Duration = Duration::from_secs(10);
+
 /// The condition of the provider.
 #[derive(Default)]
 pub(crate) struct ProviderCondition {
     /// Until when it counts as down: a [`BootTime`] in nanoseconds; zero where it has answered.
     down_until: AtomicU64,
+    /// Until when requests do not wait for it, because one has waited in vain.
+    slow_until: AtomicU64,
     /// When it may be asked again.
     next: AtomicU64,
     why: Mutex<String>,
@@ -30,7 +35,10 @@ impl ProviderCondition {
     /// Notes how an attempt ended.
     pub(crate) fn note(&self, outcome: Outcome, why: &str) {
         match outcome {
-            Outcome::Renewed | Outcome::Refused => self.down_until.store(0, Ordering::Relaxed),
+            Outcome::Renewed | Outcome::Refused => {
+                self.down_until.store(0, Ordering::Relaxed);
+                self.slow_until.store(0, Ordering::Relaxed);
+            }
             Outcome::NotSent | Outcome::Unanswered => {
                 let now = BootTime::now();
                 why.clone_into(&mut self.why.lock());
@@ -42,7 +50,18 @@ impl ProviderCondition {
         }
     }
 
-    pub(crate) fn is_down(&self) -> bool {
+    /// Notes that a request has waited in vain.
+    pub(crate) fn note_wait(&self) {
+        self.slow_until.store((BootTime::now() + SLOW).nanos(), Ordering::Relaxed);
+    }
+
+    /// Whether it is worth no wait where a request can be served without new tokens.
+    pub(crate) fn is_slow(&self) -> bool {
+        let now = BootTime::now().nanos();
+        now < self.down_until.load(Ordering::Relaxed) || now < self.slow_until.load(Ordering::Relaxed)
+    }
+
+    fn is_down(&self) -> bool {
         BootTime::now().nanos() < self.down_until.load(Ordering::Relaxed)
     }
 

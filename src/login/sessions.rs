@@ -189,7 +189,7 @@ impl<S: Store, R: Renew, C: Clone + Send + Sync + 'static> Sessions<S, R, C> {
         let live = near.fresh(digest, store.invalidations(), boot)?;
         match live.standing(now, settings.max_stale) {
             Standing::Good => {}
-            Standing::Stale if provider.is_down() => {}
+            Standing::Stale if provider.is_slow() => {}
             Standing::Stale | Standing::Late | Standing::Over => return None,
         }
         self.maintain(digest, &live, now, boot);
@@ -225,7 +225,7 @@ impl<S: Store, R: Renew, C: Clone + Send + Sync + 'static> Sessions<S, R, C> {
                 self.maintain(digest, &live, now, BootTime::now());
                 return Ok(Some(live));
             }
-            Standing::Stale if shared.provider.is_down() => {
+            Standing::Stale if shared.provider.is_slow() => {
                 self.maintain(digest, &live, now, BootTime::now());
                 return Ok(Some(live));
             }
@@ -242,7 +242,10 @@ impl<S: Store, R: Renew, C: Clone + Send + Sync + 'static> Sessions<S, R, C> {
         let renewal = self.renew(&key);
         let ended = if stale { tokio::time::timeout(PROMPT, renewal).await.ok() } else { Some(renewal.await) };
         let error = match ended {
-            None => return Ok(Some(live)),
+            None => {
+                shared.provider.note_wait();
+                return Ok(Some(live));
+            }
             Some(Ended { outcome: Outcome::Ended | Outcome::Refused, .. }) => return Ok(None),
             Some(Ended { outcome: Outcome::Renewed | Outcome::Fresh, .. }) => {
                 return match shared.load(digest, &key).await? {

@@ -75,6 +75,26 @@ async fn a_provider_that_is_down_is_asked_once_in_a_second_however_many_people_w
     assert!((8..=11).contains(&asked), "{asked}");
 }
 
+/// The other replica's attempt has no answer, and its claim must run out first.
+#[tokio::test(start_paused = true)]
+async fn requests_do_not_wait_one_after_another_for_an_attempt_of_another_replica() {
+    let deployment = Deployment::new();
+    let (here, there) = (deployment.replica().await, deployment.replica().await);
+    let digest = deployment.log_in(&here).await;
+    deployment.provider.script([Does::Hangs]);
+    pass(TOKENS + SECOND).await;
+    assert!(is_in(&here, &digest).await);
+    let begun = now();
+    for _ in 0..20 {
+        assert_eq!(groups(&there, &digest).await, ["of the login"]);
+    }
+    let waited = now().duration_since(begun).unwrap();
+    assert!(waited <= SECOND * 11 / 10, "{waited:?}");
+    pass(15 * SECOND).await;
+    assert_eq!(groups(&there, &digest).await, ["of refresh 2"]);
+    assert_eq!(deployment.provider.asked(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_provider_does_not_end_a_session_in_use_for_idleness() {
     let mut deployment = Deployment::new();
