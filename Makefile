@@ -4,7 +4,7 @@ OLDEST_ENVOY := $(firstword $(ENVOYS))
 END_TO_END := --test process --test clients --test mistakes --test headers --test rolling --test shipped --test tls \
   --test access_log --test responses --test tokens
 
-.PHONY: help demo test test-matrix soak bench memory loss budget budget-record profile lint docs build tools
+.PHONY: help demo try test test-matrix soak bench memory loss budget budget-record profile lint docs build tools
 
 help: ## lists the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -13,6 +13,11 @@ demo: ## shows the main job, end to end, through a real Envoy
 	tests/tools.sh envoy
 	cargo build --locked --workspace --bins
 	target/debug/demo target/debug/elastauth
+
+try: ## starts all that a login with a browser needs, and prints the address to open
+	tests/tools.sh envoy oidc-provider
+	cargo build --locked --workspace --bins
+	target/debug/try_login target/debug/elastauth
 
 test: tools budget ## runs every test, against real servers
 	cargo test --locked --workspace

@@ -22,7 +22,10 @@ async fn main() -> ExitCode {
     let port = free_port();
     let site = format!("http://localhost:{port}");
     let client = BrowserClient::of(&site, "/.elastauth/callback", "/.elastauth/logged-out");
-    let Some(provider) = OidcProvider::for_browsers(&client) else { return ExitCode::FAILURE };
+    let Some(provider) = OidcProvider::for_browsers(&client) else {
+        eprintln!("The provider needs Node.js 20 and npm.");
+        return ExitCode::FAILURE;
+    };
     provider.set_groups("carol", &[]).await;
     let elasticsearch = Elasticsearch::start().await;
     let kibana = Kibana::start(&elasticsearch.url, "/.elastauth/logout").await;
