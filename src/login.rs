@@ -234,7 +234,9 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
     pub async fn answer(&self, page: Page, visitor: &Visitor<'_>, now: SystemTime) -> Result<(Response, Step), Error> {
         match page {
             Page::Start => self.start(visitor, self.return_path(visitor), now).await,
-            Page::Login if visitor.is_get() => self.start(visitor, self.wanted(visitor), now).await,
+            Page::Login if visitor.navigates() => self.start(visitor, self.wanted(visitor), now).await,
+            // a script cannot follow a redirect to the provider
+            Page::Login if visitor.is_get() => Err(Error::NoSession),
             Page::Callback if visitor.is_get() => self.callback(visitor, now).await,
             Page::Logout if visitor.is_get() || visitor.is_post() => self.logout(visitor).await,
             Page::Farewell if visitor.is_get() => Ok((pages::logged_out(&self.settings.path), Step::Farewell)),

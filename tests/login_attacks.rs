@@ -766,8 +766,8 @@ async fn only_a_navigation_is_redirected_and_no_post_is_lost() {
     assert!(dead.ask(&bench.checker, "POST", "/.elastauth/logout").await.status < 400);
     let html = "text/html,application/xhtml+xml";
     for cookie in [None, Some(&*gone)] {
-        let request = |method: &str, headers: &[(&str, &str)]| {
-            let request = WebRequest::new(method, HOST, "/api/saved_objects?x=1");
+        let request = |method: &str, path: &str, headers: &[(&str, &str)]| {
+            let request = WebRequest::new(method, HOST, path);
             let request = cookie.iter().fold(request, |request, cookie| request.with("cookie", cookie));
             headers.iter().fold(request, |request, (name, value)| request.with(name, value))
         };
@@ -791,7 +791,7 @@ async fn only_a_navigation_is_redirected_and_no_post_is_lost() {
             ("OPTIONS", &[("accept", html)]),
             ("get", &[("sec-fetch-mode", "navigate"), ("accept", html)]),
         ] {
-            let (reply, reason) = bench.refused(&request(method, headers)).await;
+            let (reply, reason) = bench.refused(&request(method, "/api/saved_objects?x=1", headers)).await;
             // what another site may have made the browser send is refused as such where there is a cookie
             let expected =
                 if cookie.is_none() { &["credentials_missing"][..] } else { &["session_ended", "cross_site"] };
@@ -803,13 +803,19 @@ async fn only_a_navigation_is_redirected_and_no_post_is_lost() {
             }
             let body: Value = serde_json::from_str(&reply.body).unwrap();
             assert_eq!(body["error"], reason, "{method} {headers:?}");
+            // nor does the address of the login redirect a script
+            let reply = bench.send(&request(method, "/.elastauth/login", headers)).await;
+            assert!(
+                [401, 404].contains(&reply.status) && reply.location().is_empty(),
+                "{method} {headers:?}: {reply:?}"
+            );
         }
         for (method, headers) in [
             ("GET", &[("sec-fetch-mode", "navigate")][..]),
             ("HEAD", &[("sec-fetch-mode", "navigate")]),
             ("GET", &[("accept", html)]),
         ] {
-            let reply = bench.send(&request(method, headers)).await;
+            let reply = bench.send(&request(method, "/api/saved_objects?x=1", headers)).await;
             assert_eq!((reply.status, reply.header("cache-control")), (302, "no-store"), "{method} {headers:?}");
         }
     }

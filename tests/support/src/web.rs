@@ -216,7 +216,13 @@ impl Browser {
     /// A browser without cookies of this host.
     #[must_use]
     pub fn new(host: &str, user: &str) -> Self {
-        Self { host: host.to_owned(), user: user.to_owned(), cookies: Mutex::default(), http: crate::http() }
+        Self::with(crate::http(), host, user)
+    }
+
+    /// The same with this client for the provider, of which many browsers may have one.
+    #[must_use]
+    pub fn with(http: reqwest::Client, host: &str, user: &str) -> Self {
+        Self { host: host.to_owned(), user: user.to_owned(), cookies: Mutex::default(), http }
     }
 
     /// Its cookies, as it sends them; empty where it has none.
