@@ -73,6 +73,7 @@ pub enum Because {
 }
 
 /// What names the caller: `auth_provider`.
+#[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 pub enum Callers<K> {
     /// `oidc`: a token that the caller sends.
     Tokens(Arc<Issuers<K>>, Sources),

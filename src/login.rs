@@ -50,7 +50,7 @@ pub mod cross_site;
 mod error;
 mod markers;
 mod near_sessions;
-mod pages;
+pub mod pages;
 mod provider_condition;
 mod recent_logins;
 mod redeemer;

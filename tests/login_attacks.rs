@@ -565,7 +565,9 @@ async fn a_forged_logout_token_ends_no_session() {
     };
     let without = |names: &[&str]| {
         let mut claims = good();
-        names.iter().for_each(|name| drop(claims.as_object_mut().unwrap().remove(*name)));
+        for name in names {
+            claims.as_object_mut().unwrap().remove(*name);
+        }
         bench.provider.sign_logout(&claims)
     };
     let now = good()["iat"].as_u64().unwrap();

@@ -48,9 +48,8 @@ impl Open {
     pub fn size(&self) -> usize {
         match self {
             Self::New { token, .. } => token.expose_secret().len(),
-            Self::Known(..) => 0,
             Self::Named(caller, _) => caller.size(),
-            Self::Visit(_) => 0,
+            Self::Known(..) | Self::Visit(_) => 0,
         }
     }
 }

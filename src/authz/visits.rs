@@ -45,7 +45,7 @@ impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
         let digest = match login.session_cookie(visitor) {
             Ok(Some(digest)) => digest,
-            Ok(None) => return self.without_session(login, visitor, Refusal::NoCredentials),
+            Ok(None) => return without_session(login, visitor, Refusal::NoCredentials),
             Err(_repeated) => return Ok(refuse(login, visitor, Refusal::SeveralCredentials, None)),
         };
         if !visitor.is_of_this_site() {
@@ -75,7 +75,7 @@ impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
                     Ok(Err(miss)) => self.credential(login, &visitor, request, &session, miss).await,
                     Err(refusal) => refuse(login, &visitor, refusal, Some(&session)),
                 },
-                Ok(None) => match self.without_session(login, &visitor, Refusal::SessionEnded) {
+                Ok(None) => match without_session(login, &visitor, Refusal::SessionEnded) {
                     Ok(decision) => decision,
                     Err(_start) => self.page(login, &visitor, Page::Start).await,
                 },
@@ -130,14 +130,18 @@ impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
             Err(none) => Err(none.clone().into()),
         }
     }
+}
 
-    /// A request without a session: a person who navigates is sent to the provider, anything else is refused.
-    fn without_session(&self, login: &Login<K, S>, visitor: &Visitor<'_>, refusal: Refusal) -> Result<Decision, Open> {
-        if visitor.navigates() {
-            Err(Open::Visit(OpenVisit::Page(Page::Start)))
-        } else {
-            Ok(refuse(login, visitor, refusal, None))
-        }
+/// A request without a session: a person who navigates is sent to the provider, anything else is refused.
+fn without_session<K: IdentityProvider, S: Store>(
+    login: &Login<K, S>,
+    visitor: &Visitor<'_>,
+    refusal: Refusal,
+) -> Result<Decision, Open> {
+    if visitor.navigates() {
+        Err(Open::Visit(OpenVisit::Page(Page::Start)))
+    } else {
+        Ok(refuse(login, visitor, refusal, None))
     }
 }
 

@@ -119,8 +119,8 @@ struct Named {
 fn identity(v: &mut Values<'_>, names: Names, ruled: &[String], grpc: &envoy::Settings, login: bool) -> Named {
     match v.get(&keys::auth::PROVIDER) {
         ProviderKind::Oidc => {
-            let Issuers { issuers, sources, clients, cookies } = issuers(v, ruled, login);
-            Named { provider: Provider::Oidc(issuers, sources), clients, cookies }
+            let Issuers { all, sources, clients, cookies } = issuers(v, ruled, login);
+            Named { provider: Provider::Oidc(all, sources), clients, cookies }
         }
         ProviderKind::Authelia => {
             let headers = headers::headers(v, names, ruled, grpc.knows_its_callers());

@@ -2,7 +2,7 @@
 
 use reqwest::RequestBuilder;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
@@ -33,7 +33,7 @@ impl Client {
         method: ClientAuthMethod,
         form: &[(&str, &str)],
     ) -> RequestBuilder {
-        let secret = self.secret.as_ref().map(|secret| secret.expose_secret());
+        let secret = self.secret.as_ref().map(ExposeSecret::expose_secret);
         let mut body = Serializer::new(String::new());
         body.extend_pairs(form);
         let basic = match (method, secret) {

@@ -50,8 +50,8 @@ async fn fetch(issuer: &str) -> Result<Vec<u8>, String> {
     OidcProvider::new(settings(issuer)).unwrap().fetch().await.map_err(|error| error.to_string())
 }
 
-fn client(id: &str, secret: &str) -> Option<Client> {
-    Some(Client { id: id.into(), secret: Some(secret.into()) })
+fn client(id: &str, secret: &str) -> Client {
+    Client { id: id.into(), secret: Some(secret.into()) }
 }
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 use tracing::field::Empty;
@@ -153,7 +153,7 @@ fn refusal(
     let error = body.get("error")?.as_str().filter(|error| is_oauth_error(error) && !TEMPORARY.contains(error))?;
     // a provider may repeat what it was sent
     let sent = form.iter().skip(1).filter(|(name, _)| *name != "redirect_uri").map(|(_, value)| *value);
-    let secrets: Vec<&str> = sent.chain(secret.map(|secret| secret.expose_secret())).collect();
+    let secrets: Vec<&str> = sent.chain(secret.map(ExposeSecret::expose_secret)).collect();
     let safe = |text: &&str| !secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret));
     let described = body.get("error_description").and_then(Value::as_str).filter(|text| !text.is_empty()).filter(safe);
     let error = if safe(&error) { error } else { "an error that repeats a secret" };

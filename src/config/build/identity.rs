@@ -15,8 +15,8 @@ use crate::{cookies, oidc};
 
 /// What `oidc.*` says.
 pub(super) struct Issuers {
-    /// Each issuer by its two sides.
-    pub(super) issuers: Vec<(oidc::Settings, issuer::Settings)>,
+    /// Each of them by its two sides.
+    pub(super) all: Vec<(oidc::Settings, issuer::Settings)>,
     /// Where tokens are looked for.
     pub(super) sources: Sources,
     /// Each issuer's client, where people log in with a browser.
@@ -62,7 +62,7 @@ pub(super) fn issuers(v: &mut Values<'_>, ruled: &[String], login: bool) -> Issu
     let prefixes: Vec<&str> =
         issuers.iter().map(|(_, settings)| settings.token.claims.username_prefix.as_str()).collect();
     v.warnings.extend(prefixes.iter().enumerate().flat_map(|(at, _)| shared_names(&prefixes, at)));
-    Issuers { issuers, sources, clients, cookies }
+    Issuers { all: issuers, sources, clients, cookies }
 }
 
 /// Warnings where a name of this issuer may also be one of another issuer: it belongs to the person who comes first.

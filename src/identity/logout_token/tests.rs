@@ -52,7 +52,9 @@ impl Bench {
 
     fn sign(&self, typ: Option<&str>, claims: &Value) -> String {
         let mut header = json!({"alg": "ES256", "kid": "k"});
-        typ.into_iter().for_each(|typ| header["typ"] = json!(typ));
+        if let Some(typ) = typ {
+            header["typ"] = json!(typ);
+        }
         self.signer.sign(Algorithm::ES256, &header.to_string(), &claims.to_string())
     }
 

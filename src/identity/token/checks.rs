@@ -113,9 +113,13 @@ impl Error {
                 "exp" | "nbf" | "iat" => Check::Times,
                 _ => Check::Claims,
             },
-            Self::ClaimValue(_) | Self::EmailUnverified | Self::Username(_) => Check::Claims,
+            Self::ClaimValue(_)
+            | Self::EmailUnverified
+            | Self::Username(_)
             // of a login or a logout, which explain does not show
-            Self::Nonce | Self::AccessTokenHash | Self::LogoutToken(_) => Check::Claims,
+            | Self::Nonce
+            | Self::AccessTokenHash
+            | Self::LogoutToken(_) => Check::Claims,
         }
     }
 }

@@ -45,7 +45,7 @@ impl Rules {
     ) -> Result<Times, Error> {
         self.required_issuer(claims)?;
         kind(claims)?;
-        let others = self.other_audiences(claims, client_id)?;
+        let others = Self::other_audiences(claims, client_id)?;
         match claims.get("azp") {
             None if !others => {}
             Some(Value::String(party)) if party == client_id => {}
@@ -64,14 +64,14 @@ impl Rules {
         now: SystemTime,
     ) -> Result<(SystemTime, Millis), Error> {
         self.required_issuer(claims)?;
-        self.other_audiences(claims, client_id)?;
+        Self::other_audiences(claims, client_id)?;
         // providers that follow an early draft send no `exp`
         self.optional_times(claims, now)?;
         self.issued(claims, now)
     }
 
     /// Whether the audiences hold others than the client, which must be among them.
-    fn other_audiences(&self, claims: &Claims, client_id: &str) -> Result<bool, Error> {
+    fn other_audiences(claims: &Claims, client_id: &str) -> Result<bool, Error> {
         let audiences = claims.strings("aud")?.ok_or_else(|| Error::ClaimMissing("aud".into()))?;
         if !audiences.contains(&client_id) {
             return Err(Error::Audience);

@@ -41,7 +41,7 @@ async fn with_document(more: Value) -> (OidcProvider, Arc<AtomicUsize>) {
         Router::new().route(WELL_KNOWN, get(answer)).route("/keys", get(|| async { KEYS }))
     })
     .await;
-    (OidcProvider::new(Settings { client: client("elastauth", "secret"), ..settings(&origin) }).unwrap(), asked)
+    (OidcProvider::new(Settings { client: Some(client("elastauth", "secret")), ..settings(&origin) }).unwrap(), asked)
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn challenging(
             .route("/elsewhere", endpoint())
     })
     .await;
-    (OidcProvider::new(Settings { client: client("el:ast", "s e&cret"), ..settings(&origin) }).unwrap(), seen)
+    (OidcProvider::new(Settings { client: Some(client("el:ast", "s e&cret")), ..settings(&origin) }).unwrap(), seen)
 }
 
 /// Good for both questions.

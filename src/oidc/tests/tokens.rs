@@ -37,7 +37,7 @@ async fn provider(status: u16, kind: &'static str, answer: String, more: Value) 
         Router::new().route(WELL_KNOWN, get(discover)).route("/token", axum::routing::post(token))
     })
     .await;
-    (Settings { client: client("el:ast", "s e&cret"), ..settings(&origin) }, seen, discoveries)
+    (Settings { client: Some(client("el:ast", "s e&cret")), ..settings(&origin) }, seen, discoveries)
 }
 
 /// Redeems a refresh token that is a secret.
@@ -230,11 +230,11 @@ async fn closes_after_the_request() -> (String, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn what_certainly_did_not_arrive_is_told_from_what_may_have() {
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let silence = serve(|_| Router::new().fallback(|| std::future::pending::<()>())).await;
+    let silence = serve(|_| Router::new().fallback(std::future::pending::<()>)).await;
     let (closing, asked) = closes_after_the_request().await;
     let at = |origin: &str| Settings {
         token_endpoint: Some(format!("{origin}/token").parse().unwrap()),
-        client: client("elastauth", "s"),
+        client: Some(client("elastauth", "s")),
         timeout: Duration::from_millis(200),
         ..settings("http://127.0.0.1:1")
     };
@@ -304,10 +304,13 @@ async fn an_address_for_browsers_that_is_none_is_not_used() {
     for (key, settings) in [
         (
             "oidc.authorization_endpoint",
-            Settings { authorization_endpoint: url("http://id/x"), ..settings("https://id") },
+            Settings { authorization_endpoint: Some(url("http://id/x")), ..settings("https://id") },
         ),
-        ("oidc.token_endpoint", Settings { token_endpoint: url("http://id/x"), ..settings("https://id") }),
-        ("oidc.end_session_endpoint", Settings { end_session_endpoint: url("http://id/x"), ..settings("https://id") }),
+        ("oidc.token_endpoint", Settings { token_endpoint: Some(url("http://id/x")), ..settings("https://id") }),
+        (
+            "oidc.end_session_endpoint",
+            Settings { end_session_endpoint: Some(url("http://id/x")), ..settings("https://id") },
+        ),
     ] {
         assert!(
             matches!(OidcProvider::new(settings), Err(Error::Insecure { key: named, .. }) if named == key),
@@ -316,8 +319,8 @@ async fn an_address_for_browsers_that_is_none_is_not_used() {
     }
 }
 
-fn url(text: &str) -> Option<Url> {
-    Some(text.parse().unwrap())
+fn url(text: &str) -> Url {
+    text.parse().unwrap()
 }
 
 #[tokio::test]
@@ -325,21 +328,21 @@ async fn configured_addresses_need_no_discovery_and_win_over_it() {
     let (discovered, _, discoveries) =
         provider(200, "application/json", GOOD.into(), json!({"end_session_endpoint": "http://127.0.0.1/bye"})).await;
     let own = Settings {
-        authorization_endpoint: url("https://login/authorize"),
-        end_session_endpoint: url("https://login/bye"),
+        authorization_endpoint: Some(url("https://login/authorize")),
+        end_session_endpoint: Some(url("https://login/bye")),
         ..discovered.clone()
     };
     let provider = OidcProvider::new(own).unwrap();
     let found = provider.endpoints().await.unwrap();
     assert_eq!((found.authorization.as_str(), discoveries.load(Ordering::SeqCst)), ("https://login/authorize", 0));
-    assert_eq!(found.end_session, url("https://login/bye"));
+    assert_eq!(found.end_session, Some(url("https://login/bye")));
 
     // only discovery knows where logouts go; if it fails, people log in all the same
-    let one = Settings { authorization_endpoint: url("https://login/authorize"), ..discovered };
+    let one = Settings { authorization_endpoint: Some(url("https://login/authorize")), ..discovered };
     let found = OidcProvider::new(one.clone()).unwrap().endpoints().await.unwrap();
     assert_eq!(
         (found.authorization.as_str(), found.end_session),
-        ("https://login/authorize", url("http://127.0.0.1/bye"))
+        ("https://login/authorize", Some(url("http://127.0.0.1/bye")))
     );
     let down = OidcProvider::new(Settings { issuer: "http://127.0.0.1:1".into(), ..one }).unwrap();
     for _ in 0..2 {

@@ -97,8 +97,9 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
 
 fn page(who: &Value, logout: &str) -> String {
     let escaped = |value: &Value| value.as_str().unwrap_or_default().replace('&', "&amp;").replace('<', "&lt;");
-    let roles: String =
+    let roles: Vec<_> =
         who["roles"].as_array().unwrap().iter().map(|role| format!("<li>{}</li>", escaped(role))).collect();
+    let roles = roles.concat();
     format!(
         r#"<!DOCTYPE html>
 <html lang="en">

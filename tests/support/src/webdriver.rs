@@ -1,4 +1,4 @@
-//! The commands of WebDriver (<https://www.w3.org/TR/webdriver2/>) that tests use.
+//! The commands of `WebDriver` (<https://www.w3.org/TR/webdriver2/>) that tests use.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Session {
 /// A part of a page, by the driver's name for it.
 pub struct Element(String);
 
-/// The name under which an element is in an answer (WebDriver §12.2).
+/// The name under which an element is in an answer (`WebDriver` §12.2).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 impl Session {
