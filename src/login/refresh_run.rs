@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::refresh::{Action, Event, Found, Outcome, State, Swap, step};
@@ -52,6 +53,23 @@ impl Times {
     }
 }
 
+/// What the provider gave.
+enum Given {
+    /// New tokens, and when they were received.
+    Tokens(Renewed, SystemTime),
+    /// A new refresh token, and tokens that could not be verified.
+    Unverified(SecretString),
+}
+
+impl Given {
+    fn put_into(&self, session: &Session) -> Session {
+        match self {
+            Self::Tokens(renewed, received) => session.renewed(renewed, *received),
+            Self::Unverified(refresh_token) => session.with_refresh_token(refresh_token),
+        }
+    }
+}
+
 /// One attempt.
 pub(crate) struct RefreshRun<'a, S, R> {
     store: &'a SessionStore<S>,
@@ -64,8 +82,8 @@ pub(crate) struct RefreshRun<'a, S, R> {
     current: Option<Stored>,
     /// A time just before the claim was made.
     claimed: BootTime,
-    /// What the provider gave, and when.
-    renewed: Option<(Renewed, SystemTime)>,
+    /// What the provider gave.
+    given: Option<Given>,
     why: String,
 }
 
@@ -73,7 +91,7 @@ impl<'a, S: Store, R: Renew> RefreshRun<'a, S, R> {
     pub(crate) fn new(store: &'a SessionStore<S>, renew: &'a R, times: Times, key: &'a CacheKey) -> Self {
         let read_version = store.invalidations().read_version(key);
         let claimed = BootTime::now();
-        Self { store, renew, times, key, read_version, current: None, claimed, renewed: None, why: String::new() }
+        Self { store, renew, times, key, read_version, current: None, claimed, given: None, why: String::new() }
     }
 
     /// Goes on to the end.
@@ -86,7 +104,7 @@ impl<'a, S: Store, R: Renew> RefreshRun<'a, S, R> {
         let (mut state, mut action) = step(State::new(id), Event::Start);
         loop {
             if let Action::Finish(outcome) = action {
-                return Ended { outcome, why: self.why };
+                return self.ended(outcome);
             }
             let event = match self.perform(action).await {
                 Ok(event) => {
@@ -97,7 +115,7 @@ impl<'a, S: Store, R: Renew> RefreshRun<'a, S, R> {
                     self.why = error.to_string();
                     if state.owes() {
                         if Instant::now() >= patience {
-                            return Ended { outcome: Outcome::StoreFailed, why: self.why };
+                            return self.ended(Outcome::StoreFailed);
                         }
                         tokio::time::sleep(RETRY).await;
                     }
@@ -108,16 +126,25 @@ impl<'a, S: Store, R: Renew> RefreshRun<'a, S, R> {
         }
     }
 
+    /// To those who wait, tokens that could not be verified are none.
+    fn ended(self, outcome: Outcome) -> Ended {
+        let outcome = match (outcome, self.given) {
+            (Outcome::Renewed, Some(Given::Unverified(_))) => Outcome::NotSent,
+            (outcome, _) => outcome,
+        };
+        Ended { outcome, why: self.why }
+    }
+
     async fn perform(&mut self, action: Action) -> Result<Event, WriteError> {
         match action {
             Action::Read => self.read().await,
             Action::Claim(claim) => self.claim(claim).await,
             Action::Redeem => Ok(self.redeem().await),
             Action::Store => {
-                let Some((renewed, received)) = self.renewed.take() else { return Ok(Event::Waited) };
-                let swapped = self.replace(|session| session.renewed(&renewed, received)).await;
-                // they may have to be written once more
-                self.renewed = Some((renewed, received));
+                let Some(given) = self.given.take() else { return Ok(Event::Waited) };
+                let swapped = self.replace(|session| given.put_into(session)).await;
+                // it may have to be written once more
+                self.given = Some(given);
                 swapped
             }
             Action::Release => self.replace(|session| Session { claim: None, ..session.clone() }).await,
@@ -177,7 +204,7 @@ impl<'a, S: Store, R: Renew> RefreshRun<'a, S, R> {
                 Event::Refused
             }
             Ok(renewed) => {
-                self.renewed = Some((renewed, wall_clock()));
+                self.given = Some(Given::Tokens(renewed, wall_clock()));
                 Event::Renewed
             }
             Err(error) => {
@@ -186,6 +213,12 @@ impl<'a, S: Store, R: Renew> RefreshRun<'a, S, R> {
                     RenewError::Refused(_) => Event::Refused,
                     RenewError::NotSent(_) => Event::NotSent,
                     RenewError::Unknown(_) => Event::Unknown,
+                    // the token is as good as before
+                    RenewError::Unverified { refresh_token: None, .. } => Event::NotSent,
+                    RenewError::Unverified { refresh_token: Some(token), .. } => {
+                        self.given = Some(Given::Unverified(token));
+                        Event::Renewed
+                    }
                 }
             }
         }

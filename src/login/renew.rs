@@ -40,7 +40,7 @@ pub struct SignedIn {
 }
 
 /// Why there are no new tokens. The texts are for the log: they hold no token.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RenewError {
     /// The provider refused, or what it sent is not valid or somebody else's. It ends the session.
     #[error("{0}")]
@@ -51,4 +51,13 @@ pub enum RenewError {
     /// The refresh token may have been redeemed.
     #[error("{0}")]
     Unknown(String),
+    /// It was redeemed, and what came of it cannot be verified at present, as when there is no answer with the provider's keys. The
+    /// session goes on as it is, with the successor of the token.
+    #[error("{why}")]
+    Unverified {
+        /// The new refresh token; none where the redeemed one stays valid.
+        refresh_token: Option<SecretString>,
+        /// What could not be asked.
+        why: String,
+    },
 }

@@ -170,6 +170,12 @@ impl Session {
         session
     }
 
+    /// The same session with another refresh token, and without a claim: it is due as before.
+    pub(crate) fn with_refresh_token(&self, refresh_token: &SecretString) -> Self {
+        let generation = self.generation.saturating_add(1);
+        Self { refresh_token: Some(refresh_token.clone()), generation, claim: None, ..self.clone() }
+    }
+
     /// When the person logged in.
     pub(crate) fn began(&self) -> SystemTime {
         time(self.born)

@@ -306,6 +306,8 @@ pub(super) enum Does {
     IsDown,
     /// Answers with tokens of another person.
     IsMistaken,
+    /// Redeems the token, and what it answers cannot be verified.
+    IsNotVerified,
     /// Answers without an ID token, and leaves the refresh token as it is.
     AnswersShortly,
 }
@@ -414,6 +416,10 @@ impl Renew for Provider {
             Does::Answers | Does::IsMistaken => {
                 let refresh_token = Some(self.redeem(refresh_token)?);
                 Ok(Renewed { signed_in: Some(signed_in), refresh_token, lifetime: TOKENS })
+            }
+            Does::IsNotVerified => {
+                let refresh_token = Some(self.redeem(refresh_token)?);
+                Err(RenewError::Unverified { refresh_token, why: "no keys".into() })
             }
             Does::AnswersShortly => Ok(Renewed { signed_in: None, refresh_token: None, lifetime: TOKENS }),
             Does::LosesTheAnswer => {

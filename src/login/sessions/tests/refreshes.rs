@@ -81,6 +81,30 @@ async fn a_provider_may_leave_out_the_id_token_and_keep_the_refresh_token() {
     assert_eq!(groups(&replica, &digest).await, ["of refresh 3"]);
 }
 
+/// A provider that rotates has given the session another refresh token, which must not be lost.
+#[tokio::test(start_paused = true)]
+async fn tokens_that_cannot_be_verified_at_present_cost_nobody_the_session() {
+    let deployment = Deployment::new();
+    let replica = deployment.replica().await;
+    let digest = deployment.log_in(&replica).await;
+    deployment.provider.always(Does::IsNotVerified);
+    pass(TOKENS + SECOND).await;
+    for _ in 0..5 {
+        assert_eq!(groups(&replica, &digest).await, ["of the login"]);
+        pass(MINUTE).await;
+    }
+    assert!(deployment.provider.asked() >= 5);
+    pass(MAX_STALE).await;
+    assert!(
+        matches!(ask(&replica, &digest).await, Err(SessionError::ProviderDown(_))),
+        "and it is not served for ever"
+    );
+    deployment.provider.always(Does::Answers);
+    pass(2 * SECOND).await;
+    assert!(groups(&replica, &digest).await[0].starts_with("of refresh"));
+    assert!(!deployment.provider.saw_reuse());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_without_a_refresh_token_ends_with_its_tokens() {
     let deployment = Deployment::new();
