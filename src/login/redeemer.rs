@@ -100,7 +100,10 @@ impl<K: IdentityProvider> Renew for Arc<Redeemer<K>> {
         };
         let signed_in = match self.verified(&id_token, &tokens, None, SystemTime::now()).await {
             Ok(signed_in) => signed_in,
-            Err(error) if error.is_outage() => return Err(RenewError::Unknown(error.to_string())),
+            Err(error) if error.is_outage() => {
+                let (refresh_token, why) = (tokens.refresh_token, error.to_string());
+                return Err(RenewError::Unverified { refresh_token, why });
+            }
             Err(error) => return Err(RenewError::Refused(format!("the new ID token: {error}"))),
         };
         if signed_in.identity.owner != *owner {
