@@ -26,16 +26,30 @@ fn pairs(header: &str) -> impl Iterator<Item = Pair<'_>> {
     })
 }
 
+impl Pair<'_> {
+    /// Whether it may be read. Browsers protect a name that begins with `__Host-` or `__Secure-` from other hosts, but they allow a
+    /// comma in a value: a neighbouring host could set such a cookie behind one (RFC 6265bis §4.1.3, §5.4).
+    fn may_be_read(&self) -> bool {
+        let protected = ["__Host-", "__Secure-"]
+            .iter()
+            .any(|prefix| self.name.get(..prefix.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(prefix)));
+        !(protected && self.before == ",")
+    }
+}
+
 /// Every value under a name. A header that is not UTF-8 has none.
 pub(crate) fn find<'a>(headers: &'a [Bytes], name: &str) -> Vec<&'a str> {
     let texts = headers.iter().filter_map(|header| std::str::from_utf8(header).ok());
-    texts.flat_map(pairs).filter(|pair| pair.name == name).map(|pair| pair.value).collect()
+    texts.flat_map(pairs).filter(|pair| pair.name == name && pair.may_be_read()).map(|pair| pair.value).collect()
 }
 
 /// Name and value of every cookie whose name begins with this text, in the order of the headers.
 pub(crate) fn beginning_with<'a>(headers: &'a [Bytes], prefix: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let texts = headers.iter().filter_map(|header| std::str::from_utf8(header).ok());
-    texts.flat_map(pairs).filter(move |pair| pair.name.starts_with(prefix)).map(|pair| (pair.name, pair.value))
+    texts
+        .flat_map(pairs)
+        .filter(move |pair| pair.name.starts_with(prefix) && pair.may_be_read())
+        .map(|pair| (pair.name, pair.value))
 }
 
 /// Whether this can be the name of a cookie: a token of HTTP (RFC 6265 §4.1.1).

@@ -237,7 +237,7 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
             Page::Login if visitor.navigates() => self.start(visitor, self.wanted(visitor), now).await,
             // a script cannot follow a redirect to the provider
             Page::Login if visitor.is_get() => Err(Error::NoSession),
-            Page::Callback if visitor.is_get() => self.callback(visitor, now).await,
+            Page::Callback if visitor.method == b"GET" => self.callback(visitor, now).await,
             Page::Logout if visitor.is_get() || visitor.is_post() => self.logout(visitor).await,
             Page::Farewell if visitor.is_get() => Ok((pages::logged_out(&self.settings.path), Step::Farewell)),
             Page::Session if visitor.is_get() => self.show(visitor, now).await,
@@ -305,17 +305,25 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
         let session = self.redeemer.code(&code, host, &redirect_uri, verifier.as_ref(), &nonce, now).await?;
         let (user, issuer) = (session.identity.username.clone(), session.identity.owner.issuer.clone());
         let id = self.sessions.begin(session).await?;
-        // the browser forgets the former session, which nothing could end any more otherwise
-        if let Ok(Some(former)) = self.session_cookie(visitor)
-            && let Err(error) = self.sessions.end(&former).await
-        {
-            tracing::debug!(%error, "The browser's former session was not ended");
+        if let Ok(Some(former)) = self.session_cookie(visitor) {
+            self.end_former(former);
         }
         tracing::info!(user = user.as_str(), issuer = &*issuer, request_id = visitor.request_id, "Logged in");
         let logins = RecentLogins::of(visitor.cookies, now).and(attempt.started(), now);
         let set = [cookies::set(cookies::SESSION, &id.expose()), cookies::end(&attempt.state().cookie())];
         let to = Response::redirect(303, attempt.return_path().as_str());
         Ok((to.with_cookies(set.into_iter().chain(logins)), Step::LoggedIn))
+    }
+
+    /// Ends the session that the browser had before. The cookie of the new one replaces its cookie, so that no logout would end it.
+    fn end_former(&self, former: SessionDigest) {
+        let sessions = self.sessions.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(FORMER).await;
+            if let Err(error) = sessions.end(&former).await {
+                tracing::debug!(%error, "The browser's former session was not ended");
+            }
+        });
     }
 
     /// The callback of a login that this browser did not begin, or too long ago. Where it is logged in already, as in another of
@@ -330,19 +338,26 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
 
     async fn logout(&self, visitor: &Visitor<'_>) -> Result<(Response, Step), Error> {
         // a page of another site can make the browser come here, too
-        let meant = if visitor.is_post() { visitor.is_of_this_site() } else { visitor.is_same_origin() };
+        let meant = match visitor.method {
+            b"POST" => visitor.is_of_this_site(),
+            // a page of this site, and not an image on it
+            b"GET" => visitor.is_same_origin() && visitor.navigates(),
+            _ => false,
+        };
         if !meant {
             return Ok((pages::confirm_logout(&self.settings.path), Step::LogoutAsked));
         }
-        let ended = match self.session_cookie(visitor) {
-            Ok(Some(digest)) => self.sessions.end(&digest).await?,
-            // two cookies of one name are no session anywhere: the browser forgets what it can
-            Ok(None) | Err(Repeated) => None,
-        };
-        if let Some(ended) = &ended {
-            tracing::info!(user = ended.username.as_str(), request_id = visitor.request_id, "Logged out");
+        let mut hint = None;
+        for value in crate::cookies::find(visitor.cookies, cookies::SESSION).into_iter().take(MOST_ENDED) {
+            let Some(id) = SessionId::parse(value) else { continue };
+            if let Some(ended) = self.sessions.end(&id.digest_at(&visitor.site.host)).await? {
+                tracing::info!(user = ended.username.as_str(), request_id = visitor.request_id, "Logged out");
+                hint = Some(ended.id_token);
+            }
         }
-        let to = self.after_logout(visitor, ended.as_ref().map(|ended| &ended.id_token)).await?;
+        // no script may get the ID token, which counts as a token until its end
+        let hint = hint.filter(|_| visitor.navigates() || visitor.sends_form());
+        let to = self.after_logout(visitor, hint.as_ref()).await?;
         let by_form = visitor.sends_form() || (visitor.is_post() && matches!(self.route(visitor), Route::Own(_)));
         let (response, step) = if visitor.navigates() {
             (Response::redirect(303, to.as_str()), Step::LoggedOut)
@@ -390,6 +405,11 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
     /// A logout that the provider tells of, with the body of its request (`OpenID` Connect Back-Channel Logout 1.0 §2.5).
     pub async fn logged_out(&self, body: &[u8], now: SystemTime) -> Result<(Response, Step), Error> {
         let mut tokens = form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
+        if body.is_empty() {
+            return Err(Error::LogoutToken(
+                "there is no body: route this path to `listen`, or let Envoy's filter pass bodies on",
+            ));
+        }
         let (Some((_, token)), None) = (tokens.next(), tokens.next()) else {
             return Err(Error::LogoutToken("the body is no form with one logout_token"));
         };
@@ -408,7 +428,7 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
             let again = pages::login_at(&self.settings.path, &place);
             let request_id = visitor.request_id;
             match (session, retry_after) {
-                (_, Some(after)) => pages::unavailable(reason, request_id, &place, after),
+                (_, Some(after)) => pages::unavailable(reason, request_id, &place, &self.settings.path, after),
                 (Some(session), None) => {
                     pages::not_let_in(session.username.as_str(), reason, text, request_id, &self.settings.path)
                 }
@@ -427,6 +447,12 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
 /// The longest ID token that is shown to the provider at a logout: longer addresses are refused on the way. The provider then asks
 /// the person.
 const LONGEST_HINT: usize = 4096;
+
+/// The most session cookies of one browser that a logout ends.
+const MOST_ENDED: usize = 4;
+
+/// How long the browser's former session lets in requests that were on their way when the person logged in anew.
+const FORMER: Duration = Duration::from_secs(10);
 
 /// Several cookies of one name.
 #[derive(Clone, Copy, Debug)]

@@ -103,7 +103,15 @@ impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
     async fn page(&self, login: &Login<K, S>, visitor: &Visitor<'_>, page: Page) -> Decision {
         match login.answer(page, visitor, SystemTime::now()).await {
             Ok((response, step)) => respond(response, Because::Login(step)),
-            Err(error) => refuse(login, visitor, Refusal::Login(error), None),
+            Err(error) => {
+                let mut decision = refuse(login, visitor, Refusal::Login(error), None);
+                if let (Page::Logout, Decision::Respond(respond)) = (page, &mut decision) {
+                    // the person is logged out in this browser, although the session may still be there
+                    let cookie = login::cookies::end(login::cookies::SESSION);
+                    respond.response.headers.push(("set-cookie", cookie));
+                }
+                decision
+            }
         }
     }
 

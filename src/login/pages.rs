@@ -64,9 +64,11 @@ pub fn not_let_in(user: &str, reason: &str, why: &str, request_id: &str, own_pat
 
 /// Something is down for the moment.
 #[must_use]
-pub fn unavailable(reason: &str, request_id: &str, again: &ReturnPath, after: Duration) -> Response {
+pub fn unavailable(reason: &str, request_id: &str, again: &ReturnPath, own_path: &str, after: Duration) -> Response {
     let seconds = after.as_millis().div_ceil(1000).max(1).to_string();
-    let actions = [Action::Go { to: again.as_str(), label: "Try again" }];
+    let login = login_at(own_path, again);
+    let actions =
+        [Action::Go { to: again.as_str(), label: "Try again" }, Action::Go { to: &login, label: "Log in again" }];
     let texts = ["Something that is needed to let you in does not answer. Please try again in a moment.", HELP];
     Page::new("Not available at the moment", &texts, &actions)
         .with(reason, request_id)

@@ -12,7 +12,14 @@ use super::sessions::NewSession;
 use super::token_endpoint::{Grant, IdentityProvider, RedeemError, Tokens};
 use crate::identity::issuers::Issuers;
 use crate::identity::sign_in::{self, Expected, SignInTokens};
-use crate::identity::{Owner, token};
+use crate::identity::{KeyError, Owner, token};
+
+/// Errors that are about the client and its request (RFC 6749 §5.2): the token is as good as before, and no other session's would
+/// be redeemed either. All others are about this person's token, or ask for the person.
+const OF_THE_CLIENT: [&str; 4] = ["invalid_client", "unauthorized_client", "invalid_request", "unsupported_grant_type"];
+
+/// The life of tokens whose provider does not say it.
+const UNSAID: Duration = Duration::from_secs(300);
 
 /// The identity provider as the login uses it.
 pub(super) struct Redeemer<K> {
@@ -88,19 +95,22 @@ fn lifetime(signed_in: &sign_in::SignedIn, tokens: &Tokens) -> Duration {
 impl<K: IdentityProvider> Renew for Arc<Redeemer<K>> {
     async fn renew(&self, refresh_token: &SecretString, owner: &Owner) -> Result<Renewed, RenewError> {
         let tokens = self.provider.redeem(Grant::Refresh(refresh_token)).await.map_err(|error| match error {
-            // any other refusal is about the client or the request: the token is as good as before
-            RedeemError::Refused { ref error, .. } if error != "invalid_grant" => RenewError::NotSent(error.clone()),
+            ref refused @ RedeemError::Refused { ref error, .. } if OF_THE_CLIENT.contains(&error.as_str()) => {
+                RenewError::NotSent(refused.to_string())
+            }
             refused @ RedeemError::Refused { .. } => RenewError::Refused(refused.to_string()),
             RedeemError::NotSent(why) => RenewError::NotSent(why),
             RedeemError::Unknown(why) => RenewError::Unknown(why),
         })?;
-        // without one nothing would say which groups the person has now (OpenID Connect Core §12.2)
+        // a provider may leave it out (OpenID Connect Core §12.2): then nothing is known of a change of groups before the next login
         let Some(id_token) = tokens.id_token.clone() else {
-            return Err(RenewError::Refused("the answer has no ID token".into()));
+            let lifetime = tokens.expires_in.unwrap_or(UNSAID);
+            return Ok(Renewed { signed_in: None, refresh_token: tokens.refresh_token, lifetime });
         };
         let signed_in = match self.verified(&id_token, &tokens, None, SystemTime::now()).await {
             Ok(signed_in) => signed_in,
-            Err(error) if error.is_outage() => {
+            // the provider signs with a key that it does not publish yet, or that elastauth may not fetch yet
+            Err(error) if error.is_outage() || matches!(error, token::Error::Key(KeyError::UnknownKey)) => {
                 let (refresh_token, why) = (tokens.refresh_token, error.to_string());
                 return Err(RenewError::Unverified { refresh_token, why });
             }

@@ -151,11 +151,21 @@ fn sites(v: &mut Values<'_>, texts: &[String]) -> Vec<Site> {
             Ok(site) if sites.iter().any(|other| other.host == site.host) => {
                 v.problem(&key::HOSTS, format!("{text} is there twice"));
             }
+            Ok(site) if sites.iter().any(|other| name_of(other) == name_of(&site)) => {
+                let why = "differs from another host in the port only: browsers keep one session for both, because cookies know no ports";
+                v.problem(&key::HOSTS, format!("{text} {why}"));
+            }
             Ok(site) => sites.push(site),
             Err(why) => v.problem(&key::HOSTS, format!("{} {why}", crate::printable::printable(text))),
         }
     }
     sites
+}
+
+/// The host's name without the port.
+fn name_of(site: &Site) -> &str {
+    let host = site.host.as_str();
+    host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name)
 }
 
 /// A host with the scheme of its visitors, https unless it says http; as browsers write it, which the parser of URLs does, too
