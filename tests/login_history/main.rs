@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use elastauth_support::process::PATIENCE;
 use elastauth_support::random::Random;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 
 mod nemesis;
@@ -21,9 +22,13 @@ mod verdict;
 mod world;
 
 use person::Person;
+use record::What;
 use world::World;
 
-const PEOPLE: usize = 200;
+const PEOPLE: usize = 150;
+/// Between two looks at the machine, and how much later one is where the machine is busy.
+const PAUSE: Duration = Duration::from_millis(10);
+const LATE: Duration = Duration::from_millis(100);
 
 #[expect(clippy::disallowed_methods, reason = "tests read the environment of the test run")]
 fn variable(name: &str) -> Option<u64> {
@@ -60,13 +65,16 @@ async fn run(seed: u64) {
             tokio::spawn(live(person, Arc::clone(&stop)))
         })
         .collect();
+    let watch = tokio::spawn(watch_the_machine(Arc::clone(&world)));
     nemesis::run(&world, &mut random).await;
+    watch.abort();
     stop.store(true, Ordering::SeqCst);
     let people = join_all(people).await.into_iter().map(Result::unwrap);
 
     // a logout at the provider also ends what began in the same second, so that second has to be over
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let last = join_all(people.map(|mut person| async move { person.last_word().await })).await;
+    let last = people.map(|mut person| async move { person.last_word().await });
+    let last: Vec<_> = futures_util::stream::iter(last).buffer_unordered(10).collect().await;
     let mut verdict = verdict::judge(&world);
     verdict.violations.extend(last.into_iter().flatten());
     println!("{}", verdict.summary);
@@ -75,6 +83,8 @@ async fn run(seed: u64) {
 
 /// Uses the browser until it is told to stop.
 async fn live(mut person: Person, stop: Arc<AtomicBool>) -> Person {
+    // not all at once
+    tokio::time::sleep(person.random.millis(0, 3000)).await;
     while !stop.load(Ordering::SeqCst) {
         let ends = Instant::now() + PATIENCE;
         person.step().await;
@@ -83,6 +93,17 @@ async fn live(mut person: Person, stop: Arc<AtomicBool>) -> Person {
         tokio::time::sleep(person.random.millis(200, 1500)).await;
     }
     person
+}
+
+/// Notes when the machine has other things to do: an answer that was given in time may have been read too late then.
+async fn watch_the_machine(world: Arc<World>) {
+    loop {
+        let began = Instant::now();
+        tokio::time::sleep(PAUSE).await;
+        if began.elapsed() > PAUSE + LATE {
+            world.note(What::Busy, began);
+        }
+    }
 }
 
 /// A moment, as texts about a violation have it.

@@ -29,8 +29,7 @@ enum Act {
     Lose,
 }
 
-const ACTS: [Act; 10] = [
-    Act::Kill,
+const ACTS: [Act; 9] = [
     Act::Kill,
     Act::Kill,
     Act::Freeze,
@@ -47,7 +46,7 @@ pub async fn run(world: &Arc<World>, random: &mut Random) {
     let mut acts = ACTS.to_vec();
     let pace = Arc::new(Mutex::new(random.split()));
     // people log in first; nothing is waited for
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     world.provider.script(|script| script.fates = Some(fates(&pace, false)));
     while !acts.is_empty() {
         tokio::time::sleep(random.millis(100, 700)).await;
@@ -55,7 +54,9 @@ pub async fn run(world: &Arc<World>, random: &mut Random) {
             world.restart().await;
         }
         let (from, moment) = (Instant::now(), random.millis(300, 1500));
-        match acts.swap_remove(random.below(acts.len())) {
+        // answers are lost first: a claim has to be overdue before it is taken over
+        let next = if acts.len() == ACTS.len() { acts.len() - 1 } else { random.below(acts.len()) };
+        match acts.swap_remove(next) {
             Act::Kill => {
                 let (world, replica) = (Arc::clone(world), random.below(REPLICAS));
                 tokio::task::spawn_blocking(move || world.kill(replica)).await.unwrap();
@@ -111,7 +112,8 @@ fn fates(random: &Arc<Mutex<Random>>, lossy: bool) -> Arc<dyn Fn() -> Fate + Sen
     let random = Arc::clone(random);
     Arc::new(move || {
         let mut random = random.lock().unwrap();
-        let delay = if random.chance(20) { random.millis(0, 150) } else { random.millis(0, 20) };
+        // long enough for another replica to come meanwhile
+        let delay = if random.chance(60) { random.millis(40, 200) } else { random.millis(0, 20) };
         let ending = match random.below(100) {
             0..=9 if lossy => Ending::Silent,
             10..=19 if lossy => Ending::Cut,

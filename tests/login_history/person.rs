@@ -27,7 +27,7 @@ pub struct Person {
 
 impl Person {
     pub fn new(world: Arc<World>, number: usize, random: Random) -> Self {
-        let browser = Browser::new(HOST, &format!("person-{number}"));
+        let browser = Browser::with(world.http.clone(), HOST, &format!("person-{number}"));
         Self { random, world, number, browser, session: None, former: Vec::new() }
     }
 
@@ -188,8 +188,8 @@ impl Person {
                 302 => {
                     self.browser.take(&reply);
                     self.session = None;
-                    logins += 1;
                     self.log_in(&reply).await;
+                    logins += usize::from(self.session.is_some());
                 }
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }

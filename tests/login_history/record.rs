@@ -71,4 +71,6 @@ pub enum What {
     ProviderDown,
     /// Some answers of the provider are lost or late.
     ProviderLossy,
+    /// The machine was busy.
+    Busy,
 }

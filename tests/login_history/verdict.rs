@@ -60,7 +60,7 @@ pub fn judge(world: &World) -> Verdict {
         judge.sessions.len(),
         redemptions.iter().filter(|redemption| redemption.generation > 0).count(),
         judge.sessions.iter().flat_map(|session| &session.ends).filter(|end| end.done.is_some()).count(),
-        judge.troubles.iter().map(|trouble| (trouble.what, at(world, trouble.from))).collect::<Vec<_>>(),
+        judge.troubles.iter().filter(|trouble| trouble.what != What::Busy).map(|trouble| (trouble.what, at(world, trouble.from))).collect::<Vec<_>>(),
     )
     .unwrap();
     Verdict { violations, summary }
@@ -143,7 +143,7 @@ impl Judge<'_> {
     /// Whether the answer to a redemption may not have been stored.
     fn excused(&self, redemption: &Redemption) -> bool {
         let until = redemption.ended.map(|ended| ended + DIGESTION);
-        let lost = [What::Killed, What::Frozen, What::RedisClosed, What::ProviderDown];
+        let lost = [What::Killed, What::Frozen, What::RedisClosed, What::ProviderDown, What::Busy];
         let lost = lost.into_iter().any(|what| self.during(what, redemption.began, until).next().is_some());
         redemption.generation > 0 && (lost || !redemption.answered)
     }

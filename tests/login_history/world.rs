@@ -25,6 +25,8 @@ struct Replica {
 pub struct World {
     pub provider: ScriptedProvider,
     pub redis: Redis,
+    /// For the way of browsers to the provider.
+    pub http: reqwest::Client,
     pub started: Instant,
     _elasticsearch: Elasticsearch,
     config: String,
@@ -43,7 +45,7 @@ impl World {
         let (provider, elasticsearch) = (ScriptedProvider::start().await, Elasticsearch::start().await);
         provider.script(|script| script.lifetime = LIFETIME);
         let cache = redis_cache(&redis.address);
-        let config = provider.config(&elasticsearch.url, &cache, &format!("[{HOST}]"), "  max_stale: 10s\n");
+        let config = provider.config(&elasticsearch.url, &cache, &format!("[{HOST}]"), "  max_stale: 15s\n");
         // short, so that answers that are lost do not take up the history
         let config = config.replace("oidc:\n", "oidc:\n  timeout: 500ms\n");
         let config = config.replace("log_level: debug", "log_level: info");
@@ -55,6 +57,7 @@ impl World {
         Some(Self {
             provider,
             redis,
+            http: elastauth_support::http(),
             started: Instant::now(),
             _elasticsearch: elasticsearch,
             config,
