@@ -17,6 +17,9 @@ const LOADED: Duration = Duration::from_millis(500);
 /// A process that was killed or frozen this soon after the provider's answer may not have stored it.
 const DIGESTION: Duration = Duration::from_secs(2);
 
+/// A replica that can reach Redis again asks it after this time.
+const RECOVERY: Duration = Duration::from_secs(1);
+
 pub struct Verdict {
     pub violations: Vec<String>,
     pub summary: String,
@@ -75,7 +78,7 @@ impl Judge<'_> {
             Outcome::In(user) if *user != format!("person-{person}") => Some(format!("{}: let in as {user}", when())),
             Outcome::In(_) => {
                 let (ended, how) = self.ended(session)?;
-                let late = asked.began > ended + FELT + LOADED;
+                let late = asked.began > ended + FELT + LOADED && !self.cut_off(asked);
                 late.then(|| format!("{}: served after the {how} at {}", when(), at(self.world, ended)))
             }
             Outcome::Out => {
@@ -85,6 +88,13 @@ impl Judge<'_> {
             Outcome::Unavailable | Outcome::Lost => None,
             Outcome::Odd(answer) => Some(format!("{}: {answer}", when())),
         }
+    }
+
+    /// Whether a replica may have been without an answer of Redis, and served what it had, as `cache.max_stale` allows.
+    fn cut_off(&self, asked: &Asked) -> bool {
+        let causes = [What::Frozen, What::RedisClosed, What::Busy];
+        let from = asked.began.checked_sub(RECOVERY).unwrap_or(asked.began);
+        causes.into_iter().any(|what| self.during(what, from, Some(asked.ended)).next().is_some())
     }
 
     /// When a session certainly had ended, and by what.
