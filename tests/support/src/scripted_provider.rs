@@ -295,7 +295,7 @@ impl ScriptedProvider {
     /// The claims of a valid logout token, but for what it ends: `sid` or `sub` is to be added.
     #[must_use]
     pub fn logout_claims(&self) -> Value {
-        let issued = Shared::clock(&self.shared.script.lock().unwrap());
+        let issued = self.shared.script.lock().unwrap().now();
         json!({ "iss": self.url, "aud": CLIENT.0, "iat": issued, "exp": issued + 120, "jti": random(),
                 "events": { LOGOUT_EVENT: {} } })
     }
@@ -314,15 +314,17 @@ impl ScriptedProvider {
     }
 }
 
-impl Shared {
+impl Script {
     /// Seconds since the Unix epoch by the provider's clock.
-    fn clock(script: &Script) -> u64 {
-        now().saturating_add_signed(script.clock)
+    fn now(&self) -> u64 {
+        now().saturating_add_signed(self.clock)
     }
+}
 
+impl Shared {
     fn claims(&self, script: &Script, user: &str) -> Value {
         let groups = script.groups.get(user).cloned().unwrap_or_else(|| vec!["admins".to_owned()]);
-        let issued = Self::clock(script);
+        let issued = script.now();
         json!({ "iss": self.url, "aud": CLIENT.0, "sub": format!("id-of-{user}"), "preferred_username": user,
                 "email": format!("{user}@example.com"), "name": user, "groups": groups,
                 "iat": issued, "exp": issued + script.lifetime })
