@@ -10,11 +10,12 @@ struct Page {
     rows: usize,
 }
 
-const PAGES: [Page; 4] = [
+const PAGES: [Page; 5] = [
     Page { name: "checklist.md", text: include_str!("../docs/verification/checklist.md"), rows: 54 },
     Page { name: "identity.md", text: include_str!("../docs/verification/identity.md"), rows: 115 },
     Page { name: "failures.md", text: include_str!("../docs/verification/failures.md"), rows: 34 },
     Page { name: "sessions.md", text: include_str!("../docs/verification/sessions.md"), rows: 27 },
+    Page { name: "login.md", text: include_str!("../docs/verification/login.md"), rows: 91 },
 ];
 
 /// Pages of facts. Their last column names the tests that would notice a change.
