@@ -185,28 +185,28 @@ reasons! {
         "the session is over: by a logout, by `login.idle_timeout` or `login.session_lifetime`, or the cache has lost it; \
          reloading the page leads to the login";
     CrossSite: "cross_site", DENIED,
-        "the request came with a cookie, but not from a page of this host (`Sec-Fetch-Site`, `Origin`): if a program sent it, \
-         let it use a token in `Authorization`; if a page of another host did, that page must not";
+        "the request came with a cookie, but not from a page of this host (`Sec-Fetch-Site`, `Origin`): if a program sent it, let \
+         it use a token in `Authorization`; if a page of another host did, that page must not";
     LoginPathUnknown: "login_path_unknown", Answer { code: 5, http: 404, text: "no such page" },
         "there is no such page below `login.path`, or not for this method: the documentation lists them";
     LoginCallbackInvalid: "login_callback_invalid", invalid("not an answer of the identity provider"),
         "the browser came to the callback without `code` and `state`, or with one of them twice: nobody but the provider sends \
          browsers there";
     LoginStateUnknown: "login_state_unknown", DENIED,
-        "the browser that came back has no cookie of this login: it was begun in another browser or under another host name, \
-         it took more than ten minutes, or the browser keeps no cookies; the person can begin anew";
+        "the browser that came back has no cookie of this login: it was begun in another browser or under another host name, it \
+         took more than ten minutes, or the browser keeps no cookies; the person can begin anew";
     LoginIssuer: "login_issuer", DENIED,
-        "`iss` at the callback is missing or names another provider (RFC 9207): someone mixes up providers, or `oidc.issuer` \
-         is not spelt as the provider spells it";
+        "`iss` at the callback is missing or names another provider (RFC 9207): someone mixes up providers, or `oidc.issuer` is not \
+         spelt as the provider spells it";
     LoginRefused: "login_refused", DENIED,
-        "the provider refused the login, and the log has its `error`: `access_denied` is the person's own doing, others are \
-         about the client's registration: redirect URI, scopes, response type";
+        "the provider refused the login, and the log has its `error`: `access_denied` is the person's own doing, others are about \
+         the client's registration: redirect URI, scopes, response type";
     LoginCodeRefused: "login_code_refused", DENIED,
         "the provider did not redeem the code, and the log has its `error`: `invalid_client` means `oidc.client_id`, \
          `oidc.client_secret` or `oidc.client_auth_method`; `invalid_grant` a code that was used or is old";
     LoginLoop: "login_loop", Answer { code: 8, http: 429, text: "too many logins" },
-        "three logins within 30 seconds and no session stayed: the browser does not keep the cookie `__Host-elastauth`, or \
-         replicas do not share the cache and `secret_key`";
+        "three logins within 30 seconds and no session stayed: the browser does not keep the cookie `__Host-elastauth`, or replicas \
+         do not share the cache and `secret_key`";
 
     KeysUnavailable: "keys_unavailable", UNAVAILABLE,
         "the provider's keys cannot be fetched: the log has the cause";
