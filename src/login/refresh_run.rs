@@ -56,7 +56,7 @@ impl Times {
 /// What the provider gave.
 enum Given {
     /// New tokens, and when they were received.
-    Tokens(Renewed, SystemTime),
+    Tokens(Box<Renewed>, SystemTime),
     /// A new refresh token, and tokens that could not be verified.
     Unverified(SecretString),
 }
@@ -204,17 +204,16 @@ impl<'a, S: Store, R: Renew> RefreshRun<'a, S, R> {
                 Event::Refused
             }
             Ok(renewed) => {
-                self.given = Some(Given::Tokens(renewed, wall_clock()));
+                self.given = Some(Given::Tokens(Box::new(renewed), wall_clock()));
                 Event::Renewed
             }
             Err(error) => {
                 self.why = error.to_string();
                 match error {
                     RenewError::Refused(_) => Event::Refused,
-                    RenewError::NotSent(_) => Event::NotSent,
                     RenewError::Unknown(_) => Event::Unknown,
                     // the token is as good as before
-                    RenewError::Unverified { refresh_token: None, .. } => Event::NotSent,
+                    RenewError::NotSent(_) | RenewError::Unverified { refresh_token: None, .. } => Event::NotSent,
                     RenewError::Unverified { refresh_token: Some(token), .. } => {
                         self.given = Some(Given::Unverified(token));
                         Event::Renewed
