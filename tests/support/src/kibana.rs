@@ -97,9 +97,8 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
 
 fn page(who: &Value, logout: &str) -> String {
     let escaped = |value: &Value| value.as_str().unwrap_or_default().replace('&', "&amp;").replace('<', "&lt;");
-    let roles: Vec<_> =
-        who["roles"].as_array().unwrap().iter().map(|role| format!("<li>{}</li>", escaped(role))).collect();
-    let roles = roles.concat();
+    let roles: Vec<_> = who["roles"].as_array().unwrap().iter().map(escaped).collect();
+    let roles = if roles.is_empty() { String::new() } else { format!("<li>{}</li>", roles.join("</li><li>")) };
     format!(
         r#"<!DOCTYPE html>
 <html lang="en">
