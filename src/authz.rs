@@ -310,7 +310,8 @@ impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
             Callers::Tokens(issuers, _) => issuers.key_ages(),
             Callers::Headers(_) => Vec::new(),
         };
-        Vitals { cache: self.broker.store_answers(), elasticsearch: self.broker.condition().is_ok(), keys }
+        let login = self.login.as_ref().map(Login::vitals);
+        Vitals { cache: self.broker.store_answers(), elasticsearch: self.broker.condition().is_ok(), keys, login }
     }
 }
 
@@ -338,4 +339,6 @@ pub struct Vitals {
     pub elasticsearch: bool,
     /// Each issuer, and the age of its key set.
     pub keys: Vec<(String, Duration)>,
+    /// Sessions, where people log in with a browser.
+    pub login: Option<login::Vitals>,
 }

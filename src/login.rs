@@ -80,7 +80,7 @@ pub use renew::{Renew, RenewError, Renewed, SignedIn};
 pub use response::Response;
 pub use session::{Claim, ClaimId};
 pub use session_id::{NoRandomness, SessionDigest, SessionId};
-pub use sessions::{EndedSession, NewSession, SessionError, Sessions};
+pub use sessions::{EndedSession, NewSession, REFRESHES, SessionError, Sessions};
 pub use settings::{Settings, Site};
 pub use step::Step;
 pub use token_endpoint::{Endpoints, Grant, IdentityProvider, RedeemError, TokenEndpoint, Tokens, Unavailable};
@@ -118,6 +118,15 @@ pub enum Page {
     BackChannelLogout,
     /// There is no such page.
     Unknown,
+}
+
+/// What metrics show of sessions.
+#[derive(Clone, Debug)]
+pub struct Vitals {
+    /// How many sessions this process has in memory: those that were used here of late.
+    pub sessions: usize,
+    /// How often attempts to renew the tokens of a session ended so, since the start of the process.
+    pub refreshes: [(&'static str, u64); REFRESHES],
 }
 
 /// What a refused client is told.
@@ -218,6 +227,11 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
     /// The session as the store has it; waits for new tokens where its own have ended. None where it has ended.
     pub async fn find(&self, digest: &SessionDigest, now: SystemTime) -> Result<Option<Arc<Session>>, Error> {
         Ok(self.sessions.find(digest, now).await?)
+    }
+
+    /// What this process knows of sessions; it asks for nothing.
+    pub fn vitals(&self) -> Vitals {
+        Vitals { sessions: self.sessions.kept(), refreshes: self.sessions.refreshes().counts() }
     }
 
     /// Drops what is kept in memory and will not be used any more.

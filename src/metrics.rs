@@ -4,6 +4,7 @@
 //! No request can add a series: labels are kinds of events and configured issuers, never users, paths or clients.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -16,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::authz::{Because, Decision, Reason, Vitals};
 use crate::credentials::{self, OUTCOMES, Source, WriteError};
 use crate::login::Step;
+use crate::login::sessions::Refreshes;
 
 mod durations;
 
@@ -61,7 +63,9 @@ pub struct Metrics {
     in_flight: Gauge,
     cache_breaker_open: Gauge,
     elasticsearch_up: Gauge,
-    keys_age: Family<Issuer, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    keys_age: Family<Issuer, Gauge<f64, AtomicU64>>,
+    login_sessions: Gauge,
+    refreshes: Family<Outcome, Counter>,
 }
 
 /// Counts of decisions, by reason and HTTP status.
@@ -116,6 +120,14 @@ impl Metrics {
             "1 when the last look at Elasticsearch and the account there found nothing wrong",
             elasticsearch_up.clone(),
         );
+        let (login_sessions, refreshes) = <(Gauge, Family<Outcome, Counter>)>::default();
+        let help = "Sessions of people who logged in that this process has in memory";
+        registry.register("login_sessions", help, login_sessions.clone());
+        let help = "Attempts to renew the tokens of a session, by what they came to";
+        registry.register("session_refreshes", help, refreshes.clone());
+        for (outcome, _none) in Refreshes::default().counts() {
+            drop(refreshes.get_or_create(&Outcome { outcome }));
+        }
         registry.register_with_unit("keys_age", "Age of an issuer's key set", Unit::Seconds, keys_age.clone());
         Self {
             registry,
@@ -127,6 +139,8 @@ impl Metrics {
             cache_breaker_open,
             elasticsearch_up,
             keys_age,
+            login_sessions,
+            refreshes,
         }
     }
 
@@ -167,6 +181,12 @@ impl Metrics {
         self.elasticsearch_up.set(vitals.elasticsearch.into());
         for (issuer, age) in vitals.keys {
             self.keys_age.get_or_create(&Issuer { issuer }).set(age.as_secs_f64());
+        }
+        if let Some(login) = vitals.login {
+            self.login_sessions.set(i64::try_from(login.sessions).unwrap_or(i64::MAX));
+            for (outcome, count) in login.refreshes {
+                self.refreshes.get_or_create(&Outcome { outcome }).inner().store(count, Ordering::Relaxed);
+            }
         }
         let mut page = String::new();
         text::encode(&mut page, &self.registry)?;

@@ -331,7 +331,7 @@ fn of_the_page(first_line: &str, spaces: usize) -> String {
     let page = std::fs::read_to_string(root().join("docs/login.md")).unwrap();
     let (_, block) = page.split_once(&format!("```yaml,of=Envoy\n{first_line}\n")).unwrap();
     let lines = block.lines().take_while(|line| *line != "```");
-    lines.map(|line| format!("{}{line}\n", " ".repeat(spaces))).collect()
+    lines.map(|line| format!("{}{line}\n", " ".repeat(spaces))).collect::<Vec<_>>().concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -387,6 +387,7 @@ impl Bench {
             expires: UNIX_EPOCH,
         };
         let new = NewSession {
+            host: "kibana.example.org".into(),
             identity,
             sid: None,
             signed_in: 0,

@@ -114,6 +114,25 @@ pub struct Refreshes {
     pub store_failed: AtomicU64,
 }
 
+/// How many outcomes of attempts to renew tokens are counted.
+pub const REFRESHES: usize = 5;
+
+impl Refreshes {
+    /// The counts by the names of the outcomes, as metrics have them.
+    #[must_use]
+    pub fn counts(&self) -> [(&'static str, u64); REFRESHES] {
+        let Self { renewed, refused, not_sent, unanswered, store_failed } = self;
+        [
+            ("renewed", renewed),
+            ("refused", refused),
+            ("not_sent", not_sent),
+            ("unanswered", unanswered),
+            ("store_failed", store_failed),
+        ]
+        .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+    }
+}
+
 /// All sessions. A clone is another handle to the same ones.
 pub struct Sessions<S, R, C> {
     shared: Arc<Shared<S, R, C>>,

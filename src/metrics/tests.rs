@@ -2,7 +2,7 @@ use super::*;
 use crate::authz::testing::refusals;
 
 fn page(metrics: &Metrics) -> String {
-    metrics.scrape(Vitals { cache: true, elasticsearch: true, keys: Vec::new() }, 0).unwrap()
+    metrics.scrape(Vitals { cache: true, elasticsearch: true, keys: Vec::new(), login: None }, 0).unwrap()
 }
 
 #[test]
@@ -27,11 +27,16 @@ fn every_reason_is_there_before_it_happens_and_counts_in_its_own_series() {
 fn values_that_are_not_counted_are_those_at_the_scrape() {
     let metrics = Metrics::new();
     let keys = vec![("https://login.example.com".to_owned(), Duration::from_secs(90))];
-    let down = metrics.scrape(Vitals { cache: false, elasticsearch: false, keys }, 7).unwrap();
+    let refreshes = [("renewed", 3), ("refused", 0), ("not_sent", 0), ("unanswered", 1), ("store_failed", 0)];
+    let login = Some(crate::login::Vitals { sessions: 2, refreshes });
+    let down = metrics.scrape(Vitals { cache: false, elasticsearch: false, keys, login }, 7).unwrap();
     for line in [
         "elastauth_in_flight 7\n",
         "elastauth_cache_breaker_open 1\n",
         "elastauth_elasticsearch_up 0\n",
+        "elastauth_login_sessions 2\n",
+        "elastauth_session_refreshes_total{outcome=\"renewed\"} 3\n",
+        "elastauth_session_refreshes_total{outcome=\"unanswered\"} 1\n",
         "elastauth_keys_age_seconds{issuer=\"https://login.example.com\"} 90.0\n",
     ] {
         assert!(down.contains(line), "{line} is not in\n{down}");

@@ -19,7 +19,10 @@ fn all() -> Vec<(&'static str, Response)> {
         ("logging_out", logging_out(&provider)),
         ("login_failed", login_failed(403, "login_nonce", EVIL, EVIL, &login_at(OWN, &path("/a?b=\"c\"&d")))),
         ("not_let_in", not_let_in(EVIL, EVIL, EVIL, "1", OWN)),
-        ("unavailable", unavailable("provider_down", "1", &path("/a?b=<c>"), Duration::from_millis(1200))),
+        (
+            "unavailable",
+            unavailable("provider_down", "1", &path("/a?b=<c>"), "/.elastauth", Duration::from_millis(1200)),
+        ),
         ("too_many_logins", too_many_logins("login_loop", "1", "/")),
     ]
 }
