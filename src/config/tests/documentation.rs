@@ -76,7 +76,8 @@ fn every_key_that_an_error_or_a_comment_names_is_one() {
             let section = keys::all().any(|key| key.path.starts_with(&format!("{named}.")));
             let several = "*…{".contains(next) && keys::all().any(|key| key.path.starts_with(&named));
             let whole = keys::named(&named).is_some();
-            assert!(whole || removed || section || several, "{}: {named} is no key", path.display());
+            let page = named.ends_with(".md");
+            assert!(whole || removed || section || several || page, "{}: {named} is no key", path.display());
         }
     }
     assert!(seen > 200, "texts were found: {seen}");

@@ -5,11 +5,14 @@ use std::time::Duration;
 use super::*;
 use crate::login;
 
+/// Where people log in, the key must not follow from a password.
+const KEY: (&str, &str) = ("SECRET_KEY", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+
 /// The base with more in the section `oidc`, and this in the section `login` in addition to what is required.
 fn with(oidc: &str, login: &str) -> Result<Loaded, String> {
     let base = BASE.replace("client_id: elastauth", &format!("client_id: elastauth, {oidc}")).replace(", }", "}");
     let text = format!("{base}login: {{enabled: true, hosts: [kibana.example.org], {login}}}\n").replace(", }", "}");
-    load_text(&text, &env(&[])).map_err(|Problems(problems)| problems.join("\n"))
+    load_text(&text, &env(&[KEY])).map_err(|Problems(problems)| problems.join("\n"))
 }
 
 fn settings(loaded: &Loaded) -> &login::Settings {
@@ -156,7 +159,7 @@ fn of_several_issuers_one_is_named_to_log_in_at() {
              elasticsearch: {{hosts: [\"https://es:9200\"], username: elastauth, password: pw}}\n\
              login: {{enabled: true, hosts: [kibana.example.org]{login}}}\n"
         );
-        load_text(&text, &env(&[])).map_err(|Problems(problems)| problems.join("\n"))
+        load_text(&text, &env(&[KEY])).map_err(|Problems(problems)| problems.join("\n"))
     };
     let loaded = load(", scopes: [openid, groups]", ", issuer: \"https://two\"").unwrap();
     let login = settings(&loaded);
@@ -200,8 +203,10 @@ fn while_the_login_is_off_its_keys_below_oidc_are_not_looked_at_and_those_below_
 
 #[test]
 fn a_login_may_come_from_the_environment_alone() {
-    let env = env(&[("LOGIN_ENABLED", "true"), ("ELASTAUTH_LOGIN_HOSTS", "a.example.org, b.example.org:8443")]);
-    let loaded = load_text(BASE, &env).unwrap();
+    let variables = [("LOGIN_ENABLED", "true"), ("ELASTAUTH_LOGIN_HOSTS", "a.example.org, b.example.org:8443")];
+    let Problems(problems) = load_text(BASE, &env(&variables)).unwrap_err();
+    assert!(problems.iter().any(|problem| problem.starts_with("secret_key: is required with login.enabled")));
+    let loaded = load_text(BASE, &env(&[&variables[..], &[KEY]].concat())).unwrap();
     let hosts: Vec<&str> = settings(&loaded).hosts.iter().map(|site| site.host.as_str()).collect();
     assert_eq!(hosts, ["a.example.org", "b.example.org:8443"]);
 }
