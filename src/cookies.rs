@@ -128,6 +128,25 @@ mod tests {
     }
 
     #[test]
+    fn a_protected_name_behind_a_comma_is_no_cookie_of_ours() {
+        for (sent, expected) in [
+            (&["__Host-a=1"][..], &["1"][..]),
+            (&["x=1; __Host-a=2"], &["2"]),
+            (&["x=1,__Host-a=2"], &[]),
+            (&["x=1, __Host-a=2; __Host-a=3"], &["3"]),
+            (&["x=1", "__Host-a=2"], &["2"]),
+            (&["__Host-a=1; __Host-a=2"], &["1", "2"]),
+        ] {
+            assert_eq!(find(&headers(sent), "__Host-a"), expected, "{sent:?}");
+            let named: Vec<_> = beginning_with(&headers(sent), "__Host-").map(|(_, value)| value.to_owned()).collect();
+            assert_eq!(named, expected, "{sent:?}");
+            let rest = without(&headers(sent), &selection(&["__Host-a"], &[])).unwrap();
+            assert!(!rest.contains("__Host-a"), "it is taken out all the same: {rest}");
+        }
+        assert_eq!(find(&headers(&["a=1,b=2"]), "b"), ["2"], "other names: Envoy joins headers with commas");
+    }
+
+    #[test]
     fn only_selected_cookies_are_taken_out() {
         let selected = selection(&["session", "old"], &["Oauth"]);
         for (sent, expected) in [

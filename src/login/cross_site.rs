@@ -110,6 +110,27 @@ mod tests {
     }
 
     #[test]
+    fn a_token_in_a_cookie_needs_a_page_of_the_requests_own_host() {
+        for (host, origin, expected) in [
+            ("kibana.example.org", OWN, true),
+            ("Kibana.example.org", OWN, true),
+            ("kibana.example.org:8443", "http://kibana.example.org:8443", true),
+            ("kibana.example.org:8443", OWN, false),
+            ("kibana.example.org", "https://evil.org", false),
+            ("kibana.example.org", "null", false),
+            ("kibana.example.org", "", false),
+            ("", "https://", false),
+            ("", "", false),
+        ] {
+            let visit = Visit { origin: header(origin), ..Visit::default() };
+            assert_eq!(allowed_at(b"POST", host.as_bytes(), &visit), expected, "{host} {origin}");
+            assert!(allowed_at(b"GET", host.as_bytes(), &visit), "it only reads");
+        }
+        let visit = Visit { sec_fetch_site: header("same-origin"), ..Visit::default() };
+        assert!(allowed_at(b"POST", b"kibana.example.org", &visit));
+    }
+
+    #[test]
     fn a_handshake_needs_the_origin_of_this_site_whatever_else_is_said() {
         for (fetch_site, origin, expected) in [
             ("", OWN, true),
