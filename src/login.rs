@@ -31,6 +31,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use url::{Url, form_urlencoded};
 
+use crate::clock::wall_clock;
 use crate::credentials::seal::Seal;
 use crate::credentials::{Caller, Invalidations, Store};
 use crate::identity::Identity;
@@ -138,6 +139,8 @@ pub struct Notice {
     pub reason: &'static str,
     /// One constant text, which reveals nothing about the request.
     pub text: &'static str,
+    /// What a person is told on a page: one constant sentence.
+    pub told: &'static str,
     /// `WWW-Authenticate`, where the status is 401.
     pub challenge: Option<&'static str>,
     /// Whether it is a loop of logins that ends here.
@@ -272,6 +275,15 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
         let whole = if query.is_empty() { visitor.path.to_vec() } else { [visitor.path, b"?", query].concat() };
         // it would log the person out again
         if self.logs_out(visitor) { ReturnPath::default() } else { ReturnPath::of(&whole, &self.settings.path) }
+    }
+
+    /// The place to which the login leads that a callback belongs to.
+    fn place_of_attempt(&self, visitor: &Visitor<'_>) -> ReturnPath {
+        let callback = Callback::read(&visitor.visit.query).ok();
+        let attempt = callback.and_then(|callback| {
+            Attempt::find(&self.seal, visitor.site, visitor.cookies, &callback.state, wall_clock())
+        });
+        attempt.map(|attempt| attempt.return_path().clone()).unwrap_or_default()
     }
 
     /// The place in the parameter `return_to`.
@@ -435,19 +447,19 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
 
     /// Refuses in the form that suits the client: a page for a person, JSON for a program. `session` is the one that may not come in.
     pub fn refused(&self, visitor: &Visitor<'_>, notice: &Notice, session: Option<&Session>) -> Response {
-        let Notice { status, reason, text, challenge, is_loop, retry_after } = *notice;
+        let Notice { status, reason, text, told, challenge, is_loop, retry_after } = *notice;
         let own = matches!(self.route(visitor), Route::Own(_));
         let response = if visitor.navigates() {
-            let place = if own { ReturnPath::default() } else { self.return_path(visitor) };
+            let place = if own { self.place_of_attempt(visitor) } else { self.return_path(visitor) };
             let again = pages::login_at(&self.settings.path, &place);
             let request_id = visitor.request_id;
             match (session, retry_after) {
                 (_, Some(after)) => pages::unavailable(reason, request_id, &place, &self.settings.path, after),
                 (Some(session), None) => {
-                    pages::not_let_in(session.username.as_str(), reason, text, request_id, &self.settings.path)
+                    pages::not_let_in(session.username.as_str(), reason, told, request_id, &self.settings.path)
                 }
                 (None, None) if is_loop => pages::too_many_logins(reason, request_id, &again),
-                (None, None) => pages::login_failed(status, reason, text, request_id, &again),
+                (None, None) => pages::login_failed(status, reason, told, request_id, &again),
             }
         } else {
             let response = Response::error(status, reason, text, visitor.request_id);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::open::OpenVisit;
-use super::{Authorizer, Because, Decision, Open, Refusal, Request, Respond};
+use super::{Authorizer, Because, Decision, Open, Reason, Refusal, Request, Respond};
 use crate::credentials::broker::Miss;
 use crate::credentials::{Obtained, Provisioner, Store};
 use crate::login::{self, IdentityProvider, Login, Notice, Page, Response, Route, Session, Visitor};
@@ -165,12 +165,34 @@ fn refuse<K: IdentityProvider, S: Store>(
         status: verdict.http,
         reason: verdict.reason,
         text: verdict.text,
+        told: told(refusal.reason()),
         challenge: refusal.challenge(),
         is_loop: matches!(refusal, Refusal::Login(login::Error::Loop)),
         retry_after: refusal.is_outage().then(|| refusal.retry_after()),
     };
     let response = login.refused(visitor, &notice, session);
     respond(response, Because::Refused(refusal))
+}
+
+/// What a person is told, as far as it helps: one constant sentence, without anything of the request.
+fn told(reason: Reason) -> &'static str {
+    match reason {
+        Reason::RolesNone => "None of your groups gives you a role in Elasticsearch.",
+        Reason::PolicyDenied => "The rules of this site do not let you in here.",
+        Reason::UserDisabled => "Your user is disabled in Elasticsearch.",
+        Reason::UsernameTaken | Reason::UserOfAnotherSubject => "Your user name belongs to another account.",
+        Reason::UserNotManaged => "There is a user of your name already, which this login may not use.",
+        Reason::UsernameRefused | Reason::UsernameReserved => "Elasticsearch can have no user of your name.",
+        Reason::TokenClaimValue | Reason::EmailUnverified => {
+            "Your account at the identity provider is not allowed in here."
+        }
+        Reason::LoginStateUnknown => "This browser did not begin the login, or more than ten minutes ago.",
+        Reason::LoginRefused => "Your identity provider refused the login.",
+        Reason::LoginCodeRefused => "Your identity provider did not accept the end of the login.",
+        Reason::LoginPathUnknown => "There is no such page.",
+        Reason::CrossSite => "The request came from a page of another site.",
+        _ => "You cannot be let in.",
+    }
 }
 
 fn respond(response: Response, because: Because) -> Decision {
