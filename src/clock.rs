@@ -9,6 +9,11 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The whole seconds of a duration, rounded up, as `Retry-After` has them (RFC 9110 §10.2.3).
+pub(crate) fn seconds_rounded_up(duration: Duration) -> String {
+    duration.as_millis().div_ceil(1000).to_string()
+}
+
 /// Milliseconds that a store keeps a record for; at least one, since a record without a life would be none.
 pub(crate) fn lifetime_millis(life: Duration) -> u64 {
     millis(life).max(1)

@@ -22,8 +22,8 @@
 //!   [`cluster_client`] sends requests to the nodes of a cluster, `native_user` is what both back ends write with a user, [`flavor`]
 //!   tells the back ends apart, [`metrics`] counts.
 //! - Small modules are for every part: [`mod@printable`] makes text from elsewhere safe to show, [`mod@digest`] tells configurations
-//!   and addresses apart, [`mod@cookies`] reads cookies and takes them out, `bounded_cache` and `sweep` bound what is kept in memory, `clock` counts milliseconds, `spans` makes the
-//!   spans that [`telemetry`] exports.
+//!   and addresses apart, [`mod@cookies`] reads cookies and takes them out, `random` gives random bytes, `bounded_cache` and `sweep`
+//!   bound what is kept in memory, `clock` counts milliseconds, `spans` makes the spans that [`telemetry`] exports.
 //! - [`app`] is the composition root: the only module that names concrete edge types. Only `main` and [`app`] import [`config`];
 //!   every part owns its own `Settings`. [`shutdown`] ends the process.
 //!
@@ -56,6 +56,7 @@ pub mod oidc;
 pub mod opensearch;
 pub mod outbound;
 pub mod printable;
+mod random;
 pub mod redis;
 pub mod roles;
 pub mod shutdown;

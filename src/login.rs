@@ -31,7 +31,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use url::{Url, form_urlencoded};
 
-use crate::clock::wall_clock;
+use crate::clock::{seconds_rounded_up, wall_clock};
 use crate::credentials::seal::Seal;
 use crate::credentials::{Caller, Invalidations, Store};
 use crate::identity::Identity;
@@ -80,7 +80,7 @@ pub use near_sessions::LiveSession;
 pub use renew::{Renew, RenewError, Renewed, SignedIn};
 pub use response::Response;
 pub use session::{Claim, ClaimId};
-pub use session_id::{NoRandomness, SessionDigest, SessionId};
+pub use session_id::{SessionDigest, SessionId};
 pub use sessions::{EndedSession, NewSession, REFRESHES, SessionError, Sessions};
 pub use settings::{Settings, Site};
 pub use step::Step;
@@ -430,12 +430,12 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
 
     /// A logout that the provider tells of, with the body of its request (`OpenID` Connect Back-Channel Logout 1.0 §2.5).
     pub async fn logged_out(&self, body: &[u8], now: SystemTime) -> Result<(Response, Step), Error> {
-        let mut tokens = form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
         if body.is_empty() {
             return Err(Error::LogoutToken(
                 "there is no body: route this path to `listen`, or let Envoy's filter pass bodies on",
             ));
         }
+        let mut tokens = form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
         let (Some((_, token)), None) = (tokens.next(), tokens.next()) else {
             return Err(Error::LogoutToken("the body is no form with one logout_token"));
         };
@@ -463,8 +463,9 @@ impl<K: IdentityProvider, S: Store> Login<K, S> {
             }
         } else {
             let response = Response::error(status, reason, text, visitor.request_id);
-            let seconds = retry_after.map(|after| after.as_millis().div_ceil(1000).max(1).to_string());
-            seconds.into_iter().fold(response, |response, seconds| response.with("retry-after", seconds))
+            retry_after
+                .into_iter()
+                .fold(response, |response, after| response.with("retry-after", seconds_rounded_up(after)))
         };
         challenge.into_iter().fold(response, |response, challenge| response.with("www-authenticate", challenge))
     }

@@ -11,9 +11,7 @@ use crate::file::{self, FileStore};
 use crate::login::administer::{self, Listed, Selection as OfSessions};
 use crate::memory::MemoryStore;
 use crate::redis::RedisStore;
-use crate::users::{
-    self, Account, Action, Directory as _, Outcome, Progress, Selection, SettlingWait, Task, UserResult,
-};
+use crate::users::{self, Account, Action, Directory, Outcome, Progress, Selection, SettlingWait, Task, UserResult};
 
 /// Finds the records that no key opens, and with `others` those of other clusters, and removes them if `act` agrees to what was
 /// found. Returns what was found and how many records were removed.
@@ -130,22 +128,11 @@ pub async fn users(
     });
     match &settings.cache {
         Cache::Redis(redis) => {
-            let (store, acts) = (RedisStore::new((**redis).clone()), act.is_some());
-            let mut results = users::run(directory, Some(&store), task, act, progress).await?;
-            if acts {
-                end_of_disabled(&store, settings, task, &mut results).await?;
-            }
-            Ok((results, None))
+            let store = RedisStore::new((**redis).clone());
+            Ok((users_in(&store, directory, settings, task, act, progress).await?, None))
         }
         Cache::File(file) => match FileStore::open(file) {
-            Ok(store) => {
-                let acts = act.is_some();
-                let mut results = users::run(directory, Some(&store), task, act, progress).await?;
-                if acts {
-                    end_of_disabled(&store, settings, task, &mut results).await?;
-                }
-                Ok((results, None))
-            }
+            Ok(store) => Ok((users_in(&store, directory, settings, task, act, progress).await?, None)),
             // it would go on with the former passwords, which the cluster refuses
             Err(error @ file::Error::InUse(_)) if rotates => Err(error.into()),
             Err(file::Error::InUse(_)) => {
@@ -155,4 +142,21 @@ pub async fn users(
         },
         Cache::Memory(_) => Ok((users::run(directory, None::<&MemoryStore>, task, act, progress).await?, unreachable)),
     }
+}
+
+/// Does the task with the records and the sessions of this store.
+async fn users_in<S: Keys>(
+    store: &S,
+    directory: &impl Directory,
+    settings: &Settings,
+    task: &Task,
+    act: Option<SettlingWait<impl Future<Output = ()>>>,
+    progress: &dyn Progress,
+) -> Result<Vec<UserResult>, Error> {
+    let acts = act.is_some();
+    let mut results = users::run(directory, Some(store), task, act, progress).await?;
+    if acts {
+        end_of_disabled(store, settings, task, &mut results).await?;
+    }
+    Ok(results)
 }

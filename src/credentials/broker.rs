@@ -20,7 +20,7 @@ use super::stored::{Current, PROMPT};
 use super::timed_store::TimedStore;
 use super::{CacheKey, Caller, Credential, Obtained, Provisioner, RequestContext, Settings, Source, Store, StoreError};
 use crate::identity::Identity;
-use crate::spans;
+use crate::{random, spans};
 
 mod error;
 mod hint;
@@ -334,9 +334,7 @@ struct Found {
 }
 
 fn random_holder() -> Result<LeaseHolder, Error> {
-    let mut bytes = [0_u8; 16];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
-        .map_err(|_| Error::Internal("the operating system gave no randomness".into()))?;
+    let bytes = random::bytes().map_err(|error| Error::Internal(error.to_string()))?;
     Ok(LeaseHolder(u128::from_be_bytes(bytes)))
 }
 

@@ -5,23 +5,18 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use base64::Engine as _;
-use ring::rand::SecureRandom;
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::random::{self, NoRandomness};
 
 /// 32 random bytes from the operating system as base64url: 43 characters, no `:`; cannot be printed.
 #[derive(Clone)]
 pub struct Password(Arc<SecretString>);
 
-/// The operating system's random number generator failed.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the operating system gave no randomness")]
-pub struct NoRandomness;
-
 impl Password {
     /// Generates a password with 256 bits of randomness.
     pub fn generate() -> Result<Self, NoRandomness> {
-        let mut bytes = [0_u8; 32];
-        ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+        let bytes = random::bytes::<32>()?;
         Ok(Self::known(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)))
     }
 

@@ -43,28 +43,17 @@ pub async fn find<S: Keys>(store: &S, seal: &Seal, only: Option<&Cluster>) -> Re
         written.is_some_and(|(only, written)| only.relation(&written.cluster) != Belongs::Here)
     };
     let mut found = Found { sound: 0, unreadable: Vec::new() };
-    let mut cursor = None;
-    loop {
-        let (keys, next) = store.keys(cursor).await?;
-        for key in keys {
-            // removed meanwhile
-            let Some(entry) = store.get(&key).await? else { continue };
-            match seal.open(&key, &entry.bytes) {
-                Ok(plain) if elsewhere(&plain) => {
-                    found.unreadable.push(Unreadable { key, why: Why::OtherCluster, bytes: entry.bytes });
-                }
-                Ok(_plain) => found.sound += 1,
-                Err(why) => found.unreadable.push(Unreadable { key, why: why.into(), bytes: entry.bytes }),
+    for key in store.all_keys().await? {
+        // removed meanwhile
+        let Some(entry) = store.get(&key).await? else { continue };
+        match seal.open(&key, &entry.bytes) {
+            Ok(plain) if elsewhere(&plain) => {
+                found.unreadable.push(Unreadable { key, why: Why::OtherCluster, bytes: entry.bytes });
             }
+            Ok(_plain) => found.sound += 1,
+            Err(why) => found.unreadable.push(Unreadable { key, why: why.into(), bytes: entry.bytes }),
         }
-        if next.is_none() {
-            break;
-        }
-        cursor = next;
     }
-    // a listing may name a key twice
-    found.unreadable.sort_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
-    found.unreadable.dedup_by(|a, b| a.key == b.key);
     Ok(found)
 }
 

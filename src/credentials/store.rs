@@ -57,6 +57,24 @@ pub trait Keys: Store {
         &self,
         cursor: Option<Cursor>,
     ) -> impl Future<Output = Result<(Vec<CacheKey>, Option<Cursor>), StoreError>> + Send;
+
+    /// All keys, each once and in order. One that is written or removed meanwhile may be missed.
+    fn all_keys(&self) -> impl Future<Output = Result<Vec<CacheKey>, StoreError>> + Send {
+        async {
+            let (mut all, mut cursor) = (Vec::new(), None);
+            loop {
+                let (keys, next) = self.keys(cursor).await?;
+                all.extend(keys);
+                if next.is_none() {
+                    break;
+                }
+                cursor = next;
+            }
+            all.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+            all.dedup();
+            Ok(all)
+        }
+    }
 }
 
 /// Parts of the process share one store: its connections, and what it knows of its servers.

@@ -13,6 +13,7 @@ use super::wire::auth::{CheckResponse, DeniedHttpResponse, OkHttpResponse, check
 use super::wire::core::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction};
 use super::wire::{Reply, rpc, status::HttpStatus};
 use crate::authz::Refusal;
+use crate::clock::seconds_rounded_up;
 use crate::credentials::Credential;
 use crate::login;
 
@@ -91,8 +92,7 @@ pub(super) fn deny(refusal: &Refusal) -> Reply {
 /// at a gRPC error when `failure_mode_allow` is on.
 pub(super) fn unavailable(refusal: &Refusal) -> Reply {
     let verdict = refusal.verdict();
-    // in whole seconds (RFC 9110 §10.2.3), rounded up
-    let after = refusal.retry_after().as_millis().div_ceil(1000).to_string();
+    let after = seconds_rounded_up(refusal.retry_after());
     reply(verdict.code, denied(verdict.http, vec![plain("retry-after", &after)], verdict.text), None)
 }
 

@@ -51,29 +51,19 @@ impl Selection {
 /// that begins meanwhile may be missed.
 pub async fn list<S: Keys>(store: &S, seal: &Seal, selection: &Selection) -> Result<Vec<Listed>, StoreError> {
     let mut listed = Vec::new();
-    let mut cursor = None;
-    loop {
-        let (keys, next) = store.keys(cursor).await?;
-        for key in keys.into_iter().filter(is_session) {
-            // ended meanwhile
-            let Some(Entry { bytes, remaining }) = store.get(&key).await? else { continue };
-            if let Some(session) = open(seal, &key, &bytes).filter(|session| selection.includes(session)) {
-                let began = session.began();
-                let (username, owner) = (session.identity.username, session.identity.owner);
-                listed.push(Listed { username, owner, began, remaining, key });
-            }
+    for key in store.all_keys().await?.into_iter().filter(is_session) {
+        // ended meanwhile
+        let Some(Entry { bytes, remaining }) = store.get(&key).await? else { continue };
+        if let Some(session) = open(seal, &key, &bytes).filter(|session| selection.includes(session)) {
+            let began = session.began();
+            let (username, owner) = (session.identity.username, session.identity.owner);
+            listed.push(Listed { username, owner, began, remaining, key });
         }
-        if next.is_none() {
-            break;
-        }
-        cursor = next;
     }
     listed.sort_by(|a, b| {
         let order = |listed: &Listed| (listed.username.clone(), listed.began, listed.key.as_str().to_owned());
         order(a).cmp(&order(b))
     });
-    // a listing may name a key twice
-    listed.dedup_by(|a, b| a.key == b.key);
     Ok(listed)
 }
 

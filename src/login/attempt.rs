@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use ring::digest::{SHA256, digest};
-use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use zeroize::Zeroizing;
@@ -19,6 +18,7 @@ use super::token_endpoint::Endpoints;
 use crate::clock::unix_millis;
 use crate::cookies;
 use crate::credentials::seal::{Seal, SealError};
+use crate::random::{self, NoRandomness};
 
 /// How long a person may take at the provider.
 pub const LIFE: Duration = Duration::from_secs(600);
@@ -74,22 +74,11 @@ pub struct Attempt {
     started: u64,
 }
 
-/// The system has no randomness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no randomness")]
-pub struct NoRandomness;
-
-fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
-    let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
-    Ok(bytes)
-}
-
 impl Attempt {
     /// Begins to log in at this site.
     pub fn start(site: &Site, return_path: ReturnPath, now: SystemTime) -> Result<Self, NoRandomness> {
-        let state = State::of(u128::from_be_bytes(random()?));
-        let (nonce, seed) = (u128::from_be_bytes(random()?), Zeroizing::new(random()?));
+        let state = State::of(u128::from_be_bytes(random::bytes()?));
+        let (nonce, seed) = (u128::from_be_bytes(random::bytes()?), Zeroizing::new(random::bytes()?));
         Ok(Self { state, nonce, seed, return_path, host: site.host.clone(), started: unix_millis(now) })
     }
 

@@ -6,6 +6,7 @@ use url::{Url, form_urlencoded};
 
 use super::response::Response;
 use super::return_path::ReturnPath;
+use crate::clock::seconds_rounded_up;
 
 mod page;
 
@@ -65,7 +66,6 @@ pub fn not_let_in(user: &str, reason: &str, why: &str, request_id: &str, own_pat
 /// Something is down for the moment.
 #[must_use]
 pub fn unavailable(reason: &str, request_id: &str, again: &ReturnPath, own_path: &str, after: Duration) -> Response {
-    let seconds = after.as_millis().div_ceil(1000).max(1).to_string();
     let login = login_at(own_path, again);
     let actions =
         [Action::Go { to: again.as_str(), label: "Try again" }, Action::Go { to: &login, label: "Log in again" }];
@@ -73,7 +73,7 @@ pub fn unavailable(reason: &str, request_id: &str, again: &ReturnPath, own_path:
     Page::new("Not available at the moment", &texts, &actions)
         .with(reason, request_id)
         .response(503)
-        .with("retry-after", seconds)
+        .with("retry-after", seconds_rounded_up(after))
 }
 
 /// Instead of a login that would be one of a loop.

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::refresh::{Action, Event, Found, Outcome, State, Swap, step};
 use super::renew::{Renew, RenewError, Renewed};
 use super::session::{Claim, ClaimId, Session};
-use super::session_id::NoRandomness;
 use super::session_store::{SessionStore, Stored, WriteError};
 use crate::clock::{BootTime, wall_clock};
 use crate::credentials::{CacheKey, ReadVersion, Store};
+use crate::random::{self, NoRandomness};
 
 /// Between two reads of a session that another replica is refreshing, where the store does not report changes.
 const POLL: Duration = Duration::from_millis(25);
@@ -225,7 +225,5 @@ impl<'a, S: Store, R: Renew> RefreshRun<'a, S, R> {
 }
 
 fn claim_id() -> Result<ClaimId, NoRandomness> {
-    let mut bytes = [0; 16];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).map_err(|_| NoRandomness)?;
-    Ok(ClaimId(u128::from_be_bytes(bytes)))
+    random::bytes().map(|bytes| ClaimId(u128::from_be_bytes(bytes)))
 }

@@ -3,10 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{Context, SHA256};
-use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
 use crate::credentials::CacheKey;
+use crate::random::{self, NoRandomness};
 
 /// The kind of a session's record, in its name.
 const KIND: &str = "session";
@@ -20,17 +20,10 @@ pub struct SessionId(Zeroizing<[u8; 32]>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionDigest([u8; 32]);
 
-/// The operating system gives no random numbers.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the operating system gave no randomness")]
-pub struct NoRandomness;
-
 impl SessionId {
     /// A new id.
     pub fn generate() -> Result<Self, NoRandomness> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        SystemRandom::new().fill(bytes.as_mut()).map_err(|_| NoRandomness)?;
-        Ok(Self(bytes))
+        random::bytes().map(|bytes| Self(Zeroizing::new(bytes)))
     }
 
     /// Reads the value of a cookie. Each id has exactly one form, and everything else is refused.
