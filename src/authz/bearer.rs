@@ -23,7 +23,7 @@ pub struct Sources {
 pub(super) struct Found<'a> {
     /// Nothing of it is verified.
     pub(super) token: Cow<'a, str>,
-    /// Whether a cookie carries it, which a browser sends whoever made it send the request.
+    /// Whether a cookie carries it. A browser sends that with every request, also with one that a page of another site caused.
     pub(super) by_cookie: bool,
 }
 

@@ -36,9 +36,9 @@ pub enum Open {
 pub enum OpenVisit {
     /// elastauth answers it itself.
     Page(Page),
-    /// It has the cookie of a session that this process does not have in memory, or whose tokens have ended.
+    /// It has the cookie of a session that this process does not have in memory, or that has tokens which have ended.
     Unknown(SessionDigest),
-    /// It has the cookie of this session, for whose caller the near cache has no credential.
+    /// It has the cookie of this session, and the near cache has no credential for the session's caller.
     Known(Arc<Session>, Miss),
 }
 

@@ -26,7 +26,7 @@ pub struct Request {
     pub path: Text,
     /// A CORS preflight request by its form (Fetch §4.8): OPTIONS with `context` and `access-control-request-method`.
     pub preflight: bool,
-    /// What the login needs of it; empty where nobody logs in here.
+    /// What the login needs of it; empty where `login.enabled` is off.
     pub visit: Visit,
 }
 

@@ -1,13 +1,12 @@
-//! Decides requests to hosts where people log in with a browser: by a token if there is one, else by the session whose cookie
-//! they have.
+//! Decides requests to hosts where people log in with a browser: by a token if there is one, else by the session that their cookie
+//! names.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::open::OpenVisit;
 use super::{Authorizer, Because, Decision, Open, Reason, Refusal, Request, Respond};
 use crate::credentials::broker::Miss;
-use crate::credentials::{Obtained, Provisioner, Store};
+use crate::credentials::{Provisioner, Store};
 use crate::login::{self, IdentityProvider, Login, Notice, Page, Response, Route, Session, Visitor};
 
 impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
@@ -45,7 +44,10 @@ impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
         let digest = match login.session_cookie(visitor) {
             Ok(Some(digest)) => digest,
-            Ok(None) => return without_session(login, visitor, Refusal::NoCredentials),
+            Ok(None) => {
+                let page = |page| Open::Visit(OpenVisit::Page(page));
+                return without_session(login, visitor, Refusal::NoCredentials).map_err(page);
+            }
             Err(_repeated) => return Ok(refuse(login, visitor, Refusal::SeveralCredentials, None)),
         };
         if !visitor.is_of_this_site() {
@@ -56,11 +58,10 @@ impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
         match login.recall(&digest, SystemTime::now()) {
             None => Err(Open::Visit(OpenVisit::Unknown(digest))),
-            Some(session) => match self.admit(&session, request) {
-                Ok(Ok(obtained)) => Ok(Decision::Allow(obtained)),
-                Ok(Err(miss)) => Err(Open::Visit(OpenVisit::Known(session, miss))),
-                Err(refusal) => Ok(refuse(login, visitor, refusal, Some(&session))),
-            },
+            Some(session) => {
+                let admitted = self.admit(login, visitor, &session, request);
+                admitted.map_err(|miss| Open::Visit(OpenVisit::Known(session, miss)))
+            }
         }
     }
 
@@ -70,14 +71,13 @@ impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
             OpenVisit::Page(page) => self.page(login, &visitor, page).await,
             OpenVisit::Known(session, miss) => self.credential(login, &visitor, request, &session, miss).await,
             OpenVisit::Unknown(digest) => match login.find(&digest, SystemTime::now()).await {
-                Ok(Some(session)) => match self.admit(&session, request) {
-                    Ok(Ok(obtained)) => Decision::Allow(obtained),
-                    Ok(Err(miss)) => self.credential(login, &visitor, request, &session, miss).await,
-                    Err(refusal) => refuse(login, &visitor, refusal, Some(&session)),
+                Ok(Some(session)) => match self.admit(login, &visitor, &session, request) {
+                    Ok(decision) => decision,
+                    Err(miss) => self.credential(login, &visitor, request, &session, miss).await,
                 },
                 Ok(None) => match without_session(login, &visitor, Refusal::SessionEnded) {
                     Ok(decision) => decision,
-                    Err(_start) => self.page(login, &visitor, Page::Start).await,
+                    Err(page) => self.page(login, &visitor, page).await,
                 },
                 Err(error) => refuse(login, &visitor, Refusal::Login(error), None),
             },
@@ -131,11 +131,21 @@ impl<K: IdentityProvider, S: Store, P: Provisioner> Authorizer<K, S, P> {
         }
     }
 
-    /// The credential of the session's caller, if the rules let it in.
-    fn admit(&self, session: &Arc<Session>, request: &Request) -> Result<Result<Obtained, Miss>, Refusal> {
-        match &session.caller {
+    /// Lets the session's caller in with the credential that memory has, or refuses it by the rules; else what is left to do.
+    fn admit(
+        &self,
+        login: &Login<K, S>,
+        visitor: &Visitor<'_>,
+        session: &Session,
+        request: &Request,
+    ) -> Result<Decision, Miss> {
+        let granted = match &session.caller {
             Ok(caller) => self.grant(caller, request),
             Err(none) => Err(none.clone().into()),
+        };
+        match granted {
+            Ok(recalled) => recalled.map(Decision::Allow),
+            Err(refusal) => Ok(refuse(login, visitor, refusal, Some(session))),
         }
     }
 }
@@ -145,12 +155,8 @@ fn without_session<K: IdentityProvider, S: Store>(
     login: &Login<K, S>,
     visitor: &Visitor<'_>,
     refusal: Refusal,
-) -> Result<Decision, Open> {
-    if visitor.navigates() {
-        Err(Open::Visit(OpenVisit::Page(Page::Start)))
-    } else {
-        Ok(refuse(login, visitor, refusal, None))
-    }
+) -> Result<Decision, Page> {
+    if visitor.navigates() { Err(Page::Start) } else { Ok(refuse(login, visitor, refusal, None)) }
 }
 
 /// Refuses in the form that suits the client: a page for a person, JSON for a program.

@@ -23,7 +23,7 @@ pub const HEADERS: [&str; 8] = [
     "osd-xsrf",
 ];
 
-/// The parts of a request that the login looks at; all empty where nobody logs in.
+/// The parts of a request that the login looks at; all empty where `login.enabled` is off.
 #[derive(Clone, Default)]
 pub struct Visit {
     /// What follows the question mark of the path, as it was sent.
