@@ -8,10 +8,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use elastauth_support::process::PATIENCE;
-use elastauth_support::random::Random;
+use elastauth_support::random::{Random, seed_of_the_clock, variable};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 
@@ -29,16 +29,6 @@ const PEOPLE: usize = 150;
 /// Between two looks at the machine, and how much later one is where the machine is busy.
 const PAUSE: Duration = Duration::from_millis(10);
 const LATE: Duration = Duration::from_millis(100);
-
-#[expect(clippy::disallowed_methods, reason = "tests read the environment of the test run")]
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
-
-fn seed_of_the_clock() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    now.as_secs() * 1000 + u64::from(now.subsec_millis())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_sessions_are_refreshed_once_end_when_they_are_ended_and_come_back() {

@@ -1,6 +1,6 @@
 //! Pseudorandom numbers from a seed, so that a test that failed is repeated with the same choices.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 pub struct Random(u64);
@@ -45,4 +45,18 @@ impl Random {
     pub fn millis(&mut self, least: usize, most: usize) -> Duration {
         Duration::from_millis(u64::try_from(least + self.below(most - least + 1)).unwrap())
     }
+}
+
+/// A number out of a variable of the test run, such as `HISTORY_SEED`; none where it is not set.
+#[expect(clippy::disallowed_methods, reason = "tests read the environment of the test run")]
+#[must_use]
+pub fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// A seed that no earlier run had: the milliseconds since 1970.
+#[must_use]
+pub fn seed_of_the_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now.as_secs() * 1000 + u64::from(now.subsec_millis())
 }
